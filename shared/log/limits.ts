@@ -1,0 +1,50 @@
+/** Every bound in one place. A number here is part of what the API promises: raise it with a note in the changelog. */
+
+/** The largest offset: the largest integer that every client's JSON parser keeps exact (2^53 − 1). */
+export const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
+
+/** Kafka's own bound on topic names; `[a-zA-Z0-9._-]`. */
+export const TOPIC_NAME_LENGTH_MAX = 249;
+export const PARTITIONS_PER_TOPIC_MAX = 10_000;
+export const PARTITIONS_PER_HEAD_DEFAULT = 16;
+export const PARTITIONS_PER_HEAD_MAX = 16;
+
+/** Kafka's default for `max.message.bytes`: the largest record batch, as it is stored. */
+export const BATCH_BYTES_DEFAULT = 1_048_588;
+/** The largest value `max.message.bytes` may take; a batch must fit a request. */
+export const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+export const RECORDS_PER_BATCH_MAX = 100_000;
+/** What one batch may decompress to: a bound against decompression bombs. */
+export const BATCH_UNCOMPRESSED_BYTES_MAX = 32 * 1024 * 1024;
+export const HEADERS_PER_RECORD_MAX = 1_000;
+
+/** An HTTP request's body: what fits through a Lambda function URL with room for base64. */
+export const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
+export const RECORDS_PER_REQUEST_MAX = 10_000;
+/** How many record batches one append may carry. */
+export const BATCHES_PER_REQUEST_MAX = 1_000;
+
+export const READ_BYTES_DEFAULT = 1024 * 1024;
+export const READ_BYTES_MAX = 64 * 1024 * 1024;
+export const READ_RECORDS_DEFAULT = 500;
+export const READ_RECORDS_MAX = 100_000;
+/** A long poll ends before API Gateway's 30 s. */
+export const READ_WAIT_MS_MAX = 20_000;
+
+export const PAGE_LIMIT_DEFAULT = 100;
+export const PAGE_LIMIT_MAX = 1_000;
+
+export const FETCH_PLAN_PARTITIONS_MAX = 100;
+export const FETCH_PLAN_LIFETIME_MS = 5 * 60_000;
+
+export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
+export const IDEMPOTENCY_KEY_LIFETIME_MS = 24 * 3_600_000;
+
+/** Kafka's producer epochs are int16, sequences int32; both count from 0. */
+export const PRODUCER_EPOCH_MAX = 32_767;
+export const SEQUENCE_MAX = 2_147_483_647;
+/** Kafka keeps the last five batches of a producer per partition, so that five may be in flight. */
+export const PRODUCER_BATCHES_KEPT = 5;
+
+/** DynamoDB's bound on an item, keys and names included. */
+export const ITEM_BYTES_MAX = 400 * 1024;
