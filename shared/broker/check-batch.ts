@@ -1,0 +1,117 @@
+import { EventLogError } from '../log/errors.ts';
+import { PRODUCER_EPOCH_MAX } from '../log/limits.ts';
+import type { StoredRecord } from '../log/record.ts';
+import {
+  decodeRecords,
+  encodeBatch,
+  NO_PRODUCER_ID,
+  type RecordBatchHeader,
+  readBatchHeader,
+  withTimestamps,
+} from '../log/record-batch.ts';
+import { choiceSetting, numberSetting, requiredCompression, type TopicConfig } from '../log/topic-config.ts';
+import type { UnitPart } from './commit-plan.ts';
+
+export type CheckedBatch = Pick<UnitPart, 'data' | 'records' | 'maxTimestampMs' | 'producer'> & {
+  readonly logAppendTimeMs: number | undefined;
+};
+
+/**
+ * What Kafka's brokers check and set of a produced batch (`LogValidator`): that it is one whole batch which decodes to
+ * the records it says, offsets 0, 1, 2 …, within the topic's size and time bounds; that it is data and not a marker. The
+ * bytes are kept as they are, unless the topic asks for its own time or compression.
+ * @throws EventLogError `invalid_batch`, `record_too_large`, `invalid_request` (timestamps)
+ */
+export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs: number): CheckedBatch {
+  const header = readBatchHeader(bytes);
+  if (header.bytes !== bytes.length) throw invalidBatch(`${bytes.length - header.bytes} bytes follow it`);
+  if (header.control) throw invalidBatch('it is a control batch, which only the log itself writes');
+  if (header.transactional) throw invalidBatch('it is transactional, and transactions are not supported yet');
+  if (header.timestampType === 'log_append_time')
+    throw invalidBatch('it says LogAppendTime, which only the log itself sets');
+  if (header.recordCount === 0) throw invalidBatch('it has no records');
+  if (header.recordCount !== header.lastOffsetDelta + 1) {
+    throw invalidBatch(`it counts ${header.recordCount} records but ${header.lastOffsetDelta + 1} offsets`);
+  }
+  const records = decodeRecords(bytes, 0, header, 0);
+  records.forEach((record, i) => {
+    if (record.offset !== i) throw invalidBatch(`record ${i} has the offset delta ${record.offset}`);
+  });
+  const producer = checkProducer(header);
+  const logAppendTimeMs = choiceSetting(config, 'message.timestamp.type') === 'LogAppendTime' ? nowMs : undefined;
+  if (logAppendTimeMs === undefined) checkTimestamps(records, config, nowMs);
+  const maxTimestampMs =
+    logAppendTimeMs ?? records.reduce((max, record) => Math.max(max, record.timestampMs), records[0]?.timestampMs ?? 0);
+  const data = conform(bytes, header, records, config, logAppendTimeMs, maxTimestampMs);
+  const bytesMax = numberSetting(config, 'max.message.bytes');
+  if (data.length > bytesMax) {
+    throw new EventLogError(
+      'record_too_large',
+      `The record batch has ${data.length} bytes; the topic's max.message.bytes is ${bytesMax}.`,
+      {
+        details: { bytes: data.length, bytesMax },
+      },
+    );
+  }
+  return { data, records: header.recordCount, maxTimestampMs, producer, logAppendTimeMs };
+}
+
+/** The bytes with the compression and times that the topic asks for; the given ones where they have them. */
+function conform(
+  bytes: Uint8Array,
+  header: RecordBatchHeader,
+  records: readonly StoredRecord[],
+  config: TopicConfig,
+  logAppendTimeMs: number | undefined,
+  maxTimestampMs: number,
+): Uint8Array {
+  const compression = requiredCompression(config) ?? header.compression;
+  if (compression !== header.compression) {
+    const { producerId, producerEpoch, baseSequence } = header;
+    return encodeBatch(records, {
+      compression,
+      producer: { producerId, producerEpoch, baseSequence },
+      logAppendTimeMs,
+    });
+  }
+  if (logAppendTimeMs === undefined && header.maxTimestamp === maxTimestampMs) return bytes;
+  return withTimestamps(bytes, maxTimestampMs, logAppendTimeMs === undefined ? 'create_time' : 'log_append_time');
+}
+
+function checkProducer({ producerId, producerEpoch, baseSequence }: RecordBatchHeader): CheckedBatch['producer'] {
+  if (producerId === NO_PRODUCER_ID) return undefined;
+  if (producerId < 0 || producerEpoch < 0 || producerEpoch > PRODUCER_EPOCH_MAX || baseSequence < 0) {
+    throw invalidBatch(
+      `its producer id ${producerId}, epoch ${producerEpoch} and sequence ${baseSequence} must be 0 or more`,
+    );
+  }
+  return { producerId, producerEpoch, baseSequence };
+}
+
+function checkTimestamps(records: readonly StoredRecord[], config: TopicConfig, nowMs: number): void {
+  for (const { timestampMs, offset } of records) {
+    const error = timestampMs === NO_TIMESTAMP ? undefined : checkTimestamp(timestampMs, offset, config, nowMs);
+    if (error !== undefined) throw error;
+  }
+}
+
+/** The error where a record's time is out of the topic's bounds. */
+export function checkTimestamp(
+  timestampMs: number,
+  record: number,
+  config: TopicConfig,
+  nowMs: number,
+): EventLogError | undefined {
+  const earliest = Math.max(0, nowMs - numberSetting(config, 'message.timestamp.before.max.ms'));
+  const latest = nowMs + numberSetting(config, 'message.timestamp.after.max.ms');
+  if (timestampMs >= earliest && timestampMs <= latest) return undefined;
+  return new EventLogError(
+    'invalid_request',
+    `Record ${record} has the timestamp ${timestampMs}; the topic takes from ${earliest} to ${latest} (message.timestamp.before.max.ms, message.timestamp.after.max.ms).`,
+    { details: { field: `records[${record}].timestamp`, timestampMs, earliest, latest } },
+  );
+}
+
+function invalidBatch(what: string): EventLogError {
+  return new EventLogError('invalid_batch', `The record batch can't be appended: ${what}.`);
+}

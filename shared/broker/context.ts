@@ -1,0 +1,17 @@
+import type { Clock, Random } from '../storage/ports.ts';
+import type { AppendSignals } from './append-signals.ts';
+import type { DataCache } from './data-cache.ts';
+import type { BrokerSettings } from './settings.ts';
+import type { TopicCache } from './topic-cache.ts';
+import type { UsageMeter } from './usage.ts';
+
+/** What every operation works with. The stores are reached through `usage`, so that no request goes uncounted. */
+export interface BrokerContext {
+  readonly usage: UsageMeter;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly settings: BrokerSettings;
+  readonly topics: TopicCache;
+  readonly cache: DataCache;
+  readonly signals: AppendSignals;
+}

@@ -1,0 +1,122 @@
+import { unpackEntry } from '../log/entry.ts';
+import { EventLogError } from '../log/errors.ts';
+import {
+  addTotals,
+  checkHead,
+  EMPTY_TOTALS,
+  type Head,
+  makeTailEntry,
+  onceKeysOf,
+  type PartitionState,
+  packTotals,
+  TAIL_NODE_ENTRIES,
+  type TailNode,
+  unpackTotals,
+} from '../log/head.ts';
+import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
+import { HEAD, headKey, NODE, nodePartitionKey, nodeSortKey } from '../storage/keys.ts';
+import type { Attributes, ItemKey, ItemStore, Update } from '../storage/ports.ts';
+
+/** Heads and tail nodes as items of the table: what `log/head.ts` speaks of, under the names of `storage/keys.ts`. */
+
+export interface HeadName {
+  readonly topicId: string;
+  readonly headNumber: number;
+}
+
+/** 1 GetItem. */
+export async function readHead(items: ItemStore, name: HeadName): Promise<Head> {
+  const { attributes } = await items.get(headKey(name.topicId, name.headNumber));
+  return headFromAttributes(attributes);
+}
+
+/** @throws EventLogError `corrupt_data`, `internal` where the item contradicts itself. */
+export function headFromAttributes(attributes: Attributes = {}): Head {
+  const packedTotals = attributes[HEAD.moved];
+  const totals = packedTotals === undefined ? [] : unpackTotals(bytesOf(packedTotals));
+  const partitions: PartitionState[] = [];
+  for (let slot = PARTITIONS_PER_HEAD_MAX - 1; slot >= 0; slot--) {
+    const nextOffset = Number(attributes[HEAD.next(slot)] ?? 0);
+    if (nextOffset === 0 && partitions.length === 0) continue;
+    partitions[slot] = {
+      nextOffset,
+      logStartOffset: Number(attributes[HEAD.start(slot)] ?? 0),
+      moved: totals[slot] ?? EMPTY_TOTALS,
+    };
+  }
+  const head: Head = {
+    closed: attributes[HEAD.closed] !== undefined,
+    tailSeq: Number(attributes[HEAD.tailSeq] ?? 0),
+    tail: listOf(attributes[HEAD.tail]).map(makeTailEntry),
+    once: listOf(attributes[HEAD.once]),
+    partitions,
+  };
+  checkHead(head);
+  return head;
+}
+
+/** The node of the oldest eight entries, and the update of the head that lets go of them on condition `tailSeq`. */
+export function nodeToMove(head: Head): {
+  readonly sequence: number;
+  readonly node: Attributes;
+  readonly updates: Update[];
+} {
+  const moving = head.tail.slice(0, TAIL_NODE_ENTRIES);
+  const before = head.partitions.map((partition) => partition.moved);
+  const keys = onceKeysOf(head, moving.length);
+  const after = addTotals(
+    before,
+    moving.map((tail) => tail.entry),
+  );
+  const once = head.once.slice(0, keys);
+  const updates: Update[] = [
+    { do: 'remove_first', name: HEAD.tail, count: moving.length },
+    { do: 'add', name: HEAD.tailSeq, by: moving.length },
+    { do: 'set', name: HEAD.moved, value: packTotals(after) },
+  ];
+  if (keys > 0) updates.push({ do: 'remove_first', name: HEAD.once, count: keys });
+  const node: Attributes = { [NODE.entries]: moving.map((tail) => tail.packed), [NODE.before]: packTotals(before) };
+  return { sequence: head.tailSeq, node: keys > 0 ? { ...node, [NODE.once]: once } : node, updates };
+}
+
+export function nodeKey(name: HeadName, sequence: number): ItemKey {
+  return { pk: nodePartitionKey(name.topicId, name.headNumber), sk: nodeSortKey(sequence) };
+}
+
+export function nodeFromAttributes(sequence: number, attributes: Attributes): TailNode {
+  const before = attributes[NODE.before];
+  if (before === undefined) throw new EventLogError('corrupt_data', `Tail node ${sequence} has no totals.`);
+  return {
+    sequence,
+    entries: listOf(attributes[NODE.entries]).map(unpackEntry),
+    once: listOf(attributes[NODE.once]),
+    before: unpackTotals(bytesOf(before)),
+  };
+}
+
+/**
+ * The tail nodes with sequences in `[from, to)`, in order, `limit` at most. 1 Query.
+ * All nodes below a head's `tailSeq` are there, since a node is put before the head lets go of its entries.
+ */
+export async function queryNodes(
+  items: ItemStore,
+  name: HeadName,
+  from: number,
+  to: number,
+  limit: number,
+): Promise<TailNode[]> {
+  const pk = nodePartitionKey(name.topicId, name.headNumber);
+  const page = await items.query({ pk, from: nodeSortKey(from), to: nodeSortKey(to), limit });
+  return page.items.map((item) => nodeFromAttributes(Number(item.sk), item.attributes));
+}
+
+function bytesOf(value: unknown): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  throw new EventLogError('corrupt_data', 'An attribute of an item is not of the type it should have.');
+}
+
+function listOf(value: Attributes[string] | undefined): readonly Uint8Array[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value)) return value as readonly Uint8Array[];
+  throw new EventLogError('corrupt_data', 'An attribute of an item is not of the type it should have.');
+}

@@ -1,0 +1,153 @@
+import { type Head, nextSequence, type PlacedPart, placeNode, placeTail, TAIL_NODE_ENTRIES } from '../log/head.ts';
+import { applyBatch, type ProducerState, packProducer, producedBatch, unpackProducer } from '../log/producer.ts';
+import { CHECKPOINT, checkpointKey, PRODUCER, producerKey } from '../storage/keys.ts';
+import type { ItemStore } from '../storage/ports.ts';
+import { type HeadName, queryNodes } from './head-items.ts';
+
+/** Tail nodes per query when producer states are rebuilt from them. */
+const NODES_PER_QUERY = 64;
+/** Every so many entries of a head, the states of its producers are written down, so that a rebuild stays short. */
+const CHECKPOINT_ENTRIES = 64 * TAIL_NODE_ENTRIES;
+/** A gap of so many entries is read up; beyond it each producer is looked up anew. */
+const GAP_ENTRIES_MAX = 8 * TAIL_NODE_ENTRIES;
+const PRODUCERS_KEPT_MAX = 10_000;
+
+/**
+ * What is known of the idempotent producers of one head, as of a sequence. It follows from the entries alone: those in
+ * the tail, those in the tail nodes since the last checkpoint, and the producer items of that checkpoint.
+ */
+export class HeadProducers {
+  private asOf = 0;
+  /** `undefined` for a producer that is known to have written nothing. */
+  private readonly states = new Map<number, ProducerState | undefined>();
+
+  get(producerId: number): ProducerState | undefined {
+    return this.states.get(producerId);
+  }
+
+  /**
+   * Brings the state of these producers to what `head` shows. Usually no request; after a gap 1 Query; for producers
+   * that are met first 1 GetItem each, 1 GetItem for the checkpoint, and 1 Query or 2.
+   */
+  async bringTo(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
+    if (this.asOf < head.tailSeq && this.states.size > 0) {
+      if (head.tailSeq - this.asOf <= GAP_ENTRIES_MAX) {
+        for (const part of await movedParts(items, name, this.asOf, head.tailSeq)) this.applyKnown(part);
+        this.asOf = head.tailSeq;
+      } else {
+        this.states.clear();
+      }
+    }
+    for (const part of placeTail(head)) this.applyKnown(part);
+    this.asOf = Math.max(this.asOf, nextSequence(head));
+    const missing = [...new Set(producerIds)].filter((id) => !this.states.has(id));
+    if (missing.length > 0) await this.load(items, name, head, missing);
+    this.dropOldest();
+  }
+
+  private applyKnown(placed: PlacedPart): void {
+    const producerId = placed.part.producer?.producerId;
+    if (placed.sequence < this.asOf || producerId === undefined || !this.states.has(producerId)) return;
+    this.states.set(producerId, applyPart(this.states.get(producerId), placed));
+  }
+
+  private async load(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
+    const [from, ...written] = await Promise.all([
+      readCheckpoint(items, name),
+      ...producerIds.map((id) => readProducer(items, name, id)),
+    ]);
+    const parts = [...(await movedParts(items, name, from, head.tailSeq)), ...placeTail(head)];
+    producerIds.forEach((id, i) => {
+      const { state, sequence } = written[i] as ProducerItem;
+      const later = parts.filter((placed) => placed.part.producer?.producerId === id && placed.sequence >= sequence);
+      this.states.set(id, later.reduce<ProducerState | undefined>(applyPart, state));
+    });
+  }
+
+  private dropOldest(): void {
+    for (const id of this.states.keys()) {
+      if (this.states.size <= PRODUCERS_KEPT_MAX) return;
+      this.states.delete(id);
+    }
+  }
+}
+
+/** Whether moving the node that ends before `sequence` is the time for a checkpoint. */
+export function isCheckpointDue(sequence: number): boolean {
+  return sequence % CHECKPOINT_ENTRIES === 0;
+}
+
+/**
+ * Writes down the states of all producers in the tail nodes since the last checkpoint, up to `sequence`, then the
+ * checkpoint itself. Safe to run twice at once and to stop anywhere: an item says as of which sequence it is, only later
+ * ones replace it, and what an item has taken in already is passed over.
+ * Costs 1 GetItem + 1 Query + 1 UpdateItem, and 1 GetItem + 1 PutItem for each producer that wrote.
+ */
+export async function checkpointProducers(
+  items: ItemStore,
+  name: HeadName,
+  sequence: number,
+  nowMs: number,
+): Promise<void> {
+  const from = await readCheckpoint(items, name);
+  if (from >= sequence) return;
+  const byProducer = new Map<number, PlacedPart[]>();
+  for (const placed of await movedParts(items, name, from, sequence)) {
+    const producerId = placed.part.producer?.producerId;
+    if (producerId === undefined) continue;
+    const parts = byProducer.get(producerId);
+    if (parts === undefined) byProducer.set(producerId, [placed]);
+    else parts.push(placed);
+  }
+  for (const [producerId, parts] of byProducer) {
+    const written = await readProducer(items, name, producerId);
+    const state = parts.filter((placed) => placed.sequence >= written.sequence).reduce(applyPart, written.state);
+    if (state === undefined) continue;
+    await items.put(
+      producerKey(name.topicId, name.headNumber, producerId),
+      { [PRODUCER.sequence]: sequence, [PRODUCER.state]: packProducer(state), [PRODUCER.writtenAtMs]: nowMs },
+      [{ if: 'at_most', name: PRODUCER.sequence, value: sequence - 1 }],
+    );
+  }
+  await items.update(
+    checkpointKey(name.topicId, name.headNumber),
+    [{ do: 'set', name: CHECKPOINT.sequence, value: sequence }],
+    [{ if: 'at_most', name: CHECKPOINT.sequence, value: sequence - 1 }],
+  );
+}
+
+function applyPart(state: ProducerState | undefined, placed: PlacedPart): ProducerState | undefined {
+  const batch = producedBatch(placed.part);
+  return batch === undefined ? state : applyBatch(state, batch, placed.baseOffset);
+}
+
+async function movedParts(items: ItemStore, name: HeadName, from: number, to: number): Promise<PlacedPart[]> {
+  const parts: PlacedPart[] = [];
+  let next = from - (from % TAIL_NODE_ENTRIES);
+  while (next < to) {
+    const nodes = await queryNodes(items, name, next, to, NODES_PER_QUERY);
+    const last = nodes.at(-1);
+    if (last === undefined) break;
+    for (const node of nodes) parts.push(...placeNode(node).filter((placed) => placed.part.producer !== undefined));
+    next = last.sequence + TAIL_NODE_ENTRIES;
+  }
+  return parts;
+}
+
+async function readCheckpoint(items: ItemStore, name: HeadName): Promise<number> {
+  const { attributes } = await items.get(checkpointKey(name.topicId, name.headNumber));
+  return Number(attributes?.[CHECKPOINT.sequence] ?? 0);
+}
+
+interface ProducerItem {
+  readonly state: ProducerState | undefined;
+  /** The item has taken in every entry below this. */
+  readonly sequence: number;
+}
+
+async function readProducer(items: ItemStore, name: HeadName, producerId: number): Promise<ProducerItem> {
+  const { attributes } = await items.get(producerKey(name.topicId, name.headNumber, producerId));
+  const packed = attributes?.[PRODUCER.state];
+  if (!(packed instanceof Uint8Array)) return { state: undefined, sequence: 0 };
+  return { state: unpackProducer(packed), sequence: Number(attributes?.[PRODUCER.sequence] ?? 0) };
+}

@@ -1,0 +1,17 @@
+/**
+ * List prices in US dollars, us-east-1, on demand, without free tier or discount; read on 2026-11-21.
+ * Counted requests times these is what the work of the storage would cost on AWS. Compute, transfer out of the Region
+ * and kept bytes come on top and are not in here.
+ * Sources: "Amazon S3 pricing" (S3 Standard, requests); "Amazon DynamoDB pricing" (on-demand, since 2024-11).
+ */
+export const PRICES = {
+  asOf: '2026-11-21',
+  region: 'us-east-1',
+  currency: 'USD',
+  putObject: 5.0e-6,
+  getObject: 0.4e-6,
+  /** One write of up to 1 KB. */
+  writeUnit: 0.625e-6,
+  /** One strongly consistent read of up to 4 KB. */
+  readUnit: 0.125e-6,
+} as const;

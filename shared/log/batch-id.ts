@@ -1,0 +1,36 @@
+import { toHex } from './bytes.ts';
+
+/**
+ * Names what one append (or one group commit) wrote: 6 random bytes, then the time of writing in milliseconds as 6 bytes.
+ * The time tells the hour under which the object lies and how old the data is; random first spreads keys.
+ * Two of the same millisecond collide once in 2^48; data is put only where nothing is, so that shows and a new id is drawn.
+ */
+export type BatchId = Uint8Array;
+
+export const BATCH_ID_BYTES = 12;
+const RANDOM_BYTES = 6;
+
+export function makeBatchId(random: Uint8Array, nowMs: number): BatchId {
+  const id = new Uint8Array(BATCH_ID_BYTES);
+  id.set(random.subarray(0, RANDOM_BYTES));
+  let rest = nowMs;
+  for (let i = BATCH_ID_BYTES - 1; i >= RANDOM_BYTES; i--) {
+    id[i] = rest % 256;
+    rest = Math.floor(rest / 256);
+  }
+  return id;
+}
+
+export function batchIdRandomBytes(): number {
+  return RANDOM_BYTES;
+}
+
+export function batchTimeMs(id: BatchId): number {
+  let time = 0;
+  for (let i = RANDOM_BYTES; i < BATCH_ID_BYTES; i++) time = time * 256 + (id[i] as number);
+  return time;
+}
+
+export function batchIdText(id: BatchId): string {
+  return toHex(id);
+}

@@ -1,0 +1,199 @@
+/**
+ * Reading and writing of the byte formats that we speak and persist: big-endian integers as in Kafka's protocol, and
+ * variable-length integers (base 128, low groups first; signed ones zigzag) as in Kafka's records and our own entries.
+ * The reader never goes past its end: it throws `ByteFormatError`, which the format's module turns into its own error.
+ */
+
+export class ByteFormatError extends Error {
+  override readonly name = 'ByteFormatError';
+}
+
+const VARINT_BYTES_MAX = 8;
+
+export class ByteReader {
+  readonly bytes: Uint8Array;
+  position: number;
+  readonly end: number;
+  private readonly data: DataView;
+
+  constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
+    this.bytes = bytes;
+    this.position = start;
+    this.end = end;
+    this.data = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  get remaining(): number {
+    return this.end - this.position;
+  }
+
+  private take(length: number): number {
+    const at = this.position;
+    if (length < 0 || length > this.end - at)
+      throw new ByteFormatError(`needs ${length} bytes where ${this.end - at} are left`);
+    this.position = at + length;
+    return at;
+  }
+
+  uint8(): number {
+    return this.data.getUint8(this.take(1));
+  }
+
+  int8(): number {
+    return this.data.getInt8(this.take(1));
+  }
+
+  int16(): number {
+    return this.data.getInt16(this.take(2));
+  }
+
+  int32(): number {
+    return this.data.getInt32(this.take(4));
+  }
+
+  uint32(): number {
+    return this.data.getUint32(this.take(4));
+  }
+
+  /** An int64 that must be within ±(2^53 − 1). */
+  int64(): number {
+    const at = this.take(8);
+    const value = this.data.getInt32(at) * 0x1_0000_0000 + this.data.getUint32(at + 4);
+    if (!Number.isSafeInteger(value)) throw new ByteFormatError('a 64-bit integer is beyond ±(2^53 − 1)');
+    return value;
+  }
+
+  /** Unsigned, up to 2^53 − 1. */
+  varuint(): number {
+    let value = 0;
+    let scale = 1;
+    for (let i = 0; i < VARINT_BYTES_MAX; i++) {
+      const byte = this.uint8();
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (value > Number.MAX_SAFE_INTEGER) break;
+        return value;
+      }
+      scale *= 128;
+    }
+    throw new ByteFormatError('a variable-length integer is beyond 2^53 − 1');
+  }
+
+  /** Signed zigzag, within ±2^52. */
+  varint(): number {
+    const zigzag = this.varuint();
+    return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+  }
+
+  /** A view on the next `length` bytes, not a copy. */
+  view(length: number): Uint8Array {
+    const at = this.take(length);
+    return this.bytes.subarray(at, at + length);
+  }
+}
+
+/** A buffer that grows as it is written to. */
+export class ByteWriter {
+  private buffer: Uint8Array<ArrayBuffer>;
+  private view: DataView;
+  length = 0;
+
+  constructor(capacity = 256) {
+    this.buffer = new Uint8Array(capacity);
+    this.view = new DataView(this.buffer.buffer);
+  }
+
+  private reserve(length: number): number {
+    const at = this.length;
+    const needed = at + length;
+    if (needed > this.buffer.length) {
+      const grown = new Uint8Array(Math.max(needed, this.buffer.length * 2));
+      grown.set(this.buffer.subarray(0, at));
+      this.buffer = grown;
+      this.view = new DataView(grown.buffer);
+    }
+    this.length = needed;
+    return at;
+  }
+
+  uint8(value: number): void {
+    this.buffer[this.reserve(1)] = value;
+  }
+
+  int16(value: number): void {
+    this.view.setInt16(this.reserve(2), value);
+  }
+
+  int32(value: number): void {
+    this.view.setInt32(this.reserve(4), value);
+  }
+
+  uint32(value: number): void {
+    this.view.setUint32(this.reserve(4), value);
+  }
+
+  int64(value: number): void {
+    const at = this.reserve(8);
+    this.view.setInt32(at, Math.floor(value / 0x1_0000_0000));
+    this.view.setUint32(at + 4, value >>> 0);
+  }
+
+  varuint(value: number): void {
+    let rest = value;
+    while (rest >= 0x80) {
+      this.uint8((rest % 128) | 0x80);
+      rest = Math.floor(rest / 128);
+    }
+    this.uint8(rest);
+  }
+
+  varint(value: number): void {
+    this.varuint(value >= 0 ? value * 2 : -value * 2 - 1);
+  }
+
+  write(bytes: Uint8Array): void {
+    this.buffer.set(bytes, this.reserve(bytes.length));
+  }
+
+  /** What was written, as a view: write nothing more afterwards. */
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.buffer.subarray(0, this.length);
+  }
+}
+
+/** How many bytes `ByteWriter.varint` takes for `value`. */
+export function varintLength(value: number): number {
+  return varuintLength(value >= 0 ? value * 2 : -value * 2 - 1);
+}
+
+export function varuintLength(value: number): number {
+  let length = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 128)) length++;
+  return length;
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  let length = 0;
+  for (const chunk of chunks) length += chunk.length;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+export function toHex(bytes: Uint8Array): string {
+  let text = '';
+  for (const byte of bytes) text += HEX[byte];
+  return text;
+}

@@ -1,0 +1,103 @@
+import zlib from 'node:zlib';
+import snappy from 'snappyjs';
+import { ByteFormatError, ByteReader, ByteWriter, concatBytes } from './bytes.ts';
+import { compressLz4, decompressLz4 } from './lz4.ts';
+
+/** Kafka's codecs; the position in the list is the number in a batch's attributes. */
+export const COMPRESSIONS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
+export type Compression = (typeof COMPRESSIONS)[number];
+
+export function compress(compression: Compression, content: Uint8Array): Uint8Array {
+  switch (compression) {
+    case 'none':
+      return content;
+    case 'gzip':
+      return zlib.gzipSync(content);
+    case 'snappy':
+      return compressSnappy(content);
+    case 'lz4':
+      return compressLz4(content);
+    case 'zstd':
+      return zlib.zstdCompressSync(content);
+  }
+}
+
+/**
+ * At most `bytesMax` bytes of output, in memory bounded by that.
+ * @throws ByteFormatError when the input is malformed or holds more.
+ */
+export function decompress(compression: Compression, content: Uint8Array, bytesMax: number): Uint8Array {
+  switch (compression) {
+    case 'none':
+      return content;
+    case 'gzip':
+      return inflate(() => zlib.gunzipSync(content, { maxOutputLength: bytesMax }), bytesMax);
+    case 'snappy':
+      return decompressSnappy(content, bytesMax);
+    case 'lz4':
+      return decompressLz4(content, bytesMax);
+    case 'zstd':
+      return inflate(() => zlib.zstdDecompressSync(content, { maxOutputLength: bytesMax }), bytesMax);
+  }
+}
+
+function inflate(run: () => Uint8Array, bytesMax: number): Uint8Array {
+  try {
+    return run();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    throw new ByteFormatError(
+      code === 'ERR_BUFFER_TOO_LARGE'
+        ? `decompresses to more than ${bytesMax} bytes`
+        : `does not decompress (${String(code)})`,
+    );
+  }
+}
+
+/**
+ * Kafka's Java client frames snappy blocks as xerial's snappy-java does: this magic, two int32 versions, then blocks each
+ * behind its int32 length. Other clients write one bare block. Both are read; the framed form is written.
+ */
+const XERIAL_MAGIC = Uint8Array.of(0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00);
+const XERIAL_VERSION = 1;
+const XERIAL_BLOCK_BYTES = 32 * 1024;
+
+function compressSnappy(content: Uint8Array): Uint8Array {
+  const framed = new ByteWriter(content.length / 2 + 64);
+  framed.write(XERIAL_MAGIC);
+  framed.int32(XERIAL_VERSION);
+  framed.int32(XERIAL_VERSION);
+  for (let at = 0; at < content.length; at += XERIAL_BLOCK_BYTES) {
+    const block = snappy.compress(content.subarray(at, at + XERIAL_BLOCK_BYTES));
+    framed.int32(block.length);
+    framed.write(block);
+  }
+  return framed.finish();
+}
+
+function decompressSnappy(content: Uint8Array, bytesMax: number): Uint8Array {
+  if (!XERIAL_MAGIC.every((byte, i) => content[i] === byte)) return decompressSnappyBlock(content, bytesMax);
+  const reader = new ByteReader(content, XERIAL_MAGIC.length + 8);
+  const blocks: Uint8Array[] = [];
+  let room = bytesMax;
+  while (reader.remaining > 0) {
+    const block = decompressSnappyBlock(reader.view(reader.int32()), room);
+    room -= block.length;
+    blocks.push(block);
+  }
+  return concatBytes(blocks);
+}
+
+function decompressSnappyBlock(block: Uint8Array, bytesMax: number): Uint8Array {
+  // A copy of 64 bytes takes 3: what claims more is malformed, and would only make us allocate it.
+  const claimed = new ByteReader(block).varuint();
+  if (claimed > bytesMax) throw new ByteFormatError(`decompresses to more than ${bytesMax} bytes`);
+  if (claimed > block.length * 22 + 64) throw new ByteFormatError('a snappy block claims more than it can hold');
+  try {
+    return snappy.uncompress(block, bytesMax);
+  } catch (error) {
+    throw new ByteFormatError(
+      `does not decompress as snappy (${error instanceof Error ? error.message : 'malformed'})`,
+    );
+  }
+}

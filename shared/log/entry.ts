@@ -1,0 +1,118 @@
+import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { EventLogError, invariant } from './errors.ts';
+
+/**
+ * What one commit appended to the partitions of one head. Packed, because it lies in the head item, whose whole size is
+ * billed by every commit: about 22 bytes for one batch of one partition. Persisted as it is; see `docs/format.md`.
+ *
+ *   version uint8 = 1 · flags uint8 · batchId 12 bytes · onceKeys varuint · parts varuint · parts
+ *   part: slotAndFlags varuint (slot × 8 + flags) · records varuint · position varuint · bytes varuint
+ *         · maxTimestamp varint (milliseconds after the batch id's time)
+ *         · if idempotent (flag 1): producerId varuint · producerEpoch varuint · baseSequence varuint
+ *         · if keyed (flag 2): which of the entry's once keys is its idempotency key, varuint
+ */
+export interface Entry {
+  readonly batchId: BatchId;
+  readonly location: Location;
+  /** How many once keys this commit left in the head, beside its entry and in order. */
+  readonly onceKeys: number;
+  readonly parts: readonly EntryPart[];
+}
+
+/** `inline`: an item of the table. `hot`: an object, which other heads of the same group commit may share. */
+export type Location = 'inline' | 'hot';
+
+/**
+ * Consecutive record batches of one partition, back to back in `[position, position + bytes)` of the data. Their base
+ * offsets there count from the part's own first offset, which follows from the head.
+ */
+export interface EntryPart {
+  /** The partition's place in its head. */
+  readonly slot: number;
+  /** Offsets taken up. */
+  readonly records: number;
+  readonly position: number;
+  readonly bytes: number;
+  readonly maxTimestampMs: number;
+  /** An idempotent producer's batch is a part of its own. */
+  readonly producer?: EntryProducer | undefined;
+  /** A batch appended under an idempotency key is a part of its own; this is the key's place among the entry's once keys. */
+  readonly keyed?: number | undefined;
+}
+
+export interface EntryProducer {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+}
+
+const VERSION = 1;
+const FLAG_HOT = 1;
+const PART_FLAGS = 8;
+const PART_IDEMPOTENT = 1;
+const PART_KEYED = 2;
+
+export function packEntry(entry: Entry): Uint8Array {
+  const timeMs = batchTimeMs(entry.batchId);
+  const writer = new ByteWriter(32 + entry.parts.length * 24);
+  writer.uint8(VERSION);
+  writer.uint8(entry.location === 'hot' ? FLAG_HOT : 0);
+  writer.write(entry.batchId);
+  writer.varuint(entry.onceKeys);
+  writer.varuint(entry.parts.length);
+  for (const part of entry.parts) {
+    const flags = (part.producer === undefined ? 0 : PART_IDEMPOTENT) + (part.keyed === undefined ? 0 : PART_KEYED);
+    writer.varuint(part.slot * PART_FLAGS + flags);
+    writer.varuint(part.records);
+    writer.varuint(part.position);
+    writer.varuint(part.bytes);
+    writer.varint(part.maxTimestampMs - timeMs);
+    if (part.producer !== undefined) {
+      writer.varuint(part.producer.producerId);
+      writer.varuint(part.producer.producerEpoch);
+      writer.varuint(part.producer.baseSequence);
+    }
+    if (part.keyed !== undefined) writer.varuint(part.keyed);
+  }
+  return writer.finish().slice();
+}
+
+/** @throws EventLogError `corrupt_data` when the bytes are not an entry of a version known here. */
+export function unpackEntry(packed: Uint8Array): Entry {
+  try {
+    const reader = new ByteReader(packed);
+    const version = reader.uint8();
+    invariant(version === VERSION, `entry version ${version} is not ${VERSION}`);
+    const flags = reader.uint8();
+    const batchId = reader.view(BATCH_ID_BYTES);
+    const timeMs = batchTimeMs(batchId);
+    const onceKeys = reader.varuint();
+    const count = reader.varuint();
+    const parts: EntryPart[] = [];
+    for (let i = 0; i < count; i++) {
+      const slotAndFlags = reader.varuint();
+      parts.push({
+        slot: Math.floor(slotAndFlags / PART_FLAGS),
+        records: reader.varuint(),
+        position: reader.varuint(),
+        bytes: reader.varuint(),
+        maxTimestampMs: timeMs + reader.varint(),
+        ...(slotAndFlags & PART_IDEMPOTENT
+          ? {
+              producer: {
+                producerId: reader.varuint(),
+                producerEpoch: reader.varuint(),
+                baseSequence: reader.varuint(),
+              },
+            }
+          : {}),
+        ...(slotAndFlags & PART_KEYED ? { keyed: reader.varuint() } : {}),
+      });
+    }
+    invariant(reader.remaining === 0, 'an entry ends with its last part');
+    return { batchId, location: flags & FLAG_HOT ? 'hot' : 'inline', onceKeys, parts };
+  } catch (cause) {
+    throw new EventLogError('corrupt_data', 'An entry of a partition head or tail node cannot be read.', { cause });
+  }
+}

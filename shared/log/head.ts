@@ -1,0 +1,214 @@
+import { batchTimeMs } from './batch-id.ts';
+import { ByteReader, ByteWriter, equalBytes } from './bytes.ts';
+import { type Entry, type EntryPart, type Location, unpackEntry } from './entry.ts';
+import { EventLogError, invariant } from './errors.ts';
+import { OFFSET_MAX } from './limits.ts';
+
+/**
+ * A partition head decides the order of up to 16 partitions of one topic. Each commit adds one entry to its tail and
+ * moves `next` of the partitions concerned; nothing else says where a record lies until the entry is moved, eight at a
+ * time, into an immutable tail node. `moved` is the state of the partitions as of `tailSeq`, so that
+ * `next = moved.nextOffset + the records of the tail` holds at all times, and is checked whenever a head is read.
+ */
+export interface Head {
+  /** The topic is being deleted: no commit is accepted any more. */
+  readonly closed: boolean;
+  /** The sequence of the tail's first entry: how many entries have been moved. Never goes back. */
+  readonly tailSeq: number;
+  readonly tail: readonly TailEntry[];
+  /** The once keys of the tail's entries, in their order. */
+  readonly once: readonly Uint8Array[];
+  /** By slot. */
+  readonly partitions: readonly PartitionState[];
+}
+
+export interface TailEntry {
+  readonly packed: Uint8Array;
+  readonly entry: Entry;
+}
+
+export interface PartitionState {
+  readonly logStartOffset: number;
+  /** The high watermark: the offset that the next record gets. */
+  readonly nextOffset: number;
+  /** As of `tailSeq`. */
+  readonly moved: SlotTotals;
+}
+
+/** What all entries before a certain sequence amount to, for one slot. */
+export interface SlotTotals {
+  readonly nextOffset: number;
+  /** The largest timestamp so far: it only rises, so that nodes can be searched by it. −2 before the first record. */
+  readonly maxTimestampMs: number;
+  readonly bytes: number;
+}
+
+/** Below every timestamp, as −1 is Kafka's for "none". */
+export const NO_RECORDS_TIMESTAMP = -2;
+export const EMPTY_TOTALS: SlotTotals = { nextOffset: 0, maxTimestampMs: NO_RECORDS_TIMESTAMP, bytes: 0 };
+
+/** Exactly eight entries that were moved out of a head's tail: never changed, and determined by its sequence. */
+export interface TailNode {
+  /** The sequence of its first entry, a multiple of eight. */
+  readonly sequence: number;
+  readonly entries: readonly Entry[];
+  readonly once: readonly Uint8Array[];
+  /** By slot, as of `sequence`. */
+  readonly before: readonly SlotTotals[];
+}
+
+export const TAIL_NODE_ENTRIES = 8;
+/** With this many entries in its tail a head takes no commit; a writer moves the oldest first. */
+export const TAIL_ENTRIES_MAX = 32;
+
+/** The sequence that the next entry of the head will have. */
+export function nextSequence(head: Head): number {
+  return head.tailSeq + head.tail.length;
+}
+
+export function partitionState(head: Head, slot: number): PartitionState {
+  return head.partitions[slot] ?? EMPTY_PARTITION;
+}
+
+const EMPTY_PARTITION: PartitionState = { logStartOffset: 0, nextOffset: 0, moved: EMPTY_TOTALS };
+
+/** A part of an entry with the offset that it got. */
+export interface PlacedPart {
+  readonly sequence: number;
+  readonly entry: Entry;
+  readonly part: EntryPart;
+  readonly baseOffset: number;
+}
+
+/** All parts of consecutive entries, with their offsets; `before` are the totals as of the first entry. */
+export function placeParts(entries: readonly Entry[], sequence: number, before: readonly SlotTotals[]): PlacedPart[] {
+  const next: number[] = [];
+  const placed: PlacedPart[] = [];
+  for (let i = 0; i < entries.length; i++) {
+    const entry = entries[i] as Entry;
+    for (const part of entry.parts) {
+      const baseOffset = next[part.slot] ?? before[part.slot]?.nextOffset ?? 0;
+      placed.push({ sequence: sequence + i, entry, part, baseOffset });
+      next[part.slot] = baseOffset + part.records;
+    }
+  }
+  return placed;
+}
+
+export function placeTail(head: Head): PlacedPart[] {
+  return placeParts(
+    head.tail.map((tail) => tail.entry),
+    head.tailSeq,
+    head.partitions.map((partition) => partition.moved),
+  );
+}
+
+export function placeNode(node: TailNode): PlacedPart[] {
+  return placeParts(node.entries, node.sequence, node.before);
+}
+
+/** The totals by slot after these entries. */
+export function addTotals(before: readonly SlotTotals[], entries: readonly Entry[]): SlotTotals[] {
+  const totals = before.slice();
+  for (const entry of entries) {
+    for (const part of entry.parts) {
+      const was = totals[part.slot] ?? EMPTY_TOTALS;
+      totals[part.slot] = {
+        nextOffset: was.nextOffset + part.records,
+        maxTimestampMs: Math.max(was.maxTimestampMs, part.maxTimestampMs),
+        bytes: was.bytes + part.bytes,
+      };
+    }
+  }
+  return totals;
+}
+
+/** Bytes of the records in a partition, as of now. */
+export function partitionBytes(head: Head, slot: number): number {
+  let bytes = partitionState(head, slot).moved.bytes;
+  for (const { entry } of head.tail) for (const part of entry.parts) if (part.slot === slot) bytes += part.bytes;
+  return bytes;
+}
+
+/** Where in the tail this very entry stands, or −1. */
+export function indexInTail(head: Head, packed: Uint8Array): number {
+  return head.tail.findIndex((tail) => equalBytes(tail.packed, packed));
+}
+
+export function holdsOnceKey(head: Head, key: Uint8Array): boolean {
+  return head.once.some((left) => equalBytes(left, key));
+}
+
+/** How many of the first once keys belong to the first `count` entries of the tail. */
+export function onceKeysOf(head: Head, count: number): number {
+  let keys = 0;
+  for (const { entry } of head.tail.slice(0, count)) keys += entry.onceKeys;
+  return keys;
+}
+
+/** @throws EventLogError `internal` where the parts of a head contradict each other. */
+export function checkHead(head: Head): void {
+  const totals = addTotals(
+    head.partitions.map((partition) => partition.moved),
+    head.tail.map((tail) => tail.entry),
+  );
+  head.partitions.forEach((partition, slot) => {
+    const counted = totals[slot]?.nextOffset ?? 0;
+    invariant(
+      partition.nextOffset === counted,
+      `slot ${slot} ends at ${partition.nextOffset} where its entries end at ${counted}`,
+    );
+    invariant(partition.logStartOffset <= partition.nextOffset, `slot ${slot} starts after its end`);
+    invariant(partition.nextOffset <= OFFSET_MAX, `slot ${slot} has passed the largest offset`);
+  });
+  invariant(onceKeysOf(head, head.tail.length) === head.once.length, 'the once keys are those of the tail');
+}
+
+export function makeTailEntry(packed: Uint8Array): TailEntry {
+  return { packed, entry: unpackEntry(packed) };
+}
+
+/** When the data of an entry was written. */
+export function writtenAtMs(entry: Entry): number {
+  return batchTimeMs(entry.batchId);
+}
+
+export type { Entry, EntryPart, Location };
+
+/**
+ * Totals by slot, packed: version uint8 = 1 · count varuint · then for each slot that has records:
+ * slot varuint · nextOffset varuint · maxTimestamp varint · bytes varuint. Persisted in heads and tail nodes.
+ */
+const TOTALS_VERSION = 1;
+
+export function packTotals(totals: readonly (SlotTotals | undefined)[]): Uint8Array {
+  const present = [...totals.entries()].filter(([, total]) => total !== undefined && total.nextOffset > 0);
+  const writer = new ByteWriter(4 + present.length * 24);
+  writer.uint8(TOTALS_VERSION);
+  writer.varuint(present.length);
+  for (const [slot, total] of present) {
+    const { nextOffset, maxTimestampMs, bytes } = total as SlotTotals;
+    writer.varuint(slot);
+    writer.varuint(nextOffset);
+    writer.varint(maxTimestampMs);
+    writer.varuint(bytes);
+  }
+  return writer.finish().slice();
+}
+
+/** @throws EventLogError `corrupt_data` */
+export function unpackTotals(packed: Uint8Array): SlotTotals[] {
+  try {
+    const reader = new ByteReader(packed);
+    const version = reader.uint8();
+    invariant(version === TOTALS_VERSION, `totals version ${version} is not ${TOTALS_VERSION}`);
+    const totals: SlotTotals[] = [];
+    for (let left = reader.varuint(); left > 0; left--) {
+      const slot = reader.varuint();
+      totals[slot] = { nextOffset: reader.varuint(), maxTimestampMs: reader.varint(), bytes: reader.varuint() };
+    }
+    return Array.from(totals, (total) => total ?? EMPTY_TOTALS);
+  } catch (cause) {
+    throw new EventLogError('corrupt_data', 'The totals of a partition head or tail node cannot be read.', { cause });
+  }
+}

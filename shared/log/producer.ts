@@ -1,0 +1,127 @@
+import { ByteReader, ByteWriter } from './bytes.ts';
+import type { EntryPart } from './entry.ts';
+import { EventLogError, invariant } from './errors.ts';
+import { PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from './limits.ts';
+
+/**
+ * What a head knows of one idempotent producer (Kafka's producer id, epoch and sequence; KIP-98), kept for all
+ * partitions of the head together: the newest epoch that has written, and per slot the last five batches.
+ */
+export interface ProducerState {
+  readonly epoch: number;
+  readonly slots: ReadonlyMap<number, SlotBatches>;
+}
+
+interface SlotBatches {
+  readonly epoch: number;
+  /** Oldest first. */
+  readonly batches: readonly ProducerBatch[];
+}
+
+interface ProducerBatch {
+  readonly baseSequence: number;
+  readonly records: number;
+  readonly baseOffset: number;
+}
+
+export interface ProducedBatch {
+  readonly slot: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly records: number;
+}
+
+export type ProducerDecision =
+  | { readonly type: 'accepted' }
+  | { readonly type: 'duplicate'; readonly baseOffset: number }
+  | { readonly type: 'fenced'; readonly currentEpoch: number }
+  | { readonly type: 'out_of_order'; readonly expectedSequence: number };
+
+/**
+ * As Kafka's brokers decide (`ProducerAppendInfo`): an older epoch is fenced; a batch that equals one of the last five is
+ * a duplicate; otherwise it must follow the last one, and a new epoch begins at 0. Of a producer that is not known, any
+ * sequence is accepted, since its state may have expired.
+ */
+export function decideProducer(state: ProducerState | undefined, batch: ProducedBatch): ProducerDecision {
+  if (state === undefined) return { type: 'accepted' };
+  if (batch.producerEpoch < state.epoch) return { type: 'fenced', currentEpoch: state.epoch };
+  const slot = state.slots.get(batch.slot);
+  if (slot === undefined) return { type: 'accepted' };
+  if (slot.epoch < batch.producerEpoch) {
+    return batch.baseSequence === 0 ? { type: 'accepted' } : { type: 'out_of_order', expectedSequence: 0 };
+  }
+  const same = slot.batches.find((kept) => kept.baseSequence === batch.baseSequence && kept.records === batch.records);
+  if (same !== undefined) return { type: 'duplicate', baseOffset: same.baseOffset };
+  const last = slot.batches.at(-1);
+  const expectedSequence = last === undefined ? 0 : addSequence(last.baseSequence, last.records);
+  return batch.baseSequence === expectedSequence ? { type: 'accepted' } : { type: 'out_of_order', expectedSequence };
+}
+
+/** The state after a batch was appended at `baseOffset`. */
+export function applyBatch(state: ProducerState | undefined, batch: ProducedBatch, baseOffset: number): ProducerState {
+  const slots = new Map(state?.slots);
+  const was = slots.get(batch.slot);
+  const kept = was?.epoch === batch.producerEpoch ? was.batches : [];
+  const added = { baseSequence: batch.baseSequence, records: batch.records, baseOffset };
+  slots.set(batch.slot, { epoch: batch.producerEpoch, batches: [...kept, added].slice(-PRODUCER_BATCHES_KEPT) });
+  return { epoch: Math.max(state?.epoch ?? 0, batch.producerEpoch), slots };
+}
+
+/** The batch that a part of an entry holds, if an idempotent producer made it. */
+export function producedBatch(part: EntryPart): ProducedBatch | undefined {
+  if (part.producer === undefined) return undefined;
+  const { producerEpoch, baseSequence } = part.producer;
+  return { slot: part.slot, producerEpoch, baseSequence, records: part.records };
+}
+
+/** Sequences go from 2^31 − 1 back to 0. */
+export function addSequence(sequence: number, by: number): number {
+  return (sequence + by) % (SEQUENCE_MAX + 1);
+}
+
+/**
+ * Packed: version uint8 = 1 · epoch varuint · slots varuint · per slot: slot varuint · epoch varuint · batches varuint
+ * · per batch: baseSequence varuint · records varuint · baseOffset varuint. Persisted in producer items.
+ */
+const VERSION = 1;
+
+export function packProducer(state: ProducerState): Uint8Array {
+  const writer = new ByteWriter(64);
+  writer.uint8(VERSION);
+  writer.varuint(state.epoch);
+  writer.varuint(state.slots.size);
+  for (const [slot, { epoch, batches }] of state.slots) {
+    writer.varuint(slot);
+    writer.varuint(epoch);
+    writer.varuint(batches.length);
+    for (const batch of batches) {
+      writer.varuint(batch.baseSequence);
+      writer.varuint(batch.records);
+      writer.varuint(batch.baseOffset);
+    }
+  }
+  return writer.finish().slice();
+}
+
+/** @throws EventLogError `corrupt_data` */
+export function unpackProducer(packed: Uint8Array): ProducerState {
+  try {
+    const reader = new ByteReader(packed);
+    const version = reader.uint8();
+    invariant(version === VERSION, `producer version ${version} is not ${VERSION}`);
+    const epoch = reader.varuint();
+    const slots = new Map<number, SlotBatches>();
+    for (let left = reader.varuint(); left > 0; left--) {
+      const slot = reader.varuint();
+      const slotEpoch = reader.varuint();
+      const batches: ProducerBatch[] = [];
+      for (let count = reader.varuint(); count > 0; count--) {
+        batches.push({ baseSequence: reader.varuint(), records: reader.varuint(), baseOffset: reader.varuint() });
+      }
+      slots.set(slot, { epoch: slotEpoch, batches });
+    }
+    return { epoch, slots };
+  } catch (cause) {
+    throw new EventLogError('corrupt_data', 'A producer item cannot be read.', { cause });
+  }
+}

@@ -1,0 +1,337 @@
+import { ByteFormatError, ByteReader, ByteWriter, varintLength } from './bytes.ts';
+import { COMPRESSIONS, type Compression, compress, decompress } from './compression.ts';
+import { crc32c } from './crc32c.ts';
+import { EventLogError } from './errors.ts';
+import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from './limits.ts';
+import type { Record, RecordHeader, StoredRecord } from './record.ts';
+
+/**
+ * Apache Kafka's RecordBatch, magic 2 (Kafka documentation, "Message Format"; KIP-98): the unit of append, compression
+ * and idempotence, stored and served byte for byte. Base offset and partition leader epoch lie before what the CRC
+ * covers, so an offset is assigned without touching the rest.
+ *
+ *  0 baseOffset int64          17 crc uint32 (of all from 21)   43 producerId int64
+ *  8 batchLength int32         21 attributes int16              51 producerEpoch int16
+ * 12 partitionLeaderEpoch i32  23 lastOffsetDelta int32         53 baseSequence int32
+ * 16 magic int8                27 baseTimestamp int64           57 recordCount int32
+ *                              35 maxTimestamp int64            61 records, compressed together
+ */
+const LENGTH_AT = 8;
+const LENGTH_END = 12;
+const MAGIC_AT = 16;
+const CRC_AT = 17;
+const CRC_END = 21;
+const MAX_TIMESTAMP_AT = 35;
+export const BATCH_HEADER_BYTES = 61;
+const MAGIC = 2;
+
+const COMPRESSION_MASK = 0x07;
+const LOG_APPEND_TIME = 0x08;
+const TRANSACTIONAL = 0x10;
+const CONTROL = 0x20;
+
+export const NO_TIMESTAMP = -1;
+export const NO_PRODUCER_ID = -1;
+
+export type TimestampType = 'create_time' | 'log_append_time';
+
+export interface RecordBatchHeader {
+  /** As written in the bytes: in stored data relative to the entry's part, see `entry.ts`. */
+  readonly baseOffset: number;
+  /** The whole batch's length, header included. */
+  readonly bytes: number;
+  readonly partitionLeaderEpoch: number;
+  readonly crc: number;
+  readonly compression: Compression;
+  readonly timestampType: TimestampType;
+  readonly transactional: boolean;
+  readonly control: boolean;
+  /** Offsets that the batch takes up, less one. Larger than the count of records where compaction removed some. */
+  readonly lastOffsetDelta: number;
+  readonly baseTimestamp: number;
+  readonly maxTimestamp: number;
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+  readonly recordCount: number;
+}
+
+/**
+ * Reads the header of the batch at `position` and checks that the batch is whole, of magic 2, and matches its CRC.
+ * @throws EventLogError `invalid_batch`, saying what is wrong and where.
+ */
+export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHeader {
+  return attempt(position, () => {
+    const reader = new ByteReader(bytes, position);
+    if (reader.remaining < BATCH_HEADER_BYTES) {
+      throw new ByteFormatError(`${reader.remaining} bytes are too few for a batch header of ${BATCH_HEADER_BYTES}`);
+    }
+    const magic = bytes[position + MAGIC_AT];
+    if (magic !== MAGIC)
+      throw new ByteFormatError(`magic is ${magic}; only ${MAGIC} is understood (Kafka 0.11 and later)`);
+    const baseOffset = reader.int64();
+    const batchLength = reader.int32();
+    const total = batchLength + LENGTH_END;
+    if (batchLength < BATCH_HEADER_BYTES - LENGTH_END || total > bytes.length - position) {
+      throw new ByteFormatError(
+        `the batch says it has ${batchLength} bytes after its length field where ${bytes.length - position - LENGTH_END} follow`,
+      );
+    }
+    const partitionLeaderEpoch = reader.int32();
+    reader.int8();
+    const crc = reader.uint32();
+    const computed = crc32c(bytes.subarray(position + CRC_END, position + total));
+    if (crc !== computed) throw new ByteFormatError(`the CRC-32C is ${hex(computed)} but the batch says ${hex(crc)}`);
+    const attributes = reader.int16();
+    const compression = COMPRESSIONS[attributes & COMPRESSION_MASK];
+    if (compression === undefined) throw new ByteFormatError(`unknown compression ${attributes & COMPRESSION_MASK}`);
+    const lastOffsetDelta = reader.int32();
+    const baseTimestamp = reader.int64();
+    const maxTimestamp = reader.int64();
+    const producerId = reader.int64();
+    const producerEpoch = reader.int16();
+    const baseSequence = reader.int32();
+    const recordCount = reader.int32();
+    if (lastOffsetDelta < 0 || recordCount < 0) throw new ByteFormatError('a count is negative');
+    return {
+      baseOffset,
+      bytes: total,
+      partitionLeaderEpoch,
+      crc,
+      compression,
+      timestampType: attributes & LOG_APPEND_TIME ? 'log_append_time' : 'create_time',
+      transactional: (attributes & TRANSACTIONAL) !== 0,
+      control: (attributes & CONTROL) !== 0,
+      lastOffsetDelta,
+      baseTimestamp,
+      maxTimestamp,
+      producerId,
+      producerEpoch,
+      baseSequence,
+      recordCount,
+    };
+  });
+}
+
+/**
+ * The records of the batch at `position`, whose header is `header`, with offsets counted from `baseOffset`.
+ * Keys, values and headers are views on the batch, or on its decompressed bytes.
+ * @throws EventLogError `invalid_batch` when they don't decode, don't match the header, or pass a limit.
+ */
+export function decodeRecords(
+  bytes: Uint8Array,
+  position: number,
+  header: RecordBatchHeader,
+  baseOffset: number = header.baseOffset,
+): StoredRecord[] {
+  return attempt(position, () => {
+    if (header.recordCount > RECORDS_PER_BATCH_MAX) {
+      throw new ByteFormatError(`${header.recordCount} records; at most ${RECORDS_PER_BATCH_MAX} are allowed`);
+    }
+    const stored = bytes.subarray(position + BATCH_HEADER_BYTES, position + header.bytes);
+    const content = decompress(header.compression, stored, BATCH_UNCOMPRESSED_BYTES_MAX);
+    const reader = new ByteReader(content);
+    const records: StoredRecord[] = [];
+    for (let i = 0; i < header.recordCount; i++) records.push(readRecord(reader, header, baseOffset));
+    if (reader.remaining > 0)
+      throw new ByteFormatError(`${reader.remaining} bytes follow the last of ${header.recordCount} records`);
+    return records;
+  });
+}
+
+function readRecord(reader: ByteReader, header: RecordBatchHeader, baseOffset: number): StoredRecord {
+  const length = reader.varint();
+  const start = reader.position;
+  reader.int8();
+  const timestampDelta = reader.varint();
+  const offsetDelta = reader.varint();
+  if (offsetDelta < 0 || offsetDelta > header.lastOffsetDelta)
+    throw new ByteFormatError(`a record has the offset delta ${offsetDelta}`);
+  const key = readNullable(reader);
+  const value = readNullable(reader);
+  const headerCount = reader.varint();
+  if (headerCount < 0 || headerCount > HEADERS_PER_RECORD_MAX) {
+    throw new ByteFormatError(`a record has ${headerCount} headers; at most ${HEADERS_PER_RECORD_MAX} are allowed`);
+  }
+  const headers: RecordHeader[] = headerCount === 0 ? NO_HEADERS : [];
+  for (let i = 0; i < headerCount; i++) {
+    const name = reader.view(reader.varint());
+    headers.push({ key: decodeText(name), value: readNullable(reader) });
+  }
+  if (reader.position - start !== length) {
+    throw new ByteFormatError(`a record says it has ${length} bytes but takes ${reader.position - start}`);
+  }
+  const timestampMs =
+    header.timestampType === 'log_append_time' ? header.maxTimestamp : header.baseTimestamp + timestampDelta;
+  if (!Number.isSafeInteger(timestampMs)) throw new ByteFormatError('a timestamp is beyond ±(2^53 − 1)');
+  return { offset: baseOffset + offsetDelta, timestampMs, key, value, headers };
+}
+
+const NO_HEADERS: RecordHeader[] = [];
+const HEADER_NAMES = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return HEADER_NAMES.decode(bytes);
+  } catch {
+    throw new ByteFormatError('a header name is not UTF-8');
+  }
+}
+
+function readNullable(reader: ByteReader): Uint8Array | null {
+  const length = reader.varint();
+  return length === -1 ? null : reader.view(length);
+}
+
+export interface BatchProducer {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  readonly baseSequence: number;
+}
+
+export interface EncodeBatchOptions {
+  readonly compression?: Compression;
+  readonly producer?: BatchProducer;
+  readonly transactional?: boolean;
+  /** Gives every record this time, as Kafka's `message.timestamp.type=LogAppendTime` does. */
+  readonly logAppendTimeMs?: number | undefined;
+}
+
+const UTF8 = new TextEncoder();
+
+/** Encodes at least one record into a batch with base offset 0 and offset deltas 0, 1, 2 … */
+export function encodeBatch(records: readonly Record[], options: EncodeBatchOptions = {}): Uint8Array<ArrayBuffer> {
+  const first = records[0];
+  if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
+  const compression = options.compression ?? 'none';
+  const baseTimestamp = first.timestampMs;
+  let maxTimestamp = baseTimestamp;
+  const writer = new ByteWriter(BATCH_HEADER_BYTES + estimateBytes(records));
+  const { producerId, producerEpoch, baseSequence } = options.producer ?? NO_PRODUCER;
+  const logAppend = options.logAppendTimeMs !== undefined;
+  writer.int64(0);
+  writer.int32(0);
+  writer.int32(-1);
+  writer.uint8(MAGIC);
+  writer.uint32(0);
+  writer.int16(
+    COMPRESSIONS.indexOf(compression) | (logAppend ? LOG_APPEND_TIME : 0) | (options.transactional ? TRANSACTIONAL : 0),
+  );
+  writer.int32(records.length - 1);
+  writer.int64(baseTimestamp);
+  writer.int64(0);
+  writer.int64(producerId);
+  writer.int16(producerEpoch);
+  writer.int32(baseSequence);
+  writer.int32(records.length);
+  for (let i = 0; i < records.length; i++) {
+    const record = records[i] as Record;
+    if (record.timestampMs > maxTimestamp) maxTimestamp = record.timestampMs;
+    writeRecord(writer, record, i, record.timestampMs - baseTimestamp);
+  }
+  let batch = writer.finish();
+  if (compression !== 'none') {
+    const packed = compress(compression, batch.subarray(BATCH_HEADER_BYTES));
+    const whole = new Uint8Array(BATCH_HEADER_BYTES + packed.length);
+    whole.set(batch.subarray(0, BATCH_HEADER_BYTES));
+    whole.set(packed, BATCH_HEADER_BYTES);
+    batch = whole;
+  }
+  const view = viewOf(batch);
+  view.setInt32(LENGTH_AT, batch.length - LENGTH_END);
+  setMaxTimestamp(view, options.logAppendTimeMs ?? maxTimestamp);
+  view.setUint32(CRC_AT, crc32c(batch.subarray(CRC_END)));
+  return batch;
+}
+
+const NO_PRODUCER: BatchProducer = { producerId: NO_PRODUCER_ID, producerEpoch: -1, baseSequence: -1 };
+
+function estimateBytes(records: readonly Record[]): number {
+  let total = 0;
+  for (const record of records) total += recordBytesBound(record);
+  return total;
+}
+
+/** At least what a record takes in a batch, uncompressed. */
+export function recordBytesBound(record: Record): number {
+  let total = 32 + (record.key?.length ?? 0) + (record.value?.length ?? 0);
+  for (const header of record.headers) total += 10 + header.key.length * 3 + (header.value?.length ?? 0);
+  return total;
+}
+
+function writeRecord(writer: ByteWriter, record: Record, offsetDelta: number, timestampDelta: number): void {
+  const names = record.headers.map((header) => UTF8.encode(header.key));
+  let length = 1 + varintLength(timestampDelta) + varintLength(offsetDelta);
+  length += nullableLength(record.key) + nullableLength(record.value) + varintLength(names.length);
+  for (let i = 0; i < names.length; i++) {
+    length += nullableLength(names[i] as Uint8Array) + nullableLength((record.headers[i] as RecordHeader).value);
+  }
+  writer.varint(length);
+  writer.uint8(0);
+  writer.varint(timestampDelta);
+  writer.varint(offsetDelta);
+  writeNullable(writer, record.key);
+  writeNullable(writer, record.value);
+  writer.varint(names.length);
+  for (let i = 0; i < names.length; i++) {
+    writeNullable(writer, names[i] as Uint8Array);
+    writeNullable(writer, (record.headers[i] as RecordHeader).value);
+  }
+}
+
+function nullableLength(bytes: Uint8Array | null): number {
+  return bytes === null ? 1 : varintLength(bytes.length) + bytes.length;
+}
+
+function writeNullable(writer: ByteWriter, bytes: Uint8Array | null): void {
+  writer.varint(bytes === null ? -1 : bytes.length);
+  if (bytes !== null) writer.write(bytes);
+}
+
+/** Sets the two fields that the CRC leaves out, in place. The leader epoch is always 0: no partition has a leader. */
+export function placeBatch(bytes: Uint8Array, position: number, baseOffset: number): void {
+  const view = viewOf(bytes);
+  view.setInt32(position, Math.floor(baseOffset / 0x1_0000_0000));
+  view.setUint32(position + 4, baseOffset >>> 0);
+  view.setInt32(position + LENGTH_END, 0);
+}
+
+/** A copy of the batch whose timestamp type is LogAppendTime (or whose max timestamp is set right), with a new CRC. */
+export function withTimestamps(
+  batch: Uint8Array,
+  maxTimestampMs: number,
+  type: TimestampType,
+): Uint8Array<ArrayBuffer> {
+  const copy = batch.slice();
+  const view = viewOf(copy);
+  const attributes = view.getInt16(CRC_END);
+  view.setInt16(CRC_END, type === 'log_append_time' ? attributes | LOG_APPEND_TIME : attributes & ~LOG_APPEND_TIME);
+  setMaxTimestamp(view, maxTimestampMs);
+  view.setUint32(CRC_AT, crc32c(copy.subarray(CRC_END)));
+  return copy;
+}
+
+function setMaxTimestamp(view: DataView, timestampMs: number): void {
+  view.setInt32(MAX_TIMESTAMP_AT, Math.floor(timestampMs / 0x1_0000_0000));
+  view.setUint32(MAX_TIMESTAMP_AT + 4, timestampMs >>> 0);
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function attempt<T>(position: number, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof ByteFormatError)) throw error;
+    const where = position === 0 ? '' : ` at byte ${position}`;
+    throw new EventLogError('invalid_batch', `The record batch${where} can't be used: ${error.message}.`, {
+      details: { position },
+    });
+  }
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16).padStart(8, '0')}`;
+}

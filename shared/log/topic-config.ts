@@ -1,0 +1,126 @@
+import { COMPRESSIONS, type Compression } from './compression.ts';
+import { invalidField } from './errors.ts';
+import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from './limits.ts';
+
+/**
+ * Topic settings under Kafka's names, with Kafka's defaults and value checks ("Topic Configs" in Kafka's documentation).
+ * Values are kept only where a topic sets them, so that a default can be told from a choice.
+ */
+interface NumberSetting {
+  readonly type: 'number';
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+interface ChoiceSetting {
+  readonly type: 'choice';
+  readonly default: string;
+  readonly values: readonly string[];
+}
+
+const MS_MAX = Number.MAX_SAFE_INTEGER;
+const DAY_MS = 86_400_000;
+
+function number(defaultValue: number, min: number, max: number): NumberSetting {
+  return { type: 'number', default: defaultValue, min, max };
+}
+
+function choice(values: readonly string[]): ChoiceSetting {
+  return { type: 'choice', default: values[0] as string, values };
+}
+
+export const TOPIC_SETTINGS = {
+  'cleanup.policy': choice(['delete', 'compact', 'compact,delete', 'delete,compact']),
+  'compression.type': choice(['producer', 'uncompressed', ...COMPRESSIONS.filter((name) => name !== 'none')]),
+  'delete.retention.ms': number(DAY_MS, 0, MS_MAX),
+  'max.compaction.lag.ms': number(MS_MAX, 1, MS_MAX),
+  'max.message.bytes': number(BATCH_BYTES_DEFAULT, 0, BATCH_BYTES_MAX),
+  'message.timestamp.after.max.ms': number(3_600_000, 0, MS_MAX),
+  'message.timestamp.before.max.ms': number(MS_MAX, 0, MS_MAX),
+  'message.timestamp.type': choice(['CreateTime', 'LogAppendTime']),
+  'min.cleanable.dirty.ratio': { type: 'number', default: 0.5, min: 0, max: 1 },
+  'min.compaction.lag.ms': number(0, 0, MS_MAX),
+  'retention.bytes': number(-1, -1, Number.MAX_SAFE_INTEGER),
+  'retention.ms': number(7 * DAY_MS, -1, MS_MAX),
+  'segment.bytes': number(1_073_741_824, 1_048_576, 2_147_483_647),
+  'segment.ms': number(7 * DAY_MS, 1, MS_MAX),
+} as const satisfies Record<string, NumberSetting | ChoiceSetting>;
+
+export type TopicSettingName = keyof typeof TOPIC_SETTINGS;
+export type TopicSettingValue = string | number;
+/** Only what the topic itself sets. */
+export type TopicConfig = Readonly<Partial<Record<TopicSettingName, TopicSettingValue>>>;
+
+export const TOPIC_SETTING_NAMES = Object.keys(TOPIC_SETTINGS) as TopicSettingName[];
+
+/**
+ * Checks names and values. Numbers may come as text, as Kafka's tools send them.
+ * @throws EventLogError `invalid_request` naming the setting, what it takes, and what it got.
+ */
+export function parseTopicConfig(given: Readonly<Record<string, unknown>>): TopicConfig {
+  const config: Partial<Record<TopicSettingName, TopicSettingValue>> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (!Object.hasOwn(TOPIC_SETTINGS, name)) {
+      throw invalidField(
+        `config.${name}`,
+        `There is no topic setting of this name. There are: ${TOPIC_SETTING_NAMES.join(', ')}.`,
+      );
+    }
+    config[name as TopicSettingName] = parseSetting(name as TopicSettingName, value);
+  }
+  return config;
+}
+
+function parseSetting(name: TopicSettingName, value: unknown): TopicSettingValue {
+  const setting: NumberSetting | ChoiceSetting = TOPIC_SETTINGS[name];
+  const field = `config.${name}`;
+  if (setting.type === 'choice') {
+    if (typeof value === 'string' && setting.values.includes(value)) return value;
+    throw invalidField(field, `${name} takes one of: ${setting.values.join(', ')}.`);
+  }
+  const parsed = typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value;
+  const whole = name !== 'min.cleanable.dirty.ratio';
+  if (
+    typeof parsed === 'number' &&
+    parsed >= setting.min &&
+    parsed <= setting.max &&
+    (!whole || Number.isSafeInteger(parsed))
+  ) {
+    return parsed;
+  }
+  throw invalidField(
+    field,
+    `${name} takes ${whole ? 'a whole number' : 'a number'} from ${setting.min} to ${setting.max}.`,
+  );
+}
+
+export interface DescribedSetting {
+  readonly value: TopicSettingValue;
+  readonly source: 'default' | 'topic';
+}
+
+export function describeTopicConfig(config: TopicConfig): Record<TopicSettingName, DescribedSetting> {
+  const described = {} as Record<TopicSettingName, DescribedSetting>;
+  for (const name of TOPIC_SETTING_NAMES) {
+    const own = config[name];
+    described[name] =
+      own === undefined ? { value: TOPIC_SETTINGS[name].default, source: 'default' } : { value: own, source: 'topic' };
+  }
+  return described;
+}
+
+export function numberSetting(config: TopicConfig, name: TopicSettingName): number {
+  return Number(config[name] ?? TOPIC_SETTINGS[name].default);
+}
+
+export function choiceSetting(config: TopicConfig, name: TopicSettingName): string {
+  return String(config[name] ?? TOPIC_SETTINGS[name].default);
+}
+
+/** The codec that stored batches of the topic must have; `undefined` keeps what the producer chose. */
+export function requiredCompression(config: TopicConfig): Compression | undefined {
+  const chosen = choiceSetting(config, 'compression.type');
+  if (chosen === 'producer') return undefined;
+  return chosen === 'uncompressed' ? 'none' : (chosen as Compression);
+}

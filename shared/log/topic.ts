@@ -1,0 +1,55 @@
+import { EventLogError, invalidField } from './errors.ts';
+import { PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_LENGTH_MAX } from './limits.ts';
+import type { TopicConfig } from './topic-config.ts';
+
+export interface Topic {
+  readonly name: string;
+  /** 16 random bytes in base64url, as Kafka writes its topic ids. A topic that is made again gets another. */
+  readonly topicId: string;
+  readonly partitions: number;
+  readonly partitionsPerHead: number;
+  readonly config: TopicConfig;
+  readonly createdAtMs: number;
+}
+
+const NAME = /^[a-zA-Z0-9._-]+$/;
+
+/** Kafka's own rules for names. @throws EventLogError `invalid_request` naming the field. */
+export function checkTopicName(name: string, field = 'topic'): void {
+  if (name.length === 0 || name.length > TOPIC_NAME_LENGTH_MAX) {
+    throw invalidField(
+      field,
+      `A topic's name has 1 to ${TOPIC_NAME_LENGTH_MAX} characters; this one has ${name.length}.`,
+    );
+  }
+  if (!NAME.test(name))
+    throw invalidField(field, "A topic's name is made of the letters a-z and A-Z, digits, '.', '_' and '-'.");
+  if (name === '.' || name === '..') throw invalidField(field, `A topic can't be named '${name}'.`);
+}
+
+export function checkPartitionCount(partitions: number, field = 'partitions'): void {
+  if (!Number.isSafeInteger(partitions) || partitions < 1 || partitions > PARTITIONS_PER_TOPIC_MAX) {
+    throw invalidField(field, `A topic has 1 to ${PARTITIONS_PER_TOPIC_MAX} partitions.`);
+  }
+}
+
+/** @throws EventLogError `unknown_partition` */
+export function checkPartition(topic: Topic, partition: number): void {
+  if (Number.isSafeInteger(partition) && partition >= 0 && partition < topic.partitions) return;
+  throw new EventLogError(
+    'unknown_partition',
+    `Topic '${topic.name}' has the partitions 0 to ${topic.partitions - 1}, not ${partition}.`,
+    {
+      details: { topic: topic.name, partition, partitions: topic.partitions },
+    },
+  );
+}
+
+/** Which head of the topic decides a partition's order, and its slot there. */
+export function headOf(topic: Topic, partition: number): { readonly headNumber: number; readonly slot: number } {
+  return { headNumber: Math.floor(partition / topic.partitionsPerHead), slot: partition % topic.partitionsPerHead };
+}
+
+export function headCount(topic: Topic): number {
+  return Math.ceil(topic.partitions / topic.partitionsPerHead);
+}

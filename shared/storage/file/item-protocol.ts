@@ -1,0 +1,69 @@
+/**
+ * What `SqliteItemStore` and its worker say to each other.
+ *
+ * One message carries all requests of a burst, one message back all results of a transaction, in the order of the
+ * requests; so no request needs a name. Messages are never stored.
+ */
+import type { ErrorCode, ErrorDetails, Outcome, Retry } from '../../log/errors.ts';
+import type { Condition, ItemKey, ItemRange, Update } from '../ports.ts';
+
+export interface WorkerOptions {
+  readonly path: string;
+  /** Where a new database is prepared, on the same file system. */
+  readonly tmpFolder: string;
+}
+
+/** Attributes travel encoded by `item-codec.ts`. */
+export type ItemRequest =
+  | { readonly kind: 'get'; readonly key: ItemKey }
+  | { readonly kind: 'query'; readonly range: ItemRange }
+  | {
+      readonly kind: 'put';
+      readonly key: ItemKey;
+      readonly item: Uint8Array<ArrayBuffer>;
+      readonly conditions: readonly Condition[];
+    }
+  | {
+      readonly kind: 'update';
+      readonly key: ItemKey;
+      readonly updates: readonly Update[];
+      readonly conditions: readonly Condition[];
+    }
+  | { readonly kind: 'delete'; readonly key: ItemKey; readonly conditions: readonly Condition[] };
+
+/** `close` comes last; the worker then checkpoints, closes the database and ends. */
+export type ToWorker = { readonly requests: readonly ItemRequest[] } | 'close';
+
+/** Where in the message's `bytes` an encoded item lies. */
+export interface ItemSpan {
+  readonly start: number;
+  readonly end: number;
+}
+
+export type ItemResult =
+  | { readonly kind: 'read'; readonly item: ItemSpan | undefined }
+  | { readonly kind: 'page'; readonly items: readonly (ItemSpan & { readonly sk: string })[]; readonly more: boolean }
+  /** `item` is absent where the caller knows it already: after a put and a delete. */
+  | { readonly kind: 'applied'; readonly item: ItemSpan | undefined; readonly units: number }
+  | { readonly kind: 'refused'; readonly item: ItemSpan | undefined; readonly units: number }
+  | { readonly kind: 'failed'; readonly failure: Failure };
+
+/** An `EventLogError` as plain data. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly retry: Retry;
+  readonly outcome: Outcome;
+  readonly details: ErrorDetails;
+}
+
+export type FromWorker =
+  | { readonly kind: 'opened' }
+  | { readonly kind: 'open_failed'; readonly failure: Failure }
+  | {
+      readonly kind: 'results';
+      readonly results: readonly ItemResult[];
+      readonly bytes: Uint8Array<ArrayBuffer>;
+      /** How many transactions have been committed, and so synced, since the store was opened. */
+      readonly syncs: number;
+    };

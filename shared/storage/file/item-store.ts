@@ -1,0 +1,252 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { EventLogError } from '../../log/errors.ts';
+import { checkItemKey, checkItemRange, checkWrite, copyAttributes } from '../apply-update.ts';
+import { itemBytes, readUnits } from '../item-size.ts';
+import type {
+  Attributes,
+  AttributeValue,
+  Condition,
+  ItemKey,
+  ItemPage,
+  ItemRange,
+  ItemRead,
+  ItemStore,
+  Update,
+  WriteResult,
+} from '../ports.ts';
+import { decodeItem, encodeItem } from './item-codec.ts';
+import type { Failure, FromWorker, ItemRequest, ItemResult, ToWorker, WorkerOptions } from './item-protocol.ts';
+
+type Settled<Kind extends ItemResult['kind']> = Extract<ItemResult, { kind: Kind }>;
+
+interface Waiting {
+  readonly reads: boolean;
+  resolve(result: ItemResult, bytes: Uint8Array): void;
+  reject(error: EventLogError): void;
+}
+
+/**
+ * An `ItemStore` in one SQLite database, which belongs to this store alone while it is open.
+ *
+ * SQLite runs in a thread of its own, so the event loop never waits for the disk. All operations that wait there at the
+ * same time form one transaction with one sync (see `item-worker.ts`): a write is on disk when it is answered, and
+ * concurrent writes cost little more than one. An operation that arrives alone costs one sync.
+ *
+ * A write on a full disk fails with `storage_full` and has not happened; once there is room, writes succeed again.
+ * Where a commit fails otherwise, its writes fail with `storage_unavailable` and the outcome `unknown`.
+ *
+ * An idle store doesn't keep its process alive.
+ */
+export class SqliteItemStore implements ItemStore {
+  readonly #worker: Worker;
+  readonly #port: MessagePort;
+  /** Sent or about to be sent, in the order in which the worker answers. */
+  readonly #waiting: Waiting[] = [];
+  #burst: ItemRequest[] = [];
+  #syncs = 0;
+  #closing: Promise<void> | undefined;
+  #ended: EventLogError | undefined;
+
+  /**
+   * Opens the database, making it if there is none, and locks it until `close` or the end of the process.
+   * Throws `data_folder_unusable` with a `reason` in its details: `in_use`, `version`, `foreign`, `corrupt` or
+   * `not_writable`. Its time doesn't depend on the number of items.
+   */
+  static async open(options: WorkerOptions): Promise<SqliteItemStore> {
+    const { port1, port2 } = new MessageChannel();
+    // Compiled, the worker lies beside this module as .js; `tsc` rewrites imports, but not this.
+    const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
+    const worker = new Worker(new URL(`./item-worker.${extension}`, import.meta.url), {
+      workerData: { port: port2, options },
+      transferList: [port2],
+      execArgv: process.env.PROF ? ["--cpu-prof","--cpu-prof-dir=/tmp/prof"] : [],
+    });
+    const ready = await new Promise<FromWorker>((resolve, reject) => {
+      worker.once('error', reject);
+      worker.once('exit', () => reject(new EventLogError('internal', "The item store's thread did not start.")));
+      port1.once('message', resolve);
+    });
+    worker.removeAllListeners();
+    if (ready.kind === 'open_failed') {
+      port1.close();
+      throw errorOf(ready.failure);
+    }
+    return new SqliteItemStore(worker, port1);
+  }
+
+  private constructor(worker: Worker, port: MessagePort) {
+    this.#worker = worker;
+    this.#port = port;
+    port.on('message', (message: FromWorker) => this.#receive(message));
+    worker.on('error', (error) => this.#end(`The item store's thread failed: ${error.message}.`, error));
+    worker.on('exit', () => this.#end("The item store's thread has ended."));
+    worker.unref();
+    port.unref();
+  }
+
+  /** How many syncs the writes have cost so far; never more than there were writes. */
+  get syncs(): number {
+    return this.#syncs;
+  }
+
+  async get(key: ItemKey): Promise<ItemRead> {
+    checkItemKey(key);
+    return this.#request<'read', ItemRead>({ kind: 'get', key: copyKey(key) }, (result, bytes) => {
+      const attributes = result.item && decodeItem(bytes.subarray(result.item.start, result.item.end));
+      return { attributes, units: readUnits(itemBytes(key, attributes)) };
+    });
+  }
+
+  async put(key: ItemKey, attributes: Attributes, conditions: readonly Condition[] = []): Promise<WriteResult> {
+    checkWrite(key, { kind: 'put', attributes, conditions });
+    const request = {
+      kind: 'put',
+      key: copyKey(key),
+      item: encodeItem(attributes),
+      conditions: conditions.map(copyCondition),
+    } as const;
+    return this.#write(request, attributes);
+  }
+
+  async update(key: ItemKey, updates: readonly Update[], conditions: readonly Condition[] = []): Promise<WriteResult> {
+    checkWrite(key, { kind: 'update', updates, conditions });
+    const request = {
+      kind: 'update',
+      key: copyKey(key),
+      updates: updates.map(copyUpdate),
+      conditions: conditions.map(copyCondition),
+    } as const;
+    return this.#write(request, {});
+  }
+
+  async delete(key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {
+    checkWrite(key, { kind: 'delete', conditions });
+    return this.#write({ kind: 'delete', key: copyKey(key), conditions: conditions.map(copyCondition) }, {});
+  }
+
+  async query(range: ItemRange): Promise<ItemPage> {
+    checkItemRange(range);
+    return this.#request<'page', ItemPage>({ kind: 'query', range: { ...range } }, (result, bytes) => {
+      let itemsBytes = 0;
+      const items = result.items.map(({ sk, start, end }) => {
+        const attributes = decodeItem(bytes.subarray(start, end));
+        itemsBytes += itemBytes({ pk: range.pk, sk }, attributes);
+        return { sk, attributes };
+      });
+      return { items, more: result.more, units: readUnits(itemsBytes) };
+    });
+  }
+
+  /**
+   * Answers what was asked before, then checkpoints and lets go of the lock. Whatever is asked afterwards is rejected
+   * with `shutting_down`. May be called again; every call waits for the end.
+   */
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      if (this.#ended !== undefined) return resolve();
+      this.#worker.once('exit', () => resolve());
+      this.#worker.ref();
+      this.#flush();
+      this.#send('close');
+    });
+    return this.#closing;
+  }
+
+  #write(request: ItemRequest, known: Attributes): Promise<WriteResult> {
+    return this.#request<'applied' | 'refused', WriteResult>(request, (result, bytes) => {
+      const attributes = result.item && decodeItem(bytes.subarray(result.item.start, result.item.end));
+      if (result.kind === 'refused') return { ok: false, attributes, units: result.units };
+      return { ok: true, attributes: attributes ?? known, units: result.units };
+    });
+  }
+
+  #request<Kind extends ItemResult['kind'], Answer>(
+    request: ItemRequest,
+    answer: (result: Settled<Kind>, bytes: Uint8Array) => Answer,
+  ): Promise<Answer> {
+    return new Promise<Answer>((resolve, reject) => {
+      if (this.#closing !== undefined) throw new EventLogError('shutting_down', 'The item store is closed.');
+      if (this.#ended !== undefined) throw withOutcome(this.#ended, 'not_applied');
+      // One message carries the requests of a whole turn: the callers that an answer has woken ask again in it.
+      if (this.#burst.length === 0) setImmediate(() => this.#flush());
+      if (this.#waiting.length === 0) this.#port.ref();
+      this.#burst.push(request);
+      this.#waiting.push({
+        reads: request.kind === 'get' || request.kind === 'query',
+        resolve: (result, bytes) => {
+          try {
+            if (result.kind === 'failed') reject(errorOf(result.failure));
+            else resolve(answer(result as Settled<Kind>, bytes));
+          } catch (error) {
+            reject(error);
+          }
+        },
+        reject,
+      });
+    });
+  }
+
+  #flush(): void {
+    if (this.#burst.length === 0) return;
+    const requests = this.#burst;
+    this.#burst = [];
+    if (this.#ended !== undefined) return;
+    const buffers: ArrayBuffer[] = [];
+    for (const request of requests) if (request.kind === 'put') buffers.push(request.item.buffer);
+    this.#send({ requests }, buffers);
+  }
+
+  #send(message: ToWorker, buffers: ArrayBuffer[] = []): void {
+    this.#port.postMessage(message, buffers);
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.kind !== 'results') return;
+    this.#syncs = message.syncs;
+    const answered = this.#waiting.splice(0, message.results.length);
+    if (this.#waiting.length === 0) this.#port.unref();
+    for (const [i, waiting] of answered.entries()) waiting.resolve(message.results[i]!, message.bytes);
+  }
+
+  #end(message: string, cause?: unknown): void {
+    this.#ended ??= new EventLogError('storage_unavailable', message, { cause });
+    for (const waiting of this.#waiting.splice(0)) {
+      waiting.reject(withOutcome(this.#ended, waiting.reads ? 'not_applied' : 'unknown'));
+    }
+    this.#port.close();
+  }
+}
+
+function errorOf(failure: Failure): EventLogError {
+  const { code, message, ...options } = failure;
+  return new EventLogError(code, message, options);
+}
+
+function withOutcome(error: EventLogError, outcome: 'not_applied' | 'unknown'): EventLogError {
+  return new EventLogError(error.code, error.message, { cause: error.cause, outcome });
+}
+
+// Requests are sent at the end of the turn, and cloning a view clones all of the buffer under it: hence copies.
+
+function copyKey(key: ItemKey): ItemKey {
+  return { pk: key.pk, sk: key.sk };
+}
+
+function copyCondition(condition: Condition): Condition {
+  return condition.if === 'lacks' ? { ...condition, value: new Uint8Array(condition.value) } : { ...condition };
+}
+
+function copyUpdate(update: Update): Update {
+  switch (update.do) {
+    case 'set':
+      return { ...update, value: copyValue(update.value) };
+    case 'append':
+      return { ...update, values: update.values.map((value) => new Uint8Array(value)) };
+    default:
+      return { ...update };
+  }
+}
+
+function copyValue(value: AttributeValue): AttributeValue {
+  return copyAttributes({ value }).value!;
+}

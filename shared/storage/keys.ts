@@ -1,0 +1,113 @@
+import { type BatchId, batchIdText, batchTimeMs } from '../log/batch-id.ts';
+import type { ItemKey } from './ports.ts';
+
+/**
+ * Every key that we persist, in the bucket and in the table. `#` separates the parts of a partition key; no part can
+ * contain it, so no two kinds or owners share a key. Attribute names are short because every item is billed by its size.
+ */
+
+/** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the record batches of one append or one group commit, back to back. */
+export function hotObjectKey(batchId: BatchId): string {
+  const hour = new Date(batchTimeMs(batchId)).toISOString().slice(0, 13).replaceAll(/[-T]/g, '');
+  return `hot/${hour}/${batchIdText(batchId)}`;
+}
+
+/** The sort key of items that are alone under their partition key. */
+const ALONE = '-';
+
+/** pk `topics`, sk the topic's name. */
+export const TOPICS = 'topics';
+export function topicKey(name: string): ItemKey {
+  return { pk: TOPICS, sk: name };
+}
+export const TOPIC = {
+  topicId: 'id',
+  partitions: 'partitions',
+  partitionsPerHead: 'perHead',
+  /** JSON of the settings that the topic itself has. */
+  config: 'config',
+  createdAtMs: 'created',
+  /** 1 while its heads are being closed. */
+  deleting: 'deleting',
+} as const;
+
+/** pk `head#<topicId>#<head number>`. An absent item is a head without records. */
+export function headKey(topicId: string, headNumber: number): ItemKey {
+  return { pk: `head#${topicId}#${headNumber}`, sk: ALONE };
+}
+export const HEAD = {
+  /** The sequence of the tail's first entry. */
+  tailSeq: 'q',
+  /** List of packed entries (`log/entry.ts`). */
+  tail: 't',
+  /** List of the tail's once keys (`log/once-key.ts`). */
+  once: 'o',
+  /** Packed totals by slot as of `tailSeq` (`log/head.ts`). */
+  moved: 'm',
+  /** 1 when no commit is accepted any more. */
+  closed: 'x',
+  next: (slot: number) => `n${slot}`,
+  start: (slot: number) => `s${slot}`,
+} as const;
+
+/** pk `node#<topicId>#<head number>`, sk the sequence of its first entry in 16 digits. */
+export function nodePartitionKey(topicId: string, headNumber: number): string {
+  return `node#${topicId}#${headNumber}`;
+}
+export function nodeSortKey(sequence: number): string {
+  return sequenceText(sequence);
+}
+export const NODE = { entries: 't', once: 'o', before: 'm' } as const;
+
+/** pk `batch#<batchId>`: an inline batch. */
+export function inlineBatchKey(batchId: BatchId): ItemKey {
+  return { pk: `batch#${batchIdText(batchId)}`, sk: ALONE };
+}
+export const INLINE_BATCH = { data: 'd' } as const;
+
+/** pk `reference#<batchId>`: the heads (as their pk) that share a hot object; the last to merge it makes it garbage. */
+export function referenceKey(batchId: BatchId): ItemKey {
+  return { pk: `reference#${batchIdText(batchId)}`, sk: ALONE };
+}
+export const REFERENCE = { heads: 'h' } as const;
+
+/** pk `checkpoint#<topicId>#<head number>`: all tail nodes below `sequence` are reflected in the producer items. */
+export function checkpointKey(topicId: string, headNumber: number): ItemKey {
+  return { pk: `checkpoint#${topicId}#${headNumber}`, sk: ALONE };
+}
+export const CHECKPOINT = { sequence: 'q' } as const;
+
+/** pk `producer#<topicId>#<head number>`, sk the producer id in 16 digits: its state (`log/producer.ts`) as of `sequence`. */
+export function producerKey(topicId: string, headNumber: number, producerId: number): ItemKey {
+  return { pk: `producer#${topicId}#${headNumber}`, sk: sequenceText(producerId) };
+}
+export const PRODUCER = { sequence: 'q', state: 'p', writtenAtMs: 'w' } as const;
+
+/** pk `idempotency#<topicId>#<hash, hex>`: an append under an idempotency key, kept until `expiresAt` (seconds). */
+export function idempotencyKey(topicId: string, hashHex: string): ItemKey {
+  return { pk: `idempotency#${topicId}#${hashHex}`, sk: ALONE };
+}
+export const IDEMPOTENCY = {
+  fingerprint: 'f',
+  /** The partitions that the topic had at the first try, so that a retry puts every record where the first did. */
+  partitions: 'p',
+  /** JSON: head number -> the sequence observed before the first try. */
+  observed: 's',
+  /** JSON of the first answer; absent until it is known. */
+  answer: 'a',
+  expiresAt: 'e',
+} as const;
+
+/** pk `garbage`, sk `<due time, 16 digits>#<what>`: what a job may delete after that time. */
+export function garbageKey(dueAtMs: number, what: string): ItemKey {
+  return { pk: 'garbage', sk: `${sequenceText(dueAtMs)}#${what}` };
+}
+export const GARBAGE = { topicId: 'id', heads: 'heads' } as const;
+
+/** pk `counter`, sk `producer-id`: the next producer id to give out. */
+export const PRODUCER_ID_COUNTER: ItemKey = { pk: 'counter', sk: 'producer-id' };
+export const COUNTER = { next: 'n' } as const;
+
+function sequenceText(value: number): string {
+  return value.toString().padStart(16, '0');
+}

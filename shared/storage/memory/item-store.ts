@@ -1,0 +1,138 @@
+import { checkItemKey, checkItemRange, checkWrite, copyAttributes, decideWrite, type Write } from '../apply-update.ts';
+import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../item-size.ts';
+import type {
+  Attributes,
+  Condition,
+  ItemKey,
+  ItemPage,
+  ItemRange,
+  ItemRead,
+  ItemStore,
+  Update,
+  WriteResult,
+} from '../ports.ts';
+
+/** The items of one partition key; `sks` are their sort keys in UTF-8 order. */
+interface Partition {
+  readonly items: Map<string, Attributes>;
+  readonly sks: string[];
+}
+
+/**
+ * An `ItemStore` in this process's memory, for tests and short-lived logs. Nothing of it is durable.
+ *
+ * Each operation takes effect when it is called and is answered on a later microtask. Attributes are copied in and out,
+ * so nothing a caller does to its buffers reaches a stored item.
+ */
+export class MemoryItemStore implements ItemStore {
+  readonly #partitions = new Map<string, Partition>();
+
+  async get(key: ItemKey): Promise<ItemRead> {
+    checkItemKey(key);
+    const attributes = this.#find(key);
+    return {
+      attributes: attributes && copyAttributes(attributes),
+      units: readUnits(itemBytes(key, attributes)),
+    };
+  }
+
+  async put(key: ItemKey, attributes: Attributes, conditions: readonly Condition[] = []): Promise<WriteResult> {
+    return this.#write(key, { kind: 'put', attributes, conditions });
+  }
+
+  async update(key: ItemKey, updates: readonly Update[], conditions: readonly Condition[] = []): Promise<WriteResult> {
+    return this.#write(key, { kind: 'update', updates, conditions });
+  }
+
+  async delete(key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {
+    return this.#write(key, { kind: 'delete', conditions });
+  }
+
+  async query(range: ItemRange): Promise<ItemPage> {
+    checkItemRange(range);
+    const partition = this.#partitions.get(range.pk);
+    if (partition === undefined) return { items: [], more: false, units: readUnits(0) };
+    const start = range.from === undefined ? 0 : lowerBound(partition.sks, range.from);
+    const end = range.to === undefined ? partition.sks.length : lowerBound(partition.sks, range.to);
+    const items: { sk: string; attributes: Attributes }[] = [];
+    let bytes = 0;
+    let more = false;
+    for (let i = 0; i < end - start; i++) {
+      const sk = partition.sks[range.descending ? end - 1 - i : start + i]!;
+      const attributes = partition.items.get(sk)!;
+      const size = itemBytes({ pk: range.pk, sk }, attributes);
+      if (items.length === range.limit || (items.length > 0 && bytes + size > QUERY_PAGE_BYTES_MAX)) {
+        more = true;
+        break;
+      }
+      items.push({ sk, attributes: copyAttributes(attributes) });
+      bytes += size;
+    }
+    return { items, more, units: readUnits(bytes) };
+  }
+
+  #find(key: ItemKey): Attributes | undefined {
+    return this.#partitions.get(key.pk)?.items.get(key.sk);
+  }
+
+  #write(key: ItemKey, write: Write): WriteResult {
+    checkWrite(key, write);
+    const before = this.#find(key);
+    const decision = decideWrite(key, before, write);
+    if (decision.kind === 'refused') {
+      return { ok: false, attributes: before && copyAttributes(before), units: decision.units };
+    }
+    this.#replace(key, decision.after && copyAttributes(decision.after));
+    return {
+      ok: true,
+      attributes: decision.after === undefined ? {} : copyAttributes(decision.after),
+      units: decision.units,
+    };
+  }
+
+  #replace(key: ItemKey, attributes: Attributes | undefined): void {
+    let partition = this.#partitions.get(key.pk);
+    if (partition === undefined) {
+      if (attributes === undefined) return;
+      partition = { items: new Map(), sks: [] };
+      this.#partitions.set(key.pk, partition);
+    }
+    const existed = partition.items.has(key.sk);
+    if (attributes !== undefined) {
+      partition.items.set(key.sk, attributes);
+      if (!existed) partition.sks.splice(lowerBound(partition.sks, key.sk), 0, key.sk);
+    } else if (existed) {
+      partition.items.delete(key.sk);
+      partition.sks.splice(lowerBound(partition.sks, key.sk), 1);
+      if (partition.sks.length === 0) this.#partitions.delete(key.pk);
+    }
+  }
+}
+
+/** The index of the first of `sks` that is not below `sk`. */
+function lowerBound(sks: readonly string[], sk: string): number {
+  let low = 0;
+  let high = sks.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (compareUtf8(sks[middle]!, sk) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Orders strings as their UTF-8 bytes would be; `<` compares UTF-16, where U+FF5E comes after U+1F600. */
+function compareUtf8(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const x = a.charCodeAt(i);
+    const y = b.charCodeAt(i);
+    if (x === y) continue;
+    // Surrogates stand for code points above all that a single unit can hold.
+    const xPair = x >= 0xd800 && x <= 0xdfff;
+    const yPair = y >= 0xd800 && y <= 0xdfff;
+    if (xPair !== yPair) return xPair ? 1 : -1;
+    return x - y;
+  }
+  return a.length - b.length;
+}
