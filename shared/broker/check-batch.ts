@@ -5,6 +5,7 @@ import {
   decodeRecords,
   encodeBatch,
   NO_PRODUCER_ID,
+  NO_TIMESTAMP,
   type RecordBatchHeader,
   readBatchHeader,
   withTimestamps,

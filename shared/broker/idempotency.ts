@@ -53,16 +53,17 @@ export async function appendOnce<Plan>(
   const observed = Object.entries(JSON.parse(String(note[IDEMPOTENCY.observed])) as Record<string, number>);
   const observedSeq = new Map(observed.map(([headNumber, sequence]) => [Number(headNumber), sequence]));
   const outcomes = await keyed.run(then, keyed.plan(then, hash), { hash, observedSeq });
-  if (outcomes.every((outcome) => outcome.ok)) {
-    // Without the note a retry finds the same offsets by the once keys.
-    await items
-      .update(itemKey, [{ do: 'set', name: IDEMPOTENCY.answer, value: printAnswer(outcomes) }])
-      .catch(() => {});
+  const printed = outcomes.every((outcome) => outcome.ok) ? printAnswer(outcomes) : undefined;
+  if (printed !== undefined && printed.length <= ANSWER_LENGTH_MAX) {
+    // Without the answer a retry finds the same offsets by the once keys.
+    await items.update(itemKey, [{ do: 'set', name: IDEMPOTENCY.answer, value: printed }]).catch(() => {});
   }
   return outcomes;
 }
 
 const HASH_BYTES = 16;
+/** A longer answer would cost more to keep than to find again. */
+const ANSWER_LENGTH_MAX = 32_768;
 
 async function noteFirstTry<Plan>(
   context: BrokerContext,

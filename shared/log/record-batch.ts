@@ -191,7 +191,7 @@ export interface BatchProducer {
 
 export interface EncodeBatchOptions {
   readonly compression?: Compression;
-  readonly producer?: BatchProducer;
+  readonly producer?: BatchProducer | undefined;
   readonly transactional?: boolean;
   /** Gives every record this time, as Kafka's `message.timestamp.type=LogAppendTime` does. */
   readonly logAppendTimeMs?: number | undefined;
@@ -253,7 +253,7 @@ function estimateBytes(records: readonly Record[]): number {
 }
 
 /** At least what a record takes in a batch, uncompressed. */
-export function recordBytesBound(record: Record): number {
+export function recordBytesBound(record: Pick<Record, 'key' | 'value' | 'headers'>): number {
   let total = 32 + (record.key?.length ?? 0) + (record.value?.length ?? 0);
   for (const header of record.headers) total += 10 + header.key.length * 3 + (header.value?.length ?? 0);
   return total;

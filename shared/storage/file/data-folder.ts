@@ -94,7 +94,8 @@ async function makeFolder(folder: string, tmpFolder: string): Promise<void> {
     if (isCode(error, 'EEXIST', 'ENOTDIR')) {
       throw refused('not_a_folder', folder, 'it is a file, not a folder', 'Choose another path.', error);
     }
-    if (isCode(error, 'EROFS', 'EACCES', 'EPERM')) {
+    // On a read-only disk a recursive mkdir says ENOENT.
+    if (isCode(error, 'EROFS', 'EACCES', 'EPERM', 'ENOENT')) {
       const remedy = 'Give this user the right to write there, or choose another path.';
       throw refused('not_writable', folder, 'it can not be written', remedy, error);
     }

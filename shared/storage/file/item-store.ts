@@ -59,7 +59,7 @@ export class SqliteItemStore implements ItemStore {
     const worker = new Worker(new URL(`./item-worker.${extension}`, import.meta.url), {
       workerData: { port: port2, options },
       transferList: [port2],
-      execArgv: process.env.PROF ? ["--cpu-prof","--cpu-prof-dir=/tmp/prof"] : [],
+      execArgv: [],
     });
     const ready = await new Promise<FromWorker>((resolve, reject) => {
       worker.once('error', reject);

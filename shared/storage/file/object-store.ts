@@ -86,7 +86,8 @@ export class FileObjectStore implements ObjectStore {
         return result;
       } catch (error) {
         await removeTmp(tmp);
-        if (isCode(error, 'ENOENT')) this.#folders.delete(folder);
+        const cause = error instanceof EventLogError ? error.cause : error;
+        if (isCode(cause, 'ENOENT')) this.#folders.delete(folder);
         throw storageError(error, outcome);
       }
     });

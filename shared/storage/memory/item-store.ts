@@ -82,12 +82,11 @@ export class MemoryItemStore implements ItemStore {
     if (decision.kind === 'refused') {
       return { ok: false, attributes: before && copyAttributes(before), units: decision.units };
     }
-    this.#replace(key, decision.after && copyAttributes(decision.after));
-    return {
-      ok: true,
-      attributes: decision.after === undefined ? {} : copyAttributes(decision.after),
-      units: decision.units,
-    };
+    const { after, units } = decision;
+    this.#replace(key, after && copyAttributes(after));
+    // A put is answered with what the caller gave, which needs no copy.
+    if (after === undefined || write.kind === 'put') return { ok: true, attributes: after ?? {}, units };
+    return { ok: true, attributes: copyAttributes(after), units };
   }
 
   #replace(key: ItemKey, attributes: Attributes | undefined): void {

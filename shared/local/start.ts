@@ -1,0 +1,143 @@
+import type { Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { createAdaptorServer } from '@hono/node-server';
+import { Broker } from '../broker/broker.ts';
+import type { BrokerSettings } from '../broker/settings.ts';
+import { createHttpApp } from '../http/app.ts';
+import { EventLogError, invalidField } from '../log/errors.ts';
+import { openDataFolder } from '../storage/file/data-folder.ts';
+import { createUrlSigner, type UrlSigner, type UrlVerifier } from '../storage/file/url-signer.ts';
+import { MemoryItemStore } from '../storage/memory/item-store.ts';
+import { MemoryObjectStore } from '../storage/memory/object-store.ts';
+import type { ItemStore, ObjectStore } from '../storage/ports.ts';
+import { systemClock } from '../storage/system/clock.ts';
+import { systemRandom } from '../storage/system/random.ts';
+
+export interface TailraceOptions {
+  /** Keep everything in memory: nothing is written, and all is gone at the end. Default false. */
+  readonly memory?: boolean;
+  /** Where records are kept; made if it isn't there. One process at a time. Default `./.tailrace`. */
+  readonly dataFolder?: string;
+  /** Default 0: any free port. */
+  readonly port?: number;
+  /** Default 127.0.0.1. There is no authentication: whoever reaches the address can read and write everything. */
+  readonly host?: string;
+}
+
+export interface Tailrace {
+  /** Where the HTTP API answers, such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  /** The log itself, in this process, without HTTP. */
+  readonly broker: Broker;
+  /** Takes nothing new, finishes what was begun within five seconds, and lets go of port and folder. */
+  close(): Promise<void>;
+}
+
+export const DEFAULT_DATA_FOLDER = './.tailrace';
+const LOOPBACK = '127.0.0.1';
+const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
+const CLOSE_MS = 5_000;
+const CLOSE_REQUESTS_MS = 4_000;
+
+/**
+ * One process has its files to itself: nobody else appends, so a head that was read stays known, and waiting reads need
+ * not look for others' appends. SQLite takes larger values well, and one sync serves all writes of a moment.
+ */
+const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
+  inlineBytesMax: 64 * 1024,
+  groupsWritingMax: 2,
+  headCacheMs: 3_600_000,
+  topicCacheMs: 60_000,
+  pollIntervalMs: undefined,
+};
+
+interface Storage {
+  readonly objects: ObjectStore;
+  readonly items: ItemStore;
+  readonly signer: UrlSigner & UrlVerifier;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the whole log in this process: storage, broker and HTTP API. Acknowledged records survive the end of the
+ * process, however it ends, and a power cut, unless `memory` is set.
+ * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port)
+ */
+export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
+  const { port = 0, host = LOOPBACK } = options;
+  if (!Number.isSafeInteger(port) || port < 0 || port > 65_535) throw invalidField('port', 'A port is a whole number from 0 to 65535.');
+  let url = '';
+  const baseUrl = (): string => url;
+  const storage = options.memory ? memoryStorage(baseUrl) : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl });
+  try {
+    const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings: EMBEDDED_SETTINGS });
+    const stopping = new AbortController();
+    const app = createHttpApp({
+      broker,
+      clock: systemClock,
+      random: systemRandom,
+      stopping: stopping.signal,
+      signedObjects: { verify: storage.signer.verify, get: (key, range) => storage.objects.get(key, range) },
+      ...(LOOPBACK_NAMES.includes(host) ? { allowedHosts: LOOPBACK_NAMES } : {}),
+    });
+    const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
+    await listen(server, port, host);
+    const address = server.address() as AddressInfo;
+    url = `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+    const sockets = trackSockets(server);
+    let closing: Promise<void> | undefined;
+    const close = async (): Promise<void> => {
+      stopping.abort();
+      await closeServer(server, sockets);
+      await Promise.race([broker.close(), systemClock.sleep(CLOSE_MS)]);
+      await storage.close();
+    };
+    return {
+      url,
+      broker,
+      close: () => {
+        closing ??= close();
+        return closing;
+      },
+    };
+  } catch (error) {
+    await storage.close();
+    throw error;
+  }
+}
+
+function memoryStorage(baseUrl: () => string): Storage {
+  const signer = createUrlSigner({ secret: systemRandom.bytes(32), baseUrl });
+  return { objects: new MemoryObjectStore({ signer }), items: new MemoryItemStore(), signer, close: async () => {} };
+}
+
+function listen(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const taken = cause.code === 'EADDRINUSE';
+      const what = taken ? `Port ${port} of ${host} is taken. Choose another with --port, or 0 for any free one.` : `Can't listen on ${host}:${port}: ${cause.message}.`;
+      reject(new EventLogError('invalid_request', what, { details: { field: taken ? 'port' : 'host' }, cause }));
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+function trackSockets(server: Server): Set<Socket> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return sockets;
+}
+
+/** Lets requests under way finish for a while, then cuts their connections. */
+async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  const patience = new AbortController();
+  await Promise.race([closed, systemClock.sleep(CLOSE_REQUESTS_MS, patience.signal)]);
+  patience.abort();
+  for (const socket of sockets) socket.destroy();
+  await closed;
+}

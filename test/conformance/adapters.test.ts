@@ -1,0 +1,41 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type DataFolder, openDataFolder } from '../../shared/storage/file/data-folder.ts';
+import { createUrlSigner } from '../../shared/storage/file/url-signer.ts';
+import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
+import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
+import { itemStoreSuite } from './item-store-suite.ts';
+import { objectStoreSuite } from './object-store-suite.ts';
+import type { Make } from './suite.ts';
+
+const baseUrl = () => 'http://localhost:1';
+
+objectStoreSuite('MemoryObjectStore', async () => {
+  const signer = createUrlSigner({ secret: new Uint8Array(32), baseUrl });
+  return { store: new MemoryObjectStore({ signer }), close: async () => undefined };
+});
+objectStoreSuite(
+  'FileObjectStore',
+  inFolder((folder) => folder.objects),
+);
+
+itemStoreSuite('MemoryItemStore', async () => ({ store: new MemoryItemStore(), close: async () => undefined }));
+itemStoreSuite(
+  'SqliteItemStore',
+  inFolder((folder) => folder.items),
+);
+
+function inFolder<Store>(storeOf: (folder: DataFolder) => Store): Make<Store> {
+  return async () => {
+    const path = await mkdtemp(join(tmpdir(), 'tailrace-'));
+    const folder = await openDataFolder(path, { baseUrl });
+    return {
+      store: storeOf(folder),
+      close: async () => {
+        await folder.close();
+        await rm(path, { recursive: true });
+      },
+    };
+  };
+}

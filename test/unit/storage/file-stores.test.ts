@@ -1,0 +1,152 @@
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
+import { describe, expect, it, vi } from 'vitest';
+import { type DataFolder, openDataFolder } from '../../../shared/storage/file/data-folder.ts';
+import { temporaryPath } from './child/support.ts';
+
+describe('SqliteItemStore', () => {
+  it('lets operations that wait together share a sync', async () => {
+    const { items, close } = await openDataFolder(temporaryPath());
+    const before = items.syncs;
+    await Promise.all(
+      Array.from({ length: 2_000 }, () => items.update({ pk: 'p', sk: 's' }, [{ do: 'add', name: 'n', by: 1 }])),
+    );
+    expect(items.syncs - before).toBeGreaterThanOrEqual(2);
+    expect(items.syncs - before).toBeLessThan(40);
+    const alone = items.syncs;
+    for (let i = 0; i < 5; i++) await items.put({ pk: 'p', sk: 's' }, {});
+    expect(items.syncs - alone).toBe(5);
+    await items.get({ pk: 'p', sk: 's' });
+    await items.put({ pk: 'p', sk: 's' }, {}, [{ if: 'item_absent' }]);
+    expect(items.syncs - alone).toBe(5);
+    await close();
+  });
+
+  it('answers a read after the write that it has seen', async () => {
+    const { items, close } = await openDataFolder(temporaryPath());
+    const order: string[] = [];
+    const write = items.put({ pk: 'p', sk: 's' }, { n: 1 }).then(() => order.push('write'));
+    const read = items.get({ pk: 'p', sk: 's' }).then(({ attributes }) => order.push(`read ${attributes?.n}`));
+    const page = items.query({ pk: 'p', limit: 1 }).then(({ items: found }) => order.push(`query ${found.length}`));
+    await Promise.all([write, read, page]);
+    expect(order).toEqual(['write', 'read 1', 'query 1']);
+    await close();
+  });
+
+  it('fails what waits, and all that follows, when its thread ends', async () => {
+    const terminate = vi.spyOn(Worker.prototype, 'unref');
+    const { items, close } = await openDataFolder(temporaryPath());
+    const worker = terminate.mock.contexts[0] as Worker;
+    terminate.mockRestore();
+    const key = { pk: 'p', sk: 's' };
+    const write = items.put(key, {});
+    const read = items.get(key);
+    await worker.terminate();
+    await expect(write).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'unknown' });
+    await expect(read).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
+    await expect(items.put(key, {})).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
+    await close();
+  });
+
+  it('refuses what it can not decode, and only that', async () => {
+    const path = temporaryPath();
+    const first = await openDataFolder(path);
+    await first.items.put({ pk: 'p', sk: 'good' }, { n: 1 });
+    await first.items.put({ pk: 'p', sk: 'bad' }, { n: 1 });
+    await first.close();
+    const { DatabaseSync } = await import('node:sqlite');
+    const database = new DatabaseSync(join(path, 'items.sqlite'));
+    database.exec("UPDATE items SET attributes = x'ff00' WHERE sk = 'bad'");
+    database.close();
+    const { items, close } = await openDataFolder(path);
+    const [good, bad, change] = await Promise.allSettled([
+      items.update({ pk: 'p', sk: 'good' }, [{ do: 'add', name: 'n', by: 1 }]),
+      items.get({ pk: 'p', sk: 'bad' }),
+      items.update({ pk: 'p', sk: 'bad' }, [{ do: 'add', name: 'n', by: 1 }]),
+    ]);
+    expect(good).toMatchObject({ status: 'fulfilled', value: { attributes: { n: 2 } } });
+    expect(bad).toMatchObject({ status: 'rejected', reason: { code: 'corrupt_data', outcome: 'not_applied' } });
+    expect(change).toMatchObject({ status: 'rejected', reason: { code: 'corrupt_data', outcome: 'not_applied' } });
+    await close();
+  });
+});
+
+describe('FileObjectStore', () => {
+  it('lets puts into one folder share its syncs', async () => {
+    await inFolder(async ({ objects }) => {
+      await objects.put('hot/1/first', []);
+      const before = objects.syncs;
+      await Promise.all(Array.from({ length: 200 }, (_, i) => objects.put(`hot/1/${i}`, [new Uint8Array(100)])));
+      expect(objects.syncs - before).toBeLessThan(100);
+    });
+  });
+
+  it('syncs a new folder and all above it, once', async () => {
+    await inFolder(async ({ objects }) => {
+      const before = objects.syncs;
+      await objects.put('segments/t/0/first', []);
+      // segments, t, 0 and the objects folder that names the first of them.
+      expect(objects.syncs - before).toBe(4);
+      await objects.put('segments/t/0/second', []);
+      expect(objects.syncs - before).toBe(5);
+    });
+  });
+
+  it('syncs the folder also where the object exists, since its put may not have', async () => {
+    await inFolder(async ({ objects }) => {
+      await objects.put('hot/1/a', []);
+      const before = objects.syncs;
+      expect(await objects.put('hot/1/a', [])).toBe('exists');
+      expect(objects.syncs - before).toBe(1);
+    });
+  });
+
+  it('leaves nothing in tmp, whatever the outcome', async () => {
+    await inFolder(async ({ objects }, path) => {
+      await objects.put('a', [new Uint8Array(10)]);
+      await objects.put('a', [new Uint8Array(10)]);
+      // A key below an object can't be stored here: the object is no folder.
+      await expect(objects.put('a/b', [new Uint8Array(10)])).rejects.toMatchObject({
+        code: 'storage_unavailable',
+        outcome: 'not_applied',
+      });
+      expect(await objects.get('a/b', { start: 0, end: 1 })).toBeUndefined();
+      expect(readdirSync(join(path, 'tmp'))).toEqual([]);
+    });
+  });
+
+  it('makes a folder again that was removed under it', async () => {
+    await inFolder(async ({ objects }, path) => {
+      await objects.put('hot/1/a', []);
+      rmSync(join(path, 'objects', 'hot'), { recursive: true });
+      await expect(objects.put('hot/1/b', [])).rejects.toMatchObject({ outcome: 'not_applied' });
+      expect(await objects.put('hot/1/b', [])).toBe('created');
+    });
+  });
+
+  it('answers undefined for the name of a folder', async () => {
+    await inFolder(async ({ objects }, path) => {
+      mkdirSync(join(path, 'objects', 'hot'));
+      expect(await objects.get('hot', { start: 0, end: 1 })).toBeUndefined();
+    });
+  });
+
+  it('reads what was put there by other means', async () => {
+    await inFolder(async ({ objects }, path) => {
+      writeFileSync(join(path, 'objects', 'restored'), 'content');
+      expect(await objects.put('restored', [])).toBe('exists');
+      expect(await objects.get('restored', { start: 3, end: 5 })).toEqual(new Uint8Array(Buffer.from('te')));
+    });
+  });
+});
+
+async function inFolder(run: (folder: DataFolder, path: string) => Promise<void>): Promise<void> {
+  const path = temporaryPath();
+  const folder = await openDataFolder(path);
+  try {
+    await run(folder, path);
+  } finally {
+    await folder.close();
+  }
+}
