@@ -48,7 +48,10 @@ function readArguments(): { port: number; host: string; dataFolder: string; memo
 }
 
 function banner(url: string, dataFolder: string | undefined): string {
-  const kept = dataFolder === undefined ? 'in memory; gone when this stops' : `${dataFolder}  (SQLite and files, synced before an append is acknowledged)`;
+  const kept =
+    dataFolder === undefined
+      ? 'in memory; gone when this stops'
+      : `${dataFolder}  (SQLite and files, synced before an append is acknowledged)`;
   return `Tailrace is running, all in this process (${process.pid}).
 
   HTTP API   ${url}/v1   (description: ${url}/openapi.json)
@@ -77,7 +80,9 @@ function stopOnSignal(tailrace: Tailrace): void {
 }
 
 function fail(error: unknown): void {
-  process.stderr.write(`${error instanceof EventLogError ? error.message : String(error instanceof Error ? error.stack : error)}\n`);
+  process.stderr.write(
+    `${error instanceof EventLogError ? error.message : String(error instanceof Error ? error.stack : error)}\n`,
+  );
   process.exitCode = 1;
 }
 

@@ -65,10 +65,13 @@ interface Storage {
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
   const { port = 0, host = LOOPBACK } = options;
-  if (!Number.isSafeInteger(port) || port < 0 || port > 65_535) throw invalidField('port', 'A port is a whole number from 0 to 65535.');
+  if (!Number.isSafeInteger(port) || port < 0 || port > 65_535)
+    throw invalidField('port', 'A port is a whole number from 0 to 65535.');
   let url = '';
   const baseUrl = (): string => url;
-  const storage = options.memory ? memoryStorage(baseUrl) : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl });
+  const storage = options.memory
+    ? memoryStorage(baseUrl)
+    : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl });
   try {
     const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings: EMBEDDED_SETTINGS });
     const stopping = new AbortController();
@@ -115,7 +118,9 @@ function listen(server: Server, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const taken = cause.code === 'EADDRINUSE';
-      const what = taken ? `Port ${port} of ${host} is taken. Choose another with --port, or 0 for any free one.` : `Can't listen on ${host}:${port}: ${cause.message}.`;
+      const what = taken
+        ? `Port ${port} of ${host} is taken. Choose another with --port, or 0 for any free one.`
+        : `Can't listen on ${host}:${port}: ${cause.message}.`;
       reject(new EventLogError('invalid_request', what, { details: { field: taken ? 'port' : 'host' }, cause }));
     });
     server.listen(port, host, resolve);

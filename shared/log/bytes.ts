@@ -79,10 +79,14 @@ export class ByteReader {
     throw new ByteFormatError('a variable-length integer is beyond 2^53 − 1');
   }
 
-  /** Signed zigzag, within ±2^52. */
+  /** Signed zigzag, from −2^53 to 2^53 − 1. Its lowest bit is the sign, and is taken off first: with it 53 bits don't do. */
   varint(): number {
-    const zigzag = this.varuint();
-    return zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+    const first = this.uint8();
+    let magnitude = (first & 0x7f) >> 1;
+    if (first >= 0x80) magnitude += this.varuint() * 64;
+    if (magnitude > Number.MAX_SAFE_INTEGER)
+      throw new ByteFormatError('a variable-length integer is beyond ±(2^53 − 1)');
+    return first & 1 ? -magnitude - 1 : magnitude;
   }
 
   /** A view on the next `length` bytes, not a copy. */
@@ -147,8 +151,12 @@ export class ByteWriter {
     this.uint8(rest);
   }
 
+  /** Signed zigzag, from −2^53 to 2^53 − 1. */
   varint(value: number): void {
-    this.varuint(value >= 0 ? value * 2 : -value * 2 - 1);
+    const magnitude = value >= 0 ? value : -value - 1;
+    const lowest = (magnitude % 64) * 2 + (value >= 0 ? 0 : 1);
+    this.uint8(magnitude < 64 ? lowest : lowest | 0x80);
+    if (magnitude >= 64) this.varuint(Math.floor(magnitude / 64));
   }
 
   write(bytes: Uint8Array): void {
@@ -163,7 +171,8 @@ export class ByteWriter {
 
 /** How many bytes `ByteWriter.varint` takes for `value`. */
 export function varintLength(value: number): number {
-  return varuintLength(value >= 0 ? value * 2 : -value * 2 - 1);
+  const magnitude = value >= 0 ? value : -value - 1;
+  return magnitude < 64 ? 1 : 1 + varuintLength(Math.floor(magnitude / 64));
 }
 
 export function varuintLength(value: number): number {

@@ -2,6 +2,7 @@ import zlib from 'node:zlib';
 import snappy from 'snappyjs';
 import { ByteFormatError, ByteReader, ByteWriter, concatBytes } from './bytes.ts';
 import { compressLz4, decompressLz4 } from './lz4.ts';
+import { decompressSnappyBlock } from './snappy.ts';
 
 /** Kafka's codecs; the position in the list is the number in a batch's attributes. */
 export const COMPRESSIONS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
@@ -86,18 +87,4 @@ function decompressSnappy(content: Uint8Array, bytesMax: number): Uint8Array {
     blocks.push(block);
   }
   return concatBytes(blocks);
-}
-
-function decompressSnappyBlock(block: Uint8Array, bytesMax: number): Uint8Array {
-  // A copy of 64 bytes takes 3: what claims more is malformed, and would only make us allocate it.
-  const claimed = new ByteReader(block).varuint();
-  if (claimed > bytesMax) throw new ByteFormatError(`decompresses to more than ${bytesMax} bytes`);
-  if (claimed > block.length * 22 + 64) throw new ByteFormatError('a snappy block claims more than it can hold');
-  try {
-    return snappy.uncompress(block, bytesMax);
-  } catch (error) {
-    throw new ByteFormatError(
-      `does not decompress as snappy (${error instanceof Error ? error.message : 'malformed'})`,
-    );
-  }
 }

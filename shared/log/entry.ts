@@ -1,6 +1,7 @@
 import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
 import { ByteReader, ByteWriter } from './bytes.ts';
 import { EventLogError, invariant } from './errors.ts';
+import { PARTITIONS_PER_HEAD_MAX } from './limits.ts';
 
 /**
  * What one commit appended to the partitions of one head. Packed, because it lies in the head item, whose whole size is
@@ -92,8 +93,10 @@ export function unpackEntry(packed: Uint8Array): Entry {
     const parts: EntryPart[] = [];
     for (let i = 0; i < count; i++) {
       const slotAndFlags = reader.varuint();
+      const slot = Math.floor(slotAndFlags / PART_FLAGS);
+      invariant(slot < PARTITIONS_PER_HEAD_MAX, `no head has a slot ${slot}`);
       parts.push({
-        slot: Math.floor(slotAndFlags / PART_FLAGS),
+        slot,
         records: reader.varuint(),
         position: reader.varuint(),
         bytes: reader.varuint(),

@@ -2,7 +2,7 @@ import { batchTimeMs } from './batch-id.ts';
 import { ByteReader, ByteWriter, equalBytes } from './bytes.ts';
 import { type Entry, type EntryPart, type Location, unpackEntry } from './entry.ts';
 import { EventLogError, invariant } from './errors.ts';
-import { OFFSET_MAX } from './limits.ts';
+import { OFFSET_MAX, PARTITIONS_PER_HEAD_MAX } from './limits.ts';
 
 /**
  * A partition head decides the order of up to 16 partitions of one topic. Each commit adds one entry to its tail and
@@ -205,8 +205,10 @@ export function unpackTotals(packed: Uint8Array): SlotTotals[] {
     const totals: SlotTotals[] = [];
     for (let left = reader.varuint(); left > 0; left--) {
       const slot = reader.varuint();
+      invariant(slot < PARTITIONS_PER_HEAD_MAX, `no head has a slot ${slot}`);
       totals[slot] = { nextOffset: reader.varuint(), maxTimestampMs: reader.varint(), bytes: reader.varuint() };
     }
+    invariant(reader.remaining === 0, 'totals end with their last slot');
     return Array.from(totals, (total) => total ?? EMPTY_TOTALS);
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'The totals of a partition head or tail node cannot be read.', { cause });

@@ -120,6 +120,7 @@ export function unpackProducer(packed: Uint8Array): ProducerState {
       }
       slots.set(slot, { epoch: slotEpoch, batches });
     }
+    invariant(reader.remaining === 0, 'a producer state ends with its last slot');
     return { epoch, slots };
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'A producer item cannot be read.', { cause });

@@ -16,7 +16,7 @@ import { EventLogError } from '../../log/errors.ts';
 /** Persisted: "TLRC" as four bytes of ASCII, which tells this database from any other. */
 const APPLICATION_ID = 0x544c5243;
 /** Persisted: the format of the database, raised by every change that an older Tailrace could not read. */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 /**
  * Inline batches reach 64 KiB. Measured: with a rowid table, whose payload may fill a page, puts and updates of 300 bytes
@@ -35,11 +35,9 @@ const CACHE_KIB = 32 * 1024;
 /** A write-ahead log that a burst has made larger than this is cut back after its checkpoint. */
 const WAL_KEPT_BYTES = 64 * 1024 * 1024;
 
-export const SQLITE_BUSY = 5;
-export const SQLITE_READONLY = 8;
+const SQLITE_BUSY = 5;
 export const SQLITE_CORRUPT = 11;
 export const SQLITE_FULL = 13;
-export const SQLITE_CANTOPEN = 14;
 export const SQLITE_NOTADB = 26;
 
 /**
@@ -48,7 +46,13 @@ export const SQLITE_NOTADB = 26;
  */
 export function openDatabase(path: string, tmpFolder: string): DatabaseSync {
   try {
-    if (!existsSync(path)) createDatabase(path, tmpFolder);
+    // In this order: a log that is seen before its database is missed is nobody's who is just making one.
+    const hasLog = existsSync(`${path}-wal`);
+    if (!existsSync(path)) {
+      if (hasLog)
+        throw unusable('corrupt', `${path} is missing, but not its write-ahead log. Restore it from a backup.`);
+      createDatabase(path, tmpFolder);
+    }
     refuseForeign(path);
     return lockDatabase(path);
   } catch (error) {

@@ -166,6 +166,15 @@ describe('openDataFolder', () => {
     expect(readFileSync(join(path, 'items.sqlite'))).toEqual(content);
   });
 
+  it('refuses a write-ahead log without its database, which would be taken for that of a new one', async () => {
+    const path = temporaryPath();
+    writeFileSync(join(path, 'items.sqlite-wal'), 'log');
+    const refused = { code: 'data_folder_unusable', details: { reason: 'corrupt' } };
+    await expect(openDataFolder(path)).rejects.toMatchObject(refused);
+    expect(existsSync(join(path, 'items.sqlite'))).toBe(false);
+    expect(readFileSync(join(path, 'items.sqlite-wal'), 'utf8')).toBe('log');
+  });
+
   it('refuses a path that is a file, or below one', async () => {
     const path = join(temporaryPath(), 'file');
     writeFileSync(path, 'content');

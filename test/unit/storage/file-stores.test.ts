@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
 import { type DataFolder, openDataFolder } from '../../../shared/storage/file/data-folder.ts';
+import { FolderSyncs } from '../../../shared/storage/file/folder-syncs.ts';
 import { temporaryPath } from './child/support.ts';
 
 describe('SqliteItemStore', () => {
@@ -69,6 +70,26 @@ describe('SqliteItemStore', () => {
     expect(bad).toMatchObject({ status: 'rejected', reason: { code: 'corrupt_data', outcome: 'not_applied' } });
     expect(change).toMatchObject({ status: 'rejected', reason: { code: 'corrupt_data', outcome: 'not_applied' } });
     await close();
+  });
+});
+
+describe('FolderSyncs', () => {
+  it('gives those who come during a sync the next one, all the same', async () => {
+    const syncs = new FolderSyncs();
+    const path = temporaryPath();
+    await Promise.all([syncs.sync(path), syncs.sync(path), syncs.sync(path)]);
+    expect(syncs.count).toBe(2);
+    await syncs.sync(path);
+    expect(syncs.count).toBe(3);
+  });
+
+  it('goes on after a sync that failed', async () => {
+    const syncs = new FolderSyncs();
+    const path = join(temporaryPath(), 'later');
+    const results = await Promise.allSettled([syncs.sync(path), syncs.sync(path)]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    mkdirSync(path);
+    await syncs.sync(path);
   });
 });
 

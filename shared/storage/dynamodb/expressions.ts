@@ -1,0 +1,130 @@
+import type { AttributeValue as DynamoValue } from '@aws-sdk/client-dynamodb';
+import { invalidField } from '../../log/errors.ts';
+import type { Attributes, AttributeValue, Condition, Update } from '../ports.ts';
+
+/** Conditions and updates as DynamoDB's expressions, all names and values behind placeholders. */
+export class Expressions {
+  private readonly names = new Map<string, string>();
+  private readonly values: Record<string, DynamoValue> = {};
+
+  name(name: string): string {
+    let placeholder = this.names.get(name);
+    if (placeholder === undefined) {
+      placeholder = `#${this.names.size}`;
+      this.names.set(name, placeholder);
+    }
+    return placeholder;
+  }
+
+  value(value: AttributeValue): string {
+    const placeholder = `:${Object.keys(this.values).length}`;
+    this.values[placeholder] = toDynamo(value);
+    return placeholder;
+  }
+
+  /** What a request takes beside its expressions. */
+  parts(): {
+    ExpressionAttributeNames?: Record<string, string>;
+    ExpressionAttributeValues?: Record<string, DynamoValue>;
+  } {
+    const names = Object.fromEntries([...this.names].map(([name, placeholder]) => [placeholder, name]));
+    return {
+      ...(this.names.size > 0 ? { ExpressionAttributeNames: names } : {}),
+      ...(Object.keys(this.values).length > 0 ? { ExpressionAttributeValues: this.values } : {}),
+    };
+  }
+
+  condition(condition: Condition): string {
+    switch (condition.if) {
+      case 'item_exists':
+        return `attribute_exists(${this.name('pk')})`;
+      case 'item_absent':
+        return `attribute_not_exists(${this.name('pk')})`;
+      case 'absent':
+        return `attribute_not_exists(${this.name(condition.name)})`;
+      case 'equals': {
+        const name = this.name(condition.name);
+        const equal = `${name} = ${this.value(condition.value)}`;
+        return condition.value === 0 ? `(${equal} OR attribute_not_exists(${name}))` : equal;
+      }
+      case 'at_most': {
+        const name = this.name(condition.name);
+        const atMost = `${name} <= ${this.value(condition.value)}`;
+        return condition.value >= 0 ? `(${atMost} OR attribute_not_exists(${name}))` : atMost;
+      }
+      case 'lacks':
+        return `NOT contains(${this.name(condition.name)}, ${this.value(condition.value)})`;
+      case 'shorter_than': {
+        const name = this.name(condition.name);
+        const shorter = `size(${name}) < ${this.value(condition.length)}`;
+        return condition.length > 0
+          ? `(attribute_not_exists(${name}) OR ${shorter})`
+          : `attribute_not_exists(${name}) AND ${shorter}`;
+      }
+    }
+  }
+
+  conditions(conditions: readonly Condition[]): { ConditionExpression?: string } {
+    if (conditions.length === 0) return {};
+    return { ConditionExpression: conditions.map((condition) => this.condition(condition)).join(' AND ') };
+  }
+
+  /** The update, and for every sum the condition that it stays within ±(2^53 − 1). */
+  update(updates: readonly Update[]): { expression: string; bounds: Condition[] } {
+    const set: string[] = [];
+    const remove: string[] = [];
+    const bounds: Condition[] = [];
+    for (const update of updates) {
+      const name = this.name(update.name);
+      switch (update.do) {
+        case 'set':
+          set.push(`${name} = ${this.value(update.value)}`);
+          break;
+        case 'add':
+          set.push(`${name} = if_not_exists(${name}, ${this.value(0)}) + ${this.value(update.by)}`);
+          if (update.by > 0)
+            bounds.push({ if: 'at_most', name: update.name, value: Number.MAX_SAFE_INTEGER - update.by });
+          break;
+        case 'append':
+          set.push(`${name} = list_append(if_not_exists(${name}, ${this.value([])}), ${this.value(update.values)})`);
+          break;
+        case 'remove_first':
+          for (let i = 0; i < update.count; i++) remove.push(`${name}[${i}]`);
+          break;
+        case 'remove':
+          remove.push(name);
+          break;
+      }
+    }
+    const clauses = [
+      set.length > 0 ? `SET ${set.join(', ')}` : '',
+      remove.length > 0 ? `REMOVE ${remove.join(', ')}` : '',
+    ];
+    return { expression: clauses.filter((clause) => clause !== '').join(' '), bounds };
+  }
+}
+
+export function toDynamo(value: AttributeValue): DynamoValue {
+  if (typeof value === 'string') return { S: value };
+  if (typeof value === 'number') return { N: String(value) };
+  if (value instanceof Uint8Array) return { B: value };
+  return { L: value.map((element) => ({ B: element })) };
+}
+
+export function toDynamoItem(attributes: Attributes): Record<string, DynamoValue> {
+  return Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, toDynamo(value)]));
+}
+
+/** The attributes of an item, without its key. */
+export function fromDynamoItem(item: Readonly<Record<string, DynamoValue>>): Attributes {
+  const entries = Object.entries(item).filter(([name]) => name !== 'pk' && name !== 'sk');
+  return Object.fromEntries(entries.map(([name, value]) => [name, fromDynamo(name, value)]));
+}
+
+function fromDynamo(name: string, value: DynamoValue): AttributeValue {
+  if (value.S !== undefined) return value.S;
+  if (value.N !== undefined) return Number(value.N);
+  if (value.B !== undefined) return new Uint8Array(value.B);
+  if (value.L !== undefined) return value.L.map((element) => new Uint8Array(element.B ?? new Uint8Array(0)));
+  throw invalidField(name, `The attribute '${name}' has a type that Tailrace does not write.`);
+}

@@ -1,0 +1,186 @@
+import {
+  ConditionalCheckFailedException,
+  DeleteItemCommand,
+  type DynamoDBClient,
+  GetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import { invalidField } from '../../log/errors.ts';
+import { ITEM_BYTES_MAX } from '../../log/limits.ts';
+import { checkItemKey, checkItemRange, checkWrite, conditionHolds } from '../apply-update.ts';
+import { type AwsAdapterOptions, withRetries } from '../aws-errors.ts';
+import { itemBytes } from '../item-size.ts';
+import type {
+  Attributes,
+  Condition,
+  ItemKey,
+  ItemPage,
+  ItemRange,
+  ItemRead,
+  ItemStore,
+  Update,
+  WriteResult,
+} from '../ports.ts';
+import { Expressions, fromDynamoItem, toDynamoItem } from './expressions.ts';
+
+export interface DynamoItemStoreOptions extends AwsAdapterOptions {
+  /** With `maxAttempts: 1` and a request time-out: retries are this adapter's. */
+  readonly client: DynamoDBClient;
+  /** A table with the string keys `pk` and `sk`. */
+  readonly tableName: string;
+}
+
+/** Items in a DynamoDB table. Every method is one request, repeated where its outcome allows. */
+export class DynamoItemStore implements ItemStore {
+  private readonly options: DynamoItemStoreOptions;
+
+  constructor(options: DynamoItemStoreOptions) {
+    this.options = options;
+  }
+
+  async get(key: ItemKey): Promise<ItemRead> {
+    checkItemKey(key);
+    const command = new GetItemCommand({
+      TableName: this.options.tableName,
+      Key: toDynamoItem({ ...key }),
+      ConsistentRead: true,
+      ReturnConsumedCapacity: 'TOTAL',
+    });
+    const answer = await this.retrying('GetItem', () => this.options.client.send(command));
+    return {
+      attributes: answer.Item && fromDynamoItem(answer.Item),
+      units: answer.ConsumedCapacity?.CapacityUnits ?? 1,
+    };
+  }
+
+  async put(key: ItemKey, attributes: Attributes, conditions: readonly Condition[] = []): Promise<WriteResult> {
+    checkWrite(key, { kind: 'put', attributes, conditions });
+    checkItemBytes(key, attributes);
+    const expressions = new Expressions();
+    const command = new PutItemCommand({
+      TableName: this.options.tableName,
+      Item: toDynamoItem({ ...attributes, ...key }),
+      ...expressions.conditions(conditions),
+      ...expressions.parts(),
+      ReturnConsumedCapacity: 'TOTAL',
+      ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+    });
+    return this.write('PutItem', key, conditions, async () => {
+      const answer = await this.options.client.send(command);
+      return { ok: true, attributes, units: answer.ConsumedCapacity?.CapacityUnits ?? 1 };
+    });
+  }
+
+  async update(key: ItemKey, updates: readonly Update[], conditions: readonly Condition[] = []): Promise<WriteResult> {
+    checkWrite(key, { kind: 'update', updates, conditions });
+    const expressions = new Expressions();
+    const { expression, bounds } = expressions.update(updates);
+    const command = new UpdateItemCommand({
+      TableName: this.options.tableName,
+      Key: toDynamoItem({ ...key }),
+      ...(expression === '' ? {} : { UpdateExpression: expression }),
+      ...expressions.conditions([...conditions, ...bounds]),
+      ...expressions.parts(),
+      ReturnConsumedCapacity: 'TOTAL',
+      ReturnValues: 'ALL_NEW',
+      ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+    });
+    return this.write('UpdateItem', key, conditions, async () => {
+      const answer = await this.options.client.send(command);
+      return {
+        ok: true,
+        attributes: fromDynamoItem(answer.Attributes ?? {}),
+        units: answer.ConsumedCapacity?.CapacityUnits ?? 1,
+      };
+    });
+  }
+
+  async delete(key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {
+    checkWrite(key, { kind: 'delete', conditions });
+    const expressions = new Expressions();
+    const command = new DeleteItemCommand({
+      TableName: this.options.tableName,
+      Key: toDynamoItem({ ...key }),
+      ...expressions.conditions(conditions),
+      ...expressions.parts(),
+      ReturnConsumedCapacity: 'TOTAL',
+      ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+    });
+    return this.write('DeleteItem', key, conditions, async () => {
+      const answer = await this.options.client.send(command);
+      return { ok: true, attributes: {}, units: answer.ConsumedCapacity?.CapacityUnits ?? 1 };
+    });
+  }
+
+  async query(range: ItemRange): Promise<ItemPage> {
+    checkItemRange(range);
+    const { from, to } = range;
+    if (from !== undefined && to !== undefined && from >= to) return { items: [], more: false, units: 1 };
+    const expressions = new Expressions();
+    const sk = expressions.name('sk');
+    const conditions = [`${expressions.name('pk')} = ${expressions.value(range.pk)}`];
+    // DynamoDB takes one condition on the sort key, and BETWEEN includes both ends: the upper one is dropped below.
+    if (from !== undefined && to !== undefined)
+      conditions.push(`${sk} BETWEEN ${expressions.value(from)} AND ${expressions.value(to)}`);
+    else if (from !== undefined) conditions.push(`${sk} >= ${expressions.value(from)}`);
+    else if (to !== undefined) conditions.push(`${sk} < ${expressions.value(to)}`);
+    const parts = expressions.parts();
+    if (from === undefined && to === undefined && parts.ExpressionAttributeNames !== undefined)
+      delete parts.ExpressionAttributeNames[sk];
+    const command = new QueryCommand({
+      TableName: this.options.tableName,
+      KeyConditionExpression: conditions.join(' AND '),
+      ...parts,
+      ConsistentRead: true,
+      ScanIndexForward: !range.descending,
+      Limit: range.limit + (from !== undefined && to !== undefined ? 1 : 0),
+      ReturnConsumedCapacity: 'TOTAL',
+    });
+    const answer = await this.retrying('Query', () => this.options.client.send(command));
+    const within = (answer.Items ?? [])
+      .map((item) => ({ sk: item.sk?.S ?? '', attributes: fromDynamoItem(item) }))
+      .filter((item) => to === undefined || item.sk !== to);
+    const items = within.slice(0, range.limit);
+    const lastKey = answer.LastEvaluatedKey?.sk?.S;
+    const more =
+      within.length > range.limit || (lastKey !== undefined && (range.descending === true || lastKey !== to));
+    return { items, more, units: answer.ConsumedCapacity?.CapacityUnits ?? 1 };
+  }
+
+  private async write(
+    request: string,
+    key: ItemKey,
+    conditions: readonly Condition[],
+    send: () => Promise<WriteResult>,
+  ): Promise<WriteResult> {
+    return this.retrying(request, async () => {
+      try {
+        return await send();
+      } catch (error) {
+        if (!(error instanceof ConditionalCheckFailedException)) throw error;
+        const attributes = error.Item && fromDynamoItem(error.Item);
+        if (conditions.every((condition) => conditionHolds(attributes, condition))) {
+          throw invalidField('updates', 'A number would leave the bounds of ±(2^53 − 1).');
+        }
+        // The exception does not tell its units; DynamoDB bills the item that was met.
+        return { ok: false, attributes, units: Math.max(1, Math.ceil(itemBytes(key, attributes) / 1_024)) };
+      }
+    });
+  }
+
+  private retrying<T>(request: string, run: () => Promise<T>): Promise<T> {
+    return withRetries(this.options, `${request} of table '${this.options.tableName}'`, run);
+  }
+}
+
+function checkItemBytes(key: ItemKey, attributes: Attributes): void {
+  const bytes = itemBytes(key, attributes);
+  if (bytes > ITEM_BYTES_MAX) {
+    throw invalidField('attributes', `The item would hold ${bytes} bytes; at most ${ITEM_BYTES_MAX} fit.`, {
+      itemBytes: bytes,
+      itemBytesMax: ITEM_BYTES_MAX,
+    });
+  }
+}

@@ -1,0 +1,96 @@
+import { Broker } from '../../shared/broker/broker.ts';
+import type { BrokerSettings } from '../../shared/broker/settings.ts';
+import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage.ts';
+import { decodeRecords } from '../../shared/log/record-batch.ts';
+import type { StoredRecord } from '../../shared/log/record.ts';
+import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
+import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
+import type { Clock, ItemStore, ObjectStore, Random } from '../../shared/storage/ports.ts';
+import { SimulatedClock } from './simulated-clock.ts';
+
+/** Bytes that are the same for the same seed (mulberry32). */
+export class SeededRandom implements Random {
+  private state: number;
+
+  constructor(seed: number) {
+    this.state = seed >>> 0;
+  }
+
+  /** In [0, 1). */
+  next(): number {
+    this.state = (this.state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
+  }
+
+  /** A whole number in [0, end). */
+  below(end: number): number {
+    return Math.floor(this.next() * end);
+  }
+
+  bytes(length: number): Uint8Array {
+    return Uint8Array.from({ length }, () => this.below(256));
+  }
+}
+
+export interface MemoryStores {
+  readonly objects: ObjectStore;
+  readonly items: ItemStore;
+  readonly clock: Clock;
+}
+
+export function memoryStores(): { objects: MemoryObjectStore; items: MemoryItemStore; clock: SimulatedClock } {
+  return { objects: new MemoryObjectStore(), items: new MemoryItemStore(), clock: new SimulatedClock() };
+}
+
+let brokers = 0;
+
+/** Several brokers over the same stores are several processes: they share nothing else. */
+export function memoryBroker(stores: MemoryStores = memoryStores(), settings: Partial<BrokerSettings> = {}): Broker {
+  return new Broker({ ...stores, random: new SeededRandom(0x5eed + brokers++), settings });
+}
+
+/** What a broker has asked of the stores for one purpose, over all topics. */
+export function requestsFor(broker: Broker, purpose: Purpose): RequestCounts {
+  const total = noRequests();
+  for (const row of broker.usage()) if (row.purpose === purpose) addCounts(total, row.counts);
+  return total;
+}
+
+export interface ReadAllOptions {
+  readonly from?: number;
+  readonly maxBytes?: number;
+}
+
+/** All records of a partition from an offset on, by as many reads as it takes. */
+export async function readAll(
+  broker: Broker,
+  topic: string,
+  partition: number,
+  options: ReadAllOptions = {},
+): Promise<StoredRecord[]> {
+  const records: StoredRecord[] = [];
+  let offset = options.from ?? 0;
+  for (;;) {
+    const { batches, nextOffset, highWatermark } = await broker.read({ topic, partition, from: { offset }, maxBytes: options.maxBytes });
+    for await (const batch of batches) {
+      for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
+        if (record.offset >= offset) records.push(record);
+      }
+    }
+    if (nextOffset >= highWatermark) return records;
+    if (nextOffset === offset) throw new Error(`A read at ${offset} got nowhere, below ${highWatermark}.`);
+    offset = nextOffset;
+  }
+}
+
+const UTF8 = new TextEncoder();
+
+export function bytes(text: string): Uint8Array {
+  return UTF8.encode(text);
+}
+
+export function text(value: Uint8Array | null): string {
+  return value === null ? 'null' : new TextDecoder().decode(value);
+}
