@@ -39,6 +39,7 @@ export type AppendOutcome =
 
 /** How a whole append of one topic is made once: see `idempotency.ts`. */
 export interface AppendIdentity {
+  /** Of the key and of its use, as a key may be used anew when it has expired. */
   readonly hash: Uint8Array;
   /** By head number: a sequence from before the first try. */
   readonly observedSeq: ReadonlyMap<number, number>;
@@ -51,7 +52,7 @@ export interface AppendIdentity {
  *
  * Costs, for each head concerned, 1 PutItem (or a share of 1 PutObject) and 1 UpdateItem, shared with the appends of other
  * requests that are committed together, and 1 PutItem + 1 UpdateItem for every eighth commit. 1 GetItem for a topic, and
- * for a head, that was not met within the last second.
+ * for a head, that was not met within the last second, and for a head that refuses something.
  *
  * @throws EventLogError `throttled`, `shutting_down`, and `invalid_request` where the request as a whole makes no sense.
  */
@@ -79,9 +80,13 @@ export async function append(
     const usable = prepared.filter((item): item is PreparedBatch => !(item.error instanceof EventLogError));
     for (const item of prepared) if (item.error !== undefined) outcomes[item.index] = { ok: false, error: item.error };
     if (request.atomic && usable.length < batches.length) return refuseAll(outcomes);
+    // What a key stands for is committed whole in each head, or a retry would not know it again.
+    const error = identity === undefined ? undefined : prepared.find((item) => item.error !== undefined)?.error;
+    if (error !== undefined) return batches.map(() => ({ ok: false, error }));
     const closed = await appendPrepared(committer, usable, request.atomic ?? false, identity, outcomes);
     for (const { topic } of closed) context.topics.forget(topic.name);
-    if (round === 1) {
+    // An append under a key belongs to the topic whose id its note is kept under.
+    if (round === 1 || identity !== undefined) {
       for (const { index, topic } of closed) outcomes[index] = { ok: false, error: deletedMeanwhile(topic.name) };
       break;
     }
@@ -135,12 +140,16 @@ async function appendPrepared(
       'An atomic append needs batches of one topic whose partitions one head decides (16 in a row, the first being 0, 16, 32 …).';
     throw invalidField('atomic', message);
   }
+  const work = heads.map(({ topic, headNumber, batches }) => {
+    const observedSeq = identity?.observedSeq.get(headNumber);
+    const idempotency = identity === undefined ? undefined : { hash: identity.hash, observedSeq: observedSeq ?? 0 };
+    return { topic, headNumber, units: makeUnits(batches, atomic, idempotency) };
+  });
+  // All or nothing, before anything is appended: what is thrown here says that nothing was.
+  committer.admit(prepared.reduce((sum, { part }) => sum + part.data.length, 0));
   const closed: PreparedBatch[] = [];
   await Promise.all(
-    heads.map(async ({ topic, headNumber, batches }) => {
-      const observedSeq = identity?.observedSeq.get(headNumber);
-      const idempotency = identity === undefined ? undefined : { hash: identity.hash, observedSeq: observedSeq ?? 0 };
-      const units = makeUnits(batches, atomic, idempotency);
+    work.map(async ({ topic, headNumber, units }) => {
       const settled = await committer.append(
         topic,
         headNumber,
@@ -196,7 +205,7 @@ function makeUnits(
     if (!fitsCommit(keysDemanded(unit))) {
       throw new EventLogError(
         'request_too_large',
-        'Too many batches of idempotent producers for one atomic append; send at most 25.',
+        'Too many batches of idempotent producers for one atomic append; send at most 24.',
       );
     }
     return { unit, members };

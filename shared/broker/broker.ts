@@ -7,6 +7,7 @@ import { Committer } from './committer.ts';
 import type { BrokerContext } from './context.ts';
 import { DataCache } from './data-cache.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read.ts';
+import { type ResumeDeletionsRequest, type ResumedDeletions, resumeDeletions } from './resume-deletions.ts';
 import {
   type FetchPlan,
   type FetchPlanRequest,
@@ -18,6 +19,7 @@ import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
 import { TopicCache } from './topic-cache.ts';
 import * as topics from './topics.ts';
 import { NO_TOPIC, UsageMeter, type UsageRow } from './usage.ts';
+import { type TopicWatch, watchTopic } from './watch-topic.ts';
 
 export interface BrokerParts {
   readonly objects: ObjectStore;
@@ -72,6 +74,10 @@ export class Broker {
     return topics.deleteTopic(this.context, name);
   }
 
+  resumeDeletions(request?: ResumeDeletionsRequest): Promise<ResumedDeletions> {
+    return resumeDeletions(this.context, request);
+  }
+
   append(request: AppendRequest): Promise<AppendOutcome[]> {
     return append(this.context, this.committer, request);
   }
@@ -86,6 +92,10 @@ export class Broker {
 
   offsetForTime(topic: string, partition: number, timestampMs: number): Promise<OffsetForTime> {
     return offsetForTime(this.context, topic, partition, timestampMs);
+  }
+
+  watchTopic(name: string, signal: AbortSignal): Promise<TopicWatch> {
+    return watchTopic(this.context, name, signal);
   }
 
   listSegments(

@@ -3,7 +3,7 @@ import { type Entry, type EntryPart, type EntryProducer, type Location, packEntr
 import { EventLogError } from '../log/errors.ts';
 import { type Head, partitionState } from '../log/head.ts';
 import { OFFSET_MAX } from '../log/limits.ts';
-import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../log/once-key.ts';
+import { batchOnceKey, fenceKeysBelow, fenceKeysOf, firstBatchOnceKey, idempotencyOnceKey } from '../log/once-key.ts';
 import { applyBatch, decideProducer, type ProducerState } from '../log/producer.ts';
 
 /**
@@ -85,8 +85,8 @@ export type PlannedOutcome =
  * is demanded absent takes two.
  */
 const KEYS_PER_COMMIT_MAX = 120;
-/** A batch of an idempotent producer demands its own once key absent, and three fences. */
-const KEYS_PER_IDEMPOTENT_BATCH = 4;
+/** A batch of an idempotent producer demands its own once key absent, three fences, and that no other came first. */
+const KEYS_PER_IDEMPOTENT_BATCH = 5;
 
 /** How many once keys a unit demands absent. */
 export function keysDemanded(unit: AppendUnit): number {
@@ -164,6 +164,11 @@ export function planCommit(
         const onceKey = batchOnceKey(part.slot, producerId, producerEpoch, baseSequence);
         unitLeave.push(onceKey);
         unitDemand.push(onceKey, ...fenceKeysOf(producerId, producerEpoch));
+        if (!state?.slots.has(part.slot)) {
+          const firstKey = firstBatchOnceKey(part.slot, producerId);
+          unitLeave.push(firstKey);
+          unitDemand.push(firstKey);
+        }
         if (producerEpoch > (state?.epoch ?? 0)) {
           unitLeave.push(...fenceKeysBelow(producerId, state?.epoch ?? 0, producerEpoch));
         }

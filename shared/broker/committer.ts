@@ -20,6 +20,7 @@ import { HEAD, headKey, hotObjectKey, INLINE_BATCH, inlineBatchKey, REFERENCE, r
 import type { Condition, Update } from '../storage/ports.ts';
 import {
   type AppendUnit,
+  type CommitPlan,
   fitsCommit,
   keysDemanded,
   type LaidOutPart,
@@ -66,17 +67,9 @@ export class Committer {
     this.context = context;
   }
 
-  /**
-   * Commits the units of one head, each by itself, in their order.
-   * Answers `head_closed` for units that met a deleted topic; nothing of them is appended.
-   */
-  async append(
-    topic: Topic,
-    headNumber: number,
-    units: readonly AppendUnit[],
-  ): Promise<(PartOutcome[] | 'head_closed')[]> {
+  /** @throws EventLogError `shutting_down`, or `throttled` where so many bytes more can't be taken now. */
+  admit(bytes: number): void {
     if (this.closed) throw new EventLogError('shutting_down', 'The log is being closed and takes no more appends.');
-    const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
     if (this.pendingBytes > 0 && this.pendingBytes + bytes > this.context.settings.pendingBytesMax) {
       throw new EventLogError(
         'throttled',
@@ -84,6 +77,18 @@ export class Committer {
         { details: { retryAfterMs: 1_000 } },
       );
     }
+  }
+
+  /**
+   * Commits the units of one head, each by itself, in their order; the caller has had them admitted.
+   * Answers `head_closed` for units that met a deleted topic; nothing of them is appended.
+   */
+  async append(
+    topic: Topic,
+    headNumber: number,
+    units: readonly AppendUnit[],
+  ): Promise<(PartOutcome[] | 'head_closed')[]> {
+    const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
     this.pendingBytes += bytes;
     const queue = this.queueOf(topic, headNumber);
     const settled = Promise.all(
@@ -159,7 +164,7 @@ export class Committer {
   private takeGroup(): HeadBatch[] {
     const batches: HeadBatch[] = [];
     let bytes = 0;
-    for (const queue of this.waiting) {
+    for (const queue of [...this.waiting]) {
       if (queue.depth >= GROUPS_PER_HEAD_MAX) continue;
       let keys = 0;
       let taken = 0;
@@ -172,14 +177,17 @@ export class Committer {
         taken++;
       }
       if (taken > 0) batches.push(new HeadBatch(queue, queue.waiting.splice(0, taken)));
-      if (queue.waiting.length === 0) this.waiting.delete(queue);
+      // To the end, so that no head is always served last.
+      this.waiting.delete(queue);
+      if (queue.waiting.length > 0) this.waiting.add(queue);
     }
     return batches;
   }
 
   private startGroup(batches: readonly HeadBatch[]): void {
     this.groupsWriting++;
-    const written = this.writeData(batches).finally(() => {
+    const written = this.writeData(batches);
+    void Promise.allSettled(written.values()).then(() => {
       this.groupsWriting--;
       this.gather();
     });
@@ -188,8 +196,8 @@ export class Committer {
       const before = queue.last;
       queue.depth++;
       queue.last = before
-        .then(() => written)
-        .then((data) => this.commitBatch(batch, data.get(batch) as WrittenData))
+        .then(() => written.get(batch) as Promise<WrittenData>)
+        .then((data) => this.commitBatch(batch, data))
         .catch((error: unknown) => batch.fail(error))
         .finally(() => {
           queue.depth--;
@@ -199,21 +207,19 @@ export class Committer {
   }
 
   /** Writes the data of a group: an item for each head with little, one object for all others. */
-  private async writeData(batches: readonly HeadBatch[]): Promise<Map<HeadBatch, WrittenData>> {
-    const small = batches.filter((batch) => batch.bytes <= this.context.settings.inlineBytesMax);
+  private writeData(batches: readonly HeadBatch[]): Map<HeadBatch, Promise<WrittenData>> {
+    const written = new Map<HeadBatch, Promise<WrittenData>>();
     const large = batches.filter((batch) => batch.bytes > this.context.settings.inlineBytesMax);
-    const written = new Map<HeadBatch, WrittenData>();
-    const writes = small.map(async (batch) => {
-      batch.layOut(0);
-      const { items } = this.context.usage.of(batch.queue.topic.name, 'append');
-      written.set(batch, { batchId: await this.putInline(items, batch), location: 'inline' });
-    });
-    if (large.length > 0) writes.push(this.putShared(large, written));
-    await Promise.all(writes);
+    const shared = large.length > 0 ? this.putShared(large) : undefined;
+    for (const batch of batches) {
+      written.set(batch, shared !== undefined && large.includes(batch) ? shared : this.putInline(batch));
+    }
     return written;
   }
 
-  private async putInline(items: Stores['items'], batch: HeadBatch): Promise<Uint8Array> {
+  private async putInline(batch: HeadBatch): Promise<WrittenData> {
+    const { items } = this.context.usage.of(batch.queue.topic.name, 'append');
+    batch.layOut(0);
     const data = batch.data();
     for (;;) {
       const batchId = this.newBatchId();
@@ -222,12 +228,12 @@ export class Committer {
       );
       const met = result.ok ? data : result.attributes?.[INLINE_BATCH.data];
       // An earlier try of ours whose reply was lost left the same bytes; another's batch under our id calls for a new one.
-      if (met instanceof Uint8Array && equalBytes(met, data)) return batchId;
+      if (met instanceof Uint8Array && equalBytes(met, data)) return { batchId, location: 'inline' };
     }
   }
 
   /** One object for several heads; what it costs is shared among their topics by bytes. */
-  private async putShared(batches: readonly HeadBatch[], written: Map<HeadBatch, WrittenData>): Promise<void> {
+  private async putShared(batches: readonly HeadBatch[]): Promise<WrittenData> {
     let position = 0;
     for (const batch of batches) {
       batch.layOut(position);
@@ -242,7 +248,7 @@ export class Committer {
         const heads = batches.map(({ queue }) => UTF8.encode(headKey(queue.name.topicId, queue.name.headNumber).pk));
         await this.retrying('not_applied', () => items.put(referenceKey(batchId), { [REFERENCE.heads]: heads }));
       }
-      for (const batch of batches) written.set(batch, { batchId, location: 'hot' });
+      return { batchId, location: 'hot' };
     } finally {
       for (const batch of batches)
         this.context.usage.add(batch.queue.topic.name, 'append', counts, batch.bytes / position);
@@ -271,6 +277,7 @@ export class Committer {
     const { items } = this.context.usage.of(queue.topic.name, 'append');
     const deadlineMs = this.context.clock.nowMs() + this.context.settings.commitTimeoutMs;
     let head = await this.observe(queue, items);
+    let isFresh = false;
     while (batch.unsettled.length > 0) {
       if (head.closed) return batch.settleAll('head_closed');
       if (this.context.clock.nowMs() > deadlineMs) throw commitTimeout('not_applied');
@@ -281,11 +288,19 @@ export class Committer {
         await this.retrying('not_applied', () => queue.producers.bringTo(items, queue.name, known, producerIds));
       }
       const plan = planCommit(head, (id) => queue.producers.get(id), units, batch.layout, written);
+      if (!isFresh && hasRefusals(plan)) {
+        // What is in memory may lack what other processes did: enough to commit against, not to refuse by.
+        const sentAtMs = this.context.clock.nowMs();
+        head = queue.see(await this.retrying('not_applied', () => readHead(items, queue.name)), sentAtMs);
+        isFresh = true;
+        continue;
+      }
       for (const [unit, outcomes] of plan.settled) batch.settle(unit, outcomes);
       if (plan.commit === undefined) continue;
       const result = await this.commit(queue, items, head, plan.commit, deadlineMs);
       if (result.applied) this.acknowledge(batch, plan.commit, written, result.baseOffsets, result.head);
       head = result.head;
+      isFresh = true;
     }
   }
 
@@ -347,9 +362,9 @@ export class Committer {
     const key = headKey(queue.name.topicId, queue.name.headNumber);
     const observedSeq = nextSequence(observed);
     const { updates, conditions } = commitRequest(commit, observedSeq);
-    for (;;) {
+    for (let outcome: 'as_it_says' | 'unknown' = 'as_it_says'; ; outcome = 'unknown') {
       const sentAtMs = this.context.clock.nowMs();
-      const result = await this.retrying('as_it_says', () => items.update(key, updates, conditions), deadlineMs);
+      const result = await this.retrying(outcome, () => items.update(key, updates, conditions), deadlineMs);
       const met = headFromAttributes(result.attributes);
       const head = queue.see(met, sentAtMs);
       if (result.ok) {
@@ -378,6 +393,7 @@ export class Committer {
         );
       }
       if (this.context.clock.nowMs() > deadlineMs) throw commitTimeout('unknown');
+      // From here on a try before whose reply was lost may still be applied, late.
       await this.retrying('unknown', () => this.moveTail(queue), deadlineMs);
     }
   }
@@ -614,6 +630,13 @@ class HeadBatch {
       );
     }
   }
+}
+
+function hasRefusals(plan: CommitPlan): boolean {
+  for (const outcomes of plan.settled.values()) if (outcomes.some((outcome) => outcome.type === 'failed')) return true;
+  for (const outcomes of plan.commit?.units.values() ?? [])
+    if (outcomes.some((outcome) => outcome.type === 'failed')) return true;
+  return false;
 }
 
 function commitRequest(commit: PlannedCommit, observedSeq: number): { updates: Update[]; conditions: Condition[] } {

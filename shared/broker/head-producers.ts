@@ -52,10 +52,9 @@ export class HeadProducers {
   }
 
   private async load(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
-    const [from, ...written] = await Promise.all([
-      readCheckpoint(items, name),
-      ...producerIds.map((id) => readProducer(items, name, id)),
-    ]);
+    // The checkpoint first: items read after it hold all that it says, whoever writes the next one meanwhile.
+    const from = await readCheckpoint(items, name);
+    const written = await Promise.all(producerIds.map((id) => readProducer(items, name, id)));
     const parts = [...(await movedParts(items, name, from, head.tailSeq)), ...placeTail(head)];
     producerIds.forEach((id, i) => {
       const { state, sequence } = written[i] as ProducerItem;

@@ -1,5 +1,6 @@
 import { EventLogError } from '../log/errors.ts';
 import {
+  addTotals,
   type Head,
   type PlacedPart,
   partitionState,
@@ -53,8 +54,8 @@ export async function viewPartition(
 
 /**
  * The parts that hold the records from `offset` on, until they have `bytesMax` bytes or there are `partsMax`; at least one
- * where there are records. Costs no request for what is in the tail, else about log2 of the nodes in GetItems (fewer when
- * they were read before), then 1 Query for every 32 nodes.
+ * where there are records. Costs no request for what is in the tail, else a few GetItems to find the node (at most about
+ * twice log2 of the nodes; none for nodes in memory), then 1 Query for every 32 nodes.
  */
 export async function locateParts(
   context: BrokerContext,
@@ -75,10 +76,12 @@ export async function locateParts(
     }
   };
   if (offset < partitionState(view.head, view.slot).moved.nextOffset) {
-    const first = await lastNodeWhere(context, view, (node) => (node.before[view.slot]?.nextOffset ?? 0) <= offset);
+    const first = await nodeWithOffset(context, view, offset);
+    let pages = 0;
     for await (const nodes of nodesFrom(context, view, first)) {
       for (const node of nodes) take(placeNode(node));
-      if (isFull()) return found;
+      // What lies after nodes that were not looked at must not be taken: it would pass over what is in them.
+      if (isFull() || (found.length > 0 && ++pages > QUERIES_MAX)) return found;
     }
   }
   take(placeTail(view.head));
@@ -116,6 +119,28 @@ export async function locateTime(
   return placeTail(head).find(matches);
 }
 
+/**
+ * The sequence of the node that holds an offset which has been moved out of the tail. Offsets grow about evenly from node
+ * to node, so a place between the ends is guessed from them; every third guess is the middle, lest they don't.
+ */
+async function nodeWithOffset(context: BrokerContext, view: PartitionView, offset: number): Promise<number> {
+  let low = 0;
+  let lowOffset = 0;
+  let high = view.head.tailSeq / TAIL_NODE_ENTRIES;
+  let highOffset = partitionState(view.head, view.slot).moved.nextOffset;
+  for (let guesses = 1; high - low > 1; guesses++) {
+    const share = guesses % 3 === 0 ? 0.5 : (offset - lowOffset) / (highOffset - lowOffset);
+    const guess = Math.min(high - 1, low + Math.max(1, Math.floor(share * (high - low))));
+    const node = await readNode(context, view, guess * TAIL_NODE_ENTRIES);
+    const start = node.before[view.slot]?.nextOffset ?? 0;
+    const end = addTotals(node.before, node.entries)[view.slot]?.nextOffset ?? 0;
+    if (start <= offset && offset < end) return node.sequence;
+    if (start <= offset) [low, lowOffset] = [guess, start];
+    else [high, highOffset] = [guess, start];
+  }
+  return low * TAIL_NODE_ENTRIES;
+}
+
 /** The sequence of the last node for which `holds` is true; it is true for a beginning of all nodes, at least the first. */
 async function lastNodeWhere(
   context: BrokerContext,
@@ -148,7 +173,7 @@ async function* nodesFrom(context: BrokerContext, view: PartitionView, sequence:
   const end = view.head.tailSeq;
   yield [await readNode(context, view, sequence)];
   let next = sequence + TAIL_NODE_ENTRIES;
-  for (let queries = 0; next < end && queries < QUERIES_MAX; queries++) {
+  while (next < end) {
     const kept = context.cache.getNode(cacheKey(view.name, next));
     const nodes =
       kept === undefined ? await queryNodes(view.stores.items, view.name, next, end, NODES_PER_QUERY) : [kept];

@@ -17,6 +17,8 @@ export class TopicCache {
   private readonly clock: Clock;
   private readonly lifetimeMs: number;
   private readonly kept = new Map<string, { topic: Topic; readAtMs: number }>();
+  /** Reads under way, which all who ask meanwhile share. */
+  private readonly reading = new Map<string, Promise<Topic>>();
 
   constructor(usage: UsageMeter, clock: Clock, lifetimeMs: number) {
     this.usage = usage;
@@ -29,7 +31,9 @@ export class TopicCache {
     const kept = this.kept.get(name);
     const age = kept === undefined ? Number.POSITIVE_INFINITY : this.clock.nowMs() - kept.readAtMs;
     if (kept !== undefined && age >= 0 && age < this.lifetimeMs) return kept.topic;
-    return this.refresh(name);
+    const reading = this.reading.get(name) ?? this.refresh(name).finally(() => this.reading.delete(name));
+    this.reading.set(name, reading);
+    return reading;
   }
 
   /** 1 GetItem. @throws EventLogError `unknown_topic` */

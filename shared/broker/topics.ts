@@ -190,7 +190,8 @@ export async function deleteTopic(context: BrokerContext, name: string): Promise
   await finishDeletion(context, topic);
 }
 
-async function finishDeletion(context: BrokerContext, topic: Topic): Promise<void> {
+/** Finishes the deletion of a topic that is marked as being deleted; may be called any number of times at once. */
+export async function finishDeletion(context: BrokerContext, topic: Topic): Promise<void> {
   const { items } = context.usage.of(topic.name, 'admin');
   // Partitions may have been added after `topic` was read; not any more now that it is marked.
   const { attributes } = await items.get(topicKey(topic.name));

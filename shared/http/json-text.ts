@@ -92,7 +92,7 @@ export function eachElement(json: string, start: number, visit: (elementStart: n
 /** Whether the text has an escape of half a surrogate pair by itself, such as `\ud800`: no UTF-8 can hold what it means. */
 export function hasLoneSurrogate(json: string): boolean {
   if (!SURROGATE_ESCAPE.test(json)) return false;
-  return SURROGATE_ESCAPE.test(json.replaceAll('\\\\', '').replaceAll(SURROGATE_PAIR, ''));
+  return SURROGATE_ESCAPE.test(json.replaceAll('\\\\', '.').replaceAll(SURROGATE_PAIR, '.'));
 }
 
 const SURROGATE_ESCAPE = /\\u[dD][89a-fA-F]/;

@@ -1,4 +1,4 @@
-import { EventLogError, invalidField } from '../log/errors.ts';
+import { type EventLogError, invalidField } from '../log/errors.ts';
 import type { RecordHeader, StoredRecord } from '../log/record.ts';
 import { fromBase64, toBase64 } from './base64.ts';
 import { type Encoding, JSON_DEPTH_MAX } from './contract.ts';
@@ -17,7 +17,11 @@ const BASE64_NAME = '$base64';
  * The bytes that a parsed key or value means. `textOf` gives its own text in the request.
  * @throws EventLogError `invalid_request` naming the field.
  */
-export function bytesOfJson(value: unknown, field: string, textOf: () => { text: string; depth: number }): Uint8Array | null {
+export function bytesOfJson(
+  value: unknown,
+  field: string,
+  textOf: () => { text: string; depth: number },
+): Uint8Array | null {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') return bytesOfText(value, field);
   if (typeof value === 'boolean') return UTF8.encode(String(value));
@@ -41,7 +45,8 @@ export function bytesOfText(text: string, field: string): Uint8Array {
 
 /** What stands under `$base64`, where that is the object's only member. */
 function base64Of(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, BASE64_NAME)) return undefined;
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, BASE64_NAME))
+    return undefined;
   return Object.keys(value).length === 1 ? (value as Readonly<Record<string, unknown>>)[BASE64_NAME] : undefined;
 }
 
@@ -62,7 +67,10 @@ export function bytesOfHeader(value: string | null | { readonly $base64: string 
 }
 
 function loneSurrogate(field: string): EventLogError {
-  return invalidField(field, `${field} has half of a surrogate pair (\\ud800 to \\udfff by itself), which UTF-8 can't hold.`);
+  return invalidField(
+    field,
+    `${field} has half of a surrogate pair (\\ud800 to \\udfff by itself), which UTF-8 can't hold.`,
+  );
 }
 
 /** The JSON text that stands for a value in an answer. Never has a line break. */
@@ -154,4 +162,3 @@ const LENIENT = new TextDecoder('utf-8', { ignoreBOM: true });
 function hasText(bytes: Uint8Array | null, text: string): boolean {
   return bytes !== null && bytes.length >= text.length && LENIENT.decode(bytes).includes(text);
 }
-

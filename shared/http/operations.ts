@@ -165,7 +165,10 @@ export const OPERATIONS = {
     query: contract.entriesQuery,
     body: { required: true, content: { [MEDIA.json]: contract.entriesInput } },
     answers: {
-      200: { description: 'The outcomes, in the order of the request.', content: { [MEDIA.json]: contract.entriesOutput } },
+      200: {
+        description: 'The outcomes, in the order of the request.',
+        content: { [MEDIA.json]: contract.entriesOutput },
+      },
     },
     errors: APPEND_ERRORS,
   },

@@ -1,4 +1,4 @@
-import { type EventLogError, invariant } from '../log/errors.ts';
+import type { EventLogError } from '../log/errors.ts';
 import { MEDIA } from './contract.ts';
 import { problemHeaders, toProblem } from './problem.ts';
 
@@ -52,9 +52,9 @@ export function problem(context: AnswerContext, error: EventLogError, headers: R
 }
 
 /**
- * Answers with what `chunks` gives, one piece at a time and only as fast as it is taken. The first piece is awaited before
- * the status is sent, so that what fails at once is a problem; a later failure breaks the connection, so that no answer
- * that is cut short looks complete. Where the taker goes away, `chunks` is told to return.
+ * Answers with what `chunks` gives, one piece at a time and only as fast as it is taken. The first two pieces are awaited
+ * before the status is sent, so that what fails at once is a problem; a later failure breaks the connection, so that no
+ * answer that is cut short looks complete.
  */
 export async function stream(
   context: AnswerContext,
@@ -63,24 +63,38 @@ export async function stream(
 ): Promise<Response> {
   const first = await chunks.next();
   if (first.done) return bytes(context, new Uint8Array(0), headers);
-  const second = headers['Content-Type'] === MEDIA.sse ? undefined : await readyNow(chunks);
-  if (second?.done) return bytes(context, first.value, headers);
-  let waiting: Uint8Array[] = second === undefined ? [first.value] : [first.value, second.value];
+  const second = await chunks.next();
+  if (second.done) return bytes(context, first.value, headers);
+  return live(context, resumed([first.value, second.value], chunks), headers);
+}
+
+/** As `stream`, but the status is sent at once: for what may have nothing to say for a long time. */
+export function live(
+  context: AnswerContext,
+  chunks: AsyncGenerator<Uint8Array>,
+  headers: Readonly<Headers>,
+  stop?: AbortController,
+): Response {
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        const ready = waiting.shift();
-        if (ready !== undefined) return controller.enqueue(ready);
         const { done, value } = await chunks.next();
         if (done) controller.close();
         else controller.enqueue(value);
       },
       async cancel() {
-        waiting = [];
+        // A generator that waits goes on only when what it waits for has ended.
+        stop?.abort();
         await chunks.return(undefined);
       },
     },
+    // Nothing is fetched ahead of the taker.
     { highWaterMark: 0 },
   );
   return new Response(body, { status: 200, headers: answerHeaders(context, headers) });
+}
+
+async function* resumed(taken: Uint8Array[], rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for (let chunk = taken.shift(); chunk !== undefined; chunk = taken.shift()) yield chunk;
+  yield* rest;
 }

@@ -107,6 +107,7 @@ export class ByteWriter {
     this.view = new DataView(this.buffer.buffer);
   }
 
+  /** Makes room, perhaps in another buffer: `buffer` and `view` must be looked up after it, not before. */
   private reserve(length: number): number {
     const at = this.length;
     const needed = at + length;
@@ -121,19 +122,23 @@ export class ByteWriter {
   }
 
   uint8(value: number): void {
-    this.buffer[this.reserve(1)] = value;
+    const at = this.reserve(1);
+    this.buffer[at] = value;
   }
 
   int16(value: number): void {
-    this.view.setInt16(this.reserve(2), value);
+    const at = this.reserve(2);
+    this.view.setInt16(at, value);
   }
 
   int32(value: number): void {
-    this.view.setInt32(this.reserve(4), value);
+    const at = this.reserve(4);
+    this.view.setInt32(at, value);
   }
 
   uint32(value: number): void {
-    this.view.setUint32(this.reserve(4), value);
+    const at = this.reserve(4);
+    this.view.setUint32(at, value);
   }
 
   int64(value: number): void {
@@ -160,7 +165,8 @@ export class ByteWriter {
   }
 
   write(bytes: Uint8Array): void {
-    this.buffer.set(bytes, this.reserve(bytes.length));
+    const at = this.reserve(bytes.length);
+    this.buffer.set(bytes, at);
   }
 
   /** What was written, as a view: write nothing more afterwards. */

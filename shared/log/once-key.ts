@@ -8,6 +8,7 @@ import { ByteWriter } from './bytes.ts';
 const KIND_BATCH = 1;
 const KIND_FENCE = 2;
 const KIND_IDEMPOTENCY_KEY = 3;
+const KIND_FIRST_BATCH = 4;
 
 /** One batch of an idempotent producer: left and demanded absent by every try to append it, under whatever batch id. */
 export function batchOnceKey(
@@ -22,6 +23,18 @@ export function batchOnceKey(
   writer.varuint(producerId);
   writer.varuint(producerEpoch);
   writer.varuint(baseSequence);
+  return writer.finish().slice();
+}
+
+/**
+ * A producer's first batch in a slot that holds nothing of it, which may have any sequence: left and demanded absent, so
+ * that of two such batches the one that comes second is decided anew.
+ */
+export function firstBatchOnceKey(slot: number, producerId: number): Uint8Array {
+  const writer = new ByteWriter(16);
+  writer.uint8(KIND_FIRST_BATCH);
+  writer.varuint(slot);
+  writer.varuint(producerId);
   return writer.finish().slice();
 }
 

@@ -104,9 +104,37 @@ export function garbageKey(dueAtMs: number, what: string): ItemKey {
 }
 export const GARBAGE = { topicId: 'id', heads: 'heads' } as const;
 
+/** pk `job`, sk the job's name: where its next run goes on, after one that was stopped. */
+export function jobKey(name: string): ItemKey {
+  return { pk: 'job', sk: name };
+}
+export const JOB = { position: 'at' } as const;
+
 /** pk `counter`, sk `producer-id`: the next producer id to give out. */
 export const PRODUCER_ID_COUNTER: ItemKey = { pk: 'counter', sk: 'producer-id' };
 export const COUNTER = { next: 'n' } as const;
+
+/**
+ * The kinds of items by their partition keys, and of objects by their keys, `*` standing for the rest: what a role may
+ * reach is told in these patterns (`infra/constructs/access.ts`).
+ */
+export const ITEM_PATTERNS = {
+  topic: TOPICS,
+  head: 'head#*',
+  node: 'node#*',
+  inlineBatch: 'batch#*',
+  reference: 'reference#*',
+  checkpoint: 'checkpoint#*',
+  producer: 'producer#*',
+  idempotency: 'idempotency#*',
+  garbage: 'garbage',
+  job: 'job',
+  counter: PRODUCER_ID_COUNTER.pk,
+} as const;
+export const OBJECT_PATTERNS = { hot: 'hot/*' } as const;
+
+export type ItemKind = keyof typeof ITEM_PATTERNS;
+export type ObjectKind = keyof typeof OBJECT_PATTERNS;
 
 function sequenceText(value: number): string {
   return value.toString().padStart(16, '0');

@@ -14,18 +14,21 @@ export class HttpLoad {
   send(method: string, path: string, headers: Record<string, string>, body?: Buffer): Promise<number> {
     return new Promise((resolve, reject) => {
       const allHeaders = body === undefined ? headers : { ...headers, 'content-length': String(body.length) };
-      const request = http.request({ agent: this.agent, host: '127.0.0.1', port: this.port, method, path, headers: allHeaders }, (response) => {
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-        });
-        response.on('error', reject);
-        response.on('end', () => {
-          const ok = response.statusCode !== undefined && response.statusCode < 300;
-          if (ok) resolve(bytes);
-          else reject(new Error(`${method} ${path}: ${response.statusCode}`));
-        });
-      });
+      const request = http.request(
+        { agent: this.agent, host: '127.0.0.1', port: this.port, method, path, headers: allHeaders },
+        (response) => {
+          let bytes = 0;
+          response.on('data', (chunk: Buffer) => {
+            bytes += chunk.length;
+          });
+          response.on('error', reject);
+          response.on('end', () => {
+            const ok = response.statusCode !== undefined && response.statusCode < 300;
+            if (ok) resolve(bytes);
+            else reject(new Error(`${method} ${path}: ${response.statusCode}`));
+          });
+        },
+      );
       request.on('error', reject);
       request.end(body);
     });

@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { addCounts, dollars, noRequests } from '../../shared/broker/usage.ts';
-import { encodeBatch } from '../../shared/log/record-batch.ts';
 import { startTailrace } from '../../shared/local/start.ts';
+import { encodeBatch } from '../../shared/log/record-batch.ts';
 import { HttpLoad } from './http-load.ts';
 import { count, type Measurement, measure, megabytes, row } from './measure.ts';
 
@@ -56,7 +56,8 @@ async function embedded(): Promise<void> {
   const tailrace = await startTailrace({ dataFolder: makeFolder() });
   const { broker } = tailrace;
   const value = bytesOf(KIB);
-  const one = (): Promise<unknown> => broker.appendRecords({ topic: 'small', records: [{ key: null, value, headers: [] }] });
+  const one = (): Promise<unknown> =>
+    broker.appendRecords({ topic: 'small', records: [{ key: null, value, headers: [] }] });
   await broker.putTopic({ name: 'small', partitions: 1 });
   await measure(64, 5_000, one);
   report('in-process append, 1 KiB, 1 caller', await measure(1, 2_000, one), '');
@@ -80,7 +81,12 @@ async function embedded(): Promise<void> {
     bareSeconds += await bareLoop(batch, perRound);
   }
   const bytes = rounds * perRound * batch.length;
-  row('in-process append, raw 1 MiB, 8 callers', megabytes(bytes, rawSeconds), '>= 0.5 x bare', `${(bareSeconds / rawSeconds).toFixed(2)} x a bare write-and-sync loop (${megabytes(bytes, bareSeconds)})`);
+  row(
+    'in-process append, raw 1 MiB, 8 callers',
+    megabytes(bytes, rawSeconds),
+    '>= 0.5 x bare',
+    `${(bareSeconds / rawSeconds).toFixed(2)} x a bare write-and-sync loop (${megabytes(bytes, bareSeconds)})`,
+  );
 
   const startedMs = performance.now();
   const read = await readAll(broker, 'large');
@@ -111,14 +117,19 @@ async function bareLoop(batch: Uint8Array, times: number): Promise<number> {
 }
 
 async function overHttp(): Promise<void> {
-  const server = spawn(process.execPath, [fileURLToPath(new URL('../support/server.ts', import.meta.url)), makeFolder()], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const server = spawn(
+    process.execPath,
+    [fileURLToPath(new URL('../support/server.ts', import.meta.url)), makeFolder()],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   const [url] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];
   const load = new HttpLoad(url, 64);
   const json = { 'content-type': 'application/json' };
   try {
-    for (const topic of ['single', 'json', 'raw']) await load.send('PUT', `/v1/topics/${topic}`, json, Buffer.from('{"partitions":1}'));
+    for (const topic of ['single', 'json', 'raw'])
+      await load.send('PUT', `/v1/topics/${topic}`, json, Buffer.from('{"partitions":1}'));
     const value = Buffer.from(bytesOf(KIB)).toString();
     const single = Buffer.from(JSON.stringify({ records: [{ value }] }));
     const postSingle = (): Promise<unknown> => load.send('POST', '/v1/topics/single/records', json, single);
@@ -129,7 +140,12 @@ async function overHttp(): Promise<void> {
     const postThousand = (): Promise<unknown> => load.send('POST', '/v1/topics/json/records', json, thousand);
     await measure(4, 20, postThousand);
     const thousands = await measure(4, 120, postThousand);
-    row('HTTP append, JSON, 1,000 of 1 KiB a request', `${count(thousands.perSecond * 1_000)} records/s`, '>= 40,000/s', megabytes(120 * thousand.length, thousands.seconds));
+    row(
+      'HTTP append, JSON, 1,000 of 1 KiB a request',
+      `${count(thousands.perSecond * 1_000)} records/s`,
+      '>= 40,000/s',
+      megabytes(120 * thousand.length, thousands.seconds),
+    );
 
     const batch = Buffer.from(largeBatch());
     const rawType = { 'content-type': 'application/vnd.apache.kafka.record-batches' };
@@ -140,11 +156,21 @@ async function overHttp(): Promise<void> {
     const rawBytes = { accept: 'application/vnd.apache.kafka.record-batches' };
     let bytes = 0;
     const readRaw = await measure(2, 75, async (i) => {
-      bytes += await load.send('GET', `/v1/topics/raw/partitions/0/records?offset=${(i * 4 * records) % (290 * records)}&maxBytes=4194304`, rawBytes);
+      bytes += await load.send(
+        'GET',
+        `/v1/topics/raw/partitions/0/records?offset=${(i * 4 * records) % (290 * records)}&maxBytes=4194304`,
+        rawBytes,
+      );
     });
     row('HTTP read, raw', megabytes(bytes, readRaw.seconds), '>= 150 MB/s');
 
-    const readJson = await measure(2, 60, (i) => load.send('GET', `/v1/topics/json/partitions/0/records?offset=${(i % 20) * 5_000}&limit=5000&maxBytes=8388608`, {}));
+    const readJson = await measure(2, 60, (i) =>
+      load.send(
+        'GET',
+        `/v1/topics/json/partitions/0/records?offset=${(i % 20) * 5_000}&limit=5000&maxBytes=8388608`,
+        {},
+      ),
+    );
     row('HTTP read, JSON', `${count(readJson.perSecond * 5_000)} records/s`, '>= 60,000/s');
   } finally {
     load.close();
@@ -162,7 +188,9 @@ async function manyPartitions(): Promise<void> {
   const perTopic = Array.from({ length: 10 }, (_, partition) => ({ key: null, value, headers: [], partition }));
   await measure(64, 1_000, (i) => first.broker.appendRecords({ topic: `topic-${i}`, records: perTopic }));
   await first.close();
-  const server = spawn(process.execPath, [fileURLToPath(new URL('../support/server.ts', import.meta.url)), folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const server = spawn(process.execPath, [fileURLToPath(new URL('../support/server.ts', import.meta.url)), folder], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const startedMs = performance.now();
   const [url] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];
   const startMs = performance.now() - startedMs;
@@ -195,13 +223,23 @@ async function largeLog(bytesWanted: number): Promise<void> {
       tailrace.broker.append({ batches: [{ topic: 'large', partition: i % 16, batch }] }),
     );
     const { rss, heapUsed } = process.memoryUsage();
-    row(`${((step * bytesWanted) / steps / 1e9).toFixed(0)} GB appended`, `${(rss / 1e6).toFixed(0)} MB resident`, 'no growth', `heap ${(heapUsed / 1e6).toFixed(0)} MB, ${megabytes(bytesWanted / steps, appended.seconds)}`);
+    row(
+      `${((step * bytesWanted) / steps / 1e9).toFixed(0)} GB appended`,
+      `${(rss / 1e6).toFixed(0)} MB resident`,
+      'no growth',
+      `heap ${(heapUsed / 1e6).toFixed(0)} MB, ${megabytes(bytesWanted / steps, appended.seconds)}`,
+    );
   }
   await tailrace.close();
 }
 
 function report(what: string, measured: Measurement, target: string): void {
-  row(what, `${count(measured.perSecond)}/s`, target, `p50 ${measured.p50Ms.toFixed(2)} ms, p99 ${measured.p99Ms.toFixed(2)} ms`);
+  row(
+    what,
+    `${count(measured.perSecond)}/s`,
+    target,
+    `p50 ${measured.p50Ms.toFixed(2)} ms, p99 ${measured.p99Ms.toFixed(2)} ms`,
+  );
 }
 
 function totals(broker: Broker): ReturnType<typeof noRequests> {
@@ -214,10 +252,17 @@ function totals(broker: Broker): ReturnType<typeof noRequests> {
 function costs(broker: Broker, before: ReturnType<typeof noRequests>, appends: number, bytes: number): void {
   const total = totals(broker);
   addCounts(total, before, -1);
-  const requests = Object.entries(total).filter(([name, value]) => value > 0 && !name.startsWith('bytes') && !name.endsWith('Units'));
+  const requests = Object.entries(total).filter(
+    ([name, value]) => value > 0 && !name.startsWith('bytes') && !name.endsWith('Units'),
+  );
   const printed = requests.map(([name, value]) => `${name} ${count(value)}`).join(', ');
   row('  storage requests of these', printed, '');
-  row('  on AWS, storage requests alone', `$${((dollars(total) / appends) * 1e6).toFixed(3)} per million`, '', `$${((dollars(total) / bytes) * 2 ** 30).toFixed(3)} per GiB, grouped as here`);
+  row(
+    '  on AWS, storage requests alone',
+    `$${((dollars(total) / appends) * 1e6).toFixed(3)} per million`,
+    '',
+    `$${((dollars(total) / bytes) * 2 ** 30).toFixed(3)} per GiB, grouped as here`,
+  );
 }
 
 main()

@@ -6,7 +6,11 @@ export interface Measurement {
   readonly seconds: number;
 }
 
-export async function measure(concurrency: number, total: number, run: (i: number) => Promise<unknown>): Promise<Measurement> {
+export async function measure(
+  concurrency: number,
+  total: number,
+  run: (i: number) => Promise<unknown>,
+): Promise<Measurement> {
   const latencies: number[] = [];
   let next = 0;
   const startedMs = performance.now();
@@ -21,7 +25,8 @@ export async function measure(concurrency: number, total: number, run: (i: numbe
   );
   const seconds = (performance.now() - startedMs) / 1_000;
   latencies.sort((a, b) => a - b);
-  const quantile = (q: number): number => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? 0;
+  const quantile = (q: number): number =>
+    latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * q))] ?? 0;
   return { perSecond: total / seconds, p50Ms: quantile(0.5), p99Ms: quantile(0.99), seconds };
 }
 

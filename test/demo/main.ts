@@ -71,10 +71,14 @@ async function main(): Promise<void> {
 async function readInputs(all: boolean): Promise<Input[]> {
   const folder = join(dirname(createRequire(import.meta.url).resolve('vega-datasets')), '..', 'data');
   const flights = JSON.parse(await readFile(join(folder, 'flights-20k.json'), 'utf8')) as Flight[];
-  const inputs: Input[] = flights.map((flight) => ({ key: flight.origin, value: { ...flight }, timestamp: Date.parse(`${flight.date} UTC`) }));
+  const inputs: Input[] = flights.map((flight) => ({
+    key: flight.origin,
+    value: { ...flight },
+    timestamp: Date.parse(`${flight.date} UTC`),
+  }));
   if (all) {
     const more = JSON.parse(await readFile(join(folder, 'flights-200k.json'), 'utf8')) as Record<string, unknown>[];
-    inputs.push(...more.map((value) => ({ key: null, value })));
+    return inputs.concat(more.map((value) => ({ key: null, value })));
   }
   return inputs;
 }
@@ -123,7 +127,8 @@ async function readBack(url: string, inputs: readonly Input[], placed: readonly 
     }
   }
   bar.finish(bytes);
-  if (bar.done !== inputs.length) throw new Error(`${bar.done} records were read back where ${inputs.length} were appended.`);
+  if (bar.done !== inputs.length)
+    throw new Error(`${bar.done} records were read back where ${inputs.length} were appended.`);
   print(`Each of the ${count(inputs.length)} records is there once, at its offset, as it was given.\n`);
 }
 
@@ -153,10 +158,14 @@ function summarise(inputs: readonly Input[], placed: readonly Placed[]): void {
   });
   print('partition   records   airports');
   partitions.forEach((summary, partition) => {
-    print(`${String(partition).padStart(9)}${count(summary.flights).padStart(10)}${count(summary.airports.size).padStart(11)}`);
+    print(
+      `${String(partition).padStart(9)}${count(summary.flights).padStart(10)}${count(summary.airports.size).padStart(11)}`,
+    );
   });
   print('\nbusiest     flights   mean delay   partition');
-  for (const [name, { flights, delay, partition }] of [...airports].sort((a, b) => b[1].flights - a[1].flights).slice(0, 8)) {
+  for (const [name, { flights, delay, partition }] of [...airports]
+    .sort((a, b) => b[1].flights - a[1].flights)
+    .slice(0, 8)) {
     const mean = `${(delay / flights).toFixed(1)} min`;
     print(`${name.padEnd(9)}${count(flights).padStart(10)}${mean.padStart(13)}${String(partition).padStart(12)}`);
   }
@@ -164,14 +173,16 @@ function summarise(inputs: readonly Input[], placed: readonly Placed[]): void {
 
 async function printUsage(url: string, records: number): Promise<void> {
   const usage = (await call(`${url}/v1/usage?by=topic`)) as {
-    items: { topic?: string; dollars: number; requests: Record<string, number> }[];
+    rows: { topic: string; dollars: number; counts: Record<string, number> }[];
   };
-  const row = usage.items.find((item) => item.topic === TOPIC);
+  const row = usage.rows.find((item) => item.topic === TOPIC);
   if (row === undefined) throw new Error('The usage of the topic is missing.');
-  const requests = Object.entries(row.requests).filter(([, value]) => value > 0);
+  const requests = Object.entries(row.counts).filter(([, value]) => value > 0);
   print(`\nRequests to the storage: ${requests.map(([name, value]) => `${name} ${count(value)}`).join(', ')}.`);
   const perMillion = (row.dollars / records) * 1e6;
-  print(`On AWS the same requests would cost $${row.dollars.toFixed(6)}, or $${perMillion.toFixed(3)} per million records (storage requests alone).`);
+  print(
+    `On AWS the same requests would cost $${row.dollars.toFixed(6)}, or $${perMillion.toFixed(3)} per million records (storage requests alone).`,
+  );
 }
 
 async function call(url: string, init: RequestInit = {}): Promise<unknown> {
@@ -196,7 +207,9 @@ class ProgressBar {
     this.done += by;
     if (!process.stdout.isTTY) return;
     const filled = Math.round((this.done / this.total) * 30);
-    process.stdout.write(`\r${this.label.padEnd(10)} [${'#'.repeat(filled)}${' '.repeat(30 - filled)}] ${count(this.done)} of ${count(this.total)}`);
+    process.stdout.write(
+      `\r${this.label.padEnd(10)} [${'#'.repeat(filled)}${' '.repeat(30 - filled)}] ${count(this.done)} of ${count(this.total)}`,
+    );
   }
 
   finish(bytes: number): void {

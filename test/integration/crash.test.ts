@@ -87,7 +87,8 @@ async function append(value: string, writer: number, once: boolean): Promise<Ack
     });
     const answer = (await response.json()) as { records: Ack[] };
     if (response.status !== 200) throw new Error(`${response.status} ${JSON.stringify(answer)}`);
-    return answer.records[0];
+    const { partition, offset } = answer.records[0] as Ack;
+    return { partition, offset };
   } catch (error) {
     // The connection broke with the server; anything else is a failure of the test.
     if (error instanceof TypeError || (error instanceof Error && error.name === 'TimeoutError')) return undefined;
@@ -100,8 +101,14 @@ async function readAll(): Promise<Map<string, Ack[]>> {
   const found = new Map<string, Ack[]>();
   for (let partition = 0; partition < PARTITIONS; partition++) {
     for (let offset = 0; ; ) {
-      const response = await fetch(`${url}/v1/topics/crash/partitions/${partition}/records?offset=${offset}&limit=10000&maxBytes=8388608`);
-      const page = (await response.json()) as { records: { offset: number; value: string }[]; nextOffset: number; highWatermark: number };
+      const response = await fetch(
+        `${url}/v1/topics/crash/partitions/${partition}/records?offset=${offset}&limit=10000&maxBytes=8388608`,
+      );
+      const page = (await response.json()) as {
+        records: { offset: number; value: string }[];
+        nextOffset: number;
+        highWatermark: number;
+      };
       for (const record of page.records) {
         expect(record.offset).toBe(offset);
         offset++;
@@ -113,39 +120,35 @@ async function readAll(): Promise<Map<string, Ack[]>> {
   return found;
 }
 
-test(
-  `${WRITERS} writers lose and repeat nothing while the process is killed ${KILLS} times`,
-  async () => {
+test(`${WRITERS} writers lose and repeat nothing while the process is killed ${KILLS} times`, async () => {
+  await startServer();
+  const made = await fetch(`${url}/v1/topics/crash`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ partitions: PARTITIONS }),
+  });
+  expect(made.status).toBe(201);
+  const tally: Tally = { acknowledged: new Map(), uncertain: new Set(), stop: false };
+  const writers = Array.from({ length: WRITERS }, (_, writer) => write(writer, tally));
+  for (let kill = 0; kill < KILLS; kill++) {
+    await sleep(Math.random() * 300);
+    await killServer();
     await startServer();
-    const made = await fetch(`${url}/v1/topics/crash`, {
-      method: 'PUT',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ partitions: PARTITIONS }),
-    });
-    expect(made.status).toBe(201);
-    const tally: Tally = { acknowledged: new Map(), uncertain: new Set(), stop: false };
-    const writers = Array.from({ length: WRITERS }, (_, writer) => write(writer, tally));
-    for (let kill = 0; kill < KILLS; kill++) {
-      await sleep(Math.random() * 300);
-      await killServer();
-      await startServer();
-    }
-    await sleep(200);
-    tally.stop = true;
-    await Promise.all(writers);
+  }
+  await sleep(200);
+  tally.stop = true;
+  await Promise.all(writers);
 
-    const found = await readAll();
-    let repeated = 0;
-    for (const [value, places] of found) {
-      if (places.length > 1) repeated++;
-      expect(tally.acknowledged.has(value) || tally.uncertain.has(value)).toBe(true);
-    }
-    expect(repeated).toBe(0);
-    for (const [value, ack] of tally.acknowledged) expect(found.get(value), value.slice(0, 40)).toEqual([ack]);
-    expect(tally.acknowledged.size).toBeGreaterThan(1_000);
-    process.stdout.write(
-      `crash test: ${KILLS} kills, ${tally.acknowledged.size} appends acknowledged, ${tally.uncertain.size} unanswered, ${found.size} records found\n`,
-    );
-  },
-  240_000,
-);
+  const found = await readAll();
+  let repeated = 0;
+  for (const [value, places] of found) {
+    if (places.length > 1) repeated++;
+    expect(tally.acknowledged.has(value) || tally.uncertain.has(value)).toBe(true);
+  }
+  expect(repeated).toBe(0);
+  for (const [value, ack] of tally.acknowledged) expect(found.get(value), value.slice(0, 40)).toEqual([ack]);
+  expect(tally.acknowledged.size).toBeGreaterThan(1_000);
+  process.stdout.write(
+    `crash test: ${KILLS} kills, ${tally.acknowledged.size} appends acknowledged, ${tally.uncertain.size} unanswered, ${found.size} records found\n`,
+  );
+}, 240_000);

@@ -10,9 +10,18 @@ export const headerArbitrary: fc.Arbitrary<RecordHeader> = fc.record({
 });
 
 export const recordArbitrary: fc.Arbitrary<Record> = fc.record({
-  timestampMs: fc.oneof(fc.integer({ min: 1_600_000_000_000, max: 1_800_000_000_000 }), fc.constant(-1), fc.maxSafeNat()),
+  timestampMs: fc.oneof(
+    fc.integer({ min: 1_600_000_000_000, max: 1_800_000_000_000 }),
+    fc.constant(-1),
+    fc.maxSafeNat(),
+  ),
   key: fc.option(someBytes(40)),
-  value: fc.option(fc.oneof(someBytes(200), fc.integer({ min: 0, max: 5_000 }).map((length) => new Uint8Array(length)))),
+  value: fc.option(
+    fc.oneof(
+      someBytes(200),
+      fc.integer({ min: 0, max: 5_000 }).map((length) => new Uint8Array(length)),
+    ),
+  ),
   headers: fc.array(headerArbitrary, { maxLength: 5 }),
 });
 

@@ -1,8 +1,10 @@
+import type { RecordToAppend } from '../../shared/broker/append-records.ts';
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
 import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage.ts';
-import { decodeRecords } from '../../shared/log/record-batch.ts';
+import { type ErrorCode, EventLogError } from '../../shared/log/errors.ts';
 import type { StoredRecord } from '../../shared/log/record.ts';
+import { decodeRecords } from '../../shared/log/record-batch.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
 import type { Clock, ItemStore, ObjectStore, Random } from '../../shared/storage/ports.ts';
@@ -73,7 +75,12 @@ export async function readAll(
   const records: StoredRecord[] = [];
   let offset = options.from ?? 0;
   for (;;) {
-    const { batches, nextOffset, highWatermark } = await broker.read({ topic, partition, from: { offset }, maxBytes: options.maxBytes });
+    const { batches, nextOffset, highWatermark } = await broker.read({
+      topic,
+      partition,
+      from: { offset },
+      maxBytes: options.maxBytes,
+    });
     for await (const batch of batches) {
       for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
         if (record.offset >= offset) records.push(record);
@@ -93,4 +100,43 @@ export function bytes(text: string): Uint8Array {
 
 export function text(value: Uint8Array | null): string {
   return value === null ? 'null' : new TextDecoder().decode(value);
+}
+
+/** A record to append: without key, headers and partition unless they are given. */
+export function record(value: string, more: Partial<RecordToAppend> = {}): RecordToAppend {
+  return { key: null, value: bytes(value), headers: [], ...more };
+}
+
+/** Appends values to a partition as one request; answers the offset of the first. */
+export async function appendTo(
+  broker: Broker,
+  topic: string,
+  partition: number,
+  values: readonly string[],
+  options: { readonly expectedOffset?: number } = {},
+): Promise<number> {
+  const records = values.map((value) => record(value, { partition }));
+  const [first] = await broker.appendRecords({ topic, records, ...options });
+  if (first?.ok !== true) throw first?.error;
+  return first.offset;
+}
+
+/** The values of all records of a partition from an offset on. */
+export async function valuesOf(
+  broker: Broker,
+  topic: string,
+  partition: number,
+  options: ReadAllOptions = {},
+): Promise<string[]> {
+  return (await readAll(broker, topic, partition, options)).map((each) => text(each.value));
+}
+
+/** What the work gives, or the code of the error that it fails with. */
+export async function codeOf<T>(work: Promise<T>): Promise<T | ErrorCode> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof EventLogError) return error.code;
+    throw error;
+  }
 }

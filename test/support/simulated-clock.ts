@@ -69,14 +69,19 @@ export class SimulatedClock implements Clock {
       if (next !== undefined) {
         idle = 0;
         this.wake(next);
-      } else if (++idle > TURNS_IDLE_MAX) throw new Error('Simulated time stands still: nothing sleeps, yet the work goes on.');
+      } else if (++idle > TURNS_IDLE_MAX)
+        throw new Error('Simulated time stands still: nothing sleeps, yet the work goes on.');
     }
   }
 
   private next(): Sleeper | undefined {
     let first: Sleeper | undefined;
     for (const sleeper of this.sleepers) {
-      if (first === undefined || sleeper.dueMs < first.dueMs || (sleeper.dueMs === first.dueMs && sleeper.order < first.order))
+      if (
+        first === undefined ||
+        sleeper.dueMs < first.dueMs ||
+        (sleeper.dueMs === first.dueMs && sleeper.order < first.order)
+      )
         first = sleeper;
     }
     return first;

@@ -8,7 +8,7 @@
  *     holder.json                      who has the folder open, for the message to others; no lock
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { EventLogError } from '../../log/errors.ts';
 import { type UnusableReason, unusable } from './database.ts';
@@ -38,7 +38,8 @@ export interface DataFolder {
 
 /**
  * Opens a data folder, making it if there is none (for its owner alone), and keeps all others out until `close` or the end
- * of the process, however it ends. Its time doesn't depend on what the folder holds.
+ * of the process, however it ends. Its time doesn't depend on what the folder holds. A folder on a full disk opens too, to be
+ * read.
  *
  * Throws `data_folder_unusable`, with a `reason` in its details, for a folder that another opening holds (its process is
  * named), that has another format version, that can't be written, or that is no data folder. Such a folder is left as it was.
@@ -54,8 +55,7 @@ export async function openDataFolder(path: string, options: DataFolderOptions = 
     const signer = createUrlSigner({ secret, baseUrl });
     const objects = await FileObjectStore.open({ folder, signer });
     const holder = join(folder, 'holder.json');
-    const text = JSON.stringify({ pid: process.pid, since: new Date().toISOString() });
-    await replaceFile(tmpFolder, holder, `${text}\n`, 0o644);
+    await writeHolder(tmpFolder, holder);
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
       await objects.close();
@@ -78,6 +78,17 @@ export async function openDataFolder(path: string, options: DataFolderOptions = 
   }
 }
 
+async function writeHolder(tmpFolder: string, path: string): Promise<void> {
+  const text = JSON.stringify({ pid: process.pid, since: new Date().toISOString() });
+  try {
+    await replaceFile(tmpFolder, path, `${text}\n`, 0o644);
+  } catch (error) {
+    // On a full disk the folder opens all the same, so that what it holds can be read; only nobody is named then.
+    if (storageError(error, 'not_applied').code !== 'storage_full') throw error;
+    await rm(path, { force: true });
+  }
+}
+
 /** Makes the folder and everything above it that is missing, and finds out whether it can be written. */
 async function makeFolder(folder: string, tmpFolder: string): Promise<void> {
   try {
@@ -91,6 +102,7 @@ async function makeFolder(folder: string, tmpFolder: string): Promise<void> {
     await (await open(probe, 'wx', 0o600)).close();
     await rm(probe, { force: true });
   } catch (error) {
+    if (isCode(error, 'ENOSPC', 'EDQUOT') && (await isFolder(tmpFolder))) return;
     if (isCode(error, 'EEXIST', 'ENOTDIR')) {
       throw refused('not_a_folder', folder, 'it is a file, not a folder', 'Choose another path.', error);
     }
@@ -101,6 +113,10 @@ async function makeFolder(folder: string, tmpFolder: string): Promise<void> {
     }
     throw storageError(error, 'not_applied');
   }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ?? false;
 }
 
 async function openItems(folder: string, tmpFolder: string): Promise<SqliteItemStore> {
@@ -146,14 +162,19 @@ async function readSecret(folder: string, tmpFolder: string): Promise<Uint8Array
 /** Whole or not at all, also when power is lost. */
 async function replaceFile(tmpFolder: string, path: string, content: Uint8Array | string, mode: number): Promise<void> {
   const tmp = join(tmpFolder, `file-${randomBytes(8).toString('hex')}`);
-  const file = await open(tmp, 'wx', mode);
   try {
-    await file.writeFile(content);
-    await file.datasync();
-  } finally {
-    await file.close();
+    const file = await open(tmp, 'wx', mode);
+    try {
+      await file.writeFile(content);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    await rename(tmp, path);
+  } catch (error) {
+    await rm(tmp, { force: true }).catch(() => undefined);
+    throw error;
   }
-  await rename(tmp, path);
   await new FolderSyncs().sync(dirname(path));
 }
 

@@ -6,7 +6,7 @@
  * POSIX drops all of a process's locks on a file as soon as the process closes any descriptor of it, so nothing but SQLite may
  * open this file, not even to look at its header.
  */
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -31,6 +31,9 @@ const SCHEMA = `
   ) STRICT
 `;
 const PAGE_BYTES = 8192;
+/** Together well under a second, for which the one who is refused waits. */
+const LOCK_TRIES = 5;
+const LOCK_WAIT_MS_MAX = 50;
 const CACHE_KIB = 32 * 1024;
 /** A write-ahead log that a burst has made larger than this is cut back after its checkpoint. */
 const WAL_KEPT_BYTES = 64 * 1024 * 1024;
@@ -54,7 +57,7 @@ export function openDatabase(path: string, tmpFolder: string): DatabaseSync {
       createDatabase(path, tmpFolder);
     }
     refuseForeign(path);
-    return lockDatabase(path);
+    return lockWithRetries(path);
   } catch (error) {
     throw error instanceof EventLogError ? error : openError(path, error);
   }
@@ -107,6 +110,18 @@ function refuseForeign(path: string): void {
     throw error;
   }
   checkHeader(path, header);
+}
+
+/** Of several that open the same database at the same moment, each may be in the way of the others; so they try again. */
+function lockWithRetries(path: string): DatabaseSync {
+  for (let tries = 1; ; tries++) {
+    try {
+      return lockDatabase(path);
+    } catch (error) {
+      if (sqliteCode(error) !== SQLITE_BUSY || tries === LOCK_TRIES) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10 + randomInt(LOCK_WAIT_MS_MAX));
+    }
+  }
 }
 
 function lockDatabase(path: string): DatabaseSync {

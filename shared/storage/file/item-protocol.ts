@@ -31,7 +31,7 @@ export type ItemRequest =
     }
   | { readonly kind: 'delete'; readonly key: ItemKey; readonly conditions: readonly Condition[] };
 
-/** `close` comes last; the worker then checkpoints, closes the database and ends. */
+/** `close` comes last; the worker then closes the database, says so, and ends when the port is closed. */
 export type ToWorker = { readonly requests: readonly ItemRequest[] } | 'close';
 
 /** Where in the message's `bytes` an encoded item lies. */
@@ -60,6 +60,7 @@ export interface Failure {
 export type FromWorker =
   | { readonly kind: 'opened' }
   | { readonly kind: 'open_failed'; readonly failure: Failure }
+  | { readonly kind: 'closed' }
   | {
       readonly kind: 'results';
       readonly results: readonly ItemResult[];

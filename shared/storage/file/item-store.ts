@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
 import { checkItemKey, checkItemRange, checkWrite, copyAttributes } from '../apply-update.ts';
@@ -61,12 +62,7 @@ export class SqliteItemStore implements ItemStore {
       transferList: [port2],
       execArgv: [],
     });
-    const ready = await new Promise<FromWorker>((resolve, reject) => {
-      worker.once('error', reject);
-      worker.once('exit', () => reject(new EventLogError('internal', "The item store's thread did not start.")));
-      port1.once('message', resolve);
-    });
-    worker.removeAllListeners();
+    const ready = await firstMessage(worker, port1);
     if (ready.kind === 'open_failed') {
       port1.close();
       throw errorOf(ready.failure);
@@ -201,6 +197,7 @@ export class SqliteItemStore implements ItemStore {
   }
 
   #receive(message: FromWorker): void {
+    if (message.kind === 'closed') this.#port.close();
     if (message.kind !== 'results') return;
     this.#syncs = message.syncs;
     const answered = this.#waiting.splice(0, message.results.length);
@@ -214,6 +211,25 @@ export class SqliteItemStore implements ItemStore {
       waiting.reject(withOutcome(this.#ended, waiting.reads ? 'not_applied' : 'unknown'));
     }
     this.#port.close();
+  }
+}
+
+async function firstMessage(worker: Worker, port: MessagePort): Promise<FromWorker> {
+  const listening = new AbortController();
+  const { signal } = listening;
+  try {
+    const [message] = await Promise.race([
+      once(port, 'message', { signal }),
+      once(worker, 'exit', { signal }).then(() => {
+        throw new EventLogError('internal', "The item store's thread did not start.", { outcome: 'not_applied' });
+      }),
+    ]);
+    return message;
+  } catch (error) {
+    port.close();
+    throw error;
+  } finally {
+    listening.abort();
   }
 }
 

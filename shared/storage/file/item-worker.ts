@@ -34,8 +34,9 @@ function main(): void {
   try {
     database = openDatabase(options.path, options.tmpFolder);
   } catch (error) {
+    // A thread that ends may overtake its last message, so the other side closes the port, and with it this thread.
+    port.ref();
     reply({ kind: 'open_failed', failure: failureOf(error) });
-    port.close();
     return;
   }
   const drains = new Drains(database);
@@ -44,7 +45,7 @@ function main(): void {
     while (received !== undefined) {
       if (received === 'close') {
         drains.close();
-        port.close();
+        reply({ kind: 'closed' });
         return;
       }
       drains.add(received.requests);

@@ -78,7 +78,9 @@ const withDuplicates: Record[] = [
 const large: Record[] = Array.from({ length: 60 }, (_, i) => ({
   timestampMs: T + i,
   key: utf8(`key-${i}`),
-  value: Uint8Array.from({ length: 5_000 }, (_, k) => (i % 2 === 0 ? k % 7 : (i * 7_919 + k * k * 31 + (k >>> 3)) & 255)),
+  value: Uint8Array.from({ length: 5_000 }, (_, k) =>
+    i % 2 === 0 ? k % 7 : (i * 7_919 + k * k * 31 + (k >>> 3)) & 255,
+  ),
   headers: [],
 }));
 

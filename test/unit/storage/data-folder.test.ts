@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -209,7 +210,7 @@ describe('openDataFolder', () => {
 
   it('goes on after a full disk has room again, and loses nothing', (context) => {
     if (mountingImpossible !== undefined) context.skip(mountingImpossible);
-    const script = 'mount -t tmpfs -o size=24m none "$0" && "$1" "$2" "$0"';
+    const script = 'mount -t tmpfs -o size=48m none "$0" && "$1" "$2" "$0"';
     const { stdout, stderr, status } = unshare(script, temporaryPath(), process.execPath, scriptPath('fill.ts'));
     expect([status, stderr.replace(/.*Warning.*\n/g, '')]).toEqual([0, '']);
     const found = JSON.parse(stdout);
@@ -222,8 +223,28 @@ describe('openDataFolder', () => {
     expect(found.full.objects).toBeGreaterThan(20);
     expect(found.mixed).toEqual({ write: 'rejected', read: 'fulfilled' });
     expect(found.failuresAfter).toBe(0);
+    expect(found.whileFull).toEqual({ lost: 0, invented: 0, tmp: [] });
     expect(found.before).toEqual({ lost: 0, invented: 0 });
     expect(found.after).toEqual({ lost: 0, invented: 0 });
+  });
+
+  it('stores nothing of what a file has no room for, and goes on', async () => {
+    const path = temporaryPath();
+    // The limit lets a write stop short before it fails, as a full disk may.
+    const parameters = ['-ec', 'ulimit -f 400; exec "$0" "$@"', process.execPath, scriptPath('limit.ts'), path];
+    const { stdout, stderr, status } = spawnSync('sh', parameters, { encoding: 'utf8', timeout: 60_000 });
+    expect([status, stderr.replace(/.*Warning.*\n/g, '')]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toEqual({
+      objectBefore: 'created',
+      objectLarge: 'storage_full not_applied',
+      objectAfter: 'created',
+      objects: [100_000, 'none', 100_000],
+      itemBefore: true,
+      itemLarge: 'storage_unavailable unknown',
+      itemAfter: true,
+      items: [true, false, true],
+    });
+    expect(readdirSync(join(path, 'tmp'))).toEqual([]);
   });
 
   it('sweeps what a crash has left in tmp', async () => {
@@ -241,15 +262,17 @@ describe('openDataFolder', () => {
     const { items, objects } = folder;
     const before = [
       ...Array.from({ length: 50 }, (_, i) => items.put({ pk: 'p', sk: `sk-${i}` }, { i })),
-      ...Array.from({ length: 100 }, (_, i) => objects.put(`o/${i}`, [new Uint8Array(10)])),
+      ...Array.from({ length: 300 }, (_, i) => objects.put(`o/${i}`, [new Uint8Array(10)])),
     ];
+    let answered = 0;
+    for (const write of before) write.then(() => answered++);
     const closing = folder.close();
     expect(folder.close()).toBe(closing);
     const range = { start: 0, end: 1 };
     const during = [objects.put('o/late', []), objects.get('o/1', range), objects.presign('o/1', range, 1)];
     for (const late of during) await expect(late).rejects.toMatchObject({ code: 'shutting_down' });
     await closing;
-    await Promise.all(before);
+    expect(answered).toBe(350);
     const key = { pk: 'p', sk: 'sk-1' };
     const after = [
       () => items.get(key),

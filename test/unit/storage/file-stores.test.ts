@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
@@ -21,6 +21,55 @@ describe('SqliteItemStore', () => {
     await items.get({ pk: 'p', sk: 's' });
     await items.put({ pk: 'p', sk: 's' }, {}, [{ if: 'item_absent' }]);
     expect(items.syncs - alone).toBe(5);
+    await close();
+  });
+
+  it('lets operations of several turns share the sync after the one that is running', async () => {
+    const { items, close } = await openDataFolder(temporaryPath());
+    const large = Array.from({ length: 40 }, (_, i) => {
+      return items.put({ pk: 'p', sk: `large-${i}` }, { data: new Uint8Array(380_000) });
+    });
+    const small: Promise<unknown>[] = [];
+    for (let i = 0; i < 100; i++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      small.push(items.update({ pk: 'p', sk: 'small' }, [{ do: 'add', name: 'n', by: 1 }]));
+    }
+    await Promise.all([...large, ...small]);
+    expect(items.syncs).toBeLessThan(50);
+    await close();
+  });
+
+  it('goes on after a statement that failed', async () => {
+    const path = temporaryPath();
+    const marker = new Uint8Array(200).fill(0xab);
+    const first = await openDataFolder(path);
+    await Promise.all(
+      Array.from({ length: 500 }, (_, i) => {
+        const data = i === 250 ? marker : new Uint8Array(200);
+        return first.items.put({ pk: 'p', sk: `sk-${i}` }, { data });
+      }),
+    );
+    await first.close();
+    // Spoils the page that holds the marked item.
+    const database = readFileSync(join(path, 'items.sqlite'));
+    const page = Math.floor(database.indexOf(marker) / 8_192) * 8_192;
+    database.fill(0xff, page, page + 8_192);
+    writeFileSync(join(path, 'items.sqlite'), database);
+
+    const { items, close } = await openDataFolder(path);
+    const [spoilt, neighbour, read] = await Promise.allSettled([
+      items.update({ pk: 'p', sk: 'sk-250' }, [{ do: 'add', name: 'n', by: 1 }]),
+      items.put({ pk: 'p', sk: 'new' }, { n: 1 }),
+      items.get({ pk: 'p', sk: 'sk-499' }),
+    ]);
+    const failed = { status: 'rejected', reason: { code: 'corrupt_data', outcome: 'not_applied' } };
+    expect(spoilt).toMatchObject(failed);
+    expect(neighbour).toMatchObject(failed);
+    expect(read).toMatchObject({ status: 'fulfilled', value: { attributes: { data: new Uint8Array(200) } } });
+    expect((await items.get({ pk: 'p', sk: 'new' })).attributes).toBeUndefined();
+    expect(await items.put({ pk: 'p', sk: 'new' }, { n: 2 })).toMatchObject({ ok: true });
+    await expect(items.get({ pk: 'p', sk: 'sk-250' })).rejects.toMatchObject({ code: 'corrupt_data' });
+    expect((await items.get({ pk: 'p', sk: 'new' })).attributes).toEqual({ n: 2 });
     await close();
   });
 

@@ -74,6 +74,8 @@ test.each([
   ['a newer version', '02'],
   ['a name without a value', '01 01 61'],
   ['an unknown tag', '01 01 61 05 00'],
+  ['a number cut short', '01 01 6e 02'],
+  ['a long number cut short', '01 01 6e 02 80'],
   ['a value cut short', '01 01 61 03 05 0102'],
   ['a list cut short', '01 01 61 04 ff01 00'],
   ['a length without end', '01 ffffffffffffffffffff'],

@@ -1,8 +1,8 @@
 /**
- * Fills the small disk on which the folder given lies, makes room again and goes on; prints what it found as JSON.
+ * Fills the small disk on which the folder given lies, opens it again, makes room and goes on; prints what it found as JSON.
  * Run where nothing else may be on that disk.
  */
-import { rm, writeFile } from 'node:fs/promises';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { type DataFolder, openDataFolder } from '../../../../shared/storage/file/data-folder.ts';
@@ -16,7 +16,7 @@ const refused = { items: new Set<number>(), objects: new Set<number>() };
 let next = 0;
 
 let folder = await openDataFolder(path);
-await writeFile(ballast, new Uint8Array(6 * 1024 * 1024));
+await writeFile(ballast, new Uint8Array(24 * 1024 * 1024));
 
 await writeUntil(
   () => failures.some(({ store }) => store === 'items') && failures.some(({ store }) => store === 'objects'),
@@ -26,6 +26,11 @@ const full = { items: stored.items.size, objects: stored.objects.size };
 // A read that shares the drain of a failing write is answered all the same.
 const [write, read] = await Promise.allSettled([putItem(next++, 300_000), folder.items.get(itemKey(0))]);
 const mixed = { write: write.status, read: read.status };
+
+// What is there can be read even so, after an opening too.
+await folder.close();
+folder = await openDataFolder(path);
+const whileFull = { ...(await check(folder)), tmp: await readdir(join(path, 'tmp')) };
 
 await rm(ballast);
 const failuresBefore = failures.length;
@@ -38,7 +43,7 @@ await folder.close();
 folder = await openDataFolder(path);
 const after = await check(folder);
 await folder.close();
-process.stdout.write(JSON.stringify({ failures, full, mixed, failuresAfter, before, after, writes: next }));
+process.stdout.write(JSON.stringify({ failures, full, mixed, failuresAfter, whileFull, before, after, writes: next }));
 
 async function writeUntil(done: () => boolean): Promise<void> {
   await Promise.all(

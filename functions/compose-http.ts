@@ -1,0 +1,27 @@
+import type { Broker } from '../shared/broker/broker.ts';
+import { createHttpApp } from '../shared/http/app.ts';
+import type { Settings } from '../shared/settings.ts';
+import { systemClock } from '../shared/storage/system/clock.ts';
+import { systemRandom } from '../shared/storage/system/random.ts';
+import { logLine } from './log.ts';
+
+/** Put in by the bundler. */
+declare const TAILRACE_VERSION: string | undefined;
+
+/** The HTTP API over a broker. Who may call it is decided before it: by the Function URL's IAM authorization. */
+export function composeHttp(broker: Broker, { allowedOrigins }: Settings): (request: Request) => Response | Promise<Response> {
+  const app = createHttpApp({
+    broker,
+    clock: systemClock,
+    random: systemRandom,
+    settings: {
+      ...(allowedOrigins === undefined ? {} : { allowedOrigins }),
+      ...(typeof TAILRACE_VERSION === 'undefined' ? {} : { version: TAILRACE_VERSION }),
+    },
+    onError: (error, requestId) => {
+      const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      logLine('ERROR', 'A request met an error that it should not.', { requestId, why });
+    },
+  });
+  return (request) => app.fetch(request);
+}

@@ -1,0 +1,61 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { S3Client } from '@aws-sdk/client-s3';
+import { Broker } from '../shared/broker/broker.ts';
+import type { BrokerSettings } from '../shared/broker/settings.ts';
+import type { Settings } from '../shared/settings.ts';
+import { DynamoItemStore } from '../shared/storage/dynamodb/item-store.ts';
+import { S3ObjectStore } from '../shared/storage/s3/object-store.ts';
+import { systemClock } from '../shared/storage/system/clock.ts';
+import { systemRandom } from '../shared/storage/system/random.ts';
+
+const ITEM_TIMEOUT_MS = 1_500;
+const OBJECT_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 1_000;
+const SOCKETS_MAX = 64;
+
+/**
+ * The broker over S3 and DynamoDB, put together by hand, once per cold start. Makes no request: Region and credentials
+ * are the environment's, and the first use opens the first connection. An environment serves one request at a time, so
+ * appends wait for no others to share a commit with, which are the broker's own defaults.
+ */
+export function composeBroker(settings: Settings): Broker {
+  const { tableName, bucketName, itemTimeoutMs, objectTimeoutMs } = settings;
+  const parts = { clock: systemClock, random: systemRandom };
+  const items = new DynamoItemStore({
+    ...parts,
+    tableName,
+    client: new DynamoDBClient(clientOptions(itemTimeoutMs ?? ITEM_TIMEOUT_MS)),
+  });
+  const objects = new S3ObjectStore({
+    ...parts,
+    bucketName,
+    client: new S3Client({
+      ...clientOptions(objectTimeoutMs ?? OBJECT_TIMEOUT_MS),
+      // Objects are read by ranges, whose checksums S3 does not know; every batch has its own CRC.
+      responseChecksumValidation: 'WHEN_REQUIRED',
+    }),
+  });
+  return new Broker({ ...parts, objects, items, settings: brokerSettings(settings) });
+}
+
+/** The adapters repeat requests themselves, since they know which outcomes are unknown. */
+function clientOptions(requestTimeout: number) {
+  return {
+    maxAttempts: 1,
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      requestTimeout,
+      throwOnRequestTimeout: true,
+      httpsAgent: { keepAlive: true, maxSockets: SOCKETS_MAX },
+      httpAgent: { keepAlive: true, maxSockets: SOCKETS_MAX },
+    },
+  };
+}
+
+function brokerSettings({ inlineBytesMax, cacheBytesMax, commitTimeoutMs }: Settings): Partial<BrokerSettings> {
+  return {
+    ...(inlineBytesMax === undefined ? {} : { inlineBytesMax }),
+    ...(cacheBytesMax === undefined ? {} : { cacheBytesMax }),
+    ...(commitTimeoutMs === undefined ? {} : { commitTimeoutMs }),
+  };
+}

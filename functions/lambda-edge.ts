@@ -1,0 +1,208 @@
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
+import { EventLogError, invalidField } from '../shared/log/errors.ts';
+import { problem } from '../shared/http/respond.ts';
+import { type HttpEvent, toRequest } from './lambda-event.ts';
+import { logLine } from './log.ts';
+
+/**
+ * Between Lambda's events and the fetch API. Function URLs and API Gateway's HTTP APIs send events of format 2, REST APIs
+ * of format 1; answers go back whole (`handler`) or as they come (`streamHandler`, for Function URLs that stream).
+ *
+ * It is our own rather than `hono/aws-lambda`, which drops empty headers, percent-encodes those with non-ASCII text,
+ * ends a stream that failed as if it were whole, sends NDJSON as base64, and knows neither deadline nor work that goes on
+ * after the answer.
+ */
+
+/** What Lambda tells of an invocation, as far as it is used here. */
+export interface LambdaContext {
+  readonly awsRequestId: string;
+  getRemainingTimeInMillis(): number;
+}
+
+/** What both formats take as an answer. */
+export interface LambdaResult {
+  readonly statusCode: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly isBase64Encoded: boolean;
+}
+
+export interface LambdaStreaming {
+  streamifyResponse(
+    handler: (event: HttpEvent, stream: Writable, context: LambdaContext) => Promise<void>,
+  ): unknown;
+  readonly HttpResponseStream: {
+    from(
+      stream: Writable,
+      prelude: { readonly statusCode: number; readonly headers: Readonly<Record<string, string>> },
+    ): Writable;
+  };
+}
+
+declare global {
+  /** Of Lambda's own Node runtime; elsewhere absent, or empty since the AWS SDK keeps something of its own there. */
+  var awslambda: Partial<LambdaStreaming> | undefined;
+}
+
+export interface LambdaEdgeParts {
+  fetch(request: Request): Response | Promise<Response>;
+  /** Resolves when no work is left of requests that were answered; awaited before the environment may freeze. */
+  idle(): Promise<void>;
+  readonly streaming?: Partial<LambdaStreaming> | undefined;
+}
+
+export interface LambdaHandlers {
+  handler(event: HttpEvent, context: LambdaContext): Promise<LambdaResult>;
+  /** `undefined` outside of Lambda's own runtime. */
+  readonly streamHandler: unknown;
+}
+
+/** Waits end so long before Lambda would end the invocation, which leaves time to answer. */
+const ANSWER_MARGIN_MS = 2_000;
+/** Work after the answer is let go so long before the end: it is safe to stop anywhere, and a time-out is an error. */
+const IDLE_MARGIN_MS = 250;
+/** Lambda's bound on an answer that is not streamed, with room for its JSON. */
+export const RESULT_BYTES_MAX = 6 * 1024 * 1024 - 64 * 1024;
+
+export function lambdaHandlers(parts: LambdaEdgeParts): LambdaHandlers {
+  return {
+    async handler(event, context) {
+      try {
+        return await answering(parts, event, context, toResult);
+      } finally {
+        await settle(parts, context);
+      }
+    },
+    streamHandler: streamHandler(parts),
+  };
+}
+
+function streamHandler(parts: LambdaEdgeParts): unknown {
+  const { streamifyResponse, HttpResponseStream } = parts.streaming ?? {};
+  if (streamifyResponse === undefined || HttpResponseStream === undefined) return undefined;
+  return streamifyResponse(async (event, stream, context) => {
+    try {
+      await answering(parts, event, context, (response) =>
+        send(HttpResponseStream.from(stream, { statusCode: response.status, headers: headersOf(response) }), response),
+      );
+    } finally {
+      // The caller has the whole answer by now.
+      await settle(parts, context);
+    }
+  });
+}
+
+/** Runs a request and what `deliver` does with its answer. The request's signal is aborted when the time is up. */
+async function answering<T>(
+  parts: LambdaEdgeParts,
+  event: HttpEvent,
+  context: LambdaContext,
+  deliver: (response: Response, context: LambdaContext) => Promise<T>,
+): Promise<T> {
+  const timeIsUp = new AbortController();
+  const timer = setTimeout(() => timeIsUp.abort(), Math.max(0, context.getRemainingTimeInMillis() - ANSWER_MARGIN_MS));
+  try {
+    return await deliver(await respond(parts, event, context, timeIsUp.signal), context);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function respond(
+  parts: LambdaEdgeParts,
+  event: HttpEvent,
+  context: LambdaContext,
+  signal: AbortSignal,
+): Promise<Response> {
+  let request: Request;
+  try {
+    request = toRequest(event, signal);
+  } catch (cause) {
+    return problemOf(context, invalidField('request', 'This is not a request that HTTP allows.', {}), cause);
+  }
+  try {
+    return await parts.fetch(request);
+  } catch (cause) {
+    return problemOf(context, new EventLogError('internal', 'The request met an error that it should not.'), cause);
+  }
+}
+
+const TEXT = /^(?:text\/|application\/(?:json|x-ndjson)\b|application\/[\w.-]+\+json\b)/i;
+
+async function toResult(response: Response, context: LambdaContext): Promise<LambdaResult> {
+  let answer = response;
+  let body: Buffer;
+  try {
+    body = Buffer.from(await response.arrayBuffer());
+  } catch (cause) {
+    // The answer broke off half-way; nothing of it has been sent yet.
+    const error = cause instanceof EventLogError ? cause : new EventLogError('internal', 'The answer broke off.');
+    answer = problemOf(context, error, cause);
+    body = Buffer.from(await answer.arrayBuffer());
+  }
+  const isText = TEXT.test(answer.headers.get('content-type') ?? '');
+  const encoded = body.toString(isText ? 'utf8' : 'base64');
+  // Text is sent as a JSON string, where quotes and control characters take more.
+  const bytes = isText ? JSON.stringify(encoded).length + nonAsciiBytes(body) : encoded.length;
+  if (bytes > RESULT_BYTES_MAX) {
+    const message = `The answer is too large for Lambda to send whole (${body.length} bytes). Ask for less at a time, or take a fetch plan.`;
+    return toResult(problemOf(context, invalidField('maxBytes', message, { answerBytes: body.length })), context);
+  }
+  return { statusCode: answer.status, headers: headersOf(answer), body: encoded, isBase64Encoded: !isText };
+}
+
+/** What UTF-8 takes beyond one byte a character, so that `length` of the text and this make its bytes. */
+function nonAsciiBytes(body: Uint8Array): number {
+  let continuation = 0;
+  for (const byte of body) if ((byte & 0xc0) === 0x80) continuation++;
+  return continuation;
+}
+
+async function send(stream: Writable, response: Response): Promise<void> {
+  const failed = new Promise<never>((_, reject) => {
+    stream.on('error', reject);
+    stream.once('close', () => reject(new Error('The stream of the answer was closed early.')));
+  });
+  failed.catch(() => {});
+  // The runtime sends status and headers with the first write, so an empty answer needs one too.
+  if (response.body === null) stream.write('');
+  else {
+    const reader = response.body.getReader();
+    try {
+      for (;;) {
+        const { done, value } = await Promise.race([reader.read(), failed]);
+        if (done) break;
+        if (!stream.write(value)) await Promise.race([once(stream, 'drain'), failed]);
+      }
+    } catch (error) {
+      // Thrown on: the runtime then breaks the connection, so that no answer that is cut short looks complete.
+      await reader.cancel(error).catch(() => {});
+      throw error;
+    }
+  }
+  const finished = once(stream, 'finish');
+  stream.end();
+  await Promise.race([finished, failed]);
+}
+
+function headersOf(response: Response): Record<string, string> {
+  return Object.fromEntries(response.headers);
+}
+
+async function settle({ idle }: LambdaEdgeParts, context: LambdaContext): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeIsUp = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, Math.max(0, context.getRemainingTimeInMillis() - IDLE_MARGIN_MS));
+  });
+  await Promise.race([idle(), timeIsUp]);
+  clearTimeout(timer);
+}
+
+function problemOf(context: LambdaContext, error: EventLogError, cause?: unknown): Response {
+  if (cause !== undefined && error.code === 'internal') {
+    const why = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    logLine('ERROR', error.message, { requestId: context.awsRequestId, why });
+  }
+  return problem({ requestId: context.awsRequestId, allowedOrigin: undefined }, error);
+}

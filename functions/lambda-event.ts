@@ -1,0 +1,83 @@
+/** The events that Lambda gets of an HTTP request, as far as they are used here, and the request that each stands for. */
+
+/** Format 2.0: Function URL, HTTP API. */
+export interface EventV2 {
+  readonly version: '2.0';
+  readonly rawPath: string;
+  readonly rawQueryString?: string | undefined;
+  readonly headers?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly requestContext: {
+    readonly http: { readonly method: string };
+    readonly domainName?: string | undefined;
+    readonly stage?: string | undefined;
+  };
+  readonly body?: string | undefined;
+  readonly isBase64Encoded?: boolean | undefined;
+}
+
+/** Format 1.0: REST API. */
+export interface EventV1 {
+  readonly httpMethod: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>> | null | undefined;
+  readonly multiValueHeaders?: Readonly<Record<string, readonly string[]>> | null | undefined;
+  readonly queryStringParameters?: Readonly<Record<string, string>> | null | undefined;
+  readonly multiValueQueryStringParameters?: Readonly<Record<string, readonly string[]>> | null | undefined;
+  readonly requestContext?: { readonly domainName?: string | undefined };
+  readonly body?: string | null | undefined;
+  readonly isBase64Encoded?: boolean | undefined;
+}
+
+export type HttpEvent = EventV1 | EventV2;
+
+/** The event as a request. @throws TypeError where HTTP doesn't allow a method, a header or an address of it */
+export function toRequest(event: HttpEvent, signal?: AbortSignal): Request {
+  const method = isV2(event) ? event.requestContext.http.method : event.httpMethod;
+  const headers = new Headers();
+  if (isV2(event)) {
+    for (const [name, value] of Object.entries(event.headers ?? {})) if (value !== undefined) headers.set(name, latin1(value));
+  } else {
+    for (const [name, value] of Object.entries(event.headers ?? {})) headers.set(name, latin1(value));
+    for (const [name, values] of Object.entries(event.multiValueHeaders ?? {})) {
+      headers.delete(name);
+      for (const value of values) headers.append(name, latin1(value));
+    }
+  }
+  const path = (isV2(event) ? pathV2(event) : event.path).replaceAll('?', '%3F').replaceAll('#', '%23');
+  const query = isV2(event) ? (event.rawQueryString ?? '') : queryV1(event);
+  const host = headers.get('host') ?? event.requestContext?.domainName ?? 'localhost';
+  // `fetch` allows no body with these, and no operation takes one.
+  const bodyless = method === 'GET' || method === 'HEAD' || event.body === undefined || event.body === null;
+  return new Request(`https://${host}${path}${query === '' ? '' : `?${query}`}`, {
+    method,
+    headers,
+    body: bodyless ? null : Buffer.from(event.body, event.isBase64Encoded ? 'base64' : 'utf8'),
+    signal: signal ?? null,
+  });
+}
+
+function isV2(event: HttpEvent): event is EventV2 {
+  return 'version' in event && event.version === '2.0';
+}
+
+/** An HTTP API's stage, unless it is the default one, stands before the path. */
+function pathV2({ rawPath, requestContext: { stage } }: EventV2): string {
+  if (stage === undefined || stage === '$default' || !rawPath.startsWith(`/${stage}`)) return rawPath;
+  const rest = rawPath.slice(stage.length + 1);
+  return rest === '' || rest.startsWith('/') ? rest || '/' : rawPath;
+}
+
+/** REST APIs give parameters decoded. */
+function queryV1({ multiValueQueryStringParameters, queryStringParameters }: EventV1): string {
+  const query = new URLSearchParams();
+  if (multiValueQueryStringParameters) {
+    for (const [name, values] of Object.entries(multiValueQueryStringParameters)) for (const value of values) query.append(name, value);
+  } else for (const [name, value] of Object.entries(queryStringParameters ?? {})) query.append(name, value);
+  return query.toString();
+}
+
+/** Header values are bytes to `fetch` as they are to Node's server: text beyond Latin-1 comes as the bytes of its UTF-8. */
+function latin1(value: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of all bytes is meant.
+  return /^[\0-\xff]*$/.test(value) ? value : Buffer.from(value, 'utf8').toString('latin1');
+}

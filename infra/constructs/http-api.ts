@@ -1,0 +1,61 @@
+import { CfnStage, HttpApi as GatewayApi, type IHttpRouteAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2';
+import { HttpIamAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
+import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { RemovalPolicy } from 'aws-cdk-lib';
+import type { IFunction } from 'aws-cdk-lib/aws-lambda';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { acknowledge } from './acknowledge.ts';
+
+export interface HttpApiProps {
+  readonly handler: IFunction;
+  /** `iam`: requests are signed (SigV4). `none`: whoever reaches the address may do everything. */
+  readonly auth: 'iam' | 'none';
+  readonly logRetention?: RetentionDays | undefined;
+  /** Requests a second, over all callers. @default 1000 */
+  readonly requestsPerSecondMax?: number | undefined;
+}
+
+const REQUESTS_PER_SECOND_MAX = 1_000;
+
+/**
+ * An API Gateway HTTP API in front of the function: for custom domains and throttling. It buffers, ends requests after
+ * 30 seconds and costs $1.00 a million, which a Function URL does not.
+ */
+export class HttpApi extends Construct {
+  readonly api: GatewayApi;
+
+  constructor(scope: Construct, id: string, props: HttpApiProps) {
+    super(scope, id);
+    const authorizer: IHttpRouteAuthorizer | undefined = props.auth === 'iam' ? new HttpIamAuthorizer() : undefined;
+    this.api = new GatewayApi(this, 'Api', {
+      description: 'Tailrace',
+      defaultIntegration: new HttpLambdaIntegration('Function', props.handler),
+      ...(authorizer === undefined ? {} : { defaultAuthorizer: authorizer }),
+    });
+    const logs = new LogGroup(this, 'AccessLog', {
+      retention: props.logRetention ?? RetentionDays.TWO_WEEKS,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const requestsPerSecond = props.requestsPerSecondMax ?? REQUESTS_PER_SECOND_MAX;
+    const stage = this.api.defaultStage?.node.defaultChild as CfnStage;
+    stage.defaultRouteSettings = { throttlingRateLimit: requestsPerSecond, throttlingBurstLimit: requestsPerSecond };
+    stage.accessLogSettings = {
+      destinationArn: logs.logGroupArn,
+      format: JSON.stringify({
+        requestId: '$context.requestId',
+        time: '$context.requestTime',
+        method: '$context.httpMethod',
+        path: '$context.path',
+        status: '$context.status',
+        bytes: '$context.responseLength',
+        milliseconds: '$context.responseLatency',
+      }),
+    };
+    if (props.auth === 'none') {
+      acknowledge(this.api, {
+        'AwsSolutions-APIG4': 'Asked for by `auth: none`: whoever deploys so has put something else before it.',
+      });
+    }
+  }
+}

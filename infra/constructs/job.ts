@@ -1,0 +1,32 @@
+import { Duration } from 'aws-cdk-lib';
+import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
+import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
+import { Construct } from 'constructs';
+import { acknowledge } from './acknowledge.ts';
+import { LogFunction, type LogFunctionProps } from './log-function.ts';
+
+export interface JobProps extends Omit<LogFunctionProps, 'exportName'> {
+  readonly every: Duration;
+}
+
+/** A function that a schedule runs. A run that is lost or fails is made good by the next one, so none is sent again. */
+export class Job extends Construct {
+  readonly function: LogFunction['function'];
+  readonly rule: Rule;
+
+  constructor(scope: Construct, id: string, props: JobProps) {
+    super(scope, id);
+    const job = new LogFunction(this, 'Job', { ...props, exportName: 'handler' });
+    this.function = job.function;
+    // A Rule rather than a Scheduler's schedule: it needs no role, and emulators run it.
+    this.rule = new Rule(this, 'Schedule', {
+      description: `Tailrace: ${props.description}`,
+      schedule: Schedule.rate(props.every),
+      targets: [new LambdaFunction(job.function, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
+    });
+    const reason =
+      'The next run on the schedule does what a lost one did not, and an alarm tells when none comes; an event kept aside would say nothing more.';
+    acknowledge(job.function, { 'Serverless-LambdaAsyncFailureDestination': reason, 'Serverless-LambdaDLQ': reason });
+    acknowledge(this.rule, { 'Serverless-EventBusDLQ': reason });
+  }
+}

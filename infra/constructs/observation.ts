@@ -1,0 +1,220 @@
+import { Duration } from 'aws-cdk-lib';
+import {
+  Alarm,
+  AlarmStatusWidget,
+  ComparisonOperator,
+  Dashboard,
+  GraphWidget,
+  type IAlarmAction,
+  type IMetric,
+  MathExpression,
+  Metric,
+  Stats,
+  TextWidget,
+  TreatMissingData,
+} from 'aws-cdk-lib/aws-cloudwatch';
+import type { IFunction } from 'aws-cdk-lib/aws-lambda';
+import { Construct } from 'constructs';
+import type { LogBucket, LogTable } from './access.ts';
+import { REQUEST_METRICS_ID } from './segment-bucket.ts';
+
+export interface ObservationProps {
+  readonly table: LogTable;
+  readonly bucket: LogBucket;
+  readonly bucketRequestMetrics: boolean;
+  readonly produce: IFunction | undefined;
+  readonly http: IFunction | undefined;
+  readonly maintenance: IFunction;
+  readonly jobInterval: Duration;
+  readonly alarms: boolean;
+  readonly alarmActions: readonly IAlarmAction[];
+  readonly dashboard: boolean;
+}
+
+const PERIOD = Duration.minutes(5);
+/** An append of a small batch takes some tens of milliseconds; seconds mean that the storage answers late. */
+const APPEND_P99_MS_MAX = 2_000;
+const TABLE_OPERATIONS = ['GetItem', 'PutItem', 'UpdateItem', 'DeleteItem', 'Query'];
+
+interface Watched {
+  readonly id: string;
+  readonly metric: IMetric;
+  readonly what: string;
+  readonly threshold: number;
+  /** Consecutive periods. */
+  readonly periods?: number;
+  readonly below?: boolean;
+}
+
+/** Alarms for what someone has to look at, and a dashboard of it and of how much is going on. */
+export class Observation extends Construct {
+  constructor(scope: Construct, id: string, props: ObservationProps) {
+    super(scope, id);
+    const alarms = props.alarms ? this.watched(props).map((watched) => this.addAlarm(watched, props)) : [];
+    if (props.dashboard) this.addDashboard(props, alarms);
+  }
+
+  private watched(props: ObservationProps): Watched[] {
+    const { produce, http, maintenance, table, jobInterval } = props;
+    const functions = Object.entries({ Produce: produce, Http: http, Maintenance: maintenance });
+    const watched: Watched[] = functions.flatMap(([name, each]) =>
+      each === undefined
+        ? []
+        : [
+            {
+              id: `${name}Errors`,
+              metric: each.metricErrors({ period: PERIOD }),
+              what: `${name}: invocations that crashed, ran out of memory or were ended by their time limit.`,
+              threshold: 1,
+            },
+          ],
+    );
+    for (const [name, each] of Object.entries({ Produce: produce, Http: http })) {
+      if (each === undefined) continue;
+      watched.push({
+        id: `${name}Throttles`,
+        metric: each.metricThrottles({ period: PERIOD }),
+        what: `${name}: requests that found no free environment. Raise the concurrency.`,
+        threshold: 1,
+      });
+    }
+    if (produce !== undefined) {
+      watched.push({
+        id: 'ProduceP99',
+        metric: produce.metricDuration({ period: PERIOD, statistic: Stats.p(99) }),
+        what: 'Appends: one of a hundred takes seconds.',
+        threshold: APPEND_P99_MS_MAX,
+        periods: 3,
+      });
+    }
+    watched.push(
+      {
+        id: 'TableThrottles',
+        metric: sum(
+          table.metric('ReadThrottleEvents', { period: PERIOD, statistic: Stats.SUM }),
+          table.metric('WriteThrottleEvents', { period: PERIOD, statistic: Stats.SUM }),
+        ),
+        what: 'Table: throttled requests. One head takes about 1,000 commits a second; more partitions have more heads.',
+        threshold: 10,
+        periods: 3,
+      },
+      {
+        id: 'TableSystemErrors',
+        metric: sum(
+          ...TABLE_OPERATIONS.map((operation) =>
+            table.metric('SystemErrors', {
+              period: PERIOD,
+              statistic: Stats.SUM,
+              dimensionsMap: { TableName: table.tableName, Operation: operation },
+            }),
+          ),
+        ),
+        what: 'Table: requests that DynamoDB failed. They are repeated, and settle by themselves.',
+        threshold: 10,
+        periods: 3,
+      },
+      {
+        id: 'MaintenanceHeartbeat',
+        metric: maintenance.metricInvocations({ period: Duration.minutes(Math.max(1, jobInterval.toMinutes())) }),
+        what: 'The jobs have not been run for three times their interval.',
+        threshold: 1,
+        periods: 3,
+        below: true,
+      },
+    );
+    if (props.bucketRequestMetrics) {
+      watched.push({
+        id: 'BucketErrors',
+        metric: bucketMetric(props.bucket, '5xxErrors', Stats.SUM),
+        what: 'Bucket: requests that S3 failed or asked to slow down.',
+        threshold: 10,
+        periods: 3,
+      });
+    }
+    return watched;
+  }
+
+  private addAlarm({ id, metric, what, threshold, periods = 1, below = false }: Watched, props: ObservationProps): Alarm {
+    const alarm = new Alarm(this, id, {
+      metric,
+      threshold,
+      evaluationPeriods: periods,
+      alarmDescription: `Tailrace: ${what}`,
+      comparisonOperator: below
+        ? ComparisonOperator.LESS_THAN_THRESHOLD
+        : ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      // Nothing is measured where nothing is going on; but a job that is not run is what its alarm is for.
+      treatMissingData: below ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
+    });
+    alarm.addAlarmAction(...props.alarmActions);
+    return alarm;
+  }
+
+  private addDashboard(props: ObservationProps, alarms: readonly Alarm[]): void {
+    const { produce, http, maintenance, table, bucket } = props;
+    const functions = [produce, http, maintenance].filter((each) => each !== undefined);
+    const dashboard = new Dashboard(this, 'Dashboard', { defaultInterval: Duration.hours(3) });
+    const graph = (title: string, left: IMetric[], right: IMetric[] = []): GraphWidget =>
+      new GraphWidget({ title, left, right, width: 8, height: 6 });
+    dashboard.addWidgets(
+      new TextWidget({ markdown: '# Tailrace', width: 24, height: 1 }),
+      graph('Requests', functions.map((each) => each.metricInvocations({ period: PERIOD }))),
+      graph(
+        'Errors and throttles',
+        functions.flatMap((each) => [each.metricErrors({ period: PERIOD }), each.metricThrottles({ period: PERIOD })]),
+      ),
+      graph(
+        'Duration of appends',
+        produce === undefined
+          ? []
+          : [Stats.p(50), Stats.p(99)].map((statistic) => produce.metricDuration({ period: PERIOD, statistic })),
+      ),
+      graph('Table: units', [
+        table.metricConsumedReadCapacityUnits({ period: PERIOD }),
+        table.metricConsumedWriteCapacityUnits({ period: PERIOD }),
+      ]),
+      graph('Table: throttles and refused commits', [
+        table.metric('ReadThrottleEvents', { period: PERIOD, statistic: Stats.SUM }),
+        table.metric('WriteThrottleEvents', { period: PERIOD, statistic: Stats.SUM }),
+        table.metric('ConditionalCheckFailedRequests', { period: PERIOD, statistic: Stats.SUM }),
+      ]),
+      graph('Environments in use', functions.map((each) => each.metric('ConcurrentExecutions', { period: PERIOD, statistic: Stats.MAXIMUM }))),
+      graph('Bucket: bytes and objects, once a day', [storageMetric(bucket, 'BucketSizeBytes', 'StandardStorage')], [
+        storageMetric(bucket, 'NumberOfObjects', 'AllStorageTypes'),
+      ]),
+      ...(props.bucketRequestMetrics
+        ? [graph('Bucket: requests and errors', [bucketMetric(bucket, 'AllRequests', Stats.SUM)], [bucketMetric(bucket, '5xxErrors', Stats.SUM)])]
+        : []),
+      ...(alarms.length === 0 ? [] : [new AlarmStatusWidget({ title: 'Alarms', alarms: [...alarms], width: 8, height: 6 })]),
+    );
+  }
+}
+
+function sum(...metrics: IMetric[]): MathExpression {
+  const usingMetrics = Object.fromEntries(metrics.map((metric, i) => [`m${i}`, metric]));
+  return new MathExpression({
+    expression: metrics.map((_, i) => `FILL(m${i}, 0)`).join(' + '),
+    usingMetrics,
+    period: PERIOD,
+  });
+}
+
+function bucketMetric(bucket: LogBucket, metricName: string, statistic: string): Metric {
+  return new Metric({
+    namespace: 'AWS/S3',
+    metricName,
+    statistic,
+    period: PERIOD,
+    dimensionsMap: { BucketName: bucket.bucketName, FilterId: REQUEST_METRICS_ID },
+  });
+}
+
+function storageMetric(bucket: LogBucket, metricName: string, StorageType: string): Metric {
+  return new Metric({
+    namespace: 'AWS/S3',
+    metricName,
+    statistic: Stats.AVERAGE,
+    period: Duration.days(1),
+    dimensionsMap: { BucketName: bucket.bucketName, StorageType },
+  });
+}

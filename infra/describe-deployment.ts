@@ -1,0 +1,86 @@
+/** What a deployment is made of, and what it costs while nothing is sent to it, told from its templates. */
+
+export interface Template {
+  readonly Resources?: Readonly<Record<string, TemplateResource>>;
+}
+
+interface TemplateResource {
+  readonly Type: string;
+  readonly Properties?: Readonly<Record<string, unknown>>;
+}
+
+export interface Description {
+  /** Kinds of resources with their numbers, most first. */
+  readonly made: readonly (readonly [kind: string, count: number])[];
+  readonly idle: readonly IdleCost[];
+  /** The sum of `idle`, in dollars a month. */
+  readonly idleDollars: number;
+}
+
+interface IdleCost {
+  readonly what: string;
+  readonly dollars: number;
+}
+
+/** List prices in US dollars, us-east-1, without free tier: CloudWatch, Lambda (arm64), DynamoDB; read on 2026-11-21. */
+const PRICE = {
+  alarmMetricMonth: 0.1,
+  dashboardMonth: 3,
+  invocation: 0.2e-6,
+  gibSecond: 13.3334e-6,
+  readUnit: 0.125e-6,
+} as const;
+const MINUTES_A_MONTH = 730 * 60;
+/** A run that finds nothing to do; measured on a warm environment, with some room. */
+const IDLE_RUN_S = 0.1;
+const IDLE_RUN_READ_UNITS = 2;
+
+export function describeDeployment(templates: readonly Template[]): Description {
+  const resources = templates.flatMap((template) => Object.values(template.Resources ?? {}));
+  const counts = new Map<string, number>();
+  for (const { Type } of resources) counts.set(kindOf(Type), (counts.get(kindOf(Type)) ?? 0) + 1);
+  const ofType = (type: string): TemplateResource[] => resources.filter((resource) => resource.Type === type);
+  const alarms = ofType('AWS::CloudWatch::Alarm');
+  const dashboards = ofType('AWS::CloudWatch::Dashboard').length;
+  const runs = ofType('AWS::Events::Rule').reduce((sum, rule) => sum + runsAMonth(rule), 0);
+  const idle: IdleCost[] = [
+    {
+      what: `${runs} runs of jobs`,
+      dollars:
+        runs * (PRICE.invocation + (jobMemoryMib(resources) / 1_024) * IDLE_RUN_S * PRICE.gibSecond + IDLE_RUN_READ_UNITS * PRICE.readUnit),
+    },
+    {
+      what: `${alarms.length} alarms (an account's first ten are free)`,
+      dollars: alarms.reduce((sum, alarm) => sum + alarmMetrics(alarm), 0) * PRICE.alarmMetricMonth,
+    },
+    { what: `${dashboards} dashboard (an account's first three are free)`, dollars: dashboards * PRICE.dashboardMonth },
+  ].filter(({ dollars }) => dollars > 0);
+  return {
+    made: [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)),
+    idle,
+    idleDollars: idle.reduce((sum, { dollars }) => sum + dollars, 0),
+  };
+}
+
+/** `AWS::Lambda::Function` -> `Lambda Function`. */
+function kindOf(type: string): string {
+  return type.replace(/^AWS::/, '').replaceAll('::', ' ');
+}
+
+function runsAMonth({ Properties }: TemplateResource): number {
+  const [, number, unit] = /^rate\((\d+) (minute|hour|day)s?\)$/.exec(String(Properties?.ScheduleExpression)) ?? [];
+  const minutes = { minute: 1, hour: 60, day: 1_440 }[unit ?? ''];
+  return minutes === undefined ? 0 : Math.round(MINUTES_A_MONTH / (Number(number) * minutes));
+}
+
+/** Alarms are billed by the metrics they look at. */
+function alarmMetrics({ Properties }: TemplateResource): number {
+  const metrics = Properties?.Metrics;
+  if (!Array.isArray(metrics)) return 1;
+  return metrics.filter((each: { MetricStat?: unknown }) => each.MetricStat !== undefined).length;
+}
+
+/** Of the largest function, which no job exceeds. */
+function jobMemoryMib(resources: readonly TemplateResource[]): number {
+  return Math.max(128, ...resources.map(({ Properties }) => Number(Properties?.MemorySize ?? 0)));
+}

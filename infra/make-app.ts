@@ -1,0 +1,83 @@
+import { App, type AppProps, Duration, Tags } from 'aws-cdk-lib';
+import type { EventLogProps } from './constructs/event-log.ts';
+import { StatefulStack } from './stateful-stack.ts';
+import { StatelessStack } from './stateless-stack.ts';
+
+/**
+ * What can be chosen on the command line (`-c name=value`). Everything else is the default of `EventLog`; who wants more
+ * uses the construct in an app of their own.
+ */
+const CONTEXT = {
+  /** What the stacks' names begin with. */
+  name: 'Tailrace',
+  /** `true`: for a deployment that is thrown away; nothing of it is kept. */
+  ephemeral: 'false',
+  auth: 'iam',
+  streaming: 'true',
+  httpApi: 'false',
+  alarms: 'true',
+  dashboard: 'true',
+  bucketRequestMetrics: 'false',
+  produceReservedConcurrency: '',
+  httpReservedConcurrency: '',
+  jobMinutes: '5',
+} as const;
+
+type ContextName = keyof typeof CONTEXT;
+
+/** The two stacks of one event log. */
+export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulStack; stateless: StatelessStack } {
+  const app = new App(props);
+  const text = (name: ContextName): string => String(app.node.tryGetContext(name) ?? CONTEXT[name]);
+  const flag = (name: ContextName): boolean => oneOf(name, text(name), ['true', 'false']) === 'true';
+  const count = (name: ContextName): number | undefined => (text(name) === '' ? undefined : wholeNumber(name, text(name)));
+  const name = text('name');
+  const ephemeral = flag('ephemeral');
+  const env = environment();
+  const produceReservedConcurrency = count('produceReservedConcurrency');
+  const httpReservedConcurrency = count('httpReservedConcurrency');
+  const bucketRequestMetrics = flag('bucketRequestMetrics');
+  const eventLog: EventLogProps = {
+    auth: oneOf('auth', text('auth'), ['iam', 'none']),
+    responseStreaming: flag('streaming'),
+    httpApi: flag('httpApi'),
+    alarms: flag('alarms'),
+    dashboard: flag('dashboard'),
+    bucketRequestMetrics,
+    jobInterval: Duration.minutes(count('jobMinutes') ?? 5),
+    ...(produceReservedConcurrency === undefined ? {} : { produceReservedConcurrency }),
+    ...(httpReservedConcurrency === undefined ? {} : { httpReservedConcurrency }),
+  };
+  const stateful = new StatefulStack(app, `${name}Stateful`, {
+    ...env,
+    ephemeral,
+    bucketRequestMetrics,
+    description: 'Tailrace: the records and their order. Kept when deleted.',
+  });
+  const stateless = new StatelessStack(app, `${name}Stateless`, {
+    ...env,
+    stateful,
+    eventLog,
+    description: 'Tailrace: functions, addresses, jobs and alarms.',
+  });
+  Tags.of(app).add('tailrace', name);
+  if (ephemeral) Tags.of(app).add('tailrace:ephemeral', 'true');
+  return { app, stateful, stateless };
+}
+
+/** Account and Region as the CDK's command line found them; without them templates fit any. */
+function environment(): { env?: { account: string; region: string } } {
+  const { CDK_DEFAULT_ACCOUNT: account, CDK_DEFAULT_REGION: region } = process.env;
+  return account === undefined || region === undefined ? {} : { env: { account, region } };
+}
+
+function oneOf<Value extends string>(name: ContextName, given: string, values: readonly Value[]): Value {
+  const value = values.find((each) => each === given);
+  if (value === undefined) throw new Error(`-c ${name} takes ${values.join(' or ')}, not '${given}'.`);
+  return value;
+}
+
+function wholeNumber(name: ContextName, given: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(given)) throw new Error(`-c ${name} takes a whole number above 0, not '${given}'.`);
+  return Number(given);
+}

@@ -1,0 +1,201 @@
+import * as z from 'zod';
+import * as contract from './contract.ts';
+import { COMMON_ERRORS, OPERATION_IDS, OPERATIONS, type Operation } from './operations.ts';
+import { PROBLEMS } from './problem.ts';
+
+/**
+ * The OpenAPI 3.1 document, made of the operations and their schemas: what is checked is what is described. OpenAPI 3.1
+ * takes JSON Schema (2020-12) as it is, which is what zod prints.
+ */
+export type JsonObject = { [name: string]: unknown };
+
+export interface OpenApiOptions {
+  readonly version: string;
+  /** Whether this server hands out the objects of fetch plans itself. */
+  readonly objects: boolean;
+}
+
+/** Schemas that stand once, under their name. */
+const COMPONENTS: Readonly<Record<string, z.ZodType>> = {
+  AppendInput: contract.appendInput,
+  AppendOutput: contract.appendOutput,
+  BatchesAppendOutput: contract.batchesAppendOutput,
+  Bytes: contract.base64Bytes,
+  EntriesInput: contract.entriesInput,
+  EntriesOutput: contract.entriesOutput,
+  FetchPlan: contract.fetchPlanOutput,
+  FetchPlanInput: contract.fetchPlanInput,
+  NdjsonLine: contract.ndjsonLine,
+  OffsetForTime: contract.offsetForTimeOutput,
+  PartitionState: contract.partitionState,
+  Problem: contract.problem,
+  Producer: contract.producerOutput,
+  ReadOutput: contract.readOutput,
+  Record: contract.recordOutput,
+  RecordHeader: contract.recordHeader,
+  RecordInput: contract.recordInput,
+  RecordOutcome: contract.recordOutcome,
+  Segment: contract.segmentOutput,
+  SegmentPage: contract.segmentPage,
+  TailRecord: contract.tailRecord,
+  Topic: contract.topicOutput,
+  TopicDetail: contract.topicDetail,
+  TopicInput: contract.topicInput,
+  TopicPage: contract.topicPage,
+  Usage: contract.usageOutput,
+};
+
+export function openApiDocument({ version, objects }: OpenApiOptions): JsonObject {
+  const schemas = new SchemaPrinter();
+  const paths: Record<string, JsonObject> = {};
+  for (const id of OPERATION_IDS) {
+    if (id === 'getObject' && !objects) continue;
+    const operation: Operation = OPERATIONS[id];
+    const path = operation.path.replaceAll('+}', '}');
+    paths[path] = { ...paths[path], [operation.method]: describeOperation(id, operation, schemas) };
+  }
+  return {
+    openapi: '3.1.1',
+    info: {
+      title: 'Tailrace',
+      version,
+      description: 'A serverless event log: topics, partitions, records, offsets.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/' }],
+    tags: ['topics', 'append', 'read', 'service'].map((name) => ({ name })),
+    paths,
+    components: { schemas: schemas.components() },
+  };
+}
+
+function describeOperation(id: string, operation: Operation, schemas: SchemaPrinter): JsonObject {
+  const { params, query, headers, body, summary, description, tag } = operation;
+  return {
+    operationId: id,
+    tags: [tag],
+    summary,
+    ...(description === undefined ? {} : { description }),
+    parameters: [
+      ...parameters(params, 'path', schemas),
+      ...parameters(query, 'query', schemas),
+      ...(headers === undefined ? [] : parameters(headers, 'header', schemas)),
+    ],
+    ...(body === undefined
+      ? {}
+      : { requestBody: { required: body.required, content: mapContent(body.content, schemas) } }),
+    responses: { ...answers(operation, schemas), ...problems(operation) },
+  };
+}
+
+function parameters(schema: z.ZodObject, place: 'path' | 'query' | 'header', schemas: SchemaPrinter): JsonObject[] {
+  const printed = schemas.print(schema);
+  const required = (printed.required ?? []) as readonly string[];
+  return Object.entries((printed.properties ?? {}) as Record<string, JsonObject>).map(
+    ([name, { description, ...rest }]) => ({
+      name,
+      in: place,
+      required: required.includes(name),
+      ...(description === undefined ? {} : { description }),
+      schema: rest,
+    }),
+  );
+}
+
+function answers({ answers }: Operation, schemas: SchemaPrinter): JsonObject {
+  return Object.fromEntries(
+    Object.entries(answers).map(([status, { description, content, headers = {} }]) => [
+      status,
+      {
+        description,
+        headers: {
+          'Request-Id': { description: 'Names the request.', schema: { type: 'string' } },
+          ...Object.fromEntries(
+            Object.entries(headers).map(([name, meaning]) => [
+              name,
+              { description: meaning, schema: { type: 'string' } },
+            ]),
+          ),
+        },
+        ...(content === undefined ? {} : { content: mapContent(content, schemas) }),
+      },
+    ]),
+  );
+}
+
+/** Problems by status: each lists the codes that have it here. */
+function problems({ errors }: Operation): JsonObject {
+  const byStatus = new Map<number, string[]>();
+  for (const code of [...COMMON_ERRORS, ...errors]) {
+    const { status } = PROBLEMS[code];
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
+  }
+  return Object.fromEntries(
+    [...byStatus].map(([status, codes]) => [
+      status,
+      {
+        description: codes.map((code) => `\`${code}\``).join(', '),
+        content: { [contract.MEDIA.problem]: { schema: reference('Problem') } },
+      },
+    ]),
+  );
+}
+
+function mapContent(
+  content: Readonly<Record<string, z.ZodType | 'bytes' | 'events'>>,
+  schemas: SchemaPrinter,
+): Record<string, JsonObject> {
+  return Object.fromEntries(
+    Object.entries(content).map(([type, schema]) => {
+      if (schema === 'bytes') return [type, {}];
+      return [type, { schema: schema === 'events' ? { type: 'string' } : schemas.print(schema) }];
+    }),
+  );
+}
+
+function reference(name: string): JsonObject {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+/** Prints schemas; those that have a name as references. */
+class SchemaPrinter {
+  private readonly registry = z.registry<{ id: string }>();
+
+  constructor() {
+    for (const [id, schema] of Object.entries(COMPONENTS)) this.registry.add(schema, { id });
+  }
+
+  components(): Record<string, JsonObject> {
+    const { schemas } = z.toJSONSchema(this.registry, {
+      io: 'input',
+      uri: (id) => `#/components/schemas/${id}`,
+    });
+    return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, stripped(schema as JsonObject)]));
+  }
+
+  print(schema: z.ZodType): JsonObject {
+    const id = this.registry.get(schema)?.id;
+    if (id !== undefined) return reference(id);
+    const printed = z.toJSONSchema(schema, { io: 'input', metadata: this.registry }) as JsonObject;
+    const { $defs: _, ...rest } = stripped(printed);
+    return withReferences(rest) as JsonObject;
+  }
+}
+
+function stripped({ $schema: _schema, $id: _id, ...rest }: JsonObject): JsonObject {
+  return rest;
+}
+
+/** References to definitions beside the schema become references to components. */
+function withReferences(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withReferences);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, member]) => [
+      name,
+      name === '$ref' && typeof member === 'string'
+        ? member.replace('#/$defs/', '#/components/schemas/')
+        : withReferences(member),
+    ]),
+  );
+}

@@ -1,0 +1,357 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** Checks the house itself: `docs` say how it is built, this says that it is. Paths are relative to the repository. */
+
+const ROOT = join(import.meta.dirname, '..');
+/** Holds what it looks for. */
+const SELF = 'test/tidy.test.ts';
+const FOLDERS = ['shared', 'functions', 'infra', 'test'];
+/** Persisted bytes and what made them, not code of ours. */
+const PASSED_OVER = ['test/fixtures/', 'node_modules/', 'infra/cdk.out/', 'cdk.out/'];
+
+interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+  /** Without comments, so that prose neither imports anything nor breaks a rule. */
+  readonly code: string;
+  /** Paths from the root, or names of packages and `node:` modules. */
+  readonly imports: readonly string[];
+}
+
+const FILES: readonly SourceFile[] = FOLDERS.flatMap((folder) => sourcePaths(folder)).map(readSource);
+const BY_PATH = new Map(FILES.map((file) => [file.path, file]));
+
+function sourcePaths(folder: string): string[] {
+  if (!existsSync(join(ROOT, folder))) return [];
+  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
+    .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1))
+    .filter((path) => !PASSED_OVER.some((start) => path.startsWith(start)))
+    .sort();
+}
+
+function readSource(path: string): SourceFile {
+  const text = readFileSync(join(ROOT, path), 'utf8');
+  const code = withoutComments(text);
+  const found = [
+    ...code.matchAll(/^\s*(?:import|export)\s[^;'"]*?\bfrom\s*['"]([^'"]+)['"]/gm),
+    ...code.matchAll(/^\s*import\s*['"]([^'"]+)['"]/gm),
+    ...code.matchAll(/\bimport\(\s*['"]([^'"]+)['"]\s*\)/g),
+  ].map((match) => match[1] as string);
+  return {
+    path,
+    text,
+    code,
+    imports: found.map((name) => (name.startsWith('.') ? normalize(join(dirname(path), name)) : name)),
+  };
+}
+
+/** Comments at the beginning of a line or behind code and a space; what else has slashes is left as it is. */
+function withoutComments(text: string): string {
+  return text.replaceAll(/^\s*\/\*[\s\S]*?\*\//gm, '').replaceAll(/(^|\s)\/\/.*$/gm, '$1');
+}
+
+interface ImportRule {
+  /** A folder (with a slash at its end) or a file; of all that fit the first counts. */
+  readonly of: string;
+  /** Folders, files, packages (with all that lies below them), or `node:` for all of Node. */
+  readonly may: readonly string[];
+  readonly not?: readonly string[];
+  /** The folder is there already: a rule for what is to come must not hide that one has been renamed. */
+  readonly exists: boolean;
+}
+
+const STORE_HELPERS = [
+  'shared/storage/apply-update.ts',
+  'shared/storage/item-size.ts',
+  'shared/storage/object-checks.ts',
+];
+const STORE_PORTS = ['shared/storage/ports.ts', 'shared/storage/keys.ts'];
+const AWS = ['shared/storage/s3/', 'shared/storage/dynamodb/', 'shared/storage/aws-errors.ts', '@aws-sdk'];
+
+/** Dependencies point inwards. */
+const RULES: readonly ImportRule[] = [
+  { of: 'shared/log/', may: ['shared/log/', 'crc-32', 'lz4js', 'snappyjs', 'node:zlib'], exists: true },
+  { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
+  { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },
+  { of: 'shared/storage/aws-errors.ts', may: ['shared/log/', ...STORE_PORTS, '@aws-sdk', '@smithy'], exists: true },
+  {
+    of: 'shared/storage/memory/',
+    may: [
+      'shared/log/',
+      ...STORE_PORTS,
+      ...STORE_HELPERS,
+      'shared/storage/memory/',
+      'shared/storage/file/url-signer.ts',
+    ],
+    exists: true,
+  },
+  {
+    of: 'shared/storage/file/',
+    may: ['shared/log/', ...STORE_PORTS, ...STORE_HELPERS, 'shared/storage/file/', 'node:'],
+    exists: true,
+  },
+  {
+    of: 'shared/storage/s3/',
+    may: [
+      'shared/log/',
+      ...STORE_PORTS,
+      ...STORE_HELPERS,
+      'shared/storage/s3/',
+      'shared/storage/aws-errors.ts',
+      '@aws-sdk',
+      '@smithy',
+      'node:',
+    ],
+    exists: true,
+  },
+  {
+    of: 'shared/storage/dynamodb/',
+    may: [
+      'shared/log/',
+      ...STORE_PORTS,
+      ...STORE_HELPERS,
+      'shared/storage/dynamodb/',
+      'shared/storage/aws-errors.ts',
+      '@aws-sdk',
+      '@smithy',
+      'node:',
+    ],
+    exists: true,
+  },
+  { of: 'shared/storage/system/', may: [...STORE_PORTS, 'node:crypto'], exists: true },
+  { of: 'shared/storage/', may: ['shared/log/', ...STORE_PORTS, ...STORE_HELPERS], exists: true },
+  {
+    of: 'shared/broker/',
+    may: ['shared/broker/', 'shared/log/', ...STORE_PORTS, 'lru-cache', 'node:crypto'],
+    exists: true,
+  },
+  { of: 'shared/http/contract.ts', may: ['shared/log/', 'zod'], exists: true },
+  { of: 'shared/http/', may: ['shared/http/', 'shared/broker/', 'shared/log/', 'hono', 'zod', 'jose'], exists: true },
+  { of: 'shared/kafka/', may: ['shared/kafka/', 'shared/broker/', 'shared/log/'], exists: false },
+  { of: 'shared/client/', may: ['shared/client/', 'shared/http/contract.ts'], exists: false },
+  { of: 'shared/console/', may: ['shared/console/', 'shared/client/'], exists: false },
+  { of: 'shared/local/', may: ['shared/', 'node:', '@hono/node-server'], not: AWS, exists: true },
+  { of: 'shared/cli/', may: ['shared/', 'node:'], not: AWS, exists: false },
+  { of: 'shared/settings.ts', may: ['shared/log/'], exists: true },
+  { of: 'functions/', may: ['functions/', 'shared/', 'node:', '@aws-sdk'], exists: true },
+  // The names of the table's keys and of the bucket's folders are what permissions and lifetimes are given by.
+  {
+    of: 'infra/',
+    may: [
+      'infra/',
+      'shared/settings.ts',
+      'shared/storage/keys.ts',
+      'aws-cdk-lib',
+      'constructs',
+      'esbuild',
+      '@aws-sdk',
+      'node:',
+    ],
+    exists: true,
+  },
+];
+
+function isWithin(name: string, places: readonly string[]): boolean {
+  return places.some((place) => {
+    if (place.endsWith('/') || place.endsWith(':')) return name.startsWith(place);
+    return name === place || name.startsWith(`${place}/`);
+  });
+}
+
+/** What nothing imports since something else runs it; each with the reason. */
+const ENTRY_POINTS: readonly { readonly path: string; readonly why: string }[] = [
+  { path: 'shared/local/main.ts', why: 'npm start' },
+  { path: 'shared/storage/file/item-worker.ts', why: 'the worker thread of item-store.ts, by URL' },
+  { path: 'infra/app.ts', why: 'cdk.json' },
+  { path: 'infra/deploy.ts', why: 'npm scripts' },
+];
+
+/** Files of 500 lines and more, and how long they may be: to be split, never to be raised. */
+const LINES_MAX = 500;
+const LONGER: Readonly<{ [path: string]: number }> = {
+  'shared/broker/committer.ts': 740,
+  'shared/http/contract.ts': 520,
+  'test/conformance/item-store-suite.ts': 550,
+};
+
+describe('the tree', () => {
+  it('is the one that is meant, and is read', () => {
+    expect(FILES.length).toBeGreaterThan(80);
+    for (const folder of ['shared/log/', 'shared/broker/', 'shared/storage/', 'shared/http/', 'functions/', 'test/']) {
+      expect(FILES.filter(({ path }) => path.startsWith(folder)).length, folder).toBeGreaterThan(3);
+    }
+    expect(BY_PATH.get('shared/broker/append.ts')?.imports).toContain('shared/broker/committer.ts');
+    expect(BY_PATH.get('shared/log/compression.ts')?.imports).toContain('node:zlib');
+    expect(FILES.reduce((sum, { imports }) => sum + imports.length, 0)).toBeGreaterThan(300);
+  });
+
+  it('has every folder that a rule speaks of', () => {
+    for (const { of, exists } of RULES) {
+      expect(
+        FILES.some(({ path }) => path === of || path.startsWith(of)),
+        `${of}: set \`exists\` to match`,
+      ).toBe(exists);
+    }
+  });
+});
+
+describe('dependencies', () => {
+  it('point inwards', () => {
+    const wrong: string[] = [];
+    for (const { path, imports } of FILES) {
+      if (path.startsWith('test/')) continue;
+      const rule = RULES.find(({ of }) => path === of || (of.endsWith('/') && path.startsWith(of)));
+      if (rule === undefined) wrong.push(`${path} has no rule`);
+      for (const name of rule === undefined ? [] : imports) {
+        if (!isWithin(name, rule.may) || isWithin(name, rule.not ?? [])) wrong.push(`${path} imports ${name}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
+  it('are of files that exist, named with their ending', () => {
+    const wrong = FILES.flatMap(({ path, imports }) =>
+      imports
+        .filter((name) => isWithin(name, FOLDERS) && !existsSync(join(ROOT, name)))
+        .map((name) => `${path} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('are in package.json, for running where shared and functions need them', () => {
+    const { dependencies = {}, devDependencies = {} } = JSON.parse(
+      readFileSync(join(ROOT, 'package.json'), 'utf8'),
+    ) as {
+      dependencies?: Readonly<{ [name: string]: string }>;
+      devDependencies?: Readonly<{ [name: string]: string }>;
+    };
+    const wrong: string[] = [];
+    for (const { path, imports } of FILES) {
+      for (const name of imports) {
+        if (isWithin(name, FOLDERS) || name.startsWith('node:')) continue;
+        const packageName = name
+          .split('/')
+          .slice(0, name.startsWith('@') ? 2 : 1)
+          .join('/');
+        const needed = path.startsWith('shared/') || path.startsWith('functions/');
+        if (packageName in dependencies || (!needed && packageName in devDependencies)) continue;
+        wrong.push(`${path} imports ${name}`);
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('the core', () => {
+  it('asks neither a clock nor chance, and waits for nothing by itself', () => {
+    const forbidden =
+      /\b(?:Date\.now|new Date\(\)|performance\.|process\.hrtime|Math\.random|randomBytes|randomUUID|randomInt|randomFill\w*|getRandomValues|setTimeout|setInterval|setImmediate|AbortSignal\.timeout)\b|new Date\(\)/;
+    const core = FILES.filter(({ path }) => /^shared\/(?:log|broker|http|kafka|storage\/[\w-]+\.ts)/.test(path));
+    expect(core.length).toBeGreaterThan(40);
+    expect(core.filter(({ code }) => forbidden.test(code)).map(({ path }) => path)).toEqual([]);
+    expect(
+      forbidden.test('const now = Date.now();') && forbidden.test('x = new Date()') && !forbidden.test('new Date(ms)'),
+    ).toBe(true);
+  });
+
+  it('of shared/log does not wait at all', () => {
+    const waiting = FILES.filter(
+      ({ path, code }) => path.startsWith('shared/log/') && /\b(?:await|async|Promise)\b/.test(code),
+    );
+    expect(waiting.map(({ path }) => path)).toEqual([]);
+  });
+});
+
+describe('files', () => {
+  it('are all used: by what is exported, what is run, or a test', () => {
+    const { exports: exported = {} } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      exports?: Readonly<{ [name: string]: { default: string } }>;
+    };
+    const roots = [
+      ...Object.values(exported).map((target) => target.default.replace(/^\.\/dist\//, '').replace(/\.js$/, '.ts')),
+      ...ENTRY_POINTS.map(({ path }) => path),
+      ...FILES.map(({ path }) => path).filter((path) => /^functions\/[^/]+\/(?:handler|main)\.ts$/.test(path)),
+    ];
+    for (const root of roots) expect(BY_PATH.has(root), `${root} is an entry point`).toBe(true);
+    const used = new Set<string>();
+    const visit = (path: string): void => {
+      if (used.has(path)) return;
+      used.add(path);
+      for (const name of BY_PATH.get(path)?.imports ?? []) if (BY_PATH.has(name)) visit(name);
+    };
+    for (const root of roots) visit(root);
+    const unused = FILES.map(({ path }) => path).filter(
+      (path) => !path.startsWith('test/') && !path.endsWith('.d.ts') && !used.has(path),
+    );
+    expect(unused).toEqual([]);
+    for (const { path } of ENTRY_POINTS) {
+      const importers = FILES.filter((file) => !file.path.startsWith('test/') && file.imports.includes(path));
+      expect(importers, `${path} is imported, so it is no entry point`).toEqual([]);
+    }
+  });
+
+  it(`are shorter than ${LINES_MAX} lines`, () => {
+    const long = FILES.map(({ path, text }) => ({ path, lines: text.split('\n').length - 1 }));
+    expect(long.filter(({ path, lines }) => lines >= (LONGER[path] ?? LINES_MAX))).toEqual([]);
+    for (const path of Object.keys(LONGER)) {
+      expect(long.find((file) => file.path === path)?.lines ?? 0, `${path} needs no exception`).toBeGreaterThanOrEqual(
+        LINES_MAX,
+      );
+    }
+  });
+
+  it('have names in kebab case', () => {
+    const wrong = FILES.map(({ path }) => path).filter(
+      (path) => !/^(?:[a-z0-9]+(?:-[a-z0-9]+)*\/)*[a-z0-9]+(?:-[a-z0-9]+)*(?:\.test|\.d)?\.ts$/.test(path),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('let the compiler see everything', () => {
+    const directive = /@ts-(?:ignore|nocheck|expect-error)/;
+    const untyped = /(?:[:<,|&(]|\bas)\s*any\b\s*(?:[;,)>|&=[\]{]|$)/m;
+    const wrong = FILES.filter(({ text, code }) => directive.test(text) || untyped.test(code));
+    expect(wrong.map(({ path }) => path).filter((path) => path !== SELF)).toEqual([]);
+    for (const bad of ['x: any;', 'f(x: any)', 'Array<any>', 'y as any;', 'Record<string, any>'])
+      expect(untyped.test(bad), bad).toBe(true);
+  });
+});
+
+describe('tests', () => {
+  const tests = FILES.filter(({ path }) => path.endsWith('.test.ts'));
+
+  it('all run: none is singled out, left out, or empty', () => {
+    const forbidden =
+      /\b(?:describe|it|test|suite)\.(?:only|skip|todo|fails)\b|\b(?:xit|fit|xdescribe|fdescribe)\(/;
+    expect(tests.length).toBeGreaterThan(10);
+    const wrong = FILES.filter(({ path, code }) => path.startsWith('test/') && path !== SELF && forbidden.test(code));
+    expect(wrong.map(({ path }) => path)).toEqual([]);
+    const empty = tests.filter(
+      ({ code }) =>
+        !/\b(?:it|test|\w+Suite)(?:\.each|\.for)?[(`]/.test(code) || !/\b(?:expect|assert|\w+Suite)\b/.test(code),
+    );
+    expect(empty.map(({ path }) => path)).toEqual([]);
+  });
+
+  it('stand where what they test stands', () => {
+    // A unit test's folder mirrors the source's; its file may take one side of it.
+    const wrong = tests
+      .map(({ path }) => /^test\/unit\/(.+)\/[^/]+$/.exec(path)?.[1])
+      .filter(
+        (folder) =>
+          folder !== undefined && !existsSync(join(ROOT, 'shared', folder)) && !existsSync(join(ROOT, folder)),
+      );
+    expect(wrong).toEqual([]);
+  });
+
+  it('helpers are used', () => {
+    const helpers = FILES.map(({ path }) => path).filter((path) => path.startsWith('test/support/'));
+    const imported = new Set(FILES.flatMap(({ imports }) => imports));
+    const named = FILES.map(({ text }) => text).join('\n');
+    const unused = helpers.filter((path) => !imported.has(path) && !named.includes(path.slice('test/'.length)));
+    expect(unused).toEqual([]);
+  });
+});

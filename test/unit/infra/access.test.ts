@@ -1,0 +1,211 @@
+import { describe, expect, it } from 'vitest';
+import { type Access, ADMIN, CONSUME, MAINTAIN, PRODUCE, union } from '../../../infra/constructs/access.ts';
+import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append-records.ts';
+import type { Broker } from '../../../shared/broker/broker.ts';
+import { makeBatchId, batchIdRandomBytes } from '../../../shared/log/batch-id.ts';
+import { createUrlSigner } from '../../../shared/storage/file/url-signer.ts';
+import * as keys from '../../../shared/storage/keys.ts';
+import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
+import { guardedStores, listed } from '../../support/guarded-stores.ts';
+import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
+import type { SimulatedClock } from '../../support/simulated-clock.ts';
+
+/** More partitions than one head has, so that an append can concern two heads. */
+const PARTITIONS = 32;
+const LARGE = 20_000;
+
+/** What a role is for, done over stores that refuse everything else. */
+interface Work {
+  readonly name: string;
+  readonly access: Access;
+  /** Unguarded, beforehand. */
+  prepare?(broker: Broker, stores: MemoryStores): Promise<void>;
+  run(broker: Broker, stores: MemoryStores): Promise<void>;
+}
+
+const works: Work[] = [
+  {
+    name: 'produce',
+    access: PRODUCE,
+    prepare: async (broker) => {
+      await broker.putTopic({ name: 'orders', partitions: PARTITIONS });
+    },
+    async run(broker) {
+      // Two heads that share an object, and so a reference item.
+      await appended(broker, [record(0, LARGE), record(16, LARGE)]);
+      // A repeat that is found in the tail nodes, and one that is answered from its note.
+      for (let i = 0; i < 2; i++) await appended(broker, [record(1)], { idempotencyKey: 'key' });
+      const producerId = await broker.allocateProducerId();
+      // As many commits as it takes until the states of producers are written down.
+      for (let i = 0; i < 530; i++) await appended(broker, [record(2)], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
+      await broker.idle();
+    },
+  },
+  {
+    name: 'produce, by a process that knows nothing yet',
+    access: PRODUCE,
+    prepare: async (broker) => {
+      await broker.putTopic({ name: 'orders', partitions: PARTITIONS });
+      for (let i = 0; i < 530; i++)
+        await appended(broker, [record(2)], { producer: { producerId: 7, producerEpoch: 0, baseSequence: i } });
+      await broker.idle();
+    },
+    async run(broker) {
+      await appended(broker, [record(2)], { producer: { producerId: 7, producerEpoch: 0, baseSequence: 530 } });
+      await broker.idle();
+    },
+  },
+  {
+    name: 'consume',
+    access: CONSUME,
+    prepare: seed,
+    async run(broker) {
+      for (const offset of [0, 30, 39]) {
+        const { batches } = await broker.read({ topic: 'orders', partition: 0, from: { offset } });
+        for await (const batch of batches) expect(batch.endOffset).toBeGreaterThan(batch.baseOffset);
+      }
+      const { batches } = await broker.read({ topic: 'orders', partition: 1, from: { offset: 0 } });
+      for await (const batch of batches) expect(batch.bytes.length).toBeGreaterThan(LARGE);
+      await broker.offsetForTime('orders', 0, 1);
+      await broker.listSegments('orders');
+      await broker.planFetch({ topic: 'orders', partitions: [{ partition: 0, offset: 0 }, { partition: 1, offset: 0 }] });
+      await broker.listTopics();
+      await broker.describeTopic('orders');
+      await broker.describePartitions('orders');
+      await broker.watchTopic('orders', AbortSignal.abort());
+    },
+  },
+  {
+    name: 'admin',
+    access: ADMIN,
+    prepare: seed,
+    async run(broker) {
+      await broker.putTopic({ name: 'new', partitions: 2 });
+      await broker.putTopic({ name: 'new', partitions: 3, config: { 'retention.ms': 1_000 } });
+      await broker.listTopics();
+      await broker.describeTopic('new');
+      await broker.describePartitions('orders');
+      await broker.deleteTopic('orders');
+    },
+  },
+  {
+    name: 'maintain',
+    access: MAINTAIN,
+    async prepare(broker, { items }) {
+      for (const name of ['a', 'b', 'c']) await broker.putTopic({ name, partitions: PARTITIONS });
+      for (const name of ['a', 'c'])
+        await items.update(keys.topicKey(name), [{ do: 'set', name: keys.TOPIC.deleting, value: 1 }]);
+    },
+    async run(broker, stores) {
+      // Stopped after its first deletion, so that it notes how far it came.
+      const stop = new AbortController();
+      const stopping = memoryBroker({
+        ...stores,
+        items: {
+          ...stores.items,
+          delete: (key) => {
+            stop.abort();
+            return stores.items.delete(key);
+          },
+        },
+      });
+      await stopping.resumeDeletions({ signal: stop.signal });
+      await broker.resumeDeletions();
+    },
+  },
+];
+
+describe.each(works)('$name', ({ access, prepare, run }) => {
+  it('needs no more than its access', async () => {
+    const { refused } = await runGuarded(access, prepare, run);
+    expect([...refused]).toEqual([]);
+  });
+});
+
+it('grants nothing that no operation uses', async () => {
+  const used = new Map<Access, Set<string>>();
+  for (const { access, prepare, run } of works) {
+    const known = used.get(access) ?? new Set();
+    used.set(access, known);
+    for (const what of (await runGuarded(access, prepare, run)).used) known.add(what);
+  }
+  for (const [access, what] of used) expect([...what].sort()).toEqual(listed(access));
+});
+
+it('lets who may only append read neither records nor what others wrote', async () => {
+  for (const forbidden of ['GetObject hot', 'GetItem inlineBatch', 'GetItem node', 'DeleteItem topic', 'PutItem topic'])
+    expect(listed(PRODUCE)).not.toContain(forbidden);
+  const { refused } = await runGuarded(PRODUCE, seed, async (broker) => {
+    const read = broker.read({ topic: 'orders', partition: 0, from: { offset: 39 } });
+    await expect(read.then(async ({ batches }) => { for await (const _ of batches); })).rejects.toThrow();
+  });
+  expect([...refused]).toEqual(['GetItem inlineBatch']);
+});
+
+it('lets who may only read change nothing', () => {
+  expect(listed(CONSUME).filter((what) => !/^(GetItem|Query|GetObject) /.test(what))).toEqual([]);
+});
+
+it('lets who administers topics neither read nor append records', () => {
+  expect(listed(ADMIN).filter((what) => /Object|inlineBatch|node/.test(what))).toEqual([]);
+});
+
+it('joins accesses', () => {
+  expect(listed(union(PRODUCE, CONSUME, ADMIN))).toEqual(
+    [...new Set([...listed(PRODUCE), ...listed(CONSUME), ...listed(ADMIN)])].sort(),
+  );
+});
+
+it('tells kinds apart by their keys, all of them', () => {
+  const batchId = makeBatchId(new Uint8Array(batchIdRandomBytes()), 1_700_000_000_000);
+  const examples: Record<keys.ItemKind, string> = {
+    topic: keys.topicKey('orders').pk,
+    head: keys.headKey('id', 0).pk,
+    node: keys.nodePartitionKey('id', 0),
+    inlineBatch: keys.inlineBatchKey(batchId).pk,
+    reference: keys.referenceKey(batchId).pk,
+    checkpoint: keys.checkpointKey('id', 0).pk,
+    producer: keys.producerKey('id', 0, 1).pk,
+    idempotency: keys.idempotencyKey('id', 'ab').pk,
+    garbage: keys.garbageKey(1, 'x').pk,
+    job: keys.jobKey('x').pk,
+    counter: keys.PRODUCER_ID_COUNTER.pk,
+  };
+  for (const [kind, pk] of Object.entries(examples)) {
+    const matching = Object.entries(keys.ITEM_PATTERNS).filter(([, pattern]) => glob(pattern).test(pk));
+    expect(matching.map(([name]) => name)).toEqual([kind]);
+  }
+  expect(keys.hotObjectKey(batchId)).toMatch(glob(keys.OBJECT_PATTERNS.hot));
+});
+
+async function runGuarded(access: Access, prepare: Work['prepare'], run: Work['run']) {
+  const signer = createUrlSigner({ secret: new Uint8Array(32), baseUrl: () => 'http://localhost' });
+  const stores = { ...memoryStores(), objects: new MemoryObjectStore({ signer }) };
+  const clock: SimulatedClock = stores.clock;
+  const before = memoryBroker(stores);
+  await clock.run(async () => prepare?.(before, stores));
+  const guarded = guardedStores(stores, access);
+  await clock.run(() => run(memoryBroker(guarded), guarded));
+  return guarded;
+}
+
+/** Partition 0 in the tail and in tail nodes, partition 1 in an object. */
+async function seed(broker: Broker): Promise<void> {
+  await broker.putTopic({ name: 'orders', partitions: 4 });
+  await appended(broker, [record(1, LARGE)]);
+  for (let i = 0; i < 40; i++) await appended(broker, [record(0)]);
+  await broker.idle();
+}
+
+function record(partition: number, valueBytes = 8): RecordToAppend {
+  return { key: null, value: bytes('v'.repeat(valueBytes)), headers: [], partition };
+}
+
+async function appended(broker: Broker, records: RecordToAppend[], more: Partial<AppendRecordsRequest> = {}): Promise<void> {
+  const outcomes = await broker.appendRecords({ topic: 'orders', records, ...more });
+  for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
+}
+
+function glob(pattern: string): RegExp {
+  return new RegExp(`^${pattern.replaceAll('*', '.*')}$`);
+}

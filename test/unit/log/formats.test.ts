@@ -1,0 +1,258 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { batchIdText, batchTimeMs, makeBatchId } from '../../../shared/log/batch-id.ts';
+import { toHex } from '../../../shared/log/bytes.ts';
+import { type Entry, packEntry, unpackEntry } from '../../../shared/log/entry.ts';
+import { EventLogError } from '../../../shared/log/errors.ts';
+import { EMPTY_TOTALS, packTotals, type SlotTotals, unpackTotals } from '../../../shared/log/head.ts';
+import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../../../shared/log/once-key.ts';
+import { type ProducerState, packProducer, unpackProducer } from '../../../shared/log/producer.ts';
+import * as keys from '../../../shared/storage/keys.ts';
+
+/** Golden bytes of what we persist: files that are never edited, so that what was written once can always be read. */
+const FOLDER = new URL('../../fixtures/formats/', import.meta.url);
+
+interface GoldenFile<Value, Bytes = string> {
+  readonly format: string;
+  readonly cases: readonly { readonly hex: Bytes; readonly value: Value }[];
+}
+
+function golden<Value, Bytes = string>(file: string): GoldenFile<Value, Bytes> {
+  return JSON.parse(readFileSync(new URL(file, FOLDER), 'utf8')) as GoldenFile<Value, Bytes>;
+}
+
+const fromHex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex, 'hex'));
+
+type EntryJson = Omit<Entry, 'batchId'> & { readonly batchId: string };
+type SlotJson = {
+  readonly epoch: number;
+  readonly batches: readonly { baseSequence: number; records: number; baseOffset: number }[];
+};
+type ProducerJson = { readonly epoch: number; readonly slots: Readonly<{ [slot: string]: SlotJson }> };
+
+const entryFromJson = (json: EntryJson): Entry => ({ ...json, batchId: fromHex(json.batchId) });
+const entryToJson = (entry: Entry): EntryJson => ({ ...entry, batchId: toHex(entry.batchId) });
+const producerFromJson = (json: ProducerJson): ProducerState => ({
+  epoch: json.epoch,
+  slots: new Map(Object.entries(json.slots).map(([slot, batches]) => [Number(slot), batches])),
+});
+const producerToJson = (state: ProducerState): ProducerJson => ({
+  epoch: state.epoch,
+  slots: Object.fromEntries(state.slots),
+});
+
+describe('golden bytes', () => {
+  it('are all tested', () => {
+    expect(readdirSync(FOLDER).sort()).toEqual([
+      'batch-id-v1.json',
+      'entry-v1.json',
+      'keys-v1.json',
+      'once-key-v1.json',
+      'producer-v1.json',
+      'totals-v1.json',
+    ]);
+  });
+
+  it.each(golden<EntryJson>('entry-v1.json').cases)('entry $hex', ({ hex, value }) => {
+    expect(entryToJson(unpackEntry(fromHex(hex)))).toEqual(value);
+    expect(toHex(packEntry(entryFromJson(value)))).toBe(hex);
+  });
+
+  it.each(golden<SlotTotals[]>('totals-v1.json').cases)('totals $hex', ({ hex, value }) => {
+    expect(unpackTotals(fromHex(hex))).toEqual(value);
+    expect(toHex(packTotals(value))).toBe(hex);
+  });
+
+  it.each(golden<ProducerJson>('producer-v1.json').cases)('producer $hex', ({ hex, value }) => {
+    expect(producerToJson(unpackProducer(fromHex(hex)))).toEqual(value);
+    expect(toHex(packProducer(producerFromJson(value)))).toBe(hex);
+  });
+
+  it.each(golden<{ random: string; timeMs: number }>('batch-id-v1.json').cases)('batch id $hex', ({ hex, value }) => {
+    const id = makeBatchId(fromHex(value.random), value.timeMs);
+    expect(batchIdText(id)).toBe(hex);
+    expect(batchTimeMs(fromHex(hex))).toBe(value.timeMs);
+  });
+
+  type OnceKeyJson =
+    | { kind: 'batch'; slot: number; producerId: number; producerEpoch: number; baseSequence: number }
+    | { kind: 'fence_of'; producerId: number; epoch: number }
+    | { kind: 'fence_below'; producerId: number; from: number; below: number }
+    | { kind: 'idempotency'; hash: string };
+  it.each(golden<OnceKeyJson, string[]>('once-key-v1.json').cases)('once keys $hex', ({ hex, value }) => {
+    expect(onceKeysOf(value).map(toHex)).toEqual(hex);
+  });
+  function onceKeysOf(value: OnceKeyJson): Uint8Array[] {
+    switch (value.kind) {
+      case 'batch':
+        return [batchOnceKey(value.slot, value.producerId, value.producerEpoch, value.baseSequence)];
+      case 'fence_of':
+        return fenceKeysOf(value.producerId, value.epoch);
+      case 'fence_below':
+        return fenceKeysBelow(value.producerId, value.from, value.below);
+      case 'idempotency':
+        return [idempotencyOnceKey(fromHex(value.hash))];
+    }
+  }
+
+  it('keys of objects and items, and names of attributes', () => {
+    const id = makeBatchId(fromHex('0102030405ff'), 1_700_000_000_000);
+    const topicId = 'AAECAwQFBgcICQoLDA0ODw';
+    const text = (key: { pk: string; sk: string }): string => `${key.pk} | ${key.sk}`;
+    const made = {
+      hotObject: keys.hotObjectKey(id),
+      topic: text(keys.topicKey('orders.eu')),
+      head: text(keys.headKey(topicId, 12)),
+      node: `${keys.nodePartitionKey(topicId, 12)} | ${keys.nodeSortKey(8_000)}`,
+      lastNode: keys.nodeSortKey(9_007_199_254_740_984),
+      inlineBatch: text(keys.inlineBatchKey(id)),
+      reference: text(keys.referenceKey(id)),
+      checkpoint: text(keys.checkpointKey(topicId, 12)),
+      producer: text(keys.producerKey(topicId, 12, 4_711)),
+      idempotency: text(keys.idempotencyKey(topicId, '00ff')),
+      garbage: text(keys.garbageKey(1_700_000_000_000, `topic#${topicId}`)),
+      producerIds: text(keys.PRODUCER_ID_COUNTER),
+      attributes: {
+        topic: keys.TOPIC,
+        head: { ...keys.HEAD, next: keys.HEAD.next(15), start: keys.HEAD.start(0) },
+        node: keys.NODE,
+        inlineBatch: keys.INLINE_BATCH,
+        reference: keys.REFERENCE,
+        checkpoint: keys.CHECKPOINT,
+        producer: keys.PRODUCER,
+        idempotency: keys.IDEMPOTENCY,
+        garbage: keys.GARBAGE,
+        counter: keys.COUNTER,
+      },
+    };
+    expect(made).toEqual(JSON.parse(readFileSync(new URL('keys-v1.json', FOLDER), 'utf8')));
+  });
+});
+
+const count = fc.oneof(fc.nat(300), fc.maxSafeNat());
+const slotArbitrary = fc.nat(15);
+const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
+  batchId: fc
+    .tuple(fc.uint8Array({ minLength: 6, maxLength: 6 }), fc.nat(2 ** 48 - 1))
+    .map(([random, timeMs]) => makeBatchId(random, timeMs)),
+  location: fc.constantFrom('inline', 'hot'),
+  onceKeys: fc.nat(400),
+  parts: fc.array(
+    fc.record(
+      {
+        slot: slotArbitrary,
+        records: count,
+        position: count,
+        bytes: count,
+        maxTimestampMs: fc.oneof(fc.constant(-1), fc.maxSafeNat()),
+        producer: fc.record({ producerId: count, producerEpoch: fc.nat(32_767), baseSequence: fc.nat(2 ** 31 - 1) }),
+        keyed: fc.nat(400),
+      },
+      { requiredKeys: ['slot', 'records', 'position', 'bytes', 'maxTimestampMs'] },
+    ),
+    { minLength: 1, maxLength: 40 },
+  ),
+});
+const totalsArbitrary: fc.Arbitrary<SlotTotals[]> = fc
+  .uniqueArray(fc.record({ slot: slotArbitrary, nextOffset: count, maxTimestampMs: fc.maxSafeNat(), bytes: count }), {
+    selector: ({ slot }) => slot,
+  })
+  .map((some) => {
+    const totals: SlotTotals[] = [];
+    for (const { slot, ...total } of some) if (total.nextOffset > 0) totals[slot] = total;
+    return Array.from(totals, (total) => total ?? EMPTY_TOTALS);
+  });
+const producerArbitrary: fc.Arbitrary<ProducerState> = fc.record({
+  epoch: fc.nat(32_767),
+  slots: fc
+    .uniqueArray(
+      fc.tuple(
+        slotArbitrary,
+        fc.record({
+          epoch: fc.nat(32_767),
+          batches: fc.array(
+            fc.record({ baseSequence: fc.nat(2 ** 31 - 1), records: fc.nat(100_000), baseOffset: fc.maxSafeNat() }),
+            { maxLength: 5 },
+          ),
+        }),
+      ),
+      { selector: ([slot]) => slot },
+    )
+    .map((slots) => new Map(slots)),
+});
+
+describe.each([
+  {
+    name: 'entries',
+    arbitrary: entryArbitrary as fc.Arbitrary<unknown>,
+    pack: packEntry as (value: unknown) => Uint8Array,
+    unpack: unpackEntry,
+  },
+  {
+    name: 'totals',
+    arbitrary: totalsArbitrary,
+    pack: packTotals as (value: unknown) => Uint8Array,
+    unpack: unpackTotals,
+  },
+  {
+    name: 'producers',
+    arbitrary: producerArbitrary,
+    pack: packProducer as (value: unknown) => Uint8Array,
+    unpack: unpackProducer,
+  },
+])('$name', ({ arbitrary, pack, unpack }) => {
+  /** What was read, or that it was refused as corrupt; anything else that is thrown fails. */
+  const read = (bytes: Uint8Array): unknown => {
+    try {
+      return unpack(bytes);
+    } catch (error) {
+      if (error instanceof EventLogError && error.code === 'corrupt_data') return 'corrupt';
+      throw error;
+    }
+  };
+
+  it('come back as they were', () => {
+    fc.assert(
+      fc.property(arbitrary, (value) => {
+        expect(unpack(pack(value))).toEqual(value);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('are refused cut short, with a byte more, or of another version', () => {
+    fc.assert(
+      fc.property(arbitrary, fc.nat(255), (value, more) => {
+        const packed = pack(value);
+        for (let length = 0; length < packed.length; length++) expect(read(packed.subarray(0, length))).toBe('corrupt');
+        expect(read(Uint8Array.from([...packed, more]))).toBe('corrupt');
+        expect(read(packed.map((byte, i) => (i === 0 ? byte + 1 : byte)))).toBe('corrupt');
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('with any byte changed, or of random bytes, are refused or are something else that can be written', () => {
+    fc.assert(
+      fc.property(arbitrary, fc.nat(), fc.nat(255), fc.uint8Array({ maxLength: 60 }), (value, at, byte, random) => {
+        const packed = pack(value);
+        for (const bytes of [
+          packed.map((old, i) => (i === at % packed.length ? byte : old)),
+          random,
+          Uint8Array.from([1, ...random]),
+        ]) {
+          const found = read(bytes);
+          if (found !== 'corrupt') expect(() => pack(found)).not.toThrow();
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});
+
+it('totals that name a slot no head has are refused, not made room for', () => {
+  const slot = [0xff, 0xff, 0xff, 0xff, 0x0f];
+  expect(() => unpackTotals(Uint8Array.from([1, 1, ...slot, 1, 0, 1]))).toThrow(EventLogError);
+  expect(() => unpackTotals(Uint8Array.from([1, 1, 16, 1, 0, 1]))).toThrow(EventLogError);
+});
