@@ -174,6 +174,7 @@ const LINES_MAX = 500;
 const LONGER: Readonly<{ [path: string]: number }> = {
   'shared/broker/committer.ts': 740,
   'shared/http/contract.ts': 520,
+  'test/conformance/http-suite.ts': 1_200,
   'test/conformance/item-store-suite.ts': 550,
 };
 
@@ -324,8 +325,7 @@ describe('tests', () => {
   const tests = FILES.filter(({ path }) => path.endsWith('.test.ts'));
 
   it('all run: none is singled out, left out, or empty', () => {
-    const forbidden =
-      /\b(?:describe|it|test|suite)\.(?:only|skip|todo|fails)\b|\b(?:xit|fit|xdescribe|fdescribe)\(/;
+    const forbidden = /\b(?:describe|it|test|suite)\.(?:only|skip|todo|fails)\b|\b(?:xit|fit|xdescribe|fdescribe)\(/;
     expect(tests.length).toBeGreaterThan(10);
     const wrong = FILES.filter(({ path, code }) => path.startsWith('test/') && path !== SELF && forbidden.test(code));
     expect(wrong.map(({ path }) => path)).toEqual([]);

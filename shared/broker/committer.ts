@@ -276,8 +276,9 @@ export class Committer {
     const { queue } = batch;
     const { items } = this.context.usage.of(queue.topic.name, 'append');
     const deadlineMs = this.context.clock.nowMs() + this.context.settings.commitTimeoutMs;
+    const remembered = queue.head;
     let head = await this.observe(queue, items);
-    let isFresh = false;
+    let isFresh = head !== remembered;
     while (batch.unsettled.length > 0) {
       if (head.closed) return batch.settleAll('head_closed');
       if (this.context.clock.nowMs() > deadlineMs) throw commitTimeout('not_applied');

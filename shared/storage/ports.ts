@@ -5,15 +5,15 @@
  * it, so that what an operation costs can be counted. The suites in `test/conformance` are the proof of these contracts:
  * every adapter passes them, also while faults are injected.
  *
- * Failures are thrown as `EventLogError`: `throttled`, `storage_unavailable`, `storage_full` or `corrupt_data`, each with
- * its `outcome`. A write whose reply was lost has the outcome `unknown`: it may have been applied, or may still be.
+ * Failures are thrown as `EventLogError`: `throttled`, `storage_unavailable`, `storage_full`, `corrupt_data`,
+ * `data_folder_unusable` or `shutting_down`, and `invalid_request` for what can't be stored, each with its `outcome`. A write whose reply was lost has the outcome `unknown`: it may have been applied, or may still be.
  */
 
 /** Bytes under a key, written once and never changed. S3, or files. */
 export interface ObjectStore {
   /**
    * Stores the concatenation of `chunks` under `key`, whole or not at all, if there is no object of that name.
-   * Durable on return. Answers `exists`, and changes nothing, where there is one: also after an own earlier try whose
+   * Durable on return; until then the chunks must not be changed. Answers `exists`, and changes nothing, where there is one: also after an own earlier try whose
    * reply was lost. Of racing puts of one key, one wins. Costs 1 PutObject.
    */
   put(key: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'>;
@@ -48,7 +48,9 @@ export interface SignedUrl {
  * Operations on one item are linearizable. Each write is atomic and durable on return.
  * Conditions and updates are closed sets, each of which compiles to one DynamoDB request. They treat what is not there
  * as neutral: an absent number counts as 0, an absent list as empty, and an update creates the item that it does not find.
- * An item holds at most 400 KB (`ITEM_BYTES_MAX`); a write beyond that is refused with `invalid_request`.
+ * An item holds at most 400 KB (`ITEM_BYTES_MAX`), a number is an integer within ±(2^53 − 1), and an attribute keeps its
+ * type; a write that breaks this is refused with `invalid_request`. No attribute may be named `pk` or `sk`, and keys have
+ * DynamoDB's sizes (2,048 and 1,024 bytes).
  */
 export interface ItemStore {
   /** 1 GetItem; strongly consistent. */
@@ -68,7 +70,7 @@ export interface ItemStore {
 
   /**
    * The items of partition key `pk` with `from <= sk < to`, in order of `sk` by its UTF-8 bytes, or in reverse.
-   * Answers at most `limit` items and about 1 MB, whichever comes first; `more` says that the range may hold others.
+   * Answers at most `limit` (1 or more) items and about 1 MB, whichever comes first; `more` says that the range may hold others.
    * Strongly consistent per item; items written while pages are read may or may not be seen. 1 Query.
    */
   query(range: ItemRange): Promise<ItemPage>;
@@ -92,7 +94,10 @@ export type AttributeValue = string | number | Uint8Array | readonly Uint8Array[
 
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
-/** What must hold for a write to happen. Absent numbers count as 0, absent lists as empty. */
+/**
+ * What must hold for a write to happen. Absent numbers count as 0, absent lists as empty; a string that is absent equals
+ * none. `equals` and `at_most` never hold for an attribute of another type.
+ */
 export type Condition =
   | { readonly if: 'item_exists' }
   | { readonly if: 'item_absent' }
@@ -102,7 +107,7 @@ export type Condition =
   | { readonly if: 'lacks'; readonly name: string; readonly value: Uint8Array }
   | { readonly if: 'shorter_than'; readonly name: string; readonly length: number };
 
-/** What a write changes. Absent numbers count as 0, absent lists as empty. */
+/** What a write changes. Absent numbers count as 0, absent lists as empty; `remove_first` leaves an absent list absent. */
 export type Update =
   | { readonly do: 'set'; readonly name: string; readonly value: AttributeValue }
   | { readonly do: 'add'; readonly name: string; readonly by: number }
@@ -117,6 +122,7 @@ export interface ItemRead {
 }
 
 export type WriteResult =
+  /** `attributes` are the item's after an update, what was given to a put, and none after a delete. */
   | { readonly ok: true; readonly attributes: Attributes; readonly units: number }
   /** A condition failed and nothing was changed; `attributes` is the item that was met, if there is one. */
   | { readonly ok: false; readonly attributes: Attributes | undefined; readonly units: number };

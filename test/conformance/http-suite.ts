@@ -518,7 +518,7 @@ export function httpSuite(name: string, make: () => Promise<HttpTarget>, options
       const again = await send('key-1', 'a');
       expect(again.text).toBe(first.text);
       expect((await send('key-1', 'b')).json).toMatchObject({ code: 'idempotency_key_reused', status: 422 });
-      expect((await send('key-2', 'a')).json.records[1]?.offset).toBe(first.json.records[1]?.offset ?? 0) + 1);
+      expect((await send('key-2', 'a')).json.records[1]?.offset).toBe((first.json.records[1]?.offset ?? 0) + 1);
       for (const key of ['', 'x'.repeat(256)]) {
         const { field } = await http.problem('POST', `/v1/topics/${topic}/records`, {
           body: { records: [{ value: 1 }] },
@@ -604,7 +604,7 @@ export function httpSuite(name: string, make: () => Promise<HttpTarget>, options
           topic,
           Array.from({ length: 7 }, (_, k) => ({ value: i * 7 + k })),
         );
-      const values: number[] = [];
+      const values: unknown[] = [];
       let offset = 0;
       for (;;) {
         const { json } = await http.call<ReadOutput>(
@@ -644,7 +644,7 @@ export function httpSuite(name: string, make: () => Promise<HttpTarget>, options
       const path = `/v1/topics/${topic}/partitions/0/records?maxBytes=60000000`;
       const { json } = await http.call<ReadOutput>('GET', path);
       expect(json.records).toHaveLength(80);
-      expect(json.records.every(({ value }) => value === value)).toBe(true);
+      expect(json.records.every((record) => record.value === value)).toBe(true);
       const raw = await http.call('GET', path, { headers: { Accept: BATCHES } });
       expect(recordsOf(raw.bytes)).toHaveLength(80);
       const ndjson = await http.call('GET', path, { headers: { Accept: NDJSON } });

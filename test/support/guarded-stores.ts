@@ -1,5 +1,5 @@
-import { ITEM_PATTERNS, type ItemKind, OBJECT_PATTERNS, type ObjectKind } from '../../shared/storage/keys.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
+import { ITEM_PATTERNS, type ItemKind, OBJECT_PATTERNS, type ObjectKind } from '../../shared/storage/keys.ts';
 import type {
   Attributes,
   ByteRange,
@@ -33,7 +33,8 @@ export function guardedStores(
     refused.add(what);
     throw new EventLogError('storage_unavailable', `Not allowed: ${what}.`, { retry: 'never', outcome: 'not_applied' });
   };
-  const item = (action: string, pk: string): void => check(action, kindOf(ITEM_PATTERNS, pk), permissions.items[action]);
+  const item = (action: string, pk: string): void =>
+    check(action, kindOf(ITEM_PATTERNS, pk), permissions.items[action]);
   const object = (action: string, key: string): void =>
     check(action, kindOf(OBJECT_PATTERNS, key), permissions.objects[action]);
   const guardedItems: ItemStore = {

@@ -329,6 +329,22 @@ describe('a conditional append', () => {
     );
   });
 
+  it('waits for the others of its group, where what it expects depends on them', async () => {
+    const broker = await brokerWithTopic();
+    const appends = [0, 1, 2, 3].map((offset) => appendTo(broker, 't', 5, [`${offset}`], { expectedOffset: offset }));
+    expect(await Promise.all(appends)).toEqual([0, 1, 2, 3]);
+    expect(await valuesOf(broker, 't', 5)).toEqual(['0', '1', '2', '3']);
+  });
+
+  it('is not refused by what the broker remembers from before others wrote', async () => {
+    const stores = memoryStores();
+    const [a, b] = [memoryBroker(stores), memoryBroker(stores)];
+    await a.putTopic({ name: 't' });
+    for (let i = 0; i < 6; i++) {
+      expect(await appendTo(i % 2 === 0 ? a : b, 't', 0, [`${i}`], { expectedOffset: i })).toBe(i);
+    }
+  });
+
   it.each([1, 3])('of which 32 race: each offset goes to exactly one (%d brokers)', async (count) => {
     const stores = memoryStores();
     const brokers = Array.from({ length: count }, () => memoryBroker(stores));

@@ -150,7 +150,9 @@ describe('an append under an idempotency key', () => {
     for (let at = 0; at < 10; at++) {
       let count = 0;
       // Topics are read anew for each step, and one of the reads fails.
-      const broken = faultyStores(stores, ({ key }) => (key === 'topics' && count++ === at ? { fault: 'lost_request' } : undefined));
+      const broken = faultyStores(stores, ({ key }) =>
+        key === 'topics' && count++ === at ? { fault: 'lost_request' } : undefined,
+      );
       await send(memoryBroker(broken, { topicCacheMs: 0 }), `k${at}`, [], { records });
       expect(await send(a, `k${at}`, [], { records })).toHaveLength(3);
       expect(await total(a)).toBe(3 * (at + 1));

@@ -40,11 +40,18 @@ it('finishes what was interrupted and touches nothing else', async () => {
   const stores = await interrupted(['a', 'b', 'c'], ['a', 'c']);
   const { attributes } = await stores.items.get(topicKey('a'));
   const broker = memoryBroker(stores);
-  expect(await broker.resumeDeletions()).toMatchObject({ topicsSeen: 3, topicsDeleted: 2, topicsFailed: 0, complete: true });
+  expect(await broker.resumeDeletions()).toMatchObject({
+    topicsSeen: 3,
+    topicsDeleted: 2,
+    topicsFailed: 0,
+    complete: true,
+  });
   expect((await broker.listTopics()).items.map(({ name }) => name)).toEqual(['b']);
   expect((await stores.items.get(topicKey('a'))).attributes).toBeUndefined();
   for (const head of [0, 1])
-    expect((await stores.items.get(headKey(String(attributes?.[TOPIC.topicId]), head))).attributes).toMatchObject({ x: 1 });
+    expect((await stores.items.get(headKey(String(attributes?.[TOPIC.topicId]), head))).attributes).toMatchObject({
+      x: 1,
+    });
   expect(await broker.resumeDeletions()).toMatchObject({ topicsSeen: 1, topicsDeleted: 0, complete: true });
 });
 
@@ -52,7 +59,11 @@ it('goes on where it was stopped', async () => {
   const stores = await interrupted(['a', 'b', 'c', 'd'], ['b', 'd']);
   const stop = new AbortController();
   const first = memoryBroker({ ...stores, items: onDelete(stores.items, () => stop.abort()) });
-  expect(await first.resumeDeletions({ signal: stop.signal })).toMatchObject({ topicsSeen: 2, topicsDeleted: 1, complete: false });
+  expect(await first.resumeDeletions({ signal: stop.signal })).toMatchObject({
+    topicsSeen: 2,
+    topicsDeleted: 1,
+    complete: false,
+  });
   // Made after the run had passed it, so that only a later round gets to it.
   await first.putTopic({ name: 'aa', partitions: 1 });
   await mark(stores, 'aa');
@@ -65,7 +76,10 @@ it('goes on where it was stopped', async () => {
 it('does nothing once the time is up', async () => {
   const stores = await interrupted(['a'], ['a']);
   const broker = memoryBroker(stores);
-  expect(await broker.resumeDeletions({ signal: AbortSignal.abort() })).toMatchObject({ topicsSeen: 0, complete: false });
+  expect(await broker.resumeDeletions({ signal: AbortSignal.abort() })).toMatchObject({
+    topicsSeen: 0,
+    complete: false,
+  });
   expect((await stores.items.get(topicKey('a'))).attributes).toBeDefined();
 });
 

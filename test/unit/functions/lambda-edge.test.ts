@@ -1,14 +1,25 @@
 import { PassThrough, type Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { composeHttp } from '../../../functions/compose-http.ts';
-import { type LambdaEdgeParts, lambdaHandlers, type LambdaResult, RESULT_BYTES_MAX } from '../../../functions/lambda-edge.ts';
+import {
+  type LambdaEdgeParts,
+  type LambdaResult,
+  lambdaHandlers,
+  RESULT_BYTES_MAX,
+} from '../../../functions/lambda-edge.ts';
 import { type HttpEvent, toRequest } from '../../../functions/lambda-event.ts';
 import { Broker } from '../../../shared/broker/broker.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { encodeBatch } from '../../../shared/log/record-batch.ts';
 import { systemClock } from '../../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../../shared/storage/system/random.ts';
-import { EVENT_FORMATS, functionUrlEvent, httpApiEvent, lambdaContext, restApiEvent } from '../../support/lambda-events.ts';
+import {
+  EVENT_FORMATS,
+  functionUrlEvent,
+  httpApiEvent,
+  lambdaContext,
+  restApiEvent,
+} from '../../support/lambda-events.ts';
 import { bytes, memoryStores } from '../../support/memory-broker.ts';
 
 const BATCHES = 'application/vnd.apache.kafka.record-batches';
@@ -61,7 +72,15 @@ function streamingRuntime() {
 describe.each(EVENT_FORMATS)('%s events', (name, event) => {
   it('carry requests and answers of JSON', async () => {
     const { parts } = memoryApp();
-    const made = await call(parts, event({ method: 'PUT', path: '/v1/topics/orders', headers: { 'Content-Type': 'application/json' }, body: '{"partitions":2}' }));
+    const made = await call(
+      parts,
+      event({
+        method: 'PUT',
+        path: '/v1/topics/orders',
+        headers: { 'Content-Type': 'application/json' },
+        body: '{"partitions":2}',
+      }),
+    );
     expect(made).toMatchObject({ statusCode: 201, isBase64Encoded: false });
     expect(made.headers['content-type']).toBe('application/json');
     const appended = await call(
@@ -84,13 +103,27 @@ describe.each(EVENT_FORMATS)('%s events', (name, event) => {
     // Every byte there is, which no text would survive.
     const value = Uint8Array.from({ length: 512 }, (_, i) => i % 256);
     const batch = encodeBatch([{ key: null, value, headers: [], timestampMs: Date.now() }], { compression: 'none' });
-    const appended = await call(parts, event({ method: 'POST', path: '/v1/topics/orders/records?partition=0', headers: { 'Content-Type': BATCHES }, body: batch }));
+    const appended = await call(
+      parts,
+      event({
+        method: 'POST',
+        path: '/v1/topics/orders/records?partition=0',
+        headers: { 'Content-Type': BATCHES },
+        body: batch,
+      }),
+    );
     expect(appended).toMatchObject({ statusCode: 200, isBase64Encoded: false });
-    const read = await call(parts, event({ path: '/v1/topics/orders/partitions/0/records', headers: { Accept: BATCHES } }));
+    const read = await call(
+      parts,
+      event({ path: '/v1/topics/orders/partitions/0/records', headers: { Accept: BATCHES } }),
+    );
     expect(read).toMatchObject({ statusCode: 200, isBase64Encoded: true });
     expect(read.headers['tailrace-next-offset']).toBe('1');
     expect(Buffer.from(read.body, 'base64').includes(value)).toBe(true);
-    const one = await call(parts, event({ method: 'POST', path: '/v1/topics/orders', headers: { 'Content-Type': 'image/png' }, body: value }));
+    const one = await call(
+      parts,
+      event({ method: 'POST', path: '/v1/topics/orders', headers: { 'Content-Type': 'image/png' }, body: value }),
+    );
     expect(JSON.parse(one.body)).toMatchObject({ offset: 1 });
   });
 
@@ -113,7 +146,10 @@ describe.each(EVENT_FORMATS)('%s events', (name, event) => {
     const { parts } = memoryApp();
     expect(await call(parts, event({ method: 'PUT', path: '/v1/topics/a' }))).toMatchObject({ statusCode: 201 });
     expect(await call(parts, event({ path: '/v1/health', body: 'x' }))).toMatchObject({ statusCode: 200 });
-    expect(await call(parts, event({ method: 'DELETE', path: '/v1/topics/a' }))).toMatchObject({ statusCode: 204, body: '' });
+    expect(await call(parts, event({ method: 'DELETE', path: '/v1/topics/a' }))).toMatchObject({
+      statusCode: 204,
+      body: '',
+    });
   });
 });
 
@@ -126,7 +162,9 @@ describe('requests', () => {
   });
 
   it('keep headers that are empty, or beyond Latin-1', () => {
-    const request = toRequest(functionUrlEvent({ path: '/', headers: { 'X-Empty': '', 'Idempotency-Key': 'ключ', 'X-Latin': 'grün' } }));
+    const request = toRequest(
+      functionUrlEvent({ path: '/', headers: { 'X-Empty': '', 'Idempotency-Key': 'ключ', 'X-Latin': 'grün' } }),
+    );
     expect(request.headers.get('x-empty')).toBe('');
     expect(Buffer.from(request.headers.get('idempotency-key') ?? '', 'latin1').toString('utf8')).toBe('ключ');
     expect(request.headers.get('x-latin')).toBe('grün');
@@ -157,14 +195,19 @@ describe('requests', () => {
     expect([url.pathname, url.search, url.hash]).toEqual(['/v1/a%3Fb%23c%20d', '', '']);
   });
 
-  it.each([{ method: 'BAD METHOD' }, { method: 'TRACE' }, { headers: { 'bad name': 'x' } }, { headers: { 'x-bad': 'a\nb' } }])(
-    'that HTTP does not allow are refused: %j',
-    async (bad) => {
-      const result = await call(memoryApp().parts, functionUrlEvent({ path: '/v1/health', ...bad }));
-      expect(result.statusCode).toBe(400);
-      expect(JSON.parse(result.body)).toMatchObject({ code: 'invalid_request', instance: expect.stringContaining('c6af9ac6') });
-    },
-  );
+  it.each([
+    { method: 'BAD METHOD' },
+    { method: 'TRACE' },
+    { headers: { 'bad name': 'x' } },
+    { headers: { 'x-bad': 'a\nb' } },
+  ])('that HTTP does not allow are refused: %j', async (bad) => {
+    const result = await call(memoryApp().parts, functionUrlEvent({ path: '/v1/health', ...bad }));
+    expect(result.statusCode).toBe(400);
+    expect(JSON.parse(result.body)).toMatchObject({
+      code: 'invalid_request',
+      instance: expect.stringContaining('c6af9ac6'),
+    });
+  });
 });
 
 describe('answers', () => {
@@ -207,7 +250,10 @@ describe('answers', () => {
     // Each takes two bytes more within a JSON string, or three within UTF-8.
     for (const character of ['"', '€']) {
       const body = character.repeat(RESULT_BYTES_MAX / 2);
-      const parts = { fetch: () => new Response(body, { headers: { 'content-type': 'text/plain' } }), idle: async () => {} };
+      const parts = {
+        fetch: () => new Response(body, { headers: { 'content-type': 'text/plain' } }),
+        idle: async () => {},
+      };
       expect((await call(parts, functionUrlEvent({ path: '/' }))).statusCode).toBe(400);
     }
   });
@@ -227,7 +273,11 @@ describe('answers', () => {
     const { broker, parts } = memoryApp();
     await broker.putTopic({ name: 'orders' });
     const startMs = Date.now();
-    const { prelude, body } = await streamingRuntime().run(parts, functionUrlEvent({ path: '/v1/topics/orders/tail' }), 2_400);
+    const { prelude, body } = await streamingRuntime().run(
+      parts,
+      functionUrlEvent({ path: '/v1/topics/orders/tail' }),
+      2_400,
+    );
     expect(prelude).toMatchObject({ statusCode: 200, headers: { 'content-type': 'text/event-stream' } });
     expect(body.toString()).toContain('event: heartbeat');
     expect(Date.now() - startMs).toBeLessThan(2_000);
@@ -247,7 +297,10 @@ describe('streamed answers', () => {
     const { broker, parts } = memoryApp();
     await broker.putTopic({ name: 'orders' });
     const runtime = streamingRuntime();
-    const { prelude, body } = await runtime.run(parts, functionUrlEvent({ method: 'DELETE', path: '/v1/topics/orders' }));
+    const { prelude, body } = await runtime.run(
+      parts,
+      functionUrlEvent({ method: 'DELETE', path: '/v1/topics/orders' }),
+    );
     expect([prelude?.statusCode, body.length, runtime.log]).toEqual([204, 0, ['ended']]);
   });
 
@@ -269,7 +322,10 @@ describe('streamed answers', () => {
     const fetch = (): Response =>
       new Response(
         new ReadableStream({
-          pull: (controller) => controller.enqueue(bytes('more')),
+          async pull(controller) {
+            await new Promise((resolve) => setImmediate(resolve));
+            controller.enqueue(bytes('more'));
+          },
           cancel() {
             cancelled = true;
           },
@@ -347,7 +403,15 @@ describe('work that is left after an answer', () => {
     const { broker, parts } = memoryApp();
     await broker.putTopic({ name: 'orders' });
     for (let i = 0; i < 8; i++)
-      await call(parts, functionUrlEvent({ method: 'POST', path: '/v1/topics/orders', headers: { 'Content-Type': 'text/plain' }, body: 'x' }));
+      await call(
+        parts,
+        functionUrlEvent({
+          method: 'POST',
+          path: '/v1/topics/orders',
+          headers: { 'Content-Type': 'text/plain' },
+          body: 'x',
+        }),
+      );
     const moves = broker.usage().filter((row) => row.purpose === 'move_tail');
     expect(moves.map(({ counts }) => [counts.putItem, counts.updateItem])).toEqual([[1, 1]]);
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { type Access, ADMIN, CONSUME, MAINTAIN, PRODUCE, union } from '../../../infra/constructs/access.ts';
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append-records.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
-import { makeBatchId, batchIdRandomBytes } from '../../../shared/log/batch-id.ts';
+import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/batch-id.ts';
 import { createUrlSigner } from '../../../shared/storage/file/url-signer.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
@@ -37,7 +37,8 @@ const works: Work[] = [
       for (let i = 0; i < 2; i++) await appended(broker, [record(1)], { idempotencyKey: 'key' });
       const producerId = await broker.allocateProducerId();
       // As many commits as it takes until the states of producers are written down.
-      for (let i = 0; i < 530; i++) await appended(broker, [record(2)], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
+      for (let i = 0; i < 530; i++)
+        await appended(broker, [record(2)], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
       await broker.idle();
     },
   },
@@ -68,7 +69,13 @@ const works: Work[] = [
       for await (const batch of batches) expect(batch.bytes.length).toBeGreaterThan(LARGE);
       await broker.offsetForTime('orders', 0, 1);
       await broker.listSegments('orders');
-      await broker.planFetch({ topic: 'orders', partitions: [{ partition: 0, offset: 0 }, { partition: 1, offset: 0 }] });
+      await broker.planFetch({
+        topic: 'orders',
+        partitions: [
+          { partition: 0, offset: 0 },
+          { partition: 1, offset: 0 },
+        ],
+      });
       await broker.listTopics();
       await broker.describeTopic('orders');
       await broker.describePartitions('orders');
@@ -137,7 +144,11 @@ it('lets who may only append read neither records nor what others wrote', async 
     expect(listed(PRODUCE)).not.toContain(forbidden);
   const { refused } = await runGuarded(PRODUCE, seed, async (broker) => {
     const read = broker.read({ topic: 'orders', partition: 0, from: { offset: 39 } });
-    await expect(read.then(async ({ batches }) => { for await (const _ of batches); })).rejects.toThrow();
+    await expect(
+      read.then(async ({ batches }) => {
+        for await (const _ of batches);
+      }),
+    ).rejects.toThrow();
   });
   expect([...refused]).toEqual(['GetItem inlineBatch']);
 });
@@ -201,7 +212,11 @@ function record(partition: number, valueBytes = 8): RecordToAppend {
   return { key: null, value: bytes('v'.repeat(valueBytes)), headers: [], partition };
 }
 
-async function appended(broker: Broker, records: RecordToAppend[], more: Partial<AppendRecordsRequest> = {}): Promise<void> {
+async function appended(
+  broker: Broker,
+  records: RecordToAppend[],
+  more: Partial<AppendRecordsRequest> = {},
+): Promise<void> {
   const outcomes = await broker.appendRecords({ topic: 'orders', records, ...more });
   for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
 }
