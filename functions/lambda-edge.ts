@@ -159,31 +159,38 @@ function nonAsciiBytes(body: Uint8Array): number {
   return continuation;
 }
 
-async function send(stream: Writable, response: Response): Promise<void> {
-  const failed = new Promise<never>((_, reject) => {
+/** Resolves when the whole answer was sent. */
+async function send(stream: Writable, { body }: Response): Promise<void> {
+  const sent = new Promise<void>((resolve, reject) => {
+    stream.once('finish', resolve);
     stream.on('error', reject);
     stream.once('close', () => reject(new Error('The stream of the answer was closed early.')));
   });
-  failed.catch(() => {});
+  sent.catch(() => {});
   // The runtime sends status and headers with the first write, so an empty answer needs one too.
-  if (response.body === null) stream.write('');
-  else {
-    const reader = response.body.getReader();
-    try {
-      for (;;) {
-        const { done, value } = await Promise.race([reader.read(), failed]);
-        if (done) break;
-        if (!stream.write(value)) await Promise.race([once(stream, 'drain'), failed]);
-      }
-    } catch (error) {
-      // Thrown on: the runtime then breaks the connection, so that no answer that is cut short looks complete.
-      await reader.cancel(error).catch(() => {});
-      throw error;
-    }
-  }
-  const finished = once(stream, 'finish');
+  if (body === null) stream.write('');
+  else await pump(body.getReader(), stream, sent);
   stream.end();
-  await Promise.race([finished, failed]);
+  await sent;
+}
+
+/** Takes as fast as the stream sends. `sent` is rejected when the stream fails. */
+async function pump(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  stream: Writable,
+  sent: Promise<void>,
+): Promise<void> {
+  try {
+    for (;;) {
+      const chunk = await Promise.race([reader.read(), sent]);
+      if (chunk === undefined || chunk.done) return;
+      if (!stream.write(chunk.value)) await Promise.race([once(stream, 'drain'), sent]);
+    }
+  } catch (error) {
+    // Thrown on: the runtime then breaks the connection, so that no answer that is cut short looks complete.
+    await reader.cancel(error).catch(() => {});
+    throw error;
+  }
 }
 
 function headersOf(response: Response): Record<string, string> {

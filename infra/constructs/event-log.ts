@@ -1,5 +1,5 @@
 import { Duration, type RemovalPolicy } from 'aws-cdk-lib';
-import type { Grant, IGrantable } from 'aws-cdk-lib/aws-iam';
+import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
 import {
   type Function as LambdaFunction,
   FunctionUrl,
@@ -31,7 +31,7 @@ export interface EventLogProps {
   readonly deletionProtection?: boolean;
   /** Whether the table that is made here can be restored as of any second of the last 35 days. @default true */
   readonly pointInTimeRecovery?: boolean;
-  /** Whether the bucket that is made here counts requests and errors, which costs some dollars a month. @default false */
+  /** Whether the bucket counts requests and errors, which costs some dollars a month; they get an alarm. @default false */
   readonly bucketRequestMetrics?: boolean;
 
   /** Whether there are functions that speak HTTP; without them the log is used in the direct mode alone. @default true */
@@ -112,7 +112,6 @@ export class EventLog extends Construct {
   constructor(scope: Construct, id: string, props: EventLogProps = {}) {
     super(scope, id);
     const { removalPolicy, deletionProtection, pointInTimeRecovery, logRetention, auth = 'iam' } = props;
-    const ownBucket = props.bucket === undefined;
     this.table =
       props.table ??
       new MetadataTable(this, 'Table', {
@@ -203,7 +202,7 @@ export class EventLog extends Construct {
     new Observation(this, 'Observation', {
       table,
       bucket,
-      bucketRequestMetrics: ownBucket && (props.bucketRequestMetrics ?? false),
+      bucketRequestMetrics: props.bucketRequestMetrics ?? false,
       produce: this.produceFunction,
       http: this.httpFunction,
       maintenance: job.function,
@@ -233,7 +232,13 @@ export class EventLog extends Construct {
   grantHttp(grantee: IGrantable, scope: 'produce' | 'all'): void {
     const [produce, http] = this.urls;
     produce?.grantInvokeUrl(grantee);
-    if (scope === 'all') http?.grantInvokeUrl(grantee);
+    if (scope === 'all') {
+      http?.grantInvokeUrl(grantee);
+      if (this.httpApi !== undefined) {
+        const resourceArns = [this.httpApi.arnForExecuteApi('*', '/*', '$default')];
+        Grant.addToPrincipal({ grantee, actions: ['execute-api:Invoke'], resourceArns });
+      }
+    }
   }
 
   private addUrl(id: string, handler: IFunction, { auth = 'iam', responseStreaming = true }: EventLogProps): FunctionUrl {

@@ -139,7 +139,7 @@ class Produce extends BaseCommand {
     const log = model.partitions?.[partition];
     if (log === undefined) return;
     const name = `${this.producerId}@${Math.floor(partition / PARTITIONS_PER_HEAD)}`;
-    const producer = model.producers.get(name) ?? { epoch: 0, partitions: new Map() };
+    const producer: ModelProducer = model.producers.get(name) ?? { epoch: 0, partitions: new Map() };
     const own = producer.partitions.get(partition);
     const last = own?.batches.at(-1);
     const epoch = Math.max(0, producer.epoch + this.epochStep);

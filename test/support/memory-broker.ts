@@ -1,4 +1,4 @@
-import type { RecordToAppend } from '../../shared/broker/append-records.ts';
+import type { AppendRecordsRequest, RecordToAppend } from '../../shared/broker/append-records.ts';
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
 import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage.ts';
@@ -49,8 +49,12 @@ export function memoryStores(): { objects: MemoryObjectStore; items: MemoryItemS
 let brokers = 0;
 
 /** Several brokers over the same stores are several processes: they share nothing else. */
-export function memoryBroker(stores: MemoryStores = memoryStores(), settings: Partial<BrokerSettings> = {}): Broker {
-  return new Broker({ ...stores, random: new SeededRandom(0x5eed + brokers++), settings });
+export function memoryBroker(
+  stores: MemoryStores = memoryStores(),
+  settings: Partial<BrokerSettings> = {},
+  random: Random = new SeededRandom(0x5eed + brokers++),
+): Broker {
+  return new Broker({ ...stores, random, settings });
 }
 
 /** What a broker has asked of the stores for one purpose, over all topics. */
@@ -113,7 +117,7 @@ export async function appendTo(
   topic: string,
   partition: number,
   values: readonly string[],
-  options: { readonly expectedOffset?: number } = {},
+  options: Partial<AppendRecordsRequest> = {},
 ): Promise<number> {
   const records = values.map((value) => record(value, { partition }));
   const [first] = await broker.appendRecords({ topic, records, ...options });

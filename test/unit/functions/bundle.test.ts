@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FUNCTION_NAMES } from '../../../infra/bundle.ts';
+import { functionUrlEvent, lambdaContext } from '../../support/lambda-events.ts';
+import { BUNDLE_ENVIRONMENT, type Bundle, type Bundles, importBundle, makeBundles } from '../../support/bundles.ts';
+
+const BYTES_MAX = 1_000_000;
+
+let bundles: Bundles;
+beforeAll(() => {
+  bundles = makeBundles();
+});
+afterAll(() => bundles.close());
+
+describe.each(FUNCTION_NAMES)('the bundle of %s', (name) => {
+  let bundle: Bundle;
+  beforeAll(() => {
+    bundle = bundles.all.find((each) => each.name === name) as Bundle;
+  });
+
+  it('is under 1 MB, in one file and without a source map', () => {
+    expect(bundle.bytes).toBeLessThan(BYTES_MAX);
+    expect(readFileSync(bundle.path, 'utf8')).not.toContain('sourceMappingURL=');
+  });
+
+  it('is imported by plain Node, with its environment, and reaches for nothing', async () => {
+    const { names, calls } = await importBundle(bundle);
+    expect(names).toEqual(name === 'maintenance' ? ['handler'] : ['handler', 'streamHandler']);
+    expect(calls).toEqual([]);
+  });
+
+  it('names what its environment lacks', async () => {
+    const { TAILRACE_BUCKET: _, ...lacking } = BUNDLE_ENVIRONMENT;
+    await expect(importBundle(bundle, lacking)).rejects.toThrow(/TAILRACE_BUCKET/);
+  });
+
+  it.skipIf(name === 'maintenance')('answers', async () => {
+    Object.assign(process.env, BUNDLE_ENVIRONMENT);
+    const { handler } = await import(/* @vite-ignore */ pathToFileURL(bundle.path).href);
+    const { statusCode, body } = await handler(functionUrlEvent({ path: '/v1/health' }), lambdaContext());
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+    if (name === 'http') expect([statusCode, JSON.parse(body)]).toEqual([200, { status: 'ok', version }]);
+    else expect([statusCode, JSON.parse(body).code]).toEqual([404, 'not_found']);
+  });
+});

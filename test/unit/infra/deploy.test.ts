@@ -1,0 +1,64 @@
+import { type S3Client } from '@aws-sdk/client-s3';
+import { expect, it } from 'vitest';
+import { describeDeployment, type Template } from '../../../infra/describe-deployment.ts';
+import { emptyEphemeralBuckets } from '../../../infra/empty-bucket.ts';
+import { testTemplates } from '../../support/synthesize.ts';
+
+function described(context: Readonly<Record<string, string>> = {}) {
+  const { stateful, stateless } = testTemplates(context);
+  return describeDeployment([stateful.toJSON() as Template, stateless.toJSON() as Template]);
+}
+
+it('tells what was made and what it costs idle', () => {
+  const { made, idle, idleDollars } = described();
+  expect(Object.fromEntries(made)).toMatchObject({ 'Lambda Function': 3, 'Lambda Url': 2, 'DynamoDB Table': 1, 'S3 Bucket': 1 });
+  // Nine alarms: seven on one metric, one on two, one on five.
+  expect(idle.map(({ what, dollars }) => [what.split(' (')[0], dollars.toFixed(2)])).toEqual([
+    ['8760 runs of jobs', '0.02'],
+    ['9 alarms', '1.40'],
+    ['1 dashboard', '3.00'],
+  ]);
+  expect(idleDollars).toBeCloseTo(4.42, 2);
+});
+
+it('costs a few cents idle without alarms and dashboard', () => {
+  expect(described({ alarms: 'false', dashboard: 'false', jobMinutes: '60' }).idleDollars).toBeLessThan(0.01);
+});
+
+/** Buckets by name, with their tags and keys. */
+function fakeS3(buckets: Record<string, { tags: Record<string, string>; keys: string[] }>) {
+  const send = async (command: { constructor: { name: string }; input: Record<string, unknown> }): Promise<unknown> => {
+    const bucket = buckets[String(command.input.Bucket)];
+    switch (command.constructor.name) {
+      case 'ListBucketsCommand':
+        return { Buckets: Object.keys(buckets).map((Name) => ({ Name })) };
+      case 'GetBucketTaggingCommand':
+        if (Object.keys(bucket?.tags ?? {}).length === 0) throw Object.assign(new Error('none'), { name: 'NoSuchTagSet' });
+        return { TagSet: Object.entries(bucket?.tags ?? {}).map(([Key, Value]) => ({ Key, Value })) };
+      case 'ListObjectsV2Command':
+        return { Contents: bucket?.keys.slice(0, 2).map((Key) => ({ Key })) };
+      case 'DeleteObjectsCommand': {
+        const { Objects } = command.input.Delete as { Objects: { Key: string }[] };
+        if (bucket !== undefined) bucket.keys = bucket.keys.filter((key) => !Objects.some(({ Key }) => Key === key));
+        return {};
+      }
+      default:
+        throw new Error(command.constructor.name);
+    }
+  };
+  return { send } as unknown as Pick<S3Client, 'send'>;
+}
+
+it('empties the buckets of a deployment that is thrown away, and no others', async () => {
+  const ephemeral = { tailrace: 'Branch', 'tailrace:ephemeral': 'true' };
+  const buckets = {
+    'branchstateful-segments-1': { tags: ephemeral, keys: ['a', 'b', 'c'] },
+    // Kept for good, of another name, without tags, or not of the stack.
+    'branchstateful-segments-2': { tags: { tailrace: 'Branch' }, keys: ['a'] },
+    'branchstateful-segments-3': { tags: { ...ephemeral, tailrace: 'Other' }, keys: ['a'] },
+    'branchstateful-segments-4': { tags: {}, keys: ['a'] },
+    'elsewhere-segments-5': { tags: ephemeral, keys: ['a'] },
+  };
+  expect(await emptyEphemeralBuckets('Branch', 'BranchStateful', fakeS3(buckets))).toBe(3);
+  expect(Object.values(buckets).map(({ keys }) => keys.length)).toEqual([0, 1, 1, 1, 1]);
+});
