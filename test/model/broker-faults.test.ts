@@ -169,7 +169,7 @@ async function runSeed(seed: number): Promise<void> {
 }
 
 describe('brokers over stores that fail', () => {
-  const perTest = 50;
+  const perTest = 25;
   for (let first = 0; first < SEEDS; first += perTest) {
     it(`keep every promise, seeds ${first} to ${first + perTest - 1}`, async () => {
       for (let seed = first; seed < first + perTest; seed++) {

@@ -270,6 +270,51 @@ describe('the states of producers', () => {
     expect(await valuesOf(writer, 't', 0)).toEqual(['once']);
   });
 
+  it('are right where a checkpoint stopped half-way', async () => {
+    const stores = memoryStores();
+    const setUp = memoryBroker(stores);
+    await setUp.putTopic({ name: 't', partitions: 16 });
+    await moveOn(setUp, 500);
+    for (let sequence = 0; sequence < 8; sequence++) await send(setUp, { sequence, values: [`${sequence}`] });
+    await setUp.idle();
+    // The items are written, and the checkpoint that says so is not.
+    const broken = faultyStores(stores, ({ key, method }) =>
+      method === 'update' && key.startsWith('checkpoint#') ? { fault: 'lost_request' } : undefined,
+    );
+    await moveOn(memoryBroker(broken), 10);
+    const { topicId } = await setUp.describeTopic('t');
+    expect((await stores.items.get({ pk: `checkpoint#${topicId}#0`, sk: '-' })).attributes).toBeUndefined();
+    const producer = { pk: `producer#${topicId}#0`, sk: '0000000000000007' };
+    expect((await stores.items.get(producer)).attributes).toMatchObject({ q: 512 });
+    const restarted = memoryBroker(stores);
+    for (let sequence = 3; sequence < 8; sequence++) {
+      expect(await send(restarted, { sequence, values: [`${sequence}`] })).toBe(`again ${sequence}`);
+    }
+    expect(await send(restarted, { sequence: 8, values: ['8'] })).toBe(8);
+  });
+
+  it('are not put back by a checkpoint that arrives after the next one', async () => {
+    const stores = memoryStores();
+    let late = true;
+    const broken = faultyStores(stores, ({ key, method }) => {
+      if (!late || method !== 'put' || !key.startsWith('producer#')) return undefined;
+      late = false;
+      return { fault: 'late', lateMs: 300_000 };
+    });
+    const broker = memoryBroker(broken);
+    await broker.putTopic({ name: 't', partitions: 16 });
+    for (let sequence = 0; sequence < 3; sequence++) await send(broker, { sequence, values: [`${sequence}`] });
+    await moveOn(broker, 520);
+    for (let sequence = 3; sequence < 9; sequence++) await send(broker, { sequence, values: [`${sequence}`] });
+    await moveOn(broker, 510);
+    await stores.clock.advance(600_000);
+    const restarted = memoryBroker(stores);
+    for (let sequence = 4; sequence < 9; sequence++) {
+      expect(await send(restarted, { sequence, values: [`${sequence}`] })).toBe(`again ${sequence}`);
+    }
+    expect(await valuesOf(restarted, 't', 0)).toHaveLength(9);
+  });
+
   it('are forgotten by no one while another broker writes hundreds of entries', async () => {
     const { brokers } = await threeBrokers();
     const [a, b] = brokers;

@@ -321,8 +321,9 @@ describe('data that is damaged or gone', () => {
 
   it('of a batch whose header lies about its records is corrupt_data', async () => {
     const { stores, broker } = await setUp();
+    // Batches of the same length: two records, and one.
     await appendTo(broker, 't', 0, ['a', 'b']);
-    await appendTo(broker, 't', 1, ['c']);
+    await appendTo(broker, 't', 1, ['123456789']);
     const storedAs = async (partition: number): Promise<string> =>
       (await broker.listSegments('t', { partition })).items[0]?.storedAs as string;
     const other = await stores.items.get({ pk: await storedAs(1), sk: '-' });
@@ -331,6 +332,21 @@ describe('data that is damaged or gone', () => {
       other.attributes as NonNullable<typeof other.attributes>,
     );
     expect(await codeOf(readFrom(memoryBroker(stores), { offset: 0 }))).toBe('corrupt_data');
+  });
+
+  it('is not what a reader did to the bytes that it was given', async () => {
+    const { broker } = await setUp();
+    for (const value of ['v', large]) {
+      const offset = await appendTo(broker, 't', 0, [value]);
+      for (let i = 0; i < 3; i++) {
+        const { batches } = await broker.read({ topic: 't', partition: 0, from: { offset } });
+        for await (const batch of batches) {
+          expect(decodeRecords(batch.bytes, 0, readBatchHeader(batch.bytes))[0]?.offset).toBe(offset);
+          batch.bytes.fill(0);
+        }
+      }
+      expect(await valuesOf(broker, 't', 0, { from: offset })).toEqual([value]);
+    }
   });
 
   it('of a tail node is corrupt_data, and the tail can be read and appended to', async () => {

@@ -1,0 +1,13 @@
+import { readFile } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { PROBLEMS } from '../../shared/http/problem.ts';
+import { ERROR_CODES, type ErrorCode } from '../../shared/log/errors.ts';
+
+describe('docs', () => {
+  test('list every error code with its status and what to do', async () => {
+    const text = await readFile(new URL('../../docs/http-api.md', import.meta.url), 'utf8');
+    for (const code of Object.keys(ERROR_CODES) as ErrorCode[]) {
+      expect(text).toContain(`| \`${code}\` | ${PROBLEMS[code].status} | \`${ERROR_CODES[code].retry}\` |`);
+    }
+  });
+});
