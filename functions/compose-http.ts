@@ -9,7 +9,10 @@ import { logLine } from './log.ts';
 declare const TAILRACE_VERSION: string | undefined;
 
 /** The HTTP API over a broker. Who may call it is decided before it: by the Function URL's IAM authorization. */
-export function composeHttp(broker: Broker, { allowedOrigins }: Settings): (request: Request) => Response | Promise<Response> {
+export function composeHttp(
+  broker: Broker,
+  { allowedOrigins }: Settings,
+): (request: Request) => Response | Promise<Response> {
   const app = createHttpApp({
     broker,
     clock: systemClock,

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import { EventLogError, invalidField } from '../shared/log/errors.ts';
 import { problem } from '../shared/http/respond.ts';
+import { EventLogError, invalidField } from '../shared/log/errors.ts';
 import { type HttpEvent, toRequest } from './lambda-event.ts';
 import { logLine } from './log.ts';
 
@@ -29,9 +29,7 @@ export interface LambdaResult {
 }
 
 export interface LambdaStreaming {
-  streamifyResponse(
-    handler: (event: HttpEvent, stream: Writable, context: LambdaContext) => Promise<void>,
-  ): unknown;
+  streamifyResponse(handler: (event: HttpEvent, stream: Writable, context: LambdaContext) => Promise<void>): unknown;
   readonly HttpResponseStream: {
     from(
       stream: Writable,

@@ -35,7 +35,8 @@ export function toRequest(event: HttpEvent, signal?: AbortSignal): Request {
   const method = isV2(event) ? event.requestContext.http.method : event.httpMethod;
   const headers = new Headers();
   if (isV2(event)) {
-    for (const [name, value] of Object.entries(event.headers ?? {})) if (value !== undefined) headers.set(name, latin1(value));
+    for (const [name, value] of Object.entries(event.headers ?? {}))
+      if (value !== undefined) headers.set(name, latin1(value));
   } else {
     for (const [name, value] of Object.entries(event.headers ?? {})) headers.set(name, latin1(value));
     for (const [name, values] of Object.entries(event.multiValueHeaders ?? {})) {
@@ -71,13 +72,13 @@ function pathV2({ rawPath, requestContext: { stage } }: EventV2): string {
 function queryV1({ multiValueQueryStringParameters, queryStringParameters }: EventV1): string {
   const query = new URLSearchParams();
   if (multiValueQueryStringParameters) {
-    for (const [name, values] of Object.entries(multiValueQueryStringParameters)) for (const value of values) query.append(name, value);
+    for (const [name, values] of Object.entries(multiValueQueryStringParameters))
+      for (const value of values) query.append(name, value);
   } else for (const [name, value] of Object.entries(queryStringParameters ?? {})) query.append(name, value);
   return query.toString();
 }
 
 /** Header values are bytes to `fetch` as they are to Node's server: text beyond Latin-1 comes as the bytes of its UTF-8. */
 function latin1(value: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the range of all bytes is meant.
   return /^[\0-\xff]*$/.test(value) ? value : Buffer.from(value, 'utf8').toString('latin1');
 }

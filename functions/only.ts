@@ -1,8 +1,8 @@
+import { rawPath } from '../shared/http/input.ts';
+import { OPERATION_IDS, OPERATIONS, type Operation } from '../shared/http/operations.ts';
+import { problem } from '../shared/http/respond.ts';
 import { toHex } from '../shared/log/bytes.ts';
 import { EventLogError } from '../shared/log/errors.ts';
-import { OPERATION_IDS, OPERATIONS, type Operation } from '../shared/http/operations.ts';
-import { rawPath } from '../shared/http/input.ts';
-import { problem } from '../shared/http/respond.ts';
 import { systemRandom } from '../shared/storage/system/random.ts';
 
 type Fetch = (request: Request) => Response | Promise<Response>;
@@ -13,7 +13,8 @@ export function only(tag: Operation['tag'], fetch: Fetch): Fetch {
   const open = operations.map(({ method, path }) => ({ method: method.toUpperCase(), segments: path.split('/') }));
   return (request) => {
     const given = rawPath(request).split('/');
-    if (open.some(({ method, segments }) => method === request.method && matches(segments, given))) return fetch(request);
+    if (open.some(({ method, segments }) => method === request.method && matches(segments, given)))
+      return fetch(request);
     const message = 'This address takes appends only. Everything else is at the address of the whole API.';
     return problem(
       { requestId: toHex(systemRandom.bytes(REQUEST_ID_BYTES)), allowedOrigin: undefined },

@@ -80,7 +80,17 @@ async function run(command: Command, choices: Choices, folder: string): Promise<
     const outputsFile = join(folder, 'outputs.json');
     const assembly = join(folder, 'assembly');
     const approval = choices.yes ? ['--require-approval', 'never'] : [];
-    const code = cdk(['deploy', stateful, stateless, '--outputs-file', outputsFile, '--output', assembly, ...approval, ...choices.context]);
+    const code = cdk([
+      'deploy',
+      stateful,
+      stateless,
+      '--outputs-file',
+      outputsFile,
+      '--output',
+      assembly,
+      ...approval,
+      ...choices.context,
+    ]);
     if (code === 0) report(readJson<Outputs>(outputsFile)[stateless] ?? {}, templatesIn(assembly), choices);
     return code;
   }

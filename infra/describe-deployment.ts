@@ -47,7 +47,10 @@ export function describeDeployment(templates: readonly Template[]): Description 
     {
       what: `${runs} runs of jobs`,
       dollars:
-        runs * (PRICE.invocation + (jobMemoryMib(resources) / 1_024) * IDLE_RUN_S * PRICE.gibSecond + IDLE_RUN_READ_UNITS * PRICE.readUnit),
+        runs *
+        (PRICE.invocation +
+          (jobMemoryMib(resources) / 1_024) * IDLE_RUN_S * PRICE.gibSecond +
+          IDLE_RUN_READ_UNITS * PRICE.readUnit),
     },
     {
       what: `${alarms.length} alarms (an account's first ten are free)`,

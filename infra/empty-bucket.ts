@@ -41,7 +41,10 @@ async function bucketNames(client: Pick<S3Client, 'send'>, prefix: string): Prom
   return names;
 }
 
-async function tagsOf(client: Pick<S3Client, 'send'>, Bucket: string): Promise<Map<string | undefined, string | undefined>> {
+async function tagsOf(
+  client: Pick<S3Client, 'send'>,
+  Bucket: string,
+): Promise<Map<string | undefined, string | undefined>> {
   try {
     const { TagSet = [] } = await client.send(new GetBucketTaggingCommand({ Bucket }));
     return new Map(TagSet.map(({ Key, Value }) => [Key, Value]));
@@ -60,7 +63,9 @@ async function empty(client: Pick<S3Client, 'send'>, Bucket: string): Promise<nu
     if (Objects.length === 0) return deleted;
     const { Errors = [] } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }));
     if (Errors.length > 0)
-      throw new Error(`${Errors.length} objects of '${Bucket}' can't be deleted: ${Errors[0]?.Code} for '${Errors[0]?.Key}'.`);
+      throw new Error(
+        `${Errors.length} objects of '${Bucket}' can't be deleted: ${Errors[0]?.Code} for '${Errors[0]?.Key}'.`,
+      );
     deleted += Objects.length;
   }
 }

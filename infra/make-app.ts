@@ -30,7 +30,8 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
   const app = new App(props);
   const text = (name: ContextName): string => String(app.node.tryGetContext(name) ?? CONTEXT[name]);
   const flag = (name: ContextName): boolean => oneOf(name, text(name), ['true', 'false']) === 'true';
-  const count = (name: ContextName): number | undefined => (text(name) === '' ? undefined : wholeNumber(name, text(name)));
+  const count = (name: ContextName): number | undefined =>
+    text(name) === '' ? undefined : wholeNumber(name, text(name));
   const name = text('name');
   const ephemeral = flag('ephemeral');
   const env = environment();

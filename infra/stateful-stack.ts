@@ -17,7 +17,11 @@ export class StatefulStack extends Stack {
   readonly table: Table;
   readonly bucket: Bucket;
 
-  constructor(scope: Construct, id: string, { ephemeral = false, bucketRequestMetrics, ...props }: StatefulStackProps = {}) {
+  constructor(
+    scope: Construct,
+    id: string,
+    { ephemeral = false, bucketRequestMetrics, ...props }: StatefulStackProps = {},
+  ) {
     super(scope, id, { terminationProtection: !ephemeral, ...props });
     const removalPolicy = ephemeral ? RemovalPolicy.DESTROY : RemovalPolicy.RETAIN;
     this.table = new MetadataTable(this, 'Metadata', {

@@ -1,14 +1,14 @@
 import { Duration, type RemovalPolicy } from 'aws-cdk-lib';
+import type { IAlarmAction } from 'aws-cdk-lib/aws-cloudwatch';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
 import {
-  type Function as LambdaFunction,
   FunctionUrl,
   FunctionUrlAuthType,
   type IFunction,
   InvokeMode,
+  type Function as LambdaFunction,
 } from 'aws-cdk-lib/aws-lambda';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
-import type { IAlarmAction } from 'aws-cdk-lib/aws-cloudwatch';
 import { Construct } from 'constructs';
 import { type Settings, toEnvironment } from '../../shared/settings.ts';
 import { ADMIN, CONSUME, grantAccess, type LogBucket, type LogTable, MAINTAIN, PRODUCE, union } from './access.ts';
@@ -241,7 +241,11 @@ export class EventLog extends Construct {
     }
   }
 
-  private addUrl(id: string, handler: IFunction, { auth = 'iam', responseStreaming = true }: EventLogProps): FunctionUrl {
+  private addUrl(
+    id: string,
+    handler: IFunction,
+    { auth = 'iam', responseStreaming = true }: EventLogProps,
+  ): FunctionUrl {
     const url = new FunctionUrl(this, id, {
       function: handler,
       authType: auth === 'iam' ? FunctionUrlAuthType.AWS_IAM : FunctionUrlAuthType.NONE,

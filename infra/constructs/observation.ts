@@ -134,7 +134,10 @@ export class Observation extends Construct {
     return watched;
   }
 
-  private addAlarm({ id, metric, what, threshold, periods = 1, below = false }: Watched, props: ObservationProps): Alarm {
+  private addAlarm(
+    { id, metric, what, threshold, periods = 1, below = false }: Watched,
+    props: ObservationProps,
+  ): Alarm {
     const alarm = new Alarm(this, id, {
       metric,
       threshold,
@@ -158,7 +161,10 @@ export class Observation extends Construct {
       new GraphWidget({ title, left, right, width: 8, height: 6 });
     dashboard.addWidgets(
       new TextWidget({ markdown: '# Tailrace', width: 24, height: 1 }),
-      graph('Requests', functions.map((each) => each.metricInvocations({ period: PERIOD }))),
+      graph(
+        'Requests',
+        functions.map((each) => each.metricInvocations({ period: PERIOD })),
+      ),
       graph(
         'Errors and throttles',
         functions.flatMap((each) => [each.metricErrors({ period: PERIOD }), each.metricThrottles({ period: PERIOD })]),
@@ -178,14 +184,27 @@ export class Observation extends Construct {
         table.metric('WriteThrottleEvents', { period: PERIOD, statistic: Stats.SUM }),
         table.metric('ConditionalCheckFailedRequests', { period: PERIOD, statistic: Stats.SUM }),
       ]),
-      graph('Environments in use', functions.map((each) => each.metric('ConcurrentExecutions', { period: PERIOD, statistic: Stats.MAXIMUM }))),
-      graph('Bucket: bytes and objects, once a day', [storageMetric(bucket, 'BucketSizeBytes', 'StandardStorage')], [
-        storageMetric(bucket, 'NumberOfObjects', 'AllStorageTypes'),
-      ]),
+      graph(
+        'Environments in use',
+        functions.map((each) => each.metric('ConcurrentExecutions', { period: PERIOD, statistic: Stats.MAXIMUM })),
+      ),
+      graph(
+        'Bucket: bytes and objects, once a day',
+        [storageMetric(bucket, 'BucketSizeBytes', 'StandardStorage')],
+        [storageMetric(bucket, 'NumberOfObjects', 'AllStorageTypes')],
+      ),
       ...(props.bucketRequestMetrics
-        ? [graph('Bucket: requests and errors', [bucketMetric(bucket, 'AllRequests', Stats.SUM)], [bucketMetric(bucket, '5xxErrors', Stats.SUM)])]
+        ? [
+            graph(
+              'Bucket: requests and errors',
+              [bucketMetric(bucket, 'AllRequests', Stats.SUM)],
+              [bucketMetric(bucket, '5xxErrors', Stats.SUM)],
+            ),
+          ]
         : []),
-      ...(alarms.length === 0 ? [] : [new AlarmStatusWidget({ title: 'Alarms', alarms: [...alarms], width: 8, height: 6 })]),
+      ...(alarms.length === 0
+        ? []
+        : [new AlarmStatusWidget({ title: 'Alarms', alarms: [...alarms], width: 8, height: 6 })]),
     );
   }
 }

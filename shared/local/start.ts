@@ -12,6 +12,7 @@ import { MemoryObjectStore } from '../storage/memory/object-store.ts';
 import type { ItemStore, ObjectStore } from '../storage/ports.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
+import { VERSION } from './version.ts';
 
 export interface TailraceOptions {
   /** Keep everything in memory: nothing is written, and all is gone at the end. Default false. */
@@ -35,7 +36,6 @@ export interface Tailrace {
 
 export const DEFAULT_DATA_FOLDER = './.tailrace';
 const LOOPBACK = '127.0.0.1';
-const LOOPBACK_NAMES = ['127.0.0.1', 'localhost', '[::1]'];
 const CLOSE_MS = 5_000;
 const CLOSE_REQUESTS_MS = 4_000;
 
@@ -80,8 +80,10 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       clock: systemClock,
       random: systemRandom,
       stopping: stopping.signal,
+      // On the loopback interface it answers to loopback names alone, whatever names are pointed at this machine.
+      settings: { version: VERSION, ...(isLoopback(host) ? { allowedHosts: [] } : {}) },
+      onError: (error, requestId) => console.error(`Request ${requestId} failed:`, error),
       signedObjects: { verify: storage.signer.verify, get: (key, range) => storage.objects.get(key, range) },
-      ...(LOOPBACK_NAMES.includes(host) ? { allowedHosts: LOOPBACK_NAMES } : {}),
     });
     const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
     await listen(server, port, host);
@@ -107,6 +109,10 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     await storage.close();
     throw error;
   }
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host.startsWith('127.');
 }
 
 function memoryStorage(baseUrl: () => string): Storage {

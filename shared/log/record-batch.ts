@@ -204,8 +204,9 @@ export function encodeBatch(records: readonly Record[], options: EncodeBatchOpti
   const first = records[0];
   if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
   const compression = options.compression ?? 'none';
-  const baseTimestamp = first.timestampMs;
-  let maxTimestamp = baseTimestamp;
+  // Not −1: from there the largest time is further away than a delta may be.
+  const baseTimestamp = Math.max(0, first.timestampMs);
+  let maxTimestamp = first.timestampMs;
   const writer = new ByteWriter(BATCH_HEADER_BYTES + estimateBytes(records));
   const { producerId, producerEpoch, baseSequence } = options.producer ?? NO_PRODUCER;
   const logAppend = options.logAppendTimeMs !== undefined;

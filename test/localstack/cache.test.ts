@@ -53,7 +53,7 @@ test('processes that ask at once get one installation', async () => {
 
 test('another recipe is another installation', async () => {
   const before = await install(async () => undefined);
-  await writeFile(recipe, 'rice');
+  await writeFile(recipe, 'grain');
   expect(await install(async () => undefined)).not.toBe(before);
   await writeFile(recipe, 'flour');
   expect(await install(() => Promise.reject(new Error('once is enough')))).toBe(before);

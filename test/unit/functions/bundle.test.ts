@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FUNCTION_NAMES } from '../../../infra/bundle.ts';
-import { functionUrlEvent, lambdaContext } from '../../support/lambda-events.ts';
 import { BUNDLE_ENVIRONMENT, type Bundle, type Bundles, importBundle, makeBundles } from '../../support/bundles.ts';
+import { functionUrlEvent, lambdaContext } from '../../support/lambda-events.ts';
 
 const BYTES_MAX = 1_000_000;
 

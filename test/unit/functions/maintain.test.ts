@@ -1,12 +1,18 @@
 import { expect, it } from 'vitest';
 import { maintain } from '../../../functions/maintain.ts';
-import type { ResumedDeletions, ResumeDeletionsRequest } from '../../../shared/broker/resume-deletions.ts';
+import type { ResumeDeletionsRequest, ResumedDeletions } from '../../../shared/broker/resume-deletions.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPIC, topicKey } from '../../../shared/storage/keys.ts';
 import { lambdaContext } from '../../support/lambda-events.ts';
 import { memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 
-const NOTHING: ResumedDeletions = { topicsSeen: 0, topicsDeleted: 0, topicsFailed: 0, error: undefined, complete: true };
+const NOTHING: ResumedDeletions = {
+  topicsSeen: 0,
+  topicsDeleted: 0,
+  topicsFailed: 0,
+  error: undefined,
+  complete: true,
+};
 
 function lines() {
   const logged: Record<string, unknown>[] = [];

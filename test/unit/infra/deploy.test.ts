@@ -1,4 +1,4 @@
-import { type S3Client } from '@aws-sdk/client-s3';
+import type { S3Client } from '@aws-sdk/client-s3';
 import { expect, it } from 'vitest';
 import { describeDeployment, type Template } from '../../../infra/describe-deployment.ts';
 import { emptyEphemeralBuckets } from '../../../infra/empty-bucket.ts';
@@ -11,7 +11,12 @@ function described(context: Readonly<Record<string, string>> = {}) {
 
 it('tells what was made and what it costs idle', () => {
   const { made, idle, idleDollars } = described();
-  expect(Object.fromEntries(made)).toMatchObject({ 'Lambda Function': 3, 'Lambda Url': 2, 'DynamoDB Table': 1, 'S3 Bucket': 1 });
+  expect(Object.fromEntries(made)).toMatchObject({
+    'Lambda Function': 3,
+    'Lambda Url': 2,
+    'DynamoDB Table': 1,
+    'S3 Bucket': 1,
+  });
   // Nine alarms: seven on one metric, one on two, one on five.
   expect(idle.map(({ what, dollars }) => [what.split(' (')[0], dollars.toFixed(2)])).toEqual([
     ['8760 runs of jobs', '0.02'],
@@ -33,7 +38,8 @@ function fakeS3(buckets: Record<string, { tags: Record<string, string>; keys: st
       case 'ListBucketsCommand':
         return { Buckets: Object.keys(buckets).map((Name) => ({ Name })) };
       case 'GetBucketTaggingCommand':
-        if (Object.keys(bucket?.tags ?? {}).length === 0) throw Object.assign(new Error('none'), { name: 'NoSuchTagSet' });
+        if (Object.keys(bucket?.tags ?? {}).length === 0)
+          throw Object.assign(new Error('none'), { name: 'NoSuchTagSet' });
         return { TagSet: Object.entries(bucket?.tags ?? {}).map(([Key, Value]) => ({ Key, Value })) };
       case 'ListObjectsV2Command':
         return { Contents: bucket?.keys.slice(0, 2).map((Key) => ({ Key })) };

@@ -16,7 +16,8 @@ function granted(statements: readonly Statement[]): string[] {
       expect(statement.Effect).toBe('Allow');
       const leading = statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys'];
       return list(statement.Action).flatMap((action) => {
-        if (action.startsWith('dynamodb:')) return list(leading as string | string[]).map((pattern) => `${action} ${pattern}`);
+        if (action.startsWith('dynamodb:'))
+          return list(leading as string | string[]).map((pattern) => `${action} ${pattern}`);
         if (!action.startsWith('s3:')) return [`${action}`];
         return list(statement.Resource).map((resource) => `${action} ${suffixOf(resource)}`);
       });
@@ -30,8 +31,12 @@ function suffixOf(resource: unknown): string {
 }
 
 function expected(access: Access, logs = true): string[] {
-  const items = Object.entries(access.items).flatMap(([action, kinds]) => kinds.map((kind) => `dynamodb:${action} ${ITEM_PATTERNS[kind]}`));
-  const objects = Object.entries(access.objects).flatMap(([action, kinds]) => kinds.map((kind) => `s3:${action} /${OBJECT_PATTERNS[kind]}`));
+  const items = Object.entries(access.items).flatMap(([action, kinds]) =>
+    kinds.map((kind) => `dynamodb:${action} ${ITEM_PATTERNS[kind]}`),
+  );
+  const objects = Object.entries(access.objects).flatMap(([action, kinds]) =>
+    kinds.map((kind) => `s3:${action} /${OBJECT_PATTERNS[kind]}`),
+  );
   const listing = access.objects.GetObject === undefined ? [] : ['s3:ListBucket bucket'];
   return [...items, ...objects, ...listing, ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : [])].sort();
 }
@@ -96,7 +101,11 @@ describe('the stateful stack', () => {
     'refuses requests to the bucket by %j',
     (Condition) => {
       template.hasResourceProperties('AWS::S3::BucketPolicy', {
-        PolicyDocument: { Statement: Match.arrayWith([Match.objectLike({ Effect: 'Deny', Action: 's3:*', Condition, Principal: { AWS: '*' } })]) },
+        PolicyDocument: {
+          Statement: Match.arrayWith([
+            Match.objectLike({ Effect: 'Deny', Action: 's3:*', Condition, Principal: { AWS: '*' } }),
+          ]),
+        },
       });
     },
   );
@@ -109,7 +118,8 @@ describe('the stateful stack', () => {
     const { stateful } = testApp({ ephemeral: 'true' });
     expect(stateful.terminationProtection).toBeFalsy();
     const ephemeral = Template.fromStack(stateful);
-    for (const type of ['AWS::DynamoDB::Table', 'AWS::S3::Bucket']) ephemeral.hasResource(type, { DeletionPolicy: 'Delete' });
+    for (const type of ['AWS::DynamoDB::Table', 'AWS::S3::Bucket'])
+      ephemeral.hasResource(type, { DeletionPolicy: 'Delete' });
     ephemeral.hasResourceProperties('AWS::DynamoDB::Table', { DeletionProtectionEnabled: false });
     expect(new Set(Object.values(ephemeral.toJSON().Resources as object).map(({ Type }) => Type))).toEqual(
       new Set(['AWS::DynamoDB::Table', 'AWS::S3::Bucket', 'AWS::S3::BucketPolicy']),
@@ -156,11 +166,17 @@ describe('the stateless stack', () => {
   it('has addresses that ask for signed requests and stream answers', () => {
     const urls = Object.values(resourcesOf(template, 'AWS::Lambda::Url'));
     expect(urls.length).toBe(2);
-    for (const { Properties } of urls) expect(Properties).toMatchObject({ AuthType: 'AWS_IAM', InvokeMode: 'RESPONSE_STREAM' });
+    for (const { Properties } of urls)
+      expect(Properties).toMatchObject({ AuthType: 'AWS_IAM', InvokeMode: 'RESPONSE_STREAM' });
     for (const name of ['Produce', 'Http'])
-      template.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.streamHandler', Role: { 'Fn::GetAtt': [Match.stringLikeRegexp(`EventLog${name}Role`), 'Arn'] } });
+      template.hasResourceProperties('AWS::Lambda::Function', {
+        Handler: 'index.streamHandler',
+        Role: { 'Fn::GetAtt': [Match.stringLikeRegexp(`EventLog${name}Role`), 'Arn'] },
+      });
     // Whoever may call a function without a signature would be named here.
-    const principals = Object.values(resourcesOf(template, 'AWS::Lambda::Permission')).map(({ Properties }) => Properties.Principal);
+    const principals = Object.values(resourcesOf(template, 'AWS::Lambda::Permission')).map(
+      ({ Properties }) => Properties.Principal,
+    );
     expect(principals).toEqual(['events.amazonaws.com']);
   });
 
@@ -197,7 +213,8 @@ describe('the stateless stack', () => {
 
   it('lets no role replace an object', () => {
     for (const statement of ['Produce', 'Http', 'Maintenance'].flatMap((name) => statementsOf(template, name)))
-      if (list(statement.Action).includes('s3:PutObject')) expect(statement.Condition).toEqual({ Null: { 's3:if-none-match': 'false' } });
+      if (list(statement.Action).includes('s3:PutObject'))
+        expect(statement.Condition).toEqual({ Null: { 's3:if-none-match': 'false' } });
   });
 
   it('has roles for Lambda alone, without managed policies', () => {
@@ -208,7 +225,9 @@ describe('the stateless stack', () => {
   });
 
   it('has no wildcard in an action, and in resources only behind a prefix', () => {
-    const statements = Object.values(resourcesOf(template, 'AWS::IAM::Policy')).flatMap(({ Properties }) => (Properties.PolicyDocument as { Statement: Statement[] }).Statement);
+    const statements = Object.values(resourcesOf(template, 'AWS::IAM::Policy')).flatMap(
+      ({ Properties }) => (Properties.PolicyDocument as { Statement: Statement[] }).Statement,
+    );
     expect(statements.length).toBeGreaterThan(10);
     for (const { Action, Resource, Condition } of statements) {
       for (const action of list(Action)) expect(action).not.toContain('*');
@@ -241,8 +260,16 @@ describe('the stateless stack', () => {
       expect(Properties.ComparisonOperator).toBe(heartbeat ? 'LessThanThreshold' : 'GreaterThanOrEqualToThreshold');
       expect(Properties.AlarmDescription).toMatch(/^Tailrace: /);
     }
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'Duration', ExtendedStatistic: 'p99', EvaluationPeriods: 3 });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', { MetricName: 'Invocations', EvaluationPeriods: 3, Period: 300 });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'Duration',
+      ExtendedStatistic: 'p99',
+      EvaluationPeriods: 3,
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'Invocations',
+      EvaluationPeriods: 3,
+      Period: 300,
+    });
     template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
   });
 });
@@ -250,13 +277,16 @@ describe('the stateless stack', () => {
 describe('what can be chosen', () => {
   it('no authorization', () => {
     const { stateless } = testTemplates({ auth: 'none' });
-    for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Url'))) expect(Properties.AuthType).toBe('NONE');
+    for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Url')))
+      expect(Properties.AuthType).toBe('NONE');
   });
 
   it('whole answers', () => {
     const { stateless } = testTemplates({ streaming: 'false' });
-    for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Url'))) expect(Properties.InvokeMode).toBe('BUFFERED');
-    for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Function'))) expect(Properties.Handler).toBe('index.handler');
+    for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Url')))
+      expect(Properties.InvokeMode).toBe('BUFFERED');
+    for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Function')))
+      expect(Properties.Handler).toBe('index.handler');
   });
 
   it('an HTTP API before the whole API, with signed requests, throttling and an access log', () => {
@@ -275,8 +305,16 @@ describe('what can be chosen', () => {
   });
 
   it('concurrency, the interval of jobs, no alarms and no dashboard', () => {
-    const { stateless } = testTemplates({ produceReservedConcurrency: '50', httpReservedConcurrency: '20', jobMinutes: '60', alarms: 'false', dashboard: 'false' });
-    const reserved = Object.values(resourcesOf(stateless, 'AWS::Lambda::Function')).map(({ Properties }) => Properties.ReservedConcurrentExecutions);
+    const { stateless } = testTemplates({
+      produceReservedConcurrency: '50',
+      httpReservedConcurrency: '20',
+      jobMinutes: '60',
+      alarms: 'false',
+      dashboard: 'false',
+    });
+    const reserved = Object.values(resourcesOf(stateless, 'AWS::Lambda::Function')).map(
+      ({ Properties }) => Properties.ReservedConcurrentExecutions,
+    );
     expect(reserved).toEqual([50, 20, undefined]);
     stateless.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 hour)' });
     stateless.resourceCountIs('AWS::CloudWatch::Alarm', 0);
@@ -294,15 +332,21 @@ describe('what can be chosen', () => {
     expect([stateful.stackName, stateless.stackName]).toEqual(['OrdersStateful', 'OrdersStateless']);
   });
 
-  it.each([{ auth: 'nobody' }, { ephemeral: 'yes' }, { jobMinutes: '0' }, { produceReservedConcurrency: 'many' }])('nothing that makes no sense: %j', (context) => {
-    expect(() => testApp(context)).toThrow(Object.keys(context)[0] ?? '');
-  });
+  it.each([{ auth: 'nobody' }, { ephemeral: 'yes' }, { jobMinutes: '0' }, { produceReservedConcurrency: 'many' }])(
+    'nothing that makes no sense: %j',
+    (context) => {
+      expect(() => testApp(context)).toThrow(Object.keys(context)[0] ?? '');
+    },
+  );
 });
 
 describe('EventLog in a stack of its own', () => {
   it('makes and keeps its table and bucket', () => {
     const { template } = eventLog();
-    template().hasResource('AWS::DynamoDB::Table', { DeletionPolicy: 'Retain', Properties: { DeletionProtectionEnabled: true } });
+    template().hasResource('AWS::DynamoDB::Table', {
+      DeletionPolicy: 'Retain',
+      Properties: { DeletionProtectionEnabled: true },
+    });
     template().hasResource('AWS::S3::Bucket', { DeletionPolicy: 'Retain' });
   });
 
@@ -324,7 +368,12 @@ describe('EventLog in a stack of its own', () => {
     made.hasResourceProperties('AWS::Lambda::Function', {
       MemorySize: 2_048,
       Timeout: 60,
-      Environment: { Variables: { TAILRACE_ALLOWED_ORIGINS: 'https://a.example,https://b.example', TAILRACE_INLINE_BYTES_MAX: '4096' } },
+      Environment: {
+        Variables: {
+          TAILRACE_ALLOWED_ORIGINS: 'https://a.example,https://b.example',
+          TAILRACE_INLINE_BYTES_MAX: '4096',
+        },
+      },
     });
     made.hasResourceProperties('AWS::Lambda::Function', { MemorySize: 256 });
     made.allResourcesProperties('AWS::Logs::LogGroup', { RetentionInDays: 30 });
@@ -349,7 +398,10 @@ describe('EventLog in a stack of its own', () => {
 
   it('tells a caller of the direct mode its environment', () => {
     const { log, stack } = eventLog({ http: false, inlineBytesMax: 1_000 });
-    expect(stack.resolve(log.environment)).toMatchObject({ TAILRACE_TABLE: { Ref: expect.any(String) }, TAILRACE_INLINE_BYTES_MAX: '1000' });
+    expect(stack.resolve(log.environment)).toMatchObject({
+      TAILRACE_TABLE: { Ref: expect.any(String) },
+      TAILRACE_INLINE_BYTES_MAX: '1000',
+    });
   });
 
   it.each([
@@ -368,6 +420,7 @@ describe('EventLog in a stack of its own', () => {
       expect(named.includes(name)).toBe((functions as readonly string[]).includes(name));
     // Without its URL a function can't be invoked.
     for (const { Action, Condition } of statements)
-      if (Action === 'lambda:InvokeFunction') expect(Condition).toEqual({ Bool: { 'lambda:InvokedViaFunctionUrl': true } });
+      if (Action === 'lambda:InvokeFunction')
+        expect(Condition).toEqual({ Bool: { 'lambda:InvokedViaFunctionUrl': true } });
   });
 });

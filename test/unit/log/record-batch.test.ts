@@ -262,6 +262,18 @@ describe('decompression bombs', () => {
 });
 
 describe('times', () => {
+  it.each([
+    [-1, Number.MAX_SAFE_INTEGER],
+    [Number.MAX_SAFE_INTEGER, -1],
+    [-1, -1],
+    [0, Number.MAX_SAFE_INTEGER],
+  ])('%d and %d come back from one batch', (...times) => {
+    const batch = encodeBatch(times.map((timestampMs) => ({ timestampMs, key: null, value: null, headers: [] })));
+    const header = readBatchHeader(batch);
+    expect(header.maxTimestamp).toBe(Math.max(...times));
+    expect(decodeRecords(batch, 0, header).map((record) => record.timestampMs)).toEqual(times);
+  });
+
   it('are set anew with the CRC that belongs to them', () => {
     const batch = encodeBatch(sample, { compression: 'lz4' });
     const stamped = withTimestamps(batch, T + 9, 'log_append_time');

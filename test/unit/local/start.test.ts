@@ -1,0 +1,123 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from 'vitest';
+import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
+import { VERSION } from '../../../shared/local/version.ts';
+
+const started: Tailrace[] = [];
+
+async function start(...args: Parameters<typeof startTailrace>): Promise<Tailrace> {
+  const tailrace = await startTailrace(...args);
+  started.push(tailrace);
+  return tailrace;
+}
+
+afterEach(async () => {
+  for (const tailrace of started.splice(0)) await tailrace.close();
+});
+
+/** `fetch` doesn't let a caller set the Host header. */
+function getWithHost(url: string, host: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const request = http.get(`${url}/v1/topics`, { headers: { host } }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    request.on('error', reject);
+  });
+}
+
+describe('startTailrace', () => {
+  test('keeps records from one start to the next', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tailrace-start-'));
+    try {
+      const first = await start({ dataFolder: folder });
+      const posted = await fetch(`${first.url}/v1/topics/kept`, { method: 'PUT' });
+      expect(posted.status).toBe(201);
+      await fetch(`${first.url}/v1/topics/kept?key=a`, { method: 'POST', body: 'one' });
+      await first.close();
+      const second = await start({ dataFolder: folder });
+      const read = await fetch(`${second.url}/v1/topics/kept/partitions/0/records`);
+      expect(await read.json()).toMatchObject({ records: [{ offset: 0, key: 'a', value: 'one' }], highWatermark: 1 });
+      await second.close();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test('refuses a folder that is in use, naming who has it', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tailrace-start-'));
+    try {
+      const first = await start({ dataFolder: folder });
+      await expect(startTailrace({ dataFolder: folder })).rejects.toMatchObject({
+        code: 'data_folder_unusable',
+        message: expect.stringContaining(String(process.pid)),
+      });
+      await first.close();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test('says which port is taken, and refuses ports that are none', async () => {
+    const { url } = await start({ memory: true });
+    const port = Number(new URL(url).port);
+    await expect(startTailrace({ memory: true, port })).rejects.toMatchObject({
+      message: expect.stringContaining(`${port}`),
+    });
+    for (const wrong of [-1, 65_536, 1.5, Number.NaN]) {
+      await expect(startTailrace({ memory: true, port: wrong })).rejects.toMatchObject({ details: { field: 'port' } });
+    }
+  });
+
+  test('answers under loopback names alone', async () => {
+    const { url } = await start({ memory: true });
+    expect(await getWithHost(url, 'localhost')).toBe(200);
+    expect(await getWithHost(url, 'rebound.example')).toBe(403);
+  });
+
+  test('serves the objects of its own fetch plans', async () => {
+    const { url, broker } = await start({ memory: true });
+    await broker.putTopic({ name: 'large' });
+    const value = new Uint8Array(200_000).fill(7);
+    await broker.appendRecords({ topic: 'large', records: [{ key: null, value, headers: [] }] });
+    const plan = await broker.planFetch({ topic: 'large', partitions: [{ partition: 0, offset: 0 }] });
+    const [part] = plan.partitions[0]?.parts ?? [];
+    if (part?.storage !== 'hot') throw new Error('The batch should be in an object.');
+    expect(part.url.startsWith(url)).toBe(true);
+    const bytes = new Uint8Array(await (await fetch(part.url)).arrayBuffer());
+    expect(bytes.length).toBe(part.bytes);
+    const tampered = part.url.replace(/end=\d+/, 'end=1');
+    expect((await fetch(tampered)).status).toBe(403);
+  });
+
+  test('ends waiting reads and live tails when it is closed', async () => {
+    const { url, broker, close } = await start({ memory: true });
+    await fetch(`${url}/v1/topics/quiet`, { method: 'PUT' });
+    const tail = await fetch(`${url}/v1/topics/quiet/tail`);
+    const waiting = fetch(`${url}/v1/topics/quiet/partitions/0/records?waitMs=20000`).then(
+      (response) => response.status,
+    );
+    const reader = (tail.body as ReadableStream<Uint8Array>).getReader();
+    await reader.read();
+    // The read has reached the broker when it has asked for its head.
+    const reads = (): number => broker.usage().find((row) => row.purpose === 'read')?.counts.getItem ?? 0;
+    for (const before = reads(); reads() === before; ) await new Promise((resolve) => setTimeout(resolve, 10));
+    const beganMs = performance.now();
+    await close();
+    expect(performance.now() - beganMs).toBeLessThan(5_000);
+    expect(await waiting).toBe(200);
+    while (!(await reader.read()).done);
+  });
+
+  test('tells the version of the package', async () => {
+    const { version } = JSON.parse(await readFile(new URL('../../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    };
+    expect(VERSION).toBe(version);
+    const { url } = await start({ memory: true });
+    expect(await (await fetch(`${url}/v1/health`)).json()).toMatchObject({ version });
+  });
+});
