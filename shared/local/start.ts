@@ -38,6 +38,7 @@ export const DEFAULT_DATA_FOLDER = './.tailrace';
 const LOOPBACK = '127.0.0.1';
 const CLOSE_MS = 5_000;
 const CLOSE_REQUESTS_MS = 4_000;
+const CLOSE_LOOK_MS = 20;
 
 /**
  * One process has its files to itself: nobody else appends, so a head that was read stays known, and waiting reads need
@@ -144,11 +145,18 @@ function trackSockets(server: Server): Set<Socket> {
 
 /** Lets requests under way finish for a while, then cuts their connections. */
 async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  const patience = new AbortController();
-  await Promise.race([closed, systemClock.sleep(CLOSE_REQUESTS_MS, patience.signal)]);
-  patience.abort();
+  let open = true;
+  const closed = new Promise<void>((resolve) => server.close(() => resolve())).then(() => {
+    open = false;
+  });
+  const endMs = systemClock.nowMs() + CLOSE_REQUESTS_MS;
+  while (open && systemClock.nowMs() < endMs) {
+    // A connection is idle, and would stay open, once its last answer is out.
+    server.closeIdleConnections();
+    const pause = new AbortController();
+    await Promise.race([closed, systemClock.sleep(CLOSE_LOOK_MS, pause.signal)]);
+    pause.abort();
+  }
   for (const socket of sockets) socket.destroy();
   await closed;
 }
