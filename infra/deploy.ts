@@ -38,8 +38,12 @@ async function main(args: readonly string[]): Promise<number> {
     process.stderr.write(`${USAGE}\n`);
     return command === '--help' || command === '-h' ? 0 : 2;
   }
+  if (rest.includes('--help') || rest.includes('-h')) {
+    process.stdout.write(`${USAGE}\n`);
+    return 0;
+  }
   const choices = parseChoices(rest);
-  if (choices === undefined) return command.startsWith('-') ? 0 : 2;
+  if (choices === undefined) return 2;
   const folder = mkdtempSync(join(tmpdir(), 'tailrace-deploy-'));
   try {
     return await run(command, choices, folder);
@@ -58,16 +62,14 @@ function parseChoices(args: readonly string[]): Choices | undefined {
         auth: { type: 'string', default: 'iam' },
         context: { type: 'string', multiple: true, default: [] },
         yes: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
       },
     });
-    if (values.help) throw new Error('');
     const { name, ephemeral, auth, yes, context } = values;
     const all = [`name=${name}`, `ephemeral=${ephemeral}`, `auth=${auth}`, ...context];
     return { name, ephemeral, yes, context: all.flatMap((each) => ['-c', each]) };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    process.stderr.write(why === '' ? `${USAGE}\n` : `${why}\n\n${USAGE}\n`);
+    process.stderr.write(`${why}\n\n${USAGE}\n`);
     return undefined;
   }
 }
@@ -75,42 +77,32 @@ function parseChoices(args: readonly string[]): Choices | undefined {
 async function run(command: Command, choices: Choices, folder: string): Promise<number> {
   const stateful = `${choices.name}Stateful`;
   const stateless = `${choices.name}Stateless`;
-  if (command === 'diff') return cdk(['diff', ...choices.context]);
+  const outputsFile = join(folder, 'outputs.json');
+  const assembly = join(folder, 'assembly');
+  const common = ['--output', assembly, ...choices.context];
+  const destroy = (stack: string): number =>
+    cdk(['destroy', stack, '--exclusively', ...(choices.yes ? ['--force'] : []), ...common]);
+  if (command === 'diff') return cdk(['diff', ...common]);
   if (command === 'deploy') {
-    const outputsFile = join(folder, 'outputs.json');
-    const assembly = join(folder, 'assembly');
     const approval = choices.yes ? ['--require-approval', 'never'] : [];
-    const code = cdk([
-      'deploy',
-      stateful,
-      stateless,
-      '--outputs-file',
-      outputsFile,
-      '--output',
-      assembly,
-      ...approval,
-      ...choices.context,
-    ]);
+    const code = cdk(['deploy', stateful, stateless, '--outputs-file', outputsFile, ...approval, ...common]);
     if (code === 0) report(readJson<Outputs>(outputsFile)[stateless] ?? {}, templatesIn(assembly), choices);
     return code;
   }
+  const code = destroy(stateless);
+  if (code !== 0) return code;
   // Records are deleted only where the deployment was made to be thrown away.
   if (!choices.ephemeral) {
-    const code = cdk(['destroy', stateless, '--exclusively', ...(choices.yes ? ['--force'] : []), ...choices.context]);
-    if (code === 0) {
-      process.stdout.write(
-        `\n${stateful} is kept, with its table and bucket: \`npm run deploy\` goes on where it was.\n` +
-          'To delete the records too, turn off its termination protection and the deletion protection of its table, delete the stack, and then the table and the bucket.\n',
-      );
-    }
-    return code;
+    process.stdout.write(
+      `\n${stateful} is kept, with its table and bucket: \`npm run deploy\` goes on where it was.\n` +
+        'To delete the records too, turn off its termination protection and the deletion protection of its table, delete the stack, and then the table and the bucket.\n',
+    );
+    return 0;
   }
-  const code = cdk(['destroy', stateless, '--exclusively', ...(choices.yes ? ['--force'] : []), ...choices.context]);
-  if (code !== 0) return code;
   // CloudFormation deletes empty buckets only; by now nothing writes to it any more.
   const deleted = await emptyEphemeralBuckets(choices.name, stateful);
   process.stdout.write(`${deleted} objects of ${stateful} deleted.\n`);
-  return cdk(['destroy', stateful, '--exclusively', ...(choices.yes ? ['--force'] : []), ...choices.context]);
+  return destroy(stateful);
 }
 
 /** The CDK's own command line, run by this Node, which also runs the app. */

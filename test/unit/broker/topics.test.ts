@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { faultyStores } from '../../support/faulty-stores.ts';
 import { appendTo, codeOf, memoryBroker, memoryStores, SeededRandom, valuesOf } from '../../support/memory-broker.ts';
+import { turn } from '../../support/simulated-clock.ts';
 
 describe('a topic', () => {
   it('is made once, and found by whoever makes it again', async () => {
@@ -160,6 +161,24 @@ describe('deleting a topic', () => {
       const known = new Set(acknowledged.map(({ value }) => value));
       for (const value of left.keys()) expect(known.has(value)).toBe(true);
     }
+  });
+
+  it('is not undone by a change that was under way', async () => {
+    const stores = memoryStores();
+    const a = memoryBroker(stores);
+    const { topic } = await a.putTopic({ name: 't', partitions: 20 });
+    const slow = faultyStores(stores, ({ key, method }) => ({
+      delayMs: method === 'put' && key === 'topics' ? 100 : 0,
+    }));
+    const changing = memoryBroker(slow).putTopic({ name: 't', partitions: 30 });
+    await turn();
+    // The topic is marked and its heads are closed; then the deletion stops.
+    const broken = faultyStores(stores, ({ key }) => (key === 'garbage' ? { fault: 'throttled' } : undefined));
+    expect(await codeOf(memoryBroker(broken).deleteTopic('t'))).toBe('throttled');
+    const made = await stores.clock.run(changing);
+    expect(made.created).toBe(true);
+    expect(made.topic.topicId).not.toBe(topic.topicId);
+    expect(await appendTo(a, 't', 0, ['new'])).toBe(0);
   });
 
   it('that stopped half-way, at any request, is finished by making the topic or by deleting it again', async () => {

@@ -34,11 +34,13 @@ it('finishes what was interrupted, and tells so', async () => {
 });
 
 it('stops in good time', async () => {
+  const startMs = Date.now();
   const resumeDeletions = async ({ signal }: ResumeDeletionsRequest = {}): Promise<ResumedDeletions> => {
     while (!signal?.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
     return { ...NOTHING, complete: false };
   };
   expect(await maintain({ resumeDeletions }, lambdaContext(10_050), lines().log)).toMatchObject({ complete: false });
+  expect(Date.now() - startMs).toBeLessThan(2_000);
 });
 
 it('fails where a job did, and tells why', async () => {
