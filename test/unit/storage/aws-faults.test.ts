@@ -1,0 +1,178 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { S3Client } from '@aws-sdk/client-s3';
+import { describe, expect, test } from 'vitest';
+import { DynamoItemStore } from '../../../shared/storage/dynamodb/item-store.ts';
+import { S3ObjectStore } from '../../../shared/storage/s3/object-store.ts';
+import { SeededRandom } from '../../support/memory-broker.ts';
+
+/**
+ * What emulators don't do: every way in which AWS, or the way to it, fails. The fault is injected between the SDK and the
+ * adapter, as the SDK's own last middleware, so that everything above is the real code.
+ */
+
+type Answer = { readonly output: Readonly<Record<string, unknown>> } | { readonly error: Error };
+
+/** An error as the SDK throws it: its name tells what it is. */
+function awsError(name: string, more: Readonly<Record<string, unknown>> = {}): Answer {
+  return { error: Object.assign(new Error(`${name} by test`), { name, ...more }) };
+}
+
+const OK: Answer = { output: { $metadata: {} } };
+const waits: number[] = [];
+const clock = {
+  nowMs: () => 0,
+  sleep: async (ms: number) => {
+    waits.push(ms);
+  },
+};
+
+function scripted(client: DynamoDBClient | S3Client, answers: readonly Answer[]): { sent: () => number } {
+  let sent = 0;
+  const add = client.middlewareStack.add.bind(client.middlewareStack) as (
+    middleware: unknown,
+    options: unknown,
+  ) => void;
+  add(
+    () => async () => {
+      const answer = answers[Math.min(sent++, answers.length - 1)] as Answer;
+      if ('error' in answer) throw answer.error;
+      return { response: {}, output: answer.output };
+    },
+    { step: 'initialize', name: 'scripted' },
+  );
+  return { sent: () => sent };
+}
+
+const config = { region: 'us-east-1', maxAttempts: 1, credentials: { accessKeyId: 'a', secretAccessKey: 'b' } };
+
+function items(...answers: Answer[]): { store: DynamoItemStore; sent: () => number } {
+  const client = new DynamoDBClient(config);
+  return {
+    ...scripted(client, answers),
+    store: new DynamoItemStore({ client, tableName: 'log-table', clock, random: new SeededRandom(1) }),
+  };
+}
+
+function objects(...answers: Answer[]): { store: S3ObjectStore; sent: () => number } {
+  const client = new S3Client(config);
+  return {
+    ...scripted(client, answers),
+    store: new S3ObjectStore({ client, bucketName: 'log-bucket', clock, random: new SeededRandom(1) }),
+  };
+}
+
+const KEY = { pk: 'p', sk: 's' };
+const add = [{ do: 'add', name: 'n', by: 1 }] as const;
+
+describe('DynamoItemStore', () => {
+  for (const name of [
+    'ProvisionedThroughputExceededException',
+    'ThrottlingException',
+    'RequestLimitExceeded',
+    'TransactionConflictException',
+  ]) {
+    test(`repeats a write that ${name} refused, and then says that nothing was applied`, async () => {
+      const once = items(awsError(name), OK);
+      expect(await once.store.update(KEY, add)).toMatchObject({ ok: true });
+      expect(once.sent()).toBe(2);
+      const always = items(awsError(name));
+      await expect(always.store.update(KEY, add)).rejects.toMatchObject({
+        code: 'throttled',
+        outcome: 'not_applied',
+        retry: 'as_is',
+      });
+      expect(always.sent()).toBe(4);
+    });
+  }
+
+  for (const name of ['TimeoutError', 'ECONNRESET', 'InternalServerError', 'AbortError']) {
+    test(`calls a write unknown that ended in ${name}`, async () => {
+      const { store } = items(awsError(name));
+      await expect(store.put(KEY, {})).rejects.toMatchObject({
+        code: 'storage_unavailable',
+        outcome: 'unknown',
+        retry: 'as_is',
+      });
+    });
+  }
+
+  test('does not forget that an earlier try may have been applied', async () => {
+    const { store } = items(awsError('TimeoutError'), awsError('ThrottlingException'));
+    await expect(store.update(KEY, add)).rejects.toMatchObject({ code: 'throttled', outcome: 'unknown' });
+    const denied = items(awsError('TimeoutError'), awsError('AccessDeniedException'));
+    await expect(denied.store.update(KEY, add)).rejects.toMatchObject({ outcome: 'unknown', retry: 'never' });
+  });
+
+  test('waits longer from try to try, at random', async () => {
+    waits.length = 0;
+    await expect(items(awsError('ThrottlingException')).store.get(KEY)).rejects.toThrow();
+    expect(waits).toHaveLength(3);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(1_000);
+    expect(new Set(waits).size).toBe(3);
+  });
+
+  test('names the table that is missing, or that the role may not use', async () => {
+    for (const name of [
+      'ResourceNotFoundException',
+      'AccessDeniedException',
+      'UnrecognizedClientException',
+      'CredentialsProviderError',
+    ]) {
+      const { store, sent } = items(awsError(name));
+      await expect(store.get(KEY)).rejects.toMatchObject({
+        code: 'storage_unavailable',
+        retry: 'never',
+        outcome: 'not_applied',
+        message: expect.stringContaining("'log-table'"),
+      });
+      expect(sent()).toBe(1);
+    }
+  });
+
+  test('takes a refusal by the service as bad input, without a second try', async () => {
+    const { store, sent } = items(awsError('ValidationException'));
+    await expect(store.update(KEY, add)).rejects.toMatchObject({ code: 'invalid_request', outcome: 'not_applied' });
+    expect(sent()).toBe(1);
+  });
+});
+
+describe('S3ObjectStore', () => {
+  test('repeats after SlowDown and after a conflict of conditional puts', async () => {
+    for (const name of ['SlowDown', 'ServiceUnavailable', 'ConditionalRequestConflict']) {
+      const { store, sent } = objects(awsError(name), OK);
+      expect(await store.put('hot/a', [new Uint8Array(3)])).toBe('created');
+      expect(sent()).toBe(2);
+    }
+  });
+
+  test('answers exists to a put that an earlier try has done, or another', async () => {
+    const { store } = objects(awsError('TimeoutError'), awsError('PreconditionFailed'));
+    expect(await store.put('hot/a', [new Uint8Array(3)])).toBe('exists');
+  });
+
+  test('calls a put unknown that timed out every time', async () => {
+    await expect(objects(awsError('TimeoutError')).store.put('hot/a', [])).rejects.toMatchObject({
+      code: 'storage_unavailable',
+      outcome: 'unknown',
+    });
+  });
+
+  test('answers undefined for what is not there, and names a missing bucket', async () => {
+    const range = { start: 0, end: 1 };
+    expect(await objects(awsError('NoSuchKey')).store.get('hot/a', range)).toBeUndefined();
+    await expect(objects(awsError('NoSuchBucket')).store.get('hot/a', range)).rejects.toMatchObject({
+      code: 'storage_unavailable',
+      retry: 'never',
+      message: expect.stringContaining("'log-bucket'"),
+    });
+  });
+
+  test('reads again what broke off', async () => {
+    const body = (length: number): Answer => ({
+      output: { $metadata: {}, ContentLength: 4, Body: { transformToByteArray: async () => new Uint8Array(length) } },
+    });
+    const { store, sent } = objects(body(2), body(4));
+    expect(await store.get('hot/a', { start: 0, end: 4 })).toHaveLength(4);
+    expect(sent()).toBe(2);
+  });
+});
