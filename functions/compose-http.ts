@@ -3,20 +3,23 @@ import { createHttpApp } from '../shared/http/app.ts';
 import type { Settings } from '../shared/settings.ts';
 import { systemClock } from '../shared/storage/system/clock.ts';
 import { systemRandom } from '../shared/storage/system/random.ts';
+import { composeAccess } from './compose-access.ts';
 import { logLine } from './log.ts';
 
 /** Put in by the bundler. */
 declare const TAILRACE_VERSION: string | undefined;
 
-/** The HTTP API over a broker. Who may call it is decided before it: by the Function URL's IAM authorization. */
-export function composeHttp(
-  broker: Broker,
-  { allowedOrigins }: Settings,
-): (request: Request) => Response | Promise<Response> {
+/**
+ * The HTTP API over a broker. Who may call it is decided before it, by the Function URL's IAM authorization, unless the
+ * settings name ways of authentication.
+ */
+export function composeHttp(broker: Broker, settings: Settings): (request: Request) => Response | Promise<Response> {
+  const { allowedOrigins } = settings;
   const app = createHttpApp({
     broker,
     clock: systemClock,
     random: systemRandom,
+    access: composeAccess(settings),
     settings: {
       ...(allowedOrigins === undefined ? {} : { allowedOrigins }),
       ...(typeof TAILRACE_VERSION === 'undefined' ? {} : { version: TAILRACE_VERSION }),

@@ -10,6 +10,8 @@ export interface EventV2 {
     readonly http: { readonly method: string };
     readonly domainName?: string | undefined;
     readonly stage?: string | undefined;
+    /** `iam` where AWS has checked the request's signature. */
+    readonly authorizer?: { readonly iam?: { readonly userArn?: string | null } | null } | undefined;
   };
   readonly body?: string | undefined;
   readonly isBase64Encoded?: boolean | undefined;
@@ -23,12 +25,24 @@ export interface EventV1 {
   readonly multiValueHeaders?: Readonly<Record<string, readonly string[]>> | null | undefined;
   readonly queryStringParameters?: Readonly<Record<string, string>> | null | undefined;
   readonly multiValueQueryStringParameters?: Readonly<Record<string, readonly string[]>> | null | undefined;
-  readonly requestContext?: { readonly domainName?: string | undefined };
+  readonly requestContext?: {
+    readonly domainName?: string | undefined;
+    /** With a `userArn` where AWS has checked the request's signature. */
+    readonly identity?: { readonly userArn?: string | null } | undefined;
+  };
   readonly body?: string | null | undefined;
   readonly isBase64Encoded?: boolean | undefined;
 }
 
 export type HttpEvent = EventV1 | EventV2;
+
+/** Of requests that were made of events, who signed them. */
+const callers = new WeakMap<Request, string>();
+
+/** The ARN of who signed the request, as AWS has found; nothing that a caller can write is asked. */
+export function iamCallerOf(request: Request): string | undefined {
+  return callers.get(request);
+}
 
 /** The event as a request. @throws TypeError where HTTP doesn't allow a method, a header or an address of it */
 export function toRequest(event: HttpEvent, signal?: AbortSignal): Request {
@@ -49,12 +63,15 @@ export function toRequest(event: HttpEvent, signal?: AbortSignal): Request {
   const host = headers.get('host') ?? event.requestContext?.domainName ?? 'localhost';
   // `fetch` allows no body with these, and no operation takes one.
   const bodyless = method === 'GET' || method === 'HEAD' || event.body === undefined || event.body === null;
-  return new Request(`https://${host}${path}${query === '' ? '' : `?${query}`}`, {
+  const request = new Request(`https://${host}${path}${query === '' ? '' : `?${query}`}`, {
     method,
     headers,
     body: bodyless ? null : Buffer.from(event.body, event.isBase64Encoded ? 'base64' : 'utf8'),
     signal: signal ?? null,
   });
+  const caller = isV2(event) ? event.requestContext.authorizer?.iam?.userArn : event.requestContext?.identity?.userArn;
+  if (caller) callers.set(request, caller);
+  return request;
 }
 
 function isV2(event: HttpEvent): event is EventV2 {

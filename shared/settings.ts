@@ -1,7 +1,7 @@
 import { invalidField } from './log/errors.ts';
 
 /**
- * The environment of a deployed Tailrace, parsed once into plain data. Nothing in it is secret: names, sizes and times.
+ * The environment of a deployed Tailrace, parsed once into plain data. Nothing in it is secret: names, sizes, addresses.
  * `toEnvironment` is the other way round, for whoever sets up a function.
  */
 export interface Settings {
@@ -19,7 +19,22 @@ export interface Settings {
   readonly objectTimeoutMs?: number | undefined;
   /** Origins, such as `https://console.example`, whose pages may use the HTTP API. Default none. */
   readonly allowedOrigins?: readonly string[] | undefined;
+  /**
+   * How callers of the HTTP API show who they are, to the function itself; any of these will do. Default: they don't; who
+   * may call is decided before the function, such as by a Function URL that takes signed requests alone.
+   */
+  readonly authentication?: readonly Authentication[] | undefined;
+  /** Of tokens, with `jwt`: what their `iss` and `aud` must be, and where the issuer's keys are. */
+  readonly jwtIssuer?: string | undefined;
+  readonly jwtAudience?: string | undefined;
+  readonly jwtKeysUrl?: string | undefined;
+  /** The claim with the scopes. Default `tailrace`. */
+  readonly jwtScopesClaim?: string | undefined;
 }
+
+/** `iam`: by a signed request, as AWS tells the function. `api_keys`, `jwt`: by a bearer token. */
+export const AUTHENTICATIONS = ['iam', 'api_keys', 'jwt'] as const;
+export type Authentication = (typeof AUTHENTICATIONS)[number];
 
 /** Setting -> its variable, with the bounds of those that are numbers. */
 const VARIABLES = {
@@ -33,6 +48,11 @@ const VARIABLES = {
   objectTimeoutMs: { name: 'TAILRACE_OBJECT_TIMEOUT_MS', min: 50, max: 60_000 },
   // Separated by commas, which no origin contains.
   allowedOrigins: { name: 'TAILRACE_ALLOWED_ORIGINS' },
+  authentication: { name: 'TAILRACE_AUTHENTICATION' },
+  jwtIssuer: { name: 'TAILRACE_JWT_ISSUER' },
+  jwtAudience: { name: 'TAILRACE_JWT_AUDIENCE' },
+  jwtKeysUrl: { name: 'TAILRACE_JWT_KEYS_URL' },
+  jwtScopesClaim: { name: 'TAILRACE_JWT_SCOPES_CLAIM' },
 } as const satisfies Record<keyof Settings, Variable>;
 
 interface Variable {
@@ -54,6 +74,7 @@ export function parseSettings(environment: Environment): Settings {
     itemTimeoutMs: wholeNumber(environment, VARIABLES.itemTimeoutMs),
     objectTimeoutMs: wholeNumber(environment, VARIABLES.objectTimeoutMs),
     allowedOrigins: origins(environment, VARIABLES.allowedOrigins),
+    ...accessSettings(environment),
   };
 }
 
@@ -71,6 +92,45 @@ function requiredText(environment: Environment, { name }: Variable): string {
   const value = environment[name];
   if (value === undefined || value === '') throw invalidField(name, `The environment lacks ${name}.`);
   return value;
+}
+
+type AccessSettings = Pick<Settings, 'authentication' | 'jwtIssuer' | 'jwtAudience' | 'jwtKeysUrl' | 'jwtScopesClaim'>;
+
+/** Settings of tokens without `jwt` are refused: they would look as if tokens were asked for. */
+function accessSettings(environment: Environment): AccessSettings {
+  const authentication = authentications(environment, VARIABLES.authentication);
+  const { jwtIssuer, jwtAudience, jwtKeysUrl, jwtScopesClaim } = VARIABLES;
+  if (!authentication?.includes('jwt')) {
+    const given = [jwtIssuer, jwtAudience, jwtKeysUrl, jwtScopesClaim].find(({ name }) => environment[name]);
+    if (given === undefined) return { authentication };
+    throw invalidField(given.name, `${given.name} has a meaning only with jwt in ${VARIABLES.authentication.name}.`);
+  }
+  return {
+    authentication,
+    jwtIssuer: requiredText(environment, jwtIssuer),
+    jwtAudience: requiredText(environment, jwtAudience),
+    jwtKeysUrl: httpsUrl(environment, jwtKeysUrl),
+    jwtScopesClaim: environment[jwtScopesClaim.name] || undefined,
+  };
+}
+
+function authentications(environment: Environment, { name }: Variable): Authentication[] | undefined {
+  const value = environment[name];
+  if (value === undefined || value === '') return undefined;
+  return value.split(',').map((given) => {
+    const known = AUTHENTICATIONS.find((each) => each === given.trim());
+    if (known !== undefined) return known;
+    throw invalidField(name, `${name} takes ${AUTHENTICATIONS.join(', ')}, separated by commas, not '${given}'.`);
+  });
+}
+
+/** Whoever changed the keys on their way could sign tokens; to this machine itself there is no way. */
+function httpsUrl(environment: Environment, variable: Variable): string {
+  const value = requiredText(environment, variable);
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const isLocal = url?.protocol === 'http:' && ['127.0.0.1', 'localhost'].includes(url.hostname);
+  if (url?.protocol === 'https:' || isLocal) return value;
+  throw invalidField(variable.name, `${variable.name} takes an address that begins with https://.`);
 }
 
 function wholeNumber(environment: Environment, variable: Required<Variable>): number | undefined {

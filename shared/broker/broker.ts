@@ -1,5 +1,6 @@
 import { COUNTER, PRODUCER_ID_COUNTER } from '../storage/keys.ts';
 import type { Clock, ItemStore, ObjectStore, Random } from '../storage/ports.ts';
+import * as apiKeys from './api-keys.ts';
 import { type AppendOutcome, type AppendRequest, append } from './append.ts';
 import { type AppendRecordsRequest, appendRecords, type RecordOutcome, StickyPartitions } from './append-records.ts';
 import { AppendSignals } from './append-signals.ts';
@@ -58,7 +59,7 @@ export class Broker {
     return topics.putTopic(this.context, request);
   }
 
-  listTopics(request?: topics.PageRequest): Promise<topics.Page<topics.TopicDescription>> {
+  listTopics(request?: topics.ListTopicsRequest): Promise<topics.Page<topics.TopicDescription>> {
     return topics.listTopics(this.context, request);
   }
 
@@ -107,6 +108,22 @@ export class Broker {
 
   planFetch(request: FetchPlanRequest): Promise<FetchPlan> {
     return planFetch(this.context, request);
+  }
+
+  createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {
+    return apiKeys.createApiKey(this.context, request);
+  }
+
+  listApiKeys(request?: topics.PageRequest): Promise<topics.Page<apiKeys.ApiKeyDescription>> {
+    return apiKeys.listApiKeys(this.context, request);
+  }
+
+  revokeApiKey(id: string): Promise<void> {
+    return apiKeys.revokeApiKey(this.context, id);
+  }
+
+  verifyApiKey(text: string): Promise<apiKeys.ApiKeyVerdict> {
+    return apiKeys.verifyApiKey(this.context, text);
   }
 
   /** A producer id that no one has had, to begin at epoch 0 and sequence 0. 1 UpdateItem. */

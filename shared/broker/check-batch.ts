@@ -105,7 +105,7 @@ export function checkTimestamp(
 ): EventLogError | undefined {
   const earliest = Math.max(0, nowMs - numberSetting(config, 'message.timestamp.before.max.ms'));
   const latest = nowMs + numberSetting(config, 'message.timestamp.after.max.ms');
-  if (timestampMs >= earliest && timestampMs <= latest) return undefined;
+  if (Number.isSafeInteger(timestampMs) && timestampMs >= earliest && timestampMs <= latest) return undefined;
   return new EventLogError(
     'invalid_request',
     `Record ${record} has the timestamp ${timestampMs}; the topic takes from ${earliest} to ${latest} (message.timestamp.before.max.ms, message.timestamp.after.max.ms).`,

@@ -1,4 +1,5 @@
 import type { BatchId } from '../log/batch-id.ts';
+import { equalBytes } from '../log/bytes.ts';
 import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry } from '../log/entry.ts';
 import { EventLogError } from '../log/errors.ts';
 import { type Head, partitionState } from '../log/head.ts';
@@ -125,6 +126,12 @@ export function planCommit(
       deferred.push(unit);
       continue;
     }
+    const idempotencyKey = unit.idempotency === undefined ? undefined : idempotencyOnceKey(unit.idempotency.hash);
+    if (idempotencyKey !== undefined && leave.some((left) => equalBytes(left, idempotencyKey))) {
+      // The same append once more, which then finds this entry.
+      deferred.push(unit);
+      continue;
+    }
     const states = new Map(pendingStates);
     const slots = new Map(appendedSlots);
     const unitExpected = new Map<number, number>();
@@ -201,11 +208,10 @@ export function planCommit(
       settled.set(unit, outcomes as PartOutcome[]);
       continue;
     }
-    if (unit.idempotency !== undefined) {
-      const key = idempotencyOnceKey(unit.idempotency.hash);
+    if (idempotencyKey !== undefined) {
       keyed.set(unit, leave.length + unitLeave.length);
-      unitLeave.push(key);
-      unitDemand.push(key);
+      unitLeave.push(idempotencyKey);
+      unitDemand.push(idempotencyKey);
     }
     accepted.set(unit, outcomes);
     for (const [id, state] of states) pendingStates.set(id, state);

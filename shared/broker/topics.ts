@@ -43,6 +43,11 @@ export interface PageRequest {
   readonly pageToken?: string | undefined;
 }
 
+export interface ListTopicsRequest extends PageRequest {
+  /** Lists these alone, and lets page tokens tell no other names. Default: all. */
+  readonly visible?: ((name: string) => boolean) | undefined;
+}
+
 export interface Page<T> {
   readonly items: readonly T[];
   readonly nextPageToken?: string;
@@ -135,8 +140,15 @@ function sameConfig(a: TopicConfig, b: TopicConfig): boolean {
   return names.every((name) => a[name] === b[name]);
 }
 
-/** Topics in the order of their names, by their bytes. 1 Query a page. */
-export async function listTopics(context: BrokerContext, request: PageRequest = {}): Promise<Page<TopicDescription>> {
+/**
+ * Topics in the order of their names, by their bytes. 1 Query a page; with `visible`, as many as it takes to find a page
+ * of those.
+ */
+export async function listTopics(
+  context: BrokerContext,
+  request: ListTopicsRequest = {},
+): Promise<Page<TopicDescription>> {
+  if (request.visible !== undefined) return listVisibleTopics(context, request, request.visible);
   const limit = pageLimit(request.limit);
   const after = request.pageToken === undefined ? undefined : decodePageToken(request.pageToken);
   const { items } = context.usage.of(NO_TOPIC, 'admin');
@@ -146,6 +158,27 @@ export async function listTopics(context: BrokerContext, request: PageRequest = 
     .map((item) => describe(topicFromAttributes(item.sk, item.attributes)));
   const last = page.items.at(-1)?.sk;
   return page.more && last !== undefined ? { items: topics, nextPageToken: encodePageToken(last) } : { items: topics };
+}
+
+/** A page of the visible ones out of pages of all: its token is the name of its last one, which is visible. */
+async function listVisibleTopics(
+  context: BrokerContext,
+  request: PageRequest,
+  visible: (name: string) => boolean,
+): Promise<Page<TopicDescription>> {
+  const limit = pageLimit(request.limit);
+  const found: TopicDescription[] = [];
+  let pageToken = request.pageToken;
+  do {
+    const page = await listTopics(context, { limit: PAGE_LIMIT_MAX, pageToken });
+    for (const topic of page.items) {
+      if (!visible(topic.name)) continue;
+      if (found.length === limit) return { items: found, nextPageToken: encodePageToken(found.at(-1)?.name ?? '') };
+      found.push(topic);
+    }
+    pageToken = page.nextPageToken;
+  } while (pageToken !== undefined);
+  return { items: found };
 }
 
 /** 1 GetItem. @throws EventLogError `unknown_topic` */

@@ -1,6 +1,7 @@
 import { type Context, Hono } from 'hono';
 import { toHex } from '../log/bytes.ts';
 import { EventLogError } from '../log/errors.ts';
+import { type Access, createAccess, type Principal } from './access.ts';
 import { type Call, DEFAULT_HTTP_SETTINGS, type Handler, type HttpAppParts, type HttpContext } from './call.ts';
 import { MEDIA } from './contract.ts';
 import { checkOrigin } from './guard.ts';
@@ -9,6 +10,7 @@ import { chooseMediaType } from './media-type.ts';
 import { OPERATION_IDS, OPERATIONS, type Operation, type OperationId } from './operations.ts';
 import { asEventLogError } from './problem.ts';
 import { type AnswerContext, empty, problem } from './respond.ts';
+import { apiKeyHandlers } from './routes/api-keys.ts';
 import { appendHandlers } from './routes/append.ts';
 import { readHandlers } from './routes/read.ts';
 import { objectHandlers, serviceHandlers } from './routes/service.ts';
@@ -33,6 +35,7 @@ export function createHttpApp(parts: HttpAppParts): HttpApp {
     settings: { ...DEFAULT_HTTP_SETTINGS, ...parts.settings },
     onError: parts.onError ?? (() => {}),
   };
+  const access = createAccess(parts.access ?? { mode: 'open' }, context);
   const nextId = requestIds(context);
   // Paths are matched as they were sent, so that an encoded slash does not part segments.
   const app: HttpApp = new Hono<HttpEnv>({ getPath: rawPath });
@@ -51,6 +54,7 @@ export function createHttpApp(parts: HttpAppParts): HttpApp {
     ...topicHandlers(context),
     ...appendHandlers(context),
     ...readHandlers(context),
+    ...apiKeyHandlers(context),
     ...serviceHandlers(context),
     ...objectHandlers(context),
   };
@@ -59,9 +63,10 @@ export function createHttpApp(parts: HttpAppParts): HttpApp {
     const operation: Operation = OPERATIONS[id];
     const handler = handlers[id];
     const jsonOnly = answersJsonOnly(operation);
-    app.on(operation.method, routePath(operation.path), (c) => {
+    app.on(operation.method, routePath(operation.path), async (c) => {
+      const call = await admitted(c, operation, access);
       if (jsonOnly) chooseMediaType(c.req.raw.headers.get('accept'), [MEDIA.json]);
-      return handler(callOf(c));
+      return handler(call);
     });
   }
 
@@ -101,9 +106,25 @@ function requestIds({ random }: HttpContext): () => string {
   };
 }
 
-function callOf(c: Context<HttpEnv>): Call {
+/** The call of a request that may be made, as far as its path tells. @throws EventLogError as `Access.admit` */
+async function admitted(c: Context<HttpEnv>, operation: Operation, access: Access): Promise<Call> {
   const { requestId, allowedOrigin } = c.get('answer');
-  return { requestId, allowedOrigin, request: c.req.raw, params: c.req.param() };
+  const request = c.req.raw;
+  const params: Readonly<Record<string, string>> = c.req.param();
+  const admit = (): Promise<Principal> | Principal => access.admit(request, operation, params.topic);
+  const call = { requestId, allowedOrigin, request, params, principal: await admit() };
+  if (access.mode === 'open') return call;
+  const isStillAllowed = async (): Promise<boolean> => {
+    try {
+      await admit();
+      return true;
+    } catch (error) {
+      // That it can't be found out is no answer.
+      const { code } = asEventLogError(error);
+      return code !== 'unauthenticated' && code !== 'access_denied';
+    }
+  };
+  return { ...call, isStillAllowed };
 }
 
 function answersJsonOnly({ answers }: Operation): boolean {
@@ -130,7 +151,7 @@ function preflightHeaders({ allowedOrigin }: AnswerContext, allow: string): Reco
   return {
     'Access-Control-Allow-Methods': allow,
     'Access-Control-Allow-Headers':
-      'Content-Type, Content-Encoding, Producer-Id, Producer-Epoch, Producer-Seq, Idempotency-Key, If-Match, Last-Event-ID',
+      'Authorization, Content-Type, Content-Encoding, Producer-Id, Producer-Epoch, Producer-Seq, Idempotency-Key, If-Match, Last-Event-ID',
     'Access-Control-Max-Age': '600',
   };
 }

@@ -1,4 +1,5 @@
 import type { Broker } from '../broker/broker.ts';
+import type { AccessSettings, Principal } from './access.ts';
 import type { GuardSettings } from './guard.ts';
 import type { AnswerContext } from './respond.ts';
 import type { TailClock, TailSettings } from './tail.ts';
@@ -32,10 +33,12 @@ export interface HttpAppParts {
   /** For request ids. */
   readonly random: { bytes(length: number): Uint8Array };
   readonly settings?: Partial<HttpSettings>;
+  /** Who may do what. Default: everybody everything. */
+  readonly access?: AccessSettings | undefined;
   readonly signedObjects?: SignedObjects | undefined;
   /** Aborted when the server begins to stop: live tails and waiting reads end, and new requests are refused. */
   readonly stopping?: AbortSignal | undefined;
-  /** Told of what should not happen: errors that are no `EventLogError`, and those with the code `internal`. */
+  /** Told of what no problem can tell: bugs, whose text stays inside, and failures after the status was sent. */
   readonly onError?: ((error: unknown, requestId: string) => void) | undefined;
 }
 
@@ -49,6 +52,10 @@ export interface Call extends AnswerContext {
   readonly request: Request;
   /** Path parameters, decoded. */
   readonly params: Readonly<Record<string, string>>;
+  /** Whom it comes from; with the right that the operation takes on what its path names. */
+  readonly principal: Principal;
+  /** Whether it would be let in now as well, for answers that outlive a credential; `undefined` where everybody is. */
+  readonly isStillAllowed?: (() => Promise<boolean>) | undefined;
 }
 
 /**

@@ -1,4 +1,6 @@
 import * as z from 'zod';
+import type { ErrorCode } from '../log/errors.ts';
+import * as apiKeys from './api-key-contract.ts';
 import * as contract from './contract.ts';
 import { COMMON_ERRORS, OPERATION_IDS, OPERATIONS, type Operation } from './operations.ts';
 import { PROBLEMS } from './problem.ts';
@@ -13,10 +15,17 @@ export interface OpenApiOptions {
   readonly version: string;
   /** Whether this server hands out the objects of fetch plans itself. */
   readonly objects: boolean;
+  /** Whether requests need a credential. */
+  readonly authenticated: boolean;
 }
 
 /** Schemas that stand once, under their name. */
 const COMPONENTS: Readonly<Record<string, z.ZodType>> = {
+  ApiKey: apiKeys.apiKeyOutput,
+  ApiKeyInput: apiKeys.apiKeyInput,
+  ApiKeyPage: apiKeys.apiKeyPage,
+  CreatedApiKey: apiKeys.createdApiKeyOutput,
+  Scope: apiKeys.scope,
   AppendInput: contract.appendInput,
   AppendOutput: contract.appendOutput,
   BatchesAppendOutput: contract.batchesAppendOutput,
@@ -45,14 +54,15 @@ const COMPONENTS: Readonly<Record<string, z.ZodType>> = {
   Usage: contract.usageOutput,
 };
 
-export function openApiDocument({ version, objects }: OpenApiOptions): JsonObject {
+export function openApiDocument({ version, objects, authenticated }: OpenApiOptions): JsonObject {
   const schemas = new SchemaPrinter();
   const paths: Record<string, JsonObject> = {};
   for (const id of OPERATION_IDS) {
     if (id === 'getObject' && !objects) continue;
     const operation: Operation = OPERATIONS[id];
     const path = operation.path.replaceAll('+}', '}');
-    paths[path] = { ...paths[path], [operation.method]: describeOperation(id, operation, schemas) };
+    const described = { ...describeOperation(id, operation, schemas), security: security(operation, authenticated) };
+    paths[path] = { ...paths[path], [operation.method]: described };
   }
   return {
     openapi: '3.1.1',
@@ -63,10 +73,38 @@ export function openApiDocument({ version, objects }: OpenApiOptions): JsonObjec
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
-    tags: ['topics', 'append', 'read', 'service'].map((name) => ({ name })),
+    tags: ['topics', 'append', 'read', 'access', 'service'].map((name) => ({ name })),
     paths,
-    components: { schemas: schemas.components() },
+    components: { schemas: schemas.components(), securitySchemes: { bearer: BEARER } },
   };
+}
+
+const BEARER = {
+  type: 'http',
+  scheme: 'bearer',
+  description:
+    'An API key, or a token of an issuer that the server trusts. Operations take the right that they name, on their topic. ' +
+    'On AWS requests may be signed (SigV4) instead, where the deployment says so.',
+};
+
+/** An empty requirement is one that every request meets. */
+function security({ action }: Operation, authenticated: boolean): JsonObject[] {
+  if (action === 'open') return [];
+  return authenticated ? [{ bearer: [] }] : [{}, { bearer: [] }];
+}
+
+/** `produce`: which right an operation takes, and on what. */
+function rightOf({ action, topics }: Operation): string {
+  if (action === 'open') return 'Takes no right.';
+  const right = action === 'any' ? 'any right' : `the right \`${action}\``;
+  const on = {
+    path: 'the topic',
+    body: 'each of the topics',
+    some: 'some topic',
+    all: 'all topics (`*`)',
+    none: 'nothing',
+  };
+  return `Takes ${right} on ${on[topics]}.`;
 }
 
 function describeOperation(id: string, operation: Operation, schemas: SchemaPrinter): JsonObject {
@@ -75,7 +113,7 @@ function describeOperation(id: string, operation: Operation, schemas: SchemaPrin
     operationId: id,
     tags: [tag],
     summary,
-    ...(description === undefined ? {} : { description }),
+    description: [...(description === undefined ? [] : [description]), rightOf(operation)].join(' '),
     parameters: [
       ...parameters(params, 'path', schemas),
       ...parameters(query, 'query', schemas),
@@ -124,9 +162,10 @@ function answers({ answers }: Operation, schemas: SchemaPrinter): JsonObject {
 }
 
 /** Problems by status: each lists the codes that have it here. */
-function problems({ errors }: Operation): JsonObject {
+function problems({ action, errors }: Operation): JsonObject {
   const byStatus = new Map<number, string[]>();
-  for (const code of [...COMMON_ERRORS, ...errors]) {
+  const ofAccess: readonly ErrorCode[] = action === 'open' ? [] : ['unauthenticated'];
+  for (const code of [...COMMON_ERRORS, ...ofAccess, ...errors]) {
     const { status } = PROBLEMS[code];
     byStatus.set(status, [...(byStatus.get(status) ?? []), code]);
   }

@@ -1,5 +1,7 @@
 import type * as z from 'zod';
 import type { ErrorCode } from '../log/errors.ts';
+import type { Action } from '../log/scopes.ts';
+import * as apiKeys from './api-key-contract.ts';
 import * as contract from './contract.ts';
 
 /**
@@ -10,7 +12,14 @@ export interface Operation {
   readonly method: 'get' | 'put' | 'post' | 'delete';
   /** As in OpenAPI: `{name}` is one segment, and `{name+}` here all the rest. */
   readonly path: string;
-  readonly tag: 'topics' | 'append' | 'read' | 'service';
+  readonly tag: 'topics' | 'append' | 'read' | 'access' | 'service';
+  /** The right that it takes, where the server asks for any; `any`: one of them, whichever. */
+  readonly action: Action | 'any' | 'open';
+  /**
+   * On what: the topic of its path; those that its body names, each of which it checks itself; some topic, whichever; or
+   * all of them, by the pattern `*`.
+   */
+  readonly topics: 'path' | 'body' | 'some' | 'all' | 'none';
   readonly summary: string;
   readonly description?: string;
   readonly params: z.ZodObject;
@@ -72,6 +81,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/topics',
     tag: 'topics',
+    action: 'any',
+    topics: 'some',
     summary: 'List topics, in the order of their names',
     params: contract.noParams,
     query: contract.pageQuery,
@@ -82,6 +93,8 @@ export const OPERATIONS = {
     method: 'put',
     path: '/v1/topics/{topic}',
     tag: 'topics',
+    action: 'admin',
+    topics: 'path',
     summary: 'Make a topic, or change it',
     description: 'Sending the same again changes nothing. Partitions only grow.',
     params: contract.topicParams,
@@ -97,6 +110,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/topics/{topic}',
     tag: 'topics',
+    action: 'any',
+    topics: 'path',
     summary: 'Describe a topic and its partitions',
     params: contract.topicParams,
     query: contract.noQuery,
@@ -107,6 +122,8 @@ export const OPERATIONS = {
     method: 'delete',
     path: '/v1/topics/{topic}',
     tag: 'topics',
+    action: 'admin',
+    topics: 'path',
     summary: 'Delete a topic',
     description: 'When it is answered no append to the topic can succeed any more, and its name is free.',
     params: contract.topicParams,
@@ -118,6 +135,8 @@ export const OPERATIONS = {
     method: 'post',
     path: '/v1/topics/{topic}/records',
     tag: 'append',
+    action: 'produce',
+    topics: 'path',
     summary: 'Append records',
     description:
       'As JSON, as NDJSON with one record a line, or as Kafka record batches (magic 2) back to back. What was answered is ' +
@@ -145,6 +164,8 @@ export const OPERATIONS = {
     method: 'post',
     path: '/v1/topics/{topic}',
     tag: 'append',
+    action: 'produce',
+    topics: 'path',
     summary: 'Append the body as one record',
     description: 'The content type is kept as the record header `content-type`.',
     params: contract.topicParams,
@@ -158,6 +179,8 @@ export const OPERATIONS = {
     method: 'post',
     path: '/v1/records',
     tag: 'append',
+    action: 'produce',
+    topics: 'body',
     summary: 'Append to several topics',
     description:
       'Each entry has its own outcome, and no entry waits for another. Where all fail the answer is a problem.',
@@ -176,6 +199,8 @@ export const OPERATIONS = {
     method: 'post',
     path: '/v1/producers',
     tag: 'append',
+    action: 'produce',
+    topics: 'some',
     summary: 'Get a producer id',
     description: 'To append each record once, whatever is retried: see `Producer-Id`.',
     params: contract.noParams,
@@ -189,6 +214,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/topics/{topic}/partitions/{partition}/records',
     tag: 'read',
+    action: 'consume',
+    topics: 'path',
     summary: 'Read records of a partition',
     description: 'At most one of `offset`, `timestamp` and `tail`.',
     params: contract.partitionParams,
@@ -216,6 +243,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/topics/{topic}/tail',
     tag: 'read',
+    action: 'consume',
+    topics: 'path',
     summary: 'Follow the records of all partitions, live',
     params: contract.topicParams,
     query: contract.tailQuery,
@@ -227,6 +256,8 @@ export const OPERATIONS = {
     method: 'post',
     path: '/v1/topics/{topic}/fetch-plan',
     tag: 'read',
+    action: 'consume',
+    topics: 'path',
     summary: 'Where to take record batches from directly',
     params: contract.topicParams,
     query: contract.noQuery,
@@ -238,6 +269,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/topics/{topic}/segments',
     tag: 'read',
+    action: 'consume',
+    topics: 'path',
     summary: 'Where every offset lies',
     params: contract.topicParams,
     query: contract.segmentsQuery,
@@ -248,16 +281,59 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/topics/{topic}/partitions/{partition}/offsets',
     tag: 'read',
+    action: 'consume',
+    topics: 'path',
     summary: 'The offset at a time',
     params: contract.partitionParams,
     query: contract.offsetQuery,
     answers: { 200: { description: 'The offset.', content: { [MEDIA.json]: contract.offsetForTimeOutput } } },
     errors: READ_ERRORS,
   },
+  createApiKey: {
+    method: 'post',
+    path: '/v1/api-keys',
+    tag: 'access',
+    action: 'admin',
+    topics: 'all',
+    summary: 'Make an API key',
+    description: 'The answer has the whole key. It is not kept, and can not be had again.',
+    params: contract.noParams,
+    query: contract.noQuery,
+    body: { required: true, content: { [MEDIA.json]: apiKeys.apiKeyInput } },
+    answers: { 201: { description: 'It was made.', content: { [MEDIA.json]: apiKeys.createdApiKeyOutput } } },
+    errors: BODY_ERRORS,
+  },
+  listApiKeys: {
+    method: 'get',
+    path: '/v1/api-keys',
+    tag: 'access',
+    action: 'admin',
+    topics: 'all',
+    summary: 'List API keys, the revoked and expired ones too',
+    params: contract.noParams,
+    query: contract.pageQuery,
+    answers: { 200: { description: 'A page of keys.', content: { [MEDIA.json]: apiKeys.apiKeyPage } } },
+    errors: [],
+  },
+  revokeApiKey: {
+    method: 'delete',
+    path: '/v1/api-keys/{id}',
+    tag: 'access',
+    action: 'admin',
+    topics: 'all',
+    summary: 'Revoke an API key',
+    description: 'Servers that have checked it go on taking it for 30 seconds at most. Revoking again changes nothing.',
+    params: apiKeys.apiKeyParams,
+    query: contract.noQuery,
+    answers: { 204: { description: 'It is revoked.' } },
+    errors: ['not_found'],
+  },
   getUsage: {
     method: 'get',
     path: '/v1/usage',
     tag: 'service',
+    action: 'admin',
+    topics: 'all',
     summary: 'Counted requests to the storage, and what they would cost on AWS',
     params: contract.noParams,
     query: contract.usageQuery,
@@ -268,6 +344,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/health',
     tag: 'service',
+    action: 'open',
+    topics: 'none',
     summary: 'Whether the server answers',
     params: contract.noParams,
     query: contract.noQuery,
@@ -278,6 +356,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/openapi.json',
     tag: 'service',
+    action: 'open',
+    topics: 'none',
     summary: 'This document',
     params: contract.noParams,
     query: contract.noQuery,
@@ -288,6 +368,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/',
     tag: 'service',
+    action: 'open',
+    topics: 'none',
     summary: 'Where to begin',
     params: contract.noParams,
     query: contract.noQuery,
@@ -298,6 +380,8 @@ export const OPERATIONS = {
     method: 'get',
     path: '/v1/objects/{key+}',
     tag: 'read',
+    action: 'open',
+    topics: 'none',
     summary: 'Bytes of a stored object, at an address from a fetch plan',
     description: 'Take the whole address, with its query, from the fetch plan.',
     params: contract.objectParams,

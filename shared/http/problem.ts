@@ -23,6 +23,7 @@ export const PROBLEMS = {
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   unsupported_media_type: { status: 415, title: 'Unsupported media type' },
   not_acceptable: { status: 406, title: 'Not acceptable' },
+  unauthenticated: { status: 401, title: 'Unauthenticated' },
   access_denied: { status: 403, title: 'Access denied' },
   throttled: { status: 429, title: 'Too many requests' },
   storage_unavailable: { status: 503, title: 'Storage unavailable' },
@@ -69,6 +70,11 @@ export function problemHeaders(error: EventLogError): Record<string, string> {
   if (error.code === 'throttled' || error.code === 'shutting_down' || error.code === 'storage_unavailable') {
     const { retryAfterMs } = error.details;
     headers['Retry-After'] = String(Math.max(1, Math.ceil(Number(retryAfterMs ?? 1_000) / 1_000)));
+  }
+  if (error.code === 'unauthenticated') {
+    // RFC 6750: an error is named only to those who sent a credential.
+    const why = error.details.reason === 'missing' ? '' : ', error="invalid_token"';
+    headers['WWW-Authenticate'] = `Bearer realm="tailrace"${why}`;
   }
   return headers;
 }

@@ -24,7 +24,7 @@ export function answerHeaders({ requestId, allowedOrigin }: AnswerContext, more:
   if (allowedOrigin !== undefined) {
     headers['Access-Control-Allow-Origin'] = allowedOrigin;
     headers['Access-Control-Expose-Headers'] =
-      'Request-Id, Retry-After, Tailrace-Next-Offset, Tailrace-High-Watermark, Tailrace-Log-Start-Offset';
+      'Request-Id, Retry-After, WWW-Authenticate, Tailrace-Next-Offset, Tailrace-High-Watermark, Tailrace-Log-Start-Offset';
     headers.Vary = 'Origin';
   }
   return headers;
@@ -53,19 +53,20 @@ export function problem(context: AnswerContext, error: EventLogError, headers: R
 
 /**
  * Answers with what `chunks` gives, one piece at a time and only as fast as it is taken. The first two pieces are awaited
- * before the status is sent, so that what fails at once is a problem; a later failure breaks the connection, so that no
- * answer that is cut short looks complete.
+ * before the status is sent, so that what fails at once is a problem; a later failure is reported and breaks the connection,
+ * so that no answer that is cut short looks complete.
  */
 export async function stream(
   context: AnswerContext,
   chunks: AsyncGenerator<Uint8Array>,
   headers: Readonly<Headers>,
+  report: (error: unknown) => void,
 ): Promise<Response> {
   const first = await chunks.next();
   if (first.done) return bytes(context, new Uint8Array(0), headers);
   const second = await chunks.next();
   if (second.done) return bytes(context, first.value, headers);
-  return live(context, resumed([first.value, second.value], chunks), headers);
+  return live(context, resumed([first.value, second.value], chunks, report), headers);
 }
 
 /** As `stream`, but the status is sent at once: for what may have nothing to say for a long time. */
@@ -94,7 +95,18 @@ export function live(
   return new Response(body, { status: 200, headers: answerHeaders(context, headers) });
 }
 
-async function* resumed(taken: Uint8Array[], rest: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for (let chunk = taken.shift(); chunk !== undefined; chunk = taken.shift()) yield chunk;
-  yield* rest;
+async function* resumed(
+  taken: Uint8Array[],
+  rest: AsyncGenerator<Uint8Array>,
+  report: (error: unknown) => void,
+): AsyncGenerator<Uint8Array> {
+  try {
+    for (let chunk = taken.shift(); chunk !== undefined; chunk = taken.shift()) yield chunk;
+    yield* rest;
+  } catch (error) {
+    report(error);
+    throw error;
+  } finally {
+    await rest.return(undefined);
+  }
 }

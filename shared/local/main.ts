@@ -1,34 +1,55 @@
 import { parseArgs } from 'node:util';
 import { EventLogError } from '../log/errors.ts';
+import { ALL_SCOPES } from '../log/scopes.ts';
+import { makeKey } from './make-key.ts';
 import { DEFAULT_DATA_FOLDER, startTailrace, type Tailrace } from './start.ts';
 
 /** `npm start`: the log as one local process, until it is told to stop. */
 
 const USAGE = `Usage: npm start -- [options]
 
-  --port N      the port to listen on (default 8080; 0 for any free one)
-  --host NAME   the address to listen on (default 127.0.0.1). There is no authentication.
-  --data PATH   where records are kept (default ${DEFAULT_DATA_FOLDER})
-  --memory      keep everything in memory
-  --help        show this
+  --port N          the port to listen on (default 8080; 0 for any free one)
+  --host NAME       the address to listen on (default 127.0.0.1). At any that others reach, requests need keys.
+  --keys            ask for keys on 127.0.0.1 as well
+  --make-key NAME   make an API key with all rights in the data folder, print it, and start nothing
+  --data PATH       where records are kept (default ${DEFAULT_DATA_FOLDER})
+  --memory          keep everything in memory
+  --help            show this
 `;
 const DEFAULT_PORT = 8080;
 const EXIT_USAGE = 2;
 
+interface Options {
+  readonly port: number;
+  readonly host: string;
+  readonly dataFolder: string;
+  readonly memory: boolean;
+  readonly keys?: true;
+  readonly makeKey: string | undefined;
+}
+
 async function main(): Promise<void> {
   const options = readArguments();
   if (options === undefined) return;
+  if (options.makeKey !== undefined) {
+    process.stdout.write(`${await makeKey(options.dataFolder, options.makeKey)}\n`);
+    process.stderr.write('This key may do everything, and is shown this once. Revoke it: DELETE /v1/api-keys/{id}.\n');
+    return;
+  }
   const tailrace = await startTailrace(options);
-  process.stdout.write(banner(tailrace.url, options.memory ? undefined : options.dataFolder));
+  process.stdout.write(banner(tailrace, options.memory ? undefined : options.dataFolder));
+  await tellOfMissingKeys(tailrace, options.memory);
   stopOnSignal(tailrace);
 }
 
-function readArguments(): { port: number; host: string; dataFolder: string; memory: boolean } | undefined {
+function readArguments(): Options | undefined {
   try {
     const { values } = parseArgs({
       options: {
         port: { type: 'string', default: String(DEFAULT_PORT) },
         host: { type: 'string', default: '127.0.0.1' },
+        keys: { type: 'boolean', default: false },
+        'make-key': { type: 'string' },
         data: { type: 'string', default: DEFAULT_DATA_FOLDER },
         memory: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
@@ -38,8 +59,16 @@ function readArguments(): { port: number; host: string; dataFolder: string; memo
       process.stdout.write(USAGE);
       return undefined;
     }
-    const port = /^\d{1,5}$/.test(values.port) ? Number(values.port) : Number.NaN;
-    return { port, host: values.host, dataFolder: values.data, memory: values.memory };
+    if (values['make-key'] !== undefined && values.memory)
+      throw new Error('--make-key makes a key in a data folder; with --memory there is none.');
+    return {
+      port: /^\d{1,5}$/.test(values.port) ? Number(values.port) : Number.NaN,
+      host: values.host,
+      dataFolder: values.data,
+      memory: values.memory,
+      ...(values.keys ? { keys: true } : {}),
+      makeKey: values['make-key'],
+    };
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
     process.exitCode = EXIT_USAGE;
@@ -47,24 +76,38 @@ function readArguments(): { port: number; host: string; dataFolder: string; memo
   }
 }
 
-function banner(url: string, dataFolder: string | undefined): string {
+function banner({ url, keys }: Tailrace, dataFolder: string | undefined): string {
   const kept =
     dataFolder === undefined
       ? 'in memory; gone when this stops'
       : `${dataFolder}  (SQLite and files, synced before an append is acknowledged)`;
+  const key = keys ? ' -H "authorization: Bearer $TAILRACE_KEY"' : '';
   return `Tailrace is running, all in this process (${process.pid}).
 
   HTTP API   ${url}/v1   (description: ${url}/openapi.json)
   Records    ${kept}
-
+${keys ? '  Access     with API keys. What is sent is not encrypted: put TLS before it.\n' : ''}
 Try it:
 
-  curl -X PUT ${url}/v1/topics/hello -H 'content-type: application/json' -d '{"partitions": 2}'
-  curl ${url}/v1/topics/hello/records -H 'content-type: application/json' -d '{"records": [{"key": "you", "value": {"say": "hi"}}]}'
-  curl -N '${url}/v1/topics/hello/tail?from=earliest'
+  curl -X PUT ${url}/v1/topics/hello${key} -H 'content-type: application/json' -d '{"partitions": 2}'
+  curl ${url}/v1/topics/hello/records${key} -H 'content-type: application/json' -d '{"records": [{"key": "you", "value": {"say": "hi"}}]}'
+  curl -N '${url}/v1/topics/hello/tail?from=earliest'${key}
 
 Ctrl-C stops it.
 `;
+}
+
+/** Where keys are needed and none was ever made, nobody gets in. In memory none can be made beforehand, so one is now. */
+async function tellOfMissingKeys({ keys, broker }: Tailrace, memory: boolean): Promise<void> {
+  if (!keys || (await broker.listApiKeys({ limit: 1 })).items.length > 0) return;
+  if (memory) {
+    const { key } = await broker.createApiKey({ name: 'first', scopes: ALL_SCOPES });
+    process.stdout.write(`\nThis key may do everything until this stops: ${key}\n`);
+    return;
+  }
+  process.stdout.write(
+    '\nThere is no key yet, so that nobody gets in. Stop this, and: npm start -- --make-key admin\n',
+  );
 }
 
 function stopOnSignal(tailrace: Tailrace): void {

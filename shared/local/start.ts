@@ -1,5 +1,6 @@
+import { lookup } from 'node:dns/promises';
 import type { Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, BlockList, isIP, type Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { Broker } from '../broker/broker.ts';
 import type { BrokerSettings } from '../broker/settings.ts';
@@ -21,13 +22,20 @@ export interface TailraceOptions {
   readonly dataFolder?: string;
   /** Default 0: any free port. */
   readonly port?: number;
-  /** Default 127.0.0.1. There is no authentication: whoever reaches the address can read and write everything. */
+  /** The address to listen on, or a name of one. Default 127.0.0.1. */
   readonly host?: string;
+  /**
+   * Whether requests need an API key. Default: at any address but those of this machine itself (127.0.0.1 and its like),
+   * where nothing is ever open to all. The first key is made by `broker.createApiKey`, or `npm start -- --make-key`.
+   */
+  readonly keys?: boolean;
 }
 
 export interface Tailrace {
   /** Where the HTTP API answers, such as `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** Whether requests need an API key. */
+  readonly keys: boolean;
   /** The log itself, in this process, without HTTP. */
   readonly broker: Broker;
   /** Takes nothing new, finishes what was begun within five seconds, and lets go of port and folder. */
@@ -62,12 +70,21 @@ interface Storage {
 /**
  * Starts the whole log in this process: storage, broker and HTTP API. Acknowledged records survive the end of the
  * process, however it ends, and a power cut, unless `memory` is set.
- * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port)
+ * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port; host;
+ * `keys: false` with an address that others reach)
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
   const { port = 0, host = LOOPBACK } = options;
   if (!Number.isSafeInteger(port) || port < 0 || port > 65_535)
     throw invalidField('port', 'A port is a whole number from 0 to 65535.');
+  const address = await addressOf(host);
+  const isLocal = isLoopback(address);
+  const keys = options.keys ?? !isLocal;
+  if (!keys && !isLocal)
+    throw invalidField(
+      'keys',
+      `Others reach ${host}: to listen there, requests must need keys. Leave out \`keys: false\`.`,
+    );
   let url = '';
   const baseUrl = (): string => url;
   const storage = options.memory
@@ -82,14 +99,16 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       random: systemRandom,
       stopping: stopping.signal,
       // On the loopback interface it answers to loopback names alone, whatever names are pointed at this machine.
-      settings: { version: VERSION, ...(isLoopback(host) ? { allowedHosts: [] } : {}) },
+      settings: { version: VERSION, ...(isLocal ? { allowedHosts: [] } : {}) },
+      access: keys ? { mode: 'authenticated', apiKeys: true } : { mode: 'open' },
       onError: (error, requestId) => console.error(`Request ${requestId} failed:`, error),
       signedObjects: { verify: storage.signer.verify, get: (key, range) => storage.objects.get(key, range) },
     });
     const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server;
-    await listen(server, port, host);
-    const address = server.address() as AddressInfo;
-    url = `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`;
+    // What was looked up is what is listened on: a second look could find another address.
+    await listen(server, port, address);
+    const bound = server.address() as AddressInfo;
+    url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
     const sockets = trackSockets(server);
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {
@@ -100,6 +119,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     };
     return {
       url,
+      keys,
       broker,
       close: () => {
         closing ??= close();
@@ -112,8 +132,23 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
   }
 }
 
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || host.startsWith('127.');
+/** @throws EventLogError `invalid_request` */
+async function addressOf(host: string): Promise<string> {
+  if (isIP(host) !== 0) return host;
+  try {
+    const { address } = await lookup(host);
+    if (isIP(address) !== 0) return address;
+  } catch {}
+  throw invalidField('host', `There is no address of the name '${host}' to listen on.`);
+}
+
+/** The addresses that nobody but this machine reaches. */
+const LOOPBACK_ADDRESSES = new BlockList();
+LOOPBACK_ADDRESSES.addSubnet('127.0.0.0', 8, 'ipv4');
+LOOPBACK_ADDRESSES.addAddress('::1', 'ipv6');
+
+function isLoopback(address: string): boolean {
+  return LOOPBACK_ADDRESSES.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
 }
 
 function memoryStorage(baseUrl: () => string): Storage {

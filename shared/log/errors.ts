@@ -45,7 +45,9 @@ export const ERROR_CODES = {
   method_not_allowed: { retry: 'never', outcome: 'not_applied' },
   unsupported_media_type: { retry: 'never', outcome: 'not_applied' },
   not_acceptable: { retry: 'never', outcome: 'not_applied' },
-  /** A signed URL that has expired or was altered. */
+  /** The request says not, or not credibly, who it comes from. `reason`: `missing`, `invalid` or `expired`. */
+  unauthenticated: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The credential lacks the right, the web page may not use the server, or a signed URL has expired or was altered. */
   access_denied: { retry: 'after_refresh', outcome: 'not_applied' },
   /** Too much at once; wait `retryAfterMs`. */
   throttled: { retry: 'as_is', outcome: 'not_applied' },

@@ -40,6 +40,14 @@ export const FETCH_PLAN_LIFETIME_MS = 5 * 60_000;
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 export const IDEMPOTENCY_KEY_LIFETIME_MS = 24 * 3_600_000;
 
+/** Of a credential: scopes, their patterns together, and the length of one, so that an API key is a small item. */
+export const SCOPES_MAX = 20;
+export const SCOPE_PATTERNS_MAX = 200;
+export const SCOPE_PATTERN_LENGTH_MAX = 256;
+export const API_KEY_NAME_LENGTH_MAX = 100;
+/** A bearer token: more does not fit the headers that servers take. */
+export const TOKEN_LENGTH_MAX = 8_192;
+
 /** Kafka's producer epochs are int16, sequences int32; both count from 0. */
 export const PRODUCER_EPOCH_MAX = 32_767;
 export const SEQUENCE_MAX = 2_147_483_647;

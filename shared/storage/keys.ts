@@ -114,6 +114,24 @@ export const JOB = { position: 'at' } as const;
 export const PRODUCER_ID_COUNTER: ItemKey = { pk: 'counter', sk: 'producer-id' };
 export const COUNTER = { next: 'n' } as const;
 
+/** pk `apikeys`, sk the key's id, 16 hex digits: an API key, without its secret. */
+export const API_KEYS = 'apikeys';
+export function apiKeyKey(id: string): ItemKey {
+  return { pk: API_KEYS, sk: id };
+}
+export const API_KEY = {
+  /** SHA-256 of the secret's 43 characters. */
+  secretHash: 'hash',
+  name: 'name',
+  /** JSON of its scopes (`log/scopes.ts`). */
+  scopes: 'scopes',
+  createdAtMs: 'created',
+  /** Absent: it never expires. */
+  expiresAtMs: 'expires',
+  /** Absent: it is not revoked. */
+  revokedAtMs: 'revoked',
+} as const;
+
 /**
  * The kinds of items by their partition keys, and of objects by their keys, `*` standing for the rest: what a role may
  * reach is told in these patterns (`infra/constructs/access.ts`).
@@ -130,6 +148,7 @@ export const ITEM_PATTERNS = {
   garbage: 'garbage',
   job: 'job',
   counter: PRODUCER_ID_COUNTER.pk,
+  apiKey: API_KEYS,
 } as const;
 export const OBJECT_PATTERNS = { hot: 'hot/*' } as const;
 

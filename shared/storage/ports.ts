@@ -107,7 +107,10 @@ export type Condition =
   | { readonly if: 'lacks'; readonly name: string; readonly value: Uint8Array }
   | { readonly if: 'shorter_than'; readonly name: string; readonly length: number };
 
-/** What a write changes. Absent numbers count as 0, absent lists as empty; `remove_first` leaves an absent list absent. */
+/**
+ * What a write changes. Absent numbers count as 0, absent lists as empty; but `remove_first` needs a list: without one the
+ * write may be refused as `invalid_request`.
+ */
 export type Update =
   | { readonly do: 'set'; readonly name: string; readonly value: AttributeValue }
   | { readonly do: 'add'; readonly name: string; readonly by: number }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { join } from 'node:path';
 import { CreateTableCommand, DynamoDBClient, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import {
   CreateFunctionCommand,
@@ -10,7 +10,7 @@ import {
   waitUntilFunctionActiveV2,
 } from '@aws-sdk/client-lambda';
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Emulator } from './emulator.ts';
 import { requestThrough } from './request-through.ts';
 import { startLocalStack } from './start-localstack.ts';
@@ -21,11 +21,17 @@ import { zip } from './support/zip.ts';
 /** The first run on a machine installs, which takes a minute or more. */
 const START_MS = 600_000;
 
+/** The first request to DynamoDB starts a Java, which takes 2 s, or 10 where all processors are busy. */
+const SLOW_MS = 60_000;
+const TIMEOUT_S = 3;
+
+/** `busy` is a file to make before going round for ever. */
 const HANDLER = `
-  import { writeSync } from 'node:fs';
+  import { writeFileSync } from 'node:fs';
   export async function answer(event) {
     if (event.fail) throw new TypeError('asked to fail');
-    if (event.busy) for (;;);
+    if (event.busy) writeFileSync(event.busy, '');
+    while (event.busy);
     const binary = event.isBase64Encoded ? Buffer.from(event.body, 'base64') : Buffer.from(event.body ?? '');
     const body = { node: process.version, path: process.execPath, region: process.env.AWS_REGION,
       endpoint: process.env.AWS_ENDPOINT_URL, profile: process.env.AWS_PROFILE, greeting: process.env.GREETING,
@@ -57,7 +63,7 @@ interface Answer {
 describe.each([
   ['LocalStack', startLocalStack],
   ['MiniStack', startMiniStack],
-])('%s', (name, start) => {
+])('%s', { timeout: SLOW_MS }, (name, start) => {
   const isLocalStack = name === 'LocalStack';
   let emulator: Emulator;
   let lambda: LambdaClient;
@@ -86,7 +92,7 @@ describe.each([
         Code: { ZipFile: zip('index.mjs', source) },
         Environment: { Variables: { GREETING: 'hello' } },
         MemorySize: 256,
-        Timeout: 5,
+        Timeout: TIMEOUT_S,
       }),
     );
     await waitUntilFunctionActiveV2(
@@ -168,6 +174,13 @@ describe.each([
     expect(payload).toMatchObject({ errorMessage: 'asked to fail' });
   });
 
+  test('a function that takes too long is ended, and its next invocation answers', async () => {
+    const { error, payload } = await invoke('plain', { busy: join(emulator.folder, 'late') });
+    expect(error).toBeDefined();
+    expect(payload).toMatchObject({ errorMessage: expect.stringContaining('timed out') });
+    expect((await invoke('plain', {})).error).toBeUndefined();
+  });
+
   test('the URL of a function takes bytes and answers', async () => {
     const url = await functionUrl('plain', 'BUFFERED');
     const body = new Uint8Array([0, 1, 255]);
@@ -198,9 +211,10 @@ describe.each([
   });
 
   test.runIf(process.platform === 'linux')('nothing is left after the stop, a busy function included', async () => {
-    const busy = invoke('plain', { busy: true });
+    const started = join(emulator.folder, 'started');
+    const busy = invoke('plain', { busy: started });
     busy.catch(() => undefined);
-    await sleep(500);
+    await vi.waitFor(() => expect(existsSync(started)).toBe(true), 10_000);
     const { folder, stop } = emulator;
     expect(await processesOf(folder)).not.toEqual([]);
     await stop();

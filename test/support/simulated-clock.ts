@@ -35,7 +35,7 @@ export class SimulatedClock implements Clock {
         signal?.removeEventListener('abort', wake);
         resolve();
       };
-      const sleeper: Sleeper = { dueMs: this.timeMs + Math.max(0, ms), order: this.slept++, wake };
+      const sleeper: Sleeper = { dueMs: this.timeMs + Math.max(0, Math.ceil(ms)), order: this.slept++, wake };
       this.sleepers.push(sleeper);
       signal?.addEventListener('abort', wake);
     });

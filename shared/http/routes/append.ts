@@ -1,6 +1,8 @@
 import type { RecordOutcome, RecordToAppend } from '../../broker/append-records.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX } from '../../log/limits.ts';
+import { allowsTopic } from '../../log/scopes.ts';
+import { accessDenied } from '../access.ts';
 import { readBody } from '../body.ts';
 import type { Call, Handler, HttpContext } from '../call.ts';
 import {
@@ -69,7 +71,7 @@ export function appendHandlers(context: HttpContext): Record<AppendOperation, Ha
       parseHeaders(undefined, call.request.headers);
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
       const entries = entriesFromJson(await readBody(call.request));
-      const outcomes = await (atomic ? appendTogether(context, entries) : appendApart(context, entries));
+      const outcomes = await (atomic ? appendTogether(context, call, entries) : appendApart(context, call, entries));
       const errors = outcomes.map((outcome) => (Array.isArray(outcome) ? failureOf(outcome) : outcome));
       if (errors.every((error) => error !== undefined)) throw worst(errors);
       const output: EntriesOutput = {
@@ -168,14 +170,25 @@ async function appendBatches(
 /** An entry's outcomes, or the error with which it failed whole. */
 type EntryOutcome = RecordOutcome[] | EventLogError;
 
-function appendApart({ broker }: HttpContext, entries: readonly EntryRecords[]): Promise<EntryOutcome[]> {
+function appendApart(
+  { broker }: HttpContext,
+  { principal }: Call,
+  entries: readonly EntryRecords[],
+): Promise<EntryOutcome[]> {
   return Promise.all(
-    entries.map(({ topic, records }) => broker.appendRecords({ topic, records }).catch(asEventLogError)),
+    entries.map(({ topic, records }) => {
+      if (!allowsTopic(principal.scopes, 'produce', topic)) return accessDenied();
+      return broker.appendRecords({ topic, records }).catch(asEventLogError);
+    }),
   );
 }
 
 /** All records of all entries as one append. */
-async function appendTogether({ broker }: HttpContext, entries: readonly EntryRecords[]): Promise<EntryOutcome[]> {
+async function appendTogether(
+  { broker }: HttpContext,
+  { principal }: Call,
+  entries: readonly EntryRecords[],
+): Promise<EntryOutcome[]> {
   const topic = (entries[0] as EntryRecords).topic;
   const other = entries.findIndex((entry) => entry.topic !== topic);
   if (other > 0) {
@@ -184,6 +197,7 @@ async function appendTogether({ broker }: HttpContext, entries: readonly EntryRe
       'With atomic=true all entries must be for one topic, since one commit decides one topic.',
     );
   }
+  if (!allowsTopic(principal.scopes, 'produce', topic)) throw accessDenied();
   const outcomes = await broker.appendRecords({
     topic,
     records: entries.flatMap((entry) => entry.records),

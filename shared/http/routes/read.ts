@@ -1,6 +1,7 @@
 import type { ReadFrom, ReadRequest, ReadResult } from '../../broker/read.ts';
 import { invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_RECORDS_DEFAULT } from '../../log/limits.ts';
+import { CREDENTIAL_CACHE_MS } from '../access.ts';
 import { toBase64 } from '../base64.ts';
 import { decodeBody, parseJson, readBody } from '../body.ts';
 import { abortedWith, type Call, type Handler, type HttpContext } from '../call.ts';
@@ -16,7 +17,7 @@ import { chooseMediaType, requireMediaType } from '../media-type.ts';
 import { OPERATIONS } from '../operations.ts';
 import { jsonOutput, ndjsonOutput, rawOutput } from '../record-output.ts';
 import { empty, json, live, stream } from '../respond.ts';
-import { openTail, parseTailFrom, type TailRequest } from '../tail.ts';
+import { openTail, parseTailFrom, type TailClock, type TailRequest } from '../tail.ts';
 
 type ReadOperation = 'readRecords' | 'tailTopic' | 'planFetch' | 'listSegments' | 'getOffset';
 
@@ -43,18 +44,20 @@ export function readHandlers(context: HttpContext): Record<ReadOperation, Handle
         return follow(context, call, { topic, partition, from: { type: 'read', from }, filter: undefined, encoding });
       }
       if (type === MEDIA.batches) refuse(query, ['limit', 'encoding'], 'Raw record batches come whole and as they are');
+      const report = (error: unknown): void => context.onError(error, call.requestId);
       const result = await readOrWait(context, call, { topic, partition, from, maxBytes, waitMs });
       if (type === MEDIA.batches) {
-        return stream(call, rawOutput(result), {
+        const headers = {
           'Content-Type': type,
           'Tailrace-Next-Offset': String(result.nextOffset),
           'Tailrace-High-Watermark': String(result.highWatermark),
           'Tailrace-Log-Start-Offset': String(result.logStartOffset),
-        });
+        };
+        return stream(call, rawOutput(result), headers, report);
       }
       const output = type === MEDIA.json ? jsonOutput : ndjsonOutput;
       const limits = { records: limit ?? READ_RECORDS_DEFAULT, bytes: maxBytes ?? READ_BYTES_DEFAULT };
-      return stream(call, output(result, limits, encoding), { 'Content-Type': type });
+      return stream(call, output(result, limits, encoding), { 'Content-Type': type }, report);
     },
 
     tailTopic(call) {
@@ -133,6 +136,7 @@ async function follow(
   const { 'Last-Event-ID': lastEventId = '' } = parseHeaders(OPERATIONS.tailTopic.headers, call.request.headers);
   const from = lastEventId === '' ? request.from : parseTailFrom(lastEventId, 'Last-Event-ID');
   const stop = abortedWith(call.request.signal, stopping);
+  if (call.isStillAllowed !== undefined) void endWhenDenied(call.isStillAllowed, clock, stop);
   const parts = { broker, clock, settings, onError: (error: unknown) => onError(error, call.requestId) };
   // Proxies that gather answers before they pass them on are told not to.
   const headers = { 'Content-Type': MEDIA.sse, 'X-Accel-Buffering': 'no' };
@@ -145,6 +149,18 @@ async function follow(
   }
   stop.abort();
   return empty(call, 200, headers);
+}
+
+/** A tail may outlive the credential that it was begun with, or its rights. Ends when the tail does. */
+async function endWhenDenied(
+  isStillAllowed: () => Promise<boolean>,
+  clock: TailClock,
+  stop: AbortController,
+): Promise<void> {
+  while (!stop.signal.aborted) {
+    await clock.sleep(CREDENTIAL_CACHE_MS, stop.signal);
+    if (!stop.signal.aborted && !(await isStillAllowed())) stop.abort();
+  }
 }
 
 /** Waits for records no longer than the client, and the server, are there. */

@@ -13,7 +13,12 @@ type ServiceOperation = 'getUsage' | 'getHealth' | 'getOpenApi' | 'getRoot';
 const USAGE_NOTE =
   'Counted requests to the storage of this process since it started, at list prices. Compute, kept bytes and transfer out of the Region are not included.';
 
-export function serviceHandlers({ broker, settings, signedObjects }: HttpContext): Record<ServiceOperation, Handler> {
+export function serviceHandlers({
+  broker,
+  settings,
+  access,
+  signedObjects,
+}: HttpContext): Record<ServiceOperation, Handler> {
   let document: string | undefined;
   return {
     getUsage(call) {
@@ -44,7 +49,13 @@ export function serviceHandlers({ broker, settings, signedObjects }: HttpContext
 
     getOpenApi(call) {
       parseQuery(OPERATIONS.getOpenApi.query, call.request.url);
-      document ??= JSON.stringify(openApiDocument({ version: settings.version, objects: signedObjects !== undefined }));
+      document ??= JSON.stringify(
+        openApiDocument({
+          version: settings.version,
+          objects: signedObjects !== undefined,
+          authenticated: access?.mode === 'authenticated',
+        }),
+      );
       return text(call, 200, document, { 'Content-Type': MEDIA.json });
     },
 

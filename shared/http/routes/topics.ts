@@ -1,3 +1,5 @@
+import { allowsAllTopics, allowsTopic } from '../../log/scopes.ts';
+import type { Principal } from '../access.ts';
 import { decodeBody, parseJson, readBody } from '../body.ts';
 import type { Handler, HttpContext } from '../call.ts';
 import { MEDIA, type TopicDetail, type TopicInput, type TopicOutput, type TopicPage, topicInput } from '../contract.ts';
@@ -12,7 +14,10 @@ export function topicHandlers({
   return {
     async listTopics(call) {
       const page: TopicPage = mutable(
-        await broker.listTopics(parseQuery(OPERATIONS.listTopics.query, call.request.url)),
+        await broker.listTopics({
+          ...parseQuery(OPERATIONS.listTopics.query, call.request.url),
+          visible: visibleTo(call.principal),
+        }),
       );
       return json(call, 200, page);
     },
@@ -41,6 +46,11 @@ export function topicHandlers({
       return empty(call, 204);
     },
   };
+}
+
+/** `undefined` where that is all of them. */
+function visibleTo({ scopes }: Principal): ((name: string) => boolean) | undefined {
+  return allowsAllTopics(scopes, 'any') ? undefined : (name) => allowsTopic(scopes, 'any', name);
 }
 
 /** Without a body: a topic as it comes. */

@@ -64,17 +64,19 @@ export class Expressions {
     }
   }
 
-  conditions(conditions: readonly Condition[]): { ConditionExpression?: string } {
-    if (conditions.length === 0) return {};
-    return { ConditionExpression: conditions.map((condition) => this.condition(condition)).join(' AND ') };
+  conditions(conditions: readonly Condition[], bounds: readonly string[] = []): { ConditionExpression?: string } {
+    const all = [...conditions.map((condition) => this.condition(condition)), ...bounds];
+    return all.length === 0 ? {} : { ConditionExpression: all.join(' AND ') };
   }
 
   /** The update, and for every sum the condition that it stays within ±(2^53 − 1). */
-  update(updates: readonly Update[]): { expression: string; bounds: Condition[] } {
+  update(updates: readonly Update[]): { expression: string; bounds: string[] } {
     const set: string[] = [];
     const remove: string[] = [];
-    const bounds: Condition[] = [];
+    const bounds: string[] = [];
     for (const update of updates) {
+      // A name that no expression uses is refused.
+      if (update.do === 'remove_first' && update.count === 0) continue;
       const name = this.name(update.name);
       switch (update.do) {
         case 'set':
@@ -82,8 +84,7 @@ export class Expressions {
           break;
         case 'add':
           set.push(`${name} = if_not_exists(${name}, ${this.value(0)}) + ${this.value(update.by)}`);
-          if (update.by > 0)
-            bounds.push({ if: 'at_most', name: update.name, value: Number.MAX_SAFE_INTEGER - update.by });
+          if (update.by !== 0) bounds.push(this.bound(name, update.by));
           break;
         case 'append':
           set.push(`${name} = list_append(if_not_exists(${name}, ${this.value([])}), ${this.value(update.values)})`);
@@ -102,13 +103,23 @@ export class Expressions {
     ];
     return { expression: clauses.filter((clause) => clause !== '').join(' '), bounds };
   }
+
+  /** That adding `by` leaves neither bound; an absent number counts as 0, to which anything may be added. */
+  private bound(name: string, by: number): string {
+    const within =
+      by > 0
+        ? `${name} <= ${this.value(Number.MAX_SAFE_INTEGER - by)}`
+        : `${name} >= ${this.value(-Number.MAX_SAFE_INTEGER - by)}`;
+    return `(attribute_not_exists(${name}) OR ${within})`;
+  }
 }
 
 export function toDynamo(value: AttributeValue): DynamoValue {
   if (typeof value === 'string') return { S: value };
   if (typeof value === 'number') return { N: String(value) };
-  if (value instanceof Uint8Array) return { B: value };
-  return { L: value.map((element) => ({ B: element })) };
+  // Copies: the SDK reads them later, when the caller may have changed its own.
+  if (value instanceof Uint8Array) return { B: new Uint8Array(value) };
+  return { L: value.map((element) => ({ B: new Uint8Array(element) })) };
 }
 
 export function toDynamoItem(attributes: Attributes): Record<string, DynamoValue> {

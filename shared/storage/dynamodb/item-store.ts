@@ -32,6 +32,9 @@ export interface DynamoItemStoreOptions extends AwsAdapterOptions {
   readonly tableName: string;
 }
 
+/** No page holds as many: 1 MB of the smallest items. */
+const LIMIT_MAX = 1_000_000;
+
 /** Items in a DynamoDB table. Every method is one request, repeated where its outcome allows. */
 export class DynamoItemStore implements ItemStore {
   private readonly options: DynamoItemStoreOptions;
@@ -58,10 +61,11 @@ export class DynamoItemStore implements ItemStore {
   async put(key: ItemKey, attributes: Attributes, conditions: readonly Condition[] = []): Promise<WriteResult> {
     checkWrite(key, { kind: 'put', attributes, conditions });
     checkItemBytes(key, attributes);
+    const item = toDynamoItem({ ...attributes, ...key });
     const expressions = new Expressions();
     const command = new PutItemCommand({
       TableName: this.options.tableName,
-      Item: toDynamoItem({ ...attributes, ...key }),
+      Item: item,
       ...expressions.conditions(conditions),
       ...expressions.parts(),
       ReturnConsumedCapacity: 'TOTAL',
@@ -69,7 +73,7 @@ export class DynamoItemStore implements ItemStore {
     });
     return this.write('PutItem', key, conditions, async () => {
       const answer = await this.options.client.send(command);
-      return { ok: true, attributes, units: answer.ConsumedCapacity?.CapacityUnits ?? 1 };
+      return { ok: true, attributes: fromDynamoItem(item), units: answer.ConsumedCapacity?.CapacityUnits ?? 1 };
     });
   }
 
@@ -81,7 +85,7 @@ export class DynamoItemStore implements ItemStore {
       TableName: this.options.tableName,
       Key: toDynamoItem({ ...key }),
       ...(expression === '' ? {} : { UpdateExpression: expression }),
-      ...expressions.conditions([...conditions, ...bounds]),
+      ...expressions.conditions(conditions, bounds),
       ...expressions.parts(),
       ReturnConsumedCapacity: 'TOTAL',
       ReturnValues: 'ALL_NEW',
@@ -135,7 +139,7 @@ export class DynamoItemStore implements ItemStore {
       ...parts,
       ConsistentRead: true,
       ScanIndexForward: !range.descending,
-      Limit: range.limit + (from !== undefined && to !== undefined ? 1 : 0),
+      Limit: Math.min(LIMIT_MAX, range.limit + (from !== undefined && to !== undefined ? 1 : 0)),
       ReturnConsumedCapacity: 'TOTAL',
     });
     const answer = await this.retrying('Query', () => this.options.client.send(command));
@@ -146,7 +150,8 @@ export class DynamoItemStore implements ItemStore {
     const lastKey = answer.LastEvaluatedKey?.sk?.S;
     const more =
       within.length > range.limit || (lastKey !== undefined && (range.descending === true || lastKey !== to));
-    return { items, more, units: answer.ConsumedCapacity?.CapacityUnits ?? 1 };
+    // A query that finds nothing is billed the least there is.
+    return { items, more, units: Math.max(1, answer.ConsumedCapacity?.CapacityUnits ?? 1) };
   }
 
   private async write(

@@ -280,6 +280,16 @@ describe('an append of records', () => {
     expect(await valuesOf(broker, 't', 0)).toEqual(['a', 'f']);
   });
 
+  it('takes no time that is not a whole number, which would make a head that no one can read', async () => {
+    const broker = await brokerWithTopic();
+    for (const timestampMs of [T + 0.5, -0.5, Number.NaN, Number.POSITIVE_INFINITY, -1, 2 ** 53]) {
+      const records = [record('x', { partition: 0, timestampMs })];
+      expect(summary(await broker.appendRecords({ topic: 't', records }))).toEqual(['invalid_request']);
+    }
+    expect(await appendTo(broker, 't', 0, ['fine'])).toBe(0);
+    expect(await valuesOf(broker, 't', 0)).toEqual(['fine']);
+  });
+
   it('under a producer or an expected offset goes to one partition', async () => {
     const broker = await brokerWithTopic();
     const records = [record('a', { partition: 0 }), record('b', { partition: 1 })];

@@ -159,6 +159,16 @@ describe('an append under an idempotency key', () => {
     }
   });
 
+  it('sent several times to one broker at once is done once', async () => {
+    const { a } = await setUp();
+    const answers = await Promise.all([0, 1, 2].map(() => send(a, 'k', ['x', 'y'])));
+    expect(new Set(answers.map((answer) => again(answer).join())).size).toBe(1);
+    expect(await total(a)).toBe(2);
+    const noise = Array.from({ length: 10 }, (_, i) => appendTo(a, 't', i, ['noise']));
+    await Promise.all([...noise, ...[0, 1, 2].map(() => send(a, 'k2', ['x', 'y']))]);
+    expect(await total(a)).toBe(2 + 10 + 2);
+  });
+
   it('sent by several brokers at once is done once', async () => {
     for (let seed = 0; seed < 40; seed++) {
       const { stores } = await setUp();

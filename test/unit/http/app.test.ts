@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { type ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
 import { encodeBatch } from '../../../shared/log/record-batch.ts';
 import { EventReader } from '../../support/event-reader.ts';
 import { type MemoryApp, memoryApp } from '../../support/memory-app.ts';
@@ -63,6 +64,19 @@ describe('errors', () => {
     }
   });
 
+  it('of an append whose records all failed is one that leaves it open whether it was applied, if there is one', async () => {
+    const memory = memoryApp();
+    const errorsOf = (...codes: ErrorCode[]) =>
+      codes.map((code) => ({ ok: false as const, error: new EventLogError(code, 'No.') }));
+    const send = () => codeOf(memory.call('POST', '/v1/topics/t/records', { body: { records: [{ value: 1 }] } }));
+    memory.broker.appendRecords = async () => errorsOf('unknown_partition', 'storage_unavailable');
+    expect(await send()).toBe('storage_unavailable');
+    memory.broker.appendRecords = async () => errorsOf('atomic_append_refused', 'unknown_partition');
+    expect(await send()).toBe('unknown_partition');
+    memory.broker.appendRecords = async () => errorsOf('atomic_append_refused');
+    expect(await send()).toBe('atomic_append_refused');
+  });
+
   it('of throttling say when to come back', async () => {
     const memory = memoryApp({ broker: { pendingBytesMax: 1, lingerMs: 50 } });
     await topicOf(memory, 2);
@@ -80,6 +94,16 @@ function freshBroker(memory: MemoryApp, fresh: MemoryApp): MemoryApp['broker'] {
   fresh.items.get = (key) => memory.items.get(key);
   return fresh.broker;
 }
+
+describe('paths', () => {
+  it('are matched as they were sent, and decoded once', async () => {
+    const { call } = memoryApp();
+    expect(await codeOf(call('GET', '/v1/t%6Fpics'))).toBe('not_found');
+    expect((await call('PUT', '/v1/topics/a%2Db')).status).toBe(201);
+    expect((await call('GET', '/v1/topics/a-b')).status).toBe(200);
+    expect(await codeOf(call('GET', '/v1/topics/a%252Db'))).toBe('invalid_request');
+  });
+});
 
 describe('web pages', () => {
   const headers = { Origin: 'https://console.example' };
@@ -143,6 +167,19 @@ describe('a live tail that no one listens to', () => {
     abort.abort();
     await memory.call('GET', '/v1/topics/t/partitions/0/records?waitMs=1');
     expect(listeners).toBe(0);
+  });
+});
+
+describe('a client that has left before it is answered', () => {
+  it('gets no tail and no wait', async () => {
+    const memory = memoryApp();
+    await topicOf(memory);
+    const gone = { signal: AbortSignal.abort() };
+    const tail = await memory.call('GET', '/v1/topics/t/tail', gone);
+    expect(await tail.text()).toContain('event: heartbeat');
+    const before = performance.now();
+    await memory.call('GET', '/v1/topics/t/partitions/0/records?waitMs=20000', gone);
+    expect(performance.now() - before).toBeLessThan(5_000);
   });
 });
 

@@ -9,6 +9,11 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 const CONTEXT: AnswerContext = { requestId: 'request-1', allowedOrigin: undefined };
 const HEADERS = { 'Content-Type': 'application/json' };
 
+const reported: unknown[] = [];
+const report = (error: unknown): void => {
+  reported.push(error);
+};
+
 interface Source {
   readonly chunks: AsyncGenerator<Uint8Array>;
   made: number;
@@ -43,6 +48,7 @@ async function serve(answer: () => Response | Promise<Response>): Promise<number
 
 afterEach(() => {
   vi.restoreAllMocks();
+  reported.length = 0;
   for (const server of servers.splice(0)) {
     server.closeAllConnections();
     server.close();
@@ -52,25 +58,28 @@ afterEach(() => {
 describe('a streamed answer', () => {
   it.each([0, 1, 2, 3, 50])('of %d pieces is whole', async (pieces) => {
     const { chunks } = source(pieces);
-    const response = await stream(CONTEXT, chunks, HEADERS);
+    const response = await stream(CONTEXT, chunks, HEADERS, report);
     expect(response.status).toBe(200);
     expect((await response.arrayBuffer()).byteLength).toBe(pieces * 10);
   });
 
   it.each([0, 1])('that fails after %d pieces is no answer yet', async (pieces) => {
     const { chunks } = source(pieces, new EventLogError('corrupt_data', 'Missing.'));
-    await expect(stream(CONTEXT, chunks, HEADERS)).rejects.toThrow('Missing.');
+    await expect(stream(CONTEXT, chunks, HEADERS, report)).rejects.toThrow('Missing.');
   });
 
   it('that fails later breaks', async () => {
-    const { chunks } = source(5, new Error('lost'));
-    const response = await stream(CONTEXT, chunks, HEADERS);
+    const lost = new Error('lost');
+    const { chunks } = source(5, lost);
+    const response = await stream(CONTEXT, chunks, HEADERS, report);
+    expect(reported).toEqual([]);
     await expect(response.arrayBuffer()).rejects.toThrow('lost');
+    expect(reported).toEqual([lost]);
   });
 
   it('is made no faster than it is taken', async () => {
     const state = source(1_000);
-    const response = await stream(CONTEXT, state.chunks, HEADERS);
+    const response = await stream(CONTEXT, state.chunks, HEADERS, report);
     expect(state.made).toBe(2);
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
     for (let i = 0; i < 10; i++) await reader.read();
@@ -95,6 +104,8 @@ describe('a streamed answer', () => {
     const reader = (live(CONTEXT, chunks, HEADERS, stop).body as ReadableStream<Uint8Array>).getReader();
     await reader.read();
     const waiting = reader.read();
+    // Until the generator itself waits.
+    await new Promise((resolve) => setTimeout(resolve, 5));
     await reader.cancel();
     expect((await waiting).done).toBe(true);
     expect(ended).toBe(true);
@@ -106,7 +117,9 @@ describe('behind a server of Node', () => {
     // The server prints what it met.
     vi.spyOn(console, 'error').mockImplementation(() => {});
     for (const pieces of [3, 200]) {
-      const port = await serve(() => stream(CONTEXT, source(pieces, new Error('lost'), 100_000).chunks, HEADERS));
+      const port = await serve(() =>
+        stream(CONTEXT, source(pieces, new Error('lost'), 100_000).chunks, HEADERS, report),
+      );
       const raw = await new Promise<string>((resolve, reject) => {
         let text = '';
         const socket = connect(port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
@@ -129,7 +142,7 @@ describe('behind a server of Node', () => {
 
   it('a client that goes away ends the answer', async () => {
     const state = source(1_000_000, undefined, 10_000);
-    const port = await serve(() => stream(CONTEXT, state.chunks, HEADERS));
+    const port = await serve(() => stream(CONTEXT, state.chunks, HEADERS, report));
     const abort = new AbortController();
     const response = await fetch(`http://127.0.0.1:${port}/`, { signal: abort.signal });
     await (response.body as ReadableStream<Uint8Array>).getReader().read();
@@ -140,7 +153,7 @@ describe('behind a server of Node', () => {
 
   it('a client that takes slowly holds little in memory', async () => {
     const state = source(100_000, undefined, 65_536);
-    const port = await serve(() => stream(CONTEXT, state.chunks, HEADERS));
+    const port = await serve(() => stream(CONTEXT, state.chunks, HEADERS, report));
     const socket = connect(port, '127.0.0.1', () => socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n'));
     socket.pause();
     let before = -1;

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import type { TailRequest, TailSettings } from '../../../shared/http/tail.ts';
 import { openTail, parseTailFrom } from '../../../shared/http/tail.ts';
@@ -75,6 +75,32 @@ describe('a beginning', () => {
     ],
   ])('%s is understood', (text, from) => {
     expect(parseTailFrom(text, 'from')).toEqual(from);
+  });
+});
+
+describe('no beginning', () => {
+  it.each([
+    '',
+    'x',
+    '0',
+    '0:',
+    ':0',
+    '0:-1',
+    '0:1,',
+    '0:1,0:2',
+    'ts:',
+    'ts:1.5',
+    'ts:9007199254740992',
+    '0:9007199254740992',
+    'LATEST',
+  ])('is %j', (text) => {
+    expect(() => parseTailFrom(text, 'from')).toThrow(/^from takes latest, earliest/);
+  });
+
+  it('lies behind the end of a partition', async () => {
+    const { broker, open } = await tailOf(1, { request: { from: parseTailFrom('0:2', 'from') } });
+    await appendTo(broker, 't', 0, ['a']);
+    await expect(open()).rejects.toThrow(/ends at offset 1/);
   });
 });
 
@@ -174,6 +200,18 @@ describe('a live tail', () => {
     const before = clock.nowMs();
     expect(await take(clock, tail)).toMatchObject([{ event: 'heartbeat' }]);
     expect(clock.nowMs() - before).toBeLessThan(200);
+  });
+
+  it('lets others run while a filter drops everything of much, though all is in memory', async () => {
+    const { clock, broker, open } = await tailOf(1, { request: { filter: 'x', from: { type: 'earliest' } } });
+    for (let i = 0; i < 12; i++) await appendTo(broker, 't', 0, ['a'.repeat(300_000)]);
+    await appendTo(broker, 't', 0, ['x']);
+    const tail = await open();
+    await take(clock, tail);
+    const sleep = vi.spyOn(clock, 'sleep');
+    expect(await take(clock, tail)).toMatchObject([{ event: 'record', data: { value: 'x' } }]);
+    // Once a round, which reads no more than a part or two.
+    expect(sleep.mock.calls.filter(([ms]) => ms === 0).length).toBeGreaterThan(5);
   });
 
   it('tells of a gap and goes on behind it', async () => {

@@ -181,6 +181,7 @@ it('tells kinds apart by their keys, all of them', () => {
     garbage: keys.garbageKey(1, 'x').pk,
     job: keys.jobKey('x').pk,
     counter: keys.PRODUCER_ID_COUNTER.pk,
+    apiKey: keys.apiKeyKey('0123456789abcdef').pk,
   };
   for (const [kind, pk] of Object.entries(examples)) {
     const matching = Object.entries(keys.ITEM_PATTERNS).filter(([, pattern]) => glob(pattern).test(pk));

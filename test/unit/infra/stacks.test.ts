@@ -345,7 +345,10 @@ describe('EventLog in a stack of its own', () => {
     const { template } = eventLog();
     template().hasResource('AWS::DynamoDB::Table', {
       DeletionPolicy: 'Retain',
-      Properties: { DeletionProtectionEnabled: true },
+      Properties: {
+        DeletionProtectionEnabled: true,
+        PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true },
+      },
     });
     template().hasResource('AWS::S3::Bucket', { DeletionPolicy: 'Retain' });
   });

@@ -1,0 +1,25 @@
+import type { AccessSettings, Principal } from '../shared/http/access.ts';
+import { ALL_SCOPES } from '../shared/log/scopes.ts';
+import type { Settings } from '../shared/settings.ts';
+import { iamCallerOf } from './lambda-event.ts';
+
+/** Who may use the API of a function, by its settings. */
+export function composeAccess(settings: Settings): AccessSettings {
+  const { authentication, jwtIssuer, jwtAudience, jwtKeysUrl, jwtScopesClaim } = settings;
+  if (authentication === undefined) return { mode: 'open' };
+  const jwt = { issuer: jwtIssuer ?? '', audience: jwtAudience ?? '', jwksUrl: jwtKeysUrl ?? '' };
+  return {
+    mode: 'authenticated',
+    apiKeys: authentication.includes('api_keys'),
+    ...(authentication.includes('iam') ? { identity: iamPrincipal } : {}),
+    ...(authentication.includes('jwt')
+      ? { jwt: { ...jwt, scopesClaim: jwtScopesClaim, fetch: (url, init) => fetch(url, init) } }
+      : {}),
+  };
+}
+
+/** Whom AWS has let through may do everything: policies of IAM decide who that is. */
+function iamPrincipal(request: Request): Principal | undefined {
+  const caller = iamCallerOf(request);
+  return caller === undefined ? undefined : { id: `iam:${caller}`, scopes: ALL_SCOPES };
+}

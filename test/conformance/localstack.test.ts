@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Broker } from '../../shared/broker/broker.ts';
+import { systemClock } from '../../shared/storage/system/clock.ts';
+import { systemRandom } from '../../shared/storage/system/random.ts';
+import type { Emulator } from '../localstack/emulator.ts';
+import { startLocalStack } from '../localstack/start-localstack.ts';
+import { type AwsStores, makeAwsStores } from '../support/aws-stores.ts';
+import { itemStoreSuite } from './item-store-suite.ts';
+import { objectStoreSuite } from './object-store-suite.ts';
+
+/** The suites of the storage over the AWS adapters, on LocalStack; and the requests of the broker, counted by the SDK. */
+
+let emulator: Emulator;
+
+beforeAll(async () => {
+  emulator = await startLocalStack();
+}, 300_000);
+
+afterAll(async () => {
+  await emulator?.stop();
+}, 60_000);
+
+async function makeStores(): Promise<AwsStores> {
+  return makeAwsStores(emulator.endpoint);
+}
+
+objectStoreSuite('S3ObjectStore on LocalStack', async () => {
+  const stores = await makeStores();
+  return { store: stores.objects, close: async () => stores.close() };
+});
+
+itemStoreSuite('DynamoItemStore on LocalStack', async () => {
+  const stores = await makeStores();
+  return { store: stores.items, close: async () => stores.close() };
+});
+
+describe('Broker on LocalStack', () => {
+  test('makes the requests of the design, as the SDK sends them', async () => {
+    const stores = await makeStores();
+    const broker = new Broker({
+      ...stores,
+      clock: systemClock,
+      random: systemRandom,
+      settings: { headCacheMs: 60_000, topicCacheMs: 60_000 },
+    });
+    const sent = (): Record<string, number> => Object.fromEntries([...stores.sent].sort());
+    const append = (bytes: number, partition: number): Promise<unknown> =>
+      broker.appendRecords({
+        topic: 't',
+        records: [{ key: null, value: new Uint8Array(bytes), headers: [], partition }],
+      });
+    await broker.putTopic({ name: 't', partitions: 16 });
+    await append(100, 0);
+    await broker.idle();
+    stores.sent.clear();
+
+    for (let i = 0; i < 15; i++) await append(100, i);
+    await broker.idle();
+    expect(sent()).toEqual({ PutItemCommand: 15 + 2, UpdateItemCommand: 15 + 2 });
+
+    stores.sent.clear();
+    await append(50_000, 3);
+    expect(sent()).toEqual({ PutObjectCommand: 1, UpdateItemCommand: 1 });
+
+    await broker.idle();
+    stores.sent.clear();
+    const end = (await broker.describePartitions('t'))[3]?.highWatermark ?? 0;
+    expect(sent()).toEqual({ GetItemCommand: 1 });
+    stores.sent.clear();
+    const read = await broker.read({ topic: 't', partition: 3, from: { offset: end - 1 } });
+    for await (const batch of read.batches) expect(batch.endOffset).toBe(end);
+    expect(sent()).toEqual({ GetItemCommand: 1, GetObjectCommand: 1 });
+    stores.sent.clear();
+    await broker.read({ topic: 't', partition: 3, from: { offset: end } });
+    expect(sent()).toEqual({ GetItemCommand: 1 });
+    stores.close();
+  });
+});

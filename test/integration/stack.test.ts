@@ -1,0 +1,172 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/record-batch.ts';
+import { type DeployedStack, deployStack } from '../localstack/deploy-stack.ts';
+import type { Emulator } from '../localstack/emulator.ts';
+import { startLocalStack } from '../localstack/start-localstack.ts';
+import { SignedClient } from '../support/signed-client.ts';
+
+/**
+ * The whole of it, as it runs on AWS: both stacks deployed by the CDK on LocalStack, and everything asked through the
+ * function URLs, in requests signed with SigV4.
+ */
+
+const DEPLOY_MS = 600_000;
+
+let emulator: Emulator;
+let stack: DeployedStack;
+let api: SignedClient;
+let produce: SignedClient;
+
+beforeAll(async () => {
+  emulator = await startLocalStack();
+  stack = await deployStack(emulator, ['jobMinutes=1']);
+  api = new SignedClient(emulator.endpoint, stack.apiUrl);
+  produce = new SignedClient(emulator.endpoint, stack.produceUrl);
+}, DEPLOY_MS);
+
+afterAll(async () => {
+  await emulator?.stop();
+}, 60_000);
+
+interface Placed {
+  readonly partition: number;
+  readonly offset: number;
+}
+
+interface Page {
+  readonly records: readonly { readonly offset: number; readonly key: string | null; readonly value: unknown }[];
+  readonly nextOffset: number;
+  readonly highWatermark: number;
+}
+
+describe('the deployed stack', () => {
+  test('makes, describes and lists topics', async () => {
+    await api.json('/v1/topics/made', 'PUT', { partitions: 3, config: { 'retention.ms': 1_000 } }, 201);
+    await api.json('/v1/topics/made', 'PUT', { partitions: 3 }, 200);
+    expect(await api.json('/v1/topics/made', 'GET')).toMatchObject({
+      partitions: 3,
+      config: { 'retention.ms': { value: 1_000, source: 'topic' } },
+      partitionStates: [{ highWatermark: 0 }, { highWatermark: 0 }, { highWatermark: 0 }],
+    });
+    const page = await api.json<{ items: { name: string }[] }>('/v1/topics', 'GET');
+    expect(page.items.map((topic) => topic.name)).toContain('made');
+  });
+
+  test('gives 32 concurrent writers of one head contiguous offsets, each record once', async () => {
+    await api.json('/v1/topics/race', 'PUT', { partitions: 2 }, 201);
+    const acknowledged = new Map<string, Placed>();
+    await Promise.all(
+      Array.from({ length: 32 }, async (_, writer) => {
+        for (let n = 0; n < 3; n++) {
+          const value = `writer ${writer}, record ${n}`;
+          const record = { value, partition: writer % 2 };
+          for (let tries = 0; ; tries++) {
+            const headers = { 'content-type': 'application/json', 'idempotency-key': value };
+            const response = await produce.send('/v1/topics/race/records', {
+              method: 'POST',
+              headers,
+              body: JSON.stringify({ records: [record] }),
+            });
+            if (response.status === 200) {
+              const [placed] = (JSON.parse(response.body.toString()) as { records: Placed[] }).records;
+              acknowledged.set(value, { partition: placed?.partition ?? -1, offset: placed?.offset ?? -1 });
+              break;
+            }
+            // A function that is not started yet, or too many at once.
+            if (tries === 20 || ![429, 500, 502, 503, 504].includes(response.status))
+              throw new Error(`${response.status} ${response.body.toString()}`);
+            await new Promise((resolve) => setTimeout(resolve, 200 * (1 + Math.random())));
+          }
+        }
+      }),
+    );
+    const found = new Map<string, Placed>();
+    for (const partition of [0, 1]) {
+      const page = await api.json<Page>(`/v1/topics/race/partitions/${partition}/records?limit=1000`, 'GET');
+      expect(page.records.map((record) => record.offset)).toEqual(Array.from({ length: 48 }, (_, offset) => offset));
+      for (const { value, offset } of page.records) found.set(String(value), { partition, offset });
+    }
+    expect(found).toEqual(acknowledged);
+  }, 300_000);
+
+  test('takes raw batches, large ones into objects, and gives the same bytes back', async () => {
+    await api.json('/v1/topics/raw', 'PUT', {}, 201);
+    const value = new Uint8Array(200_000).map((_, i) => i % 251);
+    const batch = encodeBatch([{ key: null, value, headers: [], timestampMs: 1_700_000_000_000 }]);
+    const type = 'application/vnd.apache.kafka.record-batches';
+    const posted = await produce.send('/v1/topics/raw/records?partition=0', {
+      method: 'POST',
+      headers: { 'content-type': type },
+      body: batch,
+    });
+    expect(posted.status, posted.body.toString()).toBe(200);
+    const read = await api.send('/v1/topics/raw/partitions/0/records?offset=0', { headers: { accept: type } });
+    expect(read.status).toBe(200);
+    expect(read.headers['tailrace-next-offset']).toBe('1');
+    const bytes = new Uint8Array(read.body);
+    const [record] = decodeRecords(bytes, 0, readBatchHeader(bytes));
+    expect(Buffer.from(record?.value ?? []).equals(Buffer.from(value))).toBe(true);
+  });
+
+  test('plans fetches that plain HTTP can do, without credentials', async () => {
+    const plan = await api.json<{
+      partitions: { parts: { url: string; headers: Record<string, string>; bytes: number }[] }[];
+    }>('/v1/topics/raw/fetch-plan', 'POST', { partitions: [{ partition: 0, offset: 0 }] });
+    const part = plan.partitions[0]?.parts[0];
+    if (part === undefined) throw new Error('The plan has no part.');
+    const fetched = await fetch(part.url, { headers: part.headers });
+    expect([200, 206]).toContain(fetched.status);
+    const bytes = new Uint8Array(await fetched.arrayBuffer());
+    expect(bytes.length).toBe(part.bytes);
+    expect(readBatchHeader(bytes).recordCount).toBe(1);
+  });
+
+  test('holds a long poll until a record comes', async () => {
+    await api.json('/v1/topics/poll', 'PUT', {}, 201);
+    const waiting = api.json<Page>('/v1/topics/poll/partitions/0/records?offset=0&waitMs=15000', 'GET');
+    await produce.json('/v1/topics/poll/records', 'POST', { records: [{ value: 'at last' }] });
+    expect(await waiting).toMatchObject({ records: [{ offset: 0, value: 'at last' }], nextOffset: 1 });
+  });
+
+  test('takes the producer sequence and the conditional append to the table', async () => {
+    await api.json('/v1/topics/once', 'PUT', {}, 201);
+    const send = async (headers: Record<string, string>): Promise<{ status: number; offset: unknown }> => {
+      const all = { 'content-type': 'application/json', ...headers };
+      const response = await produce.send('/v1/topics/once/records', {
+        method: 'POST',
+        headers: all,
+        body: '{"records":[{"value":1,"partition":0}]}',
+      });
+      const body = JSON.parse(response.body.toString()) as { records?: Placed[]; nextOffset?: number };
+      return { status: response.status, offset: body.records?.[0]?.offset ?? body.nextOffset };
+    };
+    const first = { 'producer-id': '7', 'producer-epoch': '0', 'producer-seq': '0' };
+    expect([await send(first), await send(first)]).toEqual([
+      { status: 200, offset: 0 },
+      { status: 200, offset: 0 },
+    ]);
+    expect(await send({ 'if-match': '"1"' })).toEqual({ status: 200, offset: 1 });
+    expect(await send({ 'if-match': '"1"' })).toEqual({ status: 412, offset: 2 });
+  });
+
+  test('answers errors as problems', async () => {
+    const missing = await api.send('/v1/topics/none');
+    expect(missing.status).toBe(404);
+    expect(missing.headers['content-type']).toContain('application/problem+json');
+    expect(JSON.parse(missing.body.toString())).toMatchObject({ code: 'unknown_topic' });
+    const wrong = await produce.send('/v1/topics/raw/records', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"records":[{}]}',
+    });
+    expect(wrong.status).toBe(400);
+    const reads = await produce.send('/v1/topics/raw/partitions/0/records');
+    expect(reads.status).toBe(404);
+  });
+
+  test('deletes a topic', async () => {
+    const deleted = await api.send('/v1/topics/made', { method: 'DELETE' });
+    expect(deleted.status).toBe(204);
+    expect((await api.send('/v1/topics/made')).status).toBe(404);
+  });
+});
