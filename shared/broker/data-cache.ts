@@ -1,25 +1,29 @@
 import { LRUCache } from 'lru-cache';
 import type { TailNode } from '../log/head.ts';
+import type { StoredBatch } from './data.ts';
 
-/** Bytes and tail nodes that were read, least recently used dropped first. What lies in here never changes. */
+/** Roughly what a batch takes in memory beside its bytes. */
+const BATCH_BYTES = 400;
+
+/** Record batches and tail nodes that were read, least recently used dropped first. What lies in here never changes. */
 export class DataCache {
-  private readonly data: LRUCache<string, Uint8Array>;
+  private readonly batches: LRUCache<string, readonly StoredBatch[]>;
   private readonly nodes: LRUCache<string, TailNode>;
 
   constructor(bytesMax: number) {
-    this.data = new LRUCache({
+    this.batches = new LRUCache({
       maxSize: Math.max(1, Math.floor((bytesMax * 7) / 8)),
-      sizeCalculation: (bytes) => bytes.length + 128,
+      sizeCalculation: (batches) => batches.reduce((sum, batch) => sum + batch.bytes.length + BATCH_BYTES, 0),
     });
     this.nodes = new LRUCache({ maxSize: Math.max(1, Math.floor(bytesMax / 8)), sizeCalculation: nodeBytes });
   }
 
-  getData(key: string): Uint8Array | undefined {
-    return this.data.get(key);
+  getBatches(key: string): readonly StoredBatch[] | undefined {
+    return this.batches.get(key);
   }
 
-  putData(key: string, bytes: Uint8Array): void {
-    this.data.set(key, bytes);
+  putBatches(key: string, batches: readonly StoredBatch[]): void {
+    this.batches.set(key, batches);
   }
 
   getNode(key: string): TailNode | undefined {

@@ -17,7 +17,7 @@ export interface StoredBatch {
   readonly endOffset: number;
 }
 
-export function dataKey(batchId: BatchId, part: Pick<EntryPart, 'position'>): string {
+function dataKey(batchId: BatchId, part: Pick<EntryPart, 'position'>): string {
   return `${batchIdText(batchId)}:${part.position}`;
 }
 
@@ -30,13 +30,22 @@ export function dataName(entry: Entry): string {
  * The batches of a part, checked against their CRC and the part's counts, with their offsets set.
  * From memory, else 1 GetObject or 1 GetItem. @throws EventLogError `corrupt_data` naming what is missing or wrong.
  */
-export async function readPart(context: BrokerContext, stores: Stores, placed: PlacedPart): Promise<StoredBatch[]> {
+export async function readPart(
+  context: BrokerContext,
+  stores: Stores,
+  placed: PlacedPart,
+): Promise<readonly StoredBatch[]> {
   const key = dataKey(placed.entry.batchId, placed.part);
-  const kept = context.cache.getData(key);
-  const data = kept ?? (await fetchPart(stores, placed));
-  const batches = splitPart(data, placed);
-  if (kept === undefined) context.cache.putData(key, data);
+  const kept = context.cache.getBatches(key);
+  if (kept !== undefined) return kept;
+  const batches = placeBatches(await fetchPart(stores, placed), placed);
+  context.cache.putBatches(key, batches);
   return batches;
+}
+
+/** Remembers the batches of a part that was just appended; `data` becomes the cache's own. */
+export function keepPart(context: BrokerContext, data: Uint8Array, placed: PlacedPart): void {
+  context.cache.putBatches(dataKey(placed.entry.batchId, placed.part), placeBatches(data, placed));
 }
 
 async function fetchPart(stores: Stores, { entry, part }: PlacedPart): Promise<Uint8Array> {
@@ -52,19 +61,18 @@ async function fetchPart(stores: Stores, { entry, part }: PlacedPart): Promise<U
   return data.slice(range.start, range.end);
 }
 
-function splitPart(data: Uint8Array, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
+/** Sets the offsets in `data` itself: a part has one place in its partition, now and ever. */
+function placeBatches(data: Uint8Array, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
   if (data.length !== part.bytes)
     throw corrupt(entry, `has ${data.length} bytes at ${part.position} where there should be ${part.bytes}`);
-  // The bytes in memory are shared by all readers: offsets are set in a copy.
-  const copy = data.slice();
   const batches: StoredBatch[] = [];
   let position = 0;
   let offset = baseOffset;
-  while (position < copy.length) {
-    const header = readStored(copy, position, entry);
-    placeBatch(copy, position, offset);
+  while (position < data.length) {
+    const header = readStored(data, position, entry);
+    placeBatch(data, position, offset);
     const endOffset = offset + header.lastOffsetDelta + 1;
-    batches.push({ bytes: copy.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset });
+    batches.push({ bytes: data.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset });
     position += header.bytes;
     offset = endOffset;
   }

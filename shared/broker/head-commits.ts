@@ -26,7 +26,7 @@ import {
   type WrittenData,
 } from './commit-plan.ts';
 import type { BrokerContext } from './context.ts';
-import { dataKey } from './data.ts';
+import { keepPart } from './data.ts';
 import { type HeadName, headFromAttributes, nodeKey, nodeToMove, queryNodes, readHead } from './head-items.ts';
 import { checkpointProducers, isCheckpointDue } from './head-producers.ts';
 import type { HeadBatch, HeadQueue } from './head-queue.ts';
@@ -83,7 +83,7 @@ export class HeadCommits {
       for (const [unit, outcomes] of plan.settled) batch.settle(unit, outcomes);
       if (plan.commit === undefined) continue;
       const result = await this.commit(queue, items, head, plan.commit, deadlineMs);
-      if (result.applied) this.acknowledge(batch, plan.commit, written, result.baseOffsets, result.head);
+      if (result.applied) this.acknowledge(batch, plan.commit, result.baseOffsets, result.head);
       head = result.head;
       isFresh = true;
     }
@@ -213,16 +213,19 @@ export class HeadCommits {
   private acknowledge(
     batch: HeadBatch,
     commit: PlannedCommit,
-    written: WrittenData,
     baseOffsets: ReadonlyMap<number, number>,
     head: Head,
   ): void {
     const { topic, headNumber } = batch.queue;
     const partitionOf = (slot: number): number => headNumber * topic.partitionsPerHead + slot;
+    const next = new Map(baseOffsets);
     for (const part of commit.entry.parts) {
+      const baseOffset = next.get(part.slot) as number;
+      next.set(part.slot, baseOffset + part.records);
       // Whoever waits at the end reads these bytes next; a copy, since the part is a view on a whole request.
       if (this.context.signals.isAwaited(topic.topicId, partitionOf(part.slot))) {
-        this.context.cache.putData(dataKey(written.batchId, part), batch.slice(part.position, part.bytes));
+        const placed = { sequence: UNKNOWN_SEQUENCE, entry: commit.entry, part, baseOffset };
+        keepPart(this.context, batch.slice(part.position, part.bytes), placed);
       }
     }
     for (const [unit, outcomes] of commit.units) {
@@ -268,6 +271,8 @@ export class HeadCommits {
 }
 
 const NODES_PER_QUERY = 64;
+/** Of an entry whose place does not matter. */
+const UNKNOWN_SEQUENCE = -1;
 
 type CommitResult =
   | { readonly applied: true; readonly baseOffsets: ReadonlyMap<number, number>; readonly head: Head }

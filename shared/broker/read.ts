@@ -93,7 +93,7 @@ async function* batchesOf(
   offset: number,
   parts: readonly PlacedPart[],
 ): AsyncGenerator<StoredBatch> {
-  const ahead: Promise<StoredBatch[]>[] = [];
+  const ahead: Promise<readonly StoredBatch[]>[] = [];
   let started = 0;
   for (let taken = 0; taken < parts.length; taken++) {
     while (started < parts.length && started - taken <= PARTS_AHEAD) {
@@ -102,7 +102,10 @@ async function* batchesOf(
       fetched.catch(() => {});
       ahead.push(fetched);
     }
-    for (const batch of await (ahead.shift() as Promise<StoredBatch[]>)) if (batch.endOffset > offset) yield batch;
+    for (const batch of await (ahead.shift() as Promise<readonly StoredBatch[]>)) {
+      // A copy: what is kept in memory serves other readers too.
+      if (batch.endOffset > offset) yield { ...batch, bytes: batch.bytes.slice() };
+    }
   }
 }
 
