@@ -27,7 +27,15 @@ import {
 } from './commit-plan.ts';
 import type { BrokerContext } from './context.ts';
 import { keepPart } from './data.ts';
-import { type HeadName, headFromAttributes, nodeKey, nodeToMove, queryNodes, readHead } from './head-items.ts';
+import {
+  type Ask,
+  type HeadName,
+  headFromAttributes,
+  nodeKey,
+  nodesBetween,
+  nodeToMove,
+  readHead,
+} from './head-items.ts';
 import { checkpointProducers, isCheckpointDue } from './head-producers.ts';
 import type { HeadBatch, HeadQueue } from './head-queue.ts';
 import { retrying } from './retries.ts';
@@ -120,18 +128,9 @@ export class HeadCommits {
   ): Promise<PlacedPart[] | undefined> {
     const key = idempotencyOnceKey(idempotency.hash);
     if (holdsOnceKey(head, key)) return keyedParts(placeTail(head), head.once, key);
-    let from = idempotency.observedSeq - (idempotency.observedSeq % TAIL_NODE_ENTRIES);
-    while (from < head.tailSeq) {
-      const start = from;
-      const nodes = await retrying(this.context, 'not_applied', () =>
-        queryNodes(items, name, start, head.tailSeq, NODES_PER_QUERY),
-      );
-      for (const node of nodes) {
-        if (node.once.some((left) => equalBytes(left, key))) return keyedParts(placeNode(node), node.once, key);
-      }
-      const last = nodes.at(-1);
-      if (last === undefined) break;
-      from = last.sequence + TAIL_NODE_ENTRIES;
+    const ask: Ask = (request) => retrying(this.context, 'not_applied', request);
+    for await (const node of nodesBetween(items, name, idempotency.observedSeq, head.tailSeq, ask)) {
+      if (node.once.some((left) => equalBytes(left, key))) return keyedParts(placeNode(node), node.once, key);
     }
     return undefined;
   }
@@ -191,21 +190,10 @@ export class HeadCommits {
     to: number,
     deadlineMs: number,
   ): Promise<PlacedPart[] | undefined> {
-    let next = from - (from % TAIL_NODE_ENTRIES);
-    while (next < to) {
-      const nodes = await retrying(
-        this.context,
-        'unknown',
-        () => queryNodes(items, name, next, to, NODES_PER_QUERY),
-        deadlineMs,
-      );
-      for (const node of nodes) {
-        const index = node.entries.findIndex((entry) => equalBytes(packEntry(entry), packed));
-        if (index >= 0) return placeNode(node).filter((part) => part.sequence === node.sequence + index);
-      }
-      const last = nodes.at(-1);
-      if (last === undefined) break;
-      next = last.sequence + TAIL_NODE_ENTRIES;
+    const ask: Ask = (request) => retrying(this.context, 'unknown', request, deadlineMs);
+    for await (const node of nodesBetween(items, name, from, to, ask)) {
+      const index = node.entries.findIndex((entry) => equalBytes(packEntry(entry), packed));
+      if (index >= 0) return placeNode(node).filter((part) => part.sequence === node.sequence + index);
     }
     return undefined;
   }
@@ -270,7 +258,6 @@ export class HeadCommits {
   }
 }
 
-const NODES_PER_QUERY = 64;
 /** Of an entry whose place does not matter. */
 const UNKNOWN_SEQUENCE = -1;
 

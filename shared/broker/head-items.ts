@@ -110,6 +110,43 @@ export async function queryNodes(
   return page.items.map((item) => nodeFromAttributes(Number(item.sk), item.attributes));
 }
 
+const NODES_PER_QUERY = 64;
+
+/** How a query is made, by one who repeats it where it fails, say. */
+export type Ask = <T>(request: () => Promise<T>) => Promise<T>;
+
+/**
+ * The tail nodes that hold the entries `[from, to)`, all of them below the `tailSeq` of the head. 1 Query for every 64.
+ * @throws EventLogError `corrupt_data` where one is missing: whoever searches them must not take it for empty
+ */
+export async function* nodesBetween(
+  items: ItemStore,
+  name: HeadName,
+  from: number,
+  to: number,
+  ask: Ask = (request) => request(),
+): AsyncGenerator<TailNode> {
+  let next = from - (from % TAIL_NODE_ENTRIES);
+  while (next < to) {
+    const start = next;
+    const nodes = await ask(() => queryNodes(items, name, start, to, NODES_PER_QUERY));
+    if (nodes.length === 0) throw missingNode(name, next);
+    for (const node of nodes) {
+      if (node.sequence !== next) throw missingNode(name, next);
+      yield node;
+      next += TAIL_NODE_ENTRIES;
+    }
+  }
+}
+
+export function missingNode(name: HeadName, sequence: number): EventLogError {
+  return new EventLogError(
+    'corrupt_data',
+    `Tail node ${sequence} of head ${name.headNumber} of the topic with the id ${name.topicId} is missing.`,
+    { details: { topicId: name.topicId, headNumber: name.headNumber, sequence } },
+  );
+}
+
 function bytesOf(value: unknown): Uint8Array {
   if (value instanceof Uint8Array) return value;
   throw new EventLogError('corrupt_data', 'An attribute of an item is not of the type it should have.');

@@ -2,10 +2,8 @@ import { type Head, nextSequence, type PlacedPart, placeNode, placeTail, TAIL_NO
 import { applyBatch, type ProducerState, packProducer, producedBatch, unpackProducer } from '../log/producer.ts';
 import { CHECKPOINT, checkpointKey, PRODUCER, producerKey } from '../storage/keys.ts';
 import type { ItemStore } from '../storage/ports.ts';
-import { type HeadName, queryNodes } from './head-items.ts';
+import { type HeadName, nodesBetween } from './head-items.ts';
 
-/** Tail nodes per query when producer states are rebuilt from them. */
-const NODES_PER_QUERY = 64;
 /** Every so many entries of a head, the states of its producers are written down, so that a rebuild stays short. */
 const CHECKPOINT_ENTRIES = 64 * TAIL_NODE_ENTRIES;
 /** A gap of so many entries is read up; beyond it each producer is looked up anew. */
@@ -122,13 +120,8 @@ function applyPart(state: ProducerState | undefined, placed: PlacedPart): Produc
 
 async function movedParts(items: ItemStore, name: HeadName, from: number, to: number): Promise<PlacedPart[]> {
   const parts: PlacedPart[] = [];
-  let next = from - (from % TAIL_NODE_ENTRIES);
-  while (next < to) {
-    const nodes = await queryNodes(items, name, next, to, NODES_PER_QUERY);
-    const last = nodes.at(-1);
-    if (last === undefined) break;
-    for (const node of nodes) parts.push(...placeNode(node).filter((placed) => placed.part.producer !== undefined));
-    next = last.sequence + TAIL_NODE_ENTRIES;
+  for await (const node of nodesBetween(items, name, from, to)) {
+    parts.push(...placeNode(node).filter((placed) => placed.part.producer !== undefined));
   }
   return parts;
 }

@@ -1,4 +1,3 @@
-import { EventLogError } from '../log/errors.ts';
 import {
   addTotals,
   type Head,
@@ -11,7 +10,7 @@ import {
 } from '../log/head.ts';
 import { checkPartition, headOf, type Topic } from '../log/topic.ts';
 import type { BrokerContext } from './context.ts';
-import { type HeadName, nodeFromAttributes, nodeKey, queryNodes, readHead } from './head-items.ts';
+import { type HeadName, missingNode, nodeFromAttributes, nodeKey, queryNodes, readHead } from './head-items.ts';
 import type { Stores } from './usage.ts';
 
 /** Where the records of one partition lie: in the head's tail, or before that in tail nodes, found by binary search. */
@@ -162,7 +161,7 @@ async function readNode(context: BrokerContext, view: PartitionView, sequence: n
   const kept = context.cache.getNode(key);
   if (kept !== undefined) return kept;
   const { attributes } = await view.stores.items.get(nodeKey(view.name, sequence));
-  if (attributes === undefined) throw missingNode(view, sequence);
+  if (attributes === undefined) throw missingNode(view.name, sequence);
   const node = nodeFromAttributes(sequence, attributes);
   context.cache.putNode(key, node);
   return node;
@@ -178,21 +177,15 @@ async function* nodesFrom(context: BrokerContext, view: PartitionView, sequence:
     const nodes =
       kept === undefined ? await queryNodes(view.stores.items, view.name, next, end, NODES_PER_QUERY) : [kept];
     for (const node of nodes) {
-      if (node.sequence !== next) throw missingNode(view, next);
+      if (node.sequence !== next) throw missingNode(view.name, next);
       context.cache.putNode(cacheKey(view.name, node.sequence), node);
       next += TAIL_NODE_ENTRIES;
     }
-    if (nodes.length === 0) throw missingNode(view, next);
+    if (nodes.length === 0) throw missingNode(view.name, next);
     yield nodes;
   }
 }
 
 function cacheKey(name: HeadName, sequence: number): string {
   return `${name.topicId}#${name.headNumber}#${sequence}`;
-}
-
-function missingNode(view: PartitionView, sequence: number): EventLogError {
-  return new EventLogError('corrupt_data', `Tail node ${sequence} of topic '${view.topic.name}' is missing.`, {
-    details: { topic: view.topic.name, partition: view.partition, sequence },
-  });
 }

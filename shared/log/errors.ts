@@ -40,7 +40,7 @@ export const ERROR_CODES = {
   idempotency_key_reused: { retry: 'never', outcome: 'not_applied' },
   /** All or nothing was asked for, and one of the others failed. */
   atomic_append_refused: { retry: 'never', outcome: 'not_applied' },
-  /** No such path, or no such method on it. */
+  /** No such path, or no such API key. */
   not_found: { retry: 'never', outcome: 'not_applied' },
   method_not_allowed: { retry: 'never', outcome: 'not_applied' },
   unsupported_media_type: { retry: 'never', outcome: 'not_applied' },

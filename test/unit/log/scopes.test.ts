@@ -1,0 +1,91 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  ALL_SCOPES,
+  allowsAllTopics,
+  allowsSomeTopic,
+  allowsTopic,
+  parseScopes,
+  type Scope,
+} from '../../../shared/log/scopes.ts';
+
+const scope = (topics: readonly string[], actions: Scope['actions'] = ['consume'], groups: string[] = []): Scope => ({
+  actions,
+  topics,
+  groups,
+});
+
+describe('allowsTopic', () => {
+  it.each([
+    ['orders', 'orders', true],
+    ['orders', 'orders2', false],
+    ['orders2', 'orders', false],
+    ['orders*', 'orders', true],
+    ['orders*', 'orders-eu', true],
+    ['orders-*', 'orders', false],
+    ['*', 'anything', true],
+    ['*', '', true],
+    // No regular expression, nor any letter for another.
+    ['orders.eu', 'orders-eu', false],
+    ['ORDERS', 'orders', false],
+    ['.*', 'orders', false],
+    ['.*', '.orders', true],
+  ])('%s covers %s: %s', (pattern, topic, expected) => {
+    expect(allowsTopic([scope([pattern])], 'consume', topic)).toBe(expected);
+  });
+
+  it('joins actions and topics within a scope, never across scopes', () => {
+    const scopes = [scope(['a'], ['produce']), scope(['b'], ['consume', 'admin'])];
+    expect(allowsTopic(scopes, 'produce', 'a')).toBe(true);
+    expect(allowsTopic(scopes, 'produce', 'b')).toBe(false);
+    expect(allowsTopic(scopes, 'consume', 'a')).toBe(false);
+    expect(allowsTopic(scopes, 'any', 'a')).toBe(true);
+    expect(allowsTopic(scopes, 'any', 'c')).toBe(false);
+  });
+
+  it('takes no right on groups for one on topics', () => {
+    const scopes = [scope([], ['consume'], ['*'])];
+    expect(allowsTopic(scopes, 'consume', 'a')).toBe(false);
+    expect(allowsSomeTopic(scopes, 'any')).toBe(false);
+    expect(allowsAllTopics(scopes, 'consume')).toBe(false);
+  });
+
+  it('is true of all topics only by the pattern of all', () => {
+    expect(allowsAllTopics([scope(['a*', 'b*'], ['admin'])], 'admin')).toBe(false);
+    expect(allowsAllTopics([scope(['*'], ['consume'])], 'admin')).toBe(false);
+    expect(allowsAllTopics(ALL_SCOPES, 'admin')).toBe(true);
+  });
+
+  it('agrees with what patterns mean', () => {
+    const name = fc.string({ unit: fc.constantFrom('a', 'b', '-', '.'), maxLength: 4 });
+    fc.assert(
+      fc.property(name, fc.boolean(), name, (text, isPrefix, topic) => {
+        const expected = isPrefix ? topic.startsWith(text) : topic === text;
+        expect(allowsTopic([scope([isPrefix ? `${text}*` : text])], 'consume', topic)).toBe(expected);
+      }),
+    );
+  });
+});
+
+describe('parseScopes', () => {
+  it('takes what it gives', () => {
+    const scopes = [scope(['a', 'b*', '*'], ['produce', 'admin'], ['group one', 'gruppe-ä*'])];
+    expect(parseScopes(JSON.parse(JSON.stringify(scopes)))).toEqual(scopes);
+    expect(parseScopes([{ actions: ['produce'], topics: ['a'] }])).toEqual([scope(['a'], ['produce'])]);
+  });
+
+  it('refuses anything else, quickly', () => {
+    const long = 'a'.repeat(100_000);
+    for (const wrong of [undefined, null, 'x', {}, [], [null], [[]], [{ actions: [long] }], [scope([`${long}*`])]])
+      expect(() => parseScopes(wrong)).toThrow();
+    fc.assert(
+      fc.property(fc.anything(), (given) => {
+        try {
+          parseScopes(given);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'invalid_request' });
+        }
+      }),
+    );
+  });
+});
