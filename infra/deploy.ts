@@ -12,7 +12,7 @@ const USAGE = `Usage: npm run deploy|destroy|diff -- [options]
 
   --name NAME          what the stacks' names begin with (default Tailrace)
   --ephemeral          for a deployment that is thrown away: destroy deletes everything, records too
-  --auth iam|none      who may send requests (default iam: SigV4)
+  --auth iam|bearer|none  who may send requests (default iam: SigV4; bearer: with API keys)
   --context NAME=VALUE any other setting of infra/make-app.ts; can be repeated
   --yes                ask nothing
 
@@ -140,6 +140,7 @@ function report(outputs: Readonly<Record<string, string>>, templates: readonly T
 function tryIt(apiUrl: string, { context }: Choices): string {
   const address = `${apiUrl}v1/topics`;
   if (context.includes('auth=none')) return `curl ${address}`;
+  if (context.includes('auth=bearer')) return `curl -H "authorization: Bearer $TAILRACE_KEY" ${address}`;
   // API Gateway's requests are signed for another service than those of Function URLs.
   const service = apiUrl.includes('.lambda-url.') ? 'lambda' : 'execute-api';
   return (

@@ -39,7 +39,7 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
   const httpReservedConcurrency = count('httpReservedConcurrency');
   const bucketRequestMetrics = flag('bucketRequestMetrics');
   const eventLog: EventLogProps = {
-    auth: oneOf('auth', text('auth'), ['iam', 'none']),
+    auth: oneOf('auth', text('auth'), ['iam', 'bearer', 'none']),
     responseStreaming: flag('streaming'),
     httpApi: flag('httpApi'),
     alarms: flag('alarms'),

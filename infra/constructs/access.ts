@@ -56,6 +56,15 @@ export const ADMIN: Access = {
   objects: {},
 };
 
+/** To make, list and revoke API keys. Who may do so in the direct mode may do everything over HTTP, so no grant has it. */
+export const MANAGE_KEYS: Access = {
+  items: { Query: ['apiKey'], PutItem: ['apiKey'], UpdateItem: ['apiKey'] },
+  objects: {},
+};
+
+/** To check the API keys that come with requests. */
+export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
+
 /** For the scheduled jobs. */
 export const MAINTAIN: Access = {
   items: {

@@ -11,7 +11,18 @@ import {
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { type Settings, toEnvironment } from '../../shared/settings.ts';
-import { ADMIN, CONSUME, grantAccess, type LogBucket, type LogTable, MAINTAIN, PRODUCE, union } from './access.ts';
+import {
+  ADMIN,
+  CHECK_KEYS,
+  CONSUME,
+  grantAccess,
+  type LogBucket,
+  type LogTable,
+  MAINTAIN,
+  MANAGE_KEYS,
+  PRODUCE,
+  union,
+} from './access.ts';
 import { acknowledge } from './acknowledge.ts';
 import { HttpApi } from './http-api.ts';
 import { Job } from './job.ts';
@@ -37,10 +48,13 @@ export interface EventLogProps {
   /** Whether there are functions that speak HTTP; without them the log is used in the direct mode alone. @default true */
   readonly http?: boolean;
   /**
-   * Who may send requests: `iam` those whose role may call the Function URL (SigV4; see `grantHttp`), `none` whoever knows
+   * Who may send requests: `iam` those whose role may call the Function URL (SigV4; see `grantHttp`), `bearer` those with an
+   * API key or, with `jwt`, a token: the address is open, and the functions check what comes. `none`: whoever knows
    * the address. @default 'iam'
    */
-  readonly auth?: 'iam' | 'none';
+  readonly auth?: 'iam' | 'bearer' | 'none';
+  /** With `auth: 'bearer'`: the issuer whose tokens are taken beside API keys. @default - API keys alone */
+  readonly jwt?: JwtProps;
   /**
    * Whether answers are sent as they come: live tails need it, answers may be up to 200 MB rather than 6, and what is left
    * to do after an append does not delay its answer. @default true
@@ -76,6 +90,18 @@ export interface EventLogProps {
   readonly alarmActions?: readonly IAlarmAction[];
   /** Whether there is a CloudWatch dashboard, at $3.00 a month beyond the account's first three. @default true */
   readonly dashboard?: boolean;
+}
+
+/** An issuer of tokens, such as an OpenID Connect provider; see "Access" in docs/http-api.md. */
+export interface JwtProps {
+  /** What `iss` of its tokens is. */
+  readonly issuer: string;
+  /** What `aud` of tokens for this log is. */
+  readonly audience: string;
+  /** Where its public keys are (`jwks_uri`). */
+  readonly keysUrl: string;
+  /** The claim with the scopes. @default 'tailrace' */
+  readonly scopesClaim?: string;
 }
 
 const TIMEOUT = Duration.seconds(30);
@@ -137,7 +163,13 @@ export class EventLog extends Construct {
     if (props.http ?? true) {
       const exportName = (props.responseStreaming ?? true) ? 'streamHandler' : 'handler';
       const timeout = props.timeout ?? TIMEOUT;
-      const environment = toEnvironment({ ...settings, allowedOrigins: props.allowedOrigins });
+      const environment = toEnvironment({
+        ...settings,
+        allowedOrigins: props.allowedOrigins,
+        ...authentication(props),
+      });
+      const checkKeys = auth === 'bearer' ? [CHECK_KEYS] : [];
+      const all = union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS, ...checkKeys);
       const produce = new LogFunction(this, 'Produce', {
         ...common,
         environment,
@@ -145,7 +177,7 @@ export class EventLog extends Construct {
         description: 'takes appends',
         exportName,
         timeout,
-        access: PRODUCE,
+        access: union(PRODUCE, ...checkKeys),
         memorySize: props.produceMemorySize ?? PRODUCE_MEMORY_MIB,
         reservedConcurrency: props.produceReservedConcurrency,
       });
@@ -156,7 +188,7 @@ export class EventLog extends Construct {
         description: 'the whole HTTP API',
         exportName,
         timeout,
-        access: union(PRODUCE, CONSUME, ADMIN),
+        access: all,
         memorySize: props.memorySize ?? MEMORY_MIB,
         reservedConcurrency: props.httpReservedConcurrency,
       });
@@ -177,7 +209,7 @@ export class EventLog extends Construct {
                 description: 'the whole HTTP API behind API Gateway',
                 exportName: 'handler',
                 timeout: Duration.seconds(Math.min(GATEWAY_TIMEOUT_S, timeout.toSeconds())),
-                access: union(PRODUCE, CONSUME, ADMIN),
+                access: all,
                 memorySize: props.memorySize ?? MEMORY_MIB,
                 reservedConcurrency: props.httpReservedConcurrency,
               });
@@ -228,7 +260,7 @@ export class EventLog extends Construct {
     return grantAccess(grantee, ADMIN, this.table, this.bucket);
   }
 
-  /** Lets a principal send requests to the HTTP API: to its appends alone, or to all of it. Without meaning for `auth: none`. */
+  /** Lets a principal send requests to the HTTP API: to its appends alone, or to all of it. Has a meaning only for `auth: iam`. */
   grantHttp(grantee: IGrantable, scope: 'produce' | 'all'): void {
     const [produce, http] = this.urls;
     produce?.grantInvokeUrl(grantee);
@@ -254,6 +286,22 @@ export class EventLog extends Construct {
     this.urls.push(url);
     return url;
   }
+}
+
+/** What the functions are told to ask for themselves. */
+function authentication({ auth, jwt }: EventLogProps): Partial<Settings> {
+  if (auth !== 'bearer') {
+    if (jwt === undefined) return {};
+    throw new Error("The property jwt has a meaning only with auth: 'bearer'.");
+  }
+  if (jwt === undefined) return { authentication: ['api_keys'] };
+  return {
+    authentication: ['api_keys', 'jwt'],
+    jwtIssuer: jwt.issuer,
+    jwtAudience: jwt.audience,
+    jwtKeysUrl: jwt.keysUrl,
+    jwtScopesClaim: jwt.scopesClaim,
+  };
 }
 
 function acknowledgeSync(each: LambdaFunction): void {

@@ -9,8 +9,8 @@ import { acknowledge } from './acknowledge.ts';
 
 export interface HttpApiProps {
   readonly handler: IFunction;
-  /** `iam`: requests are signed (SigV4). `none`: whoever reaches the address may do everything. */
-  readonly auth: 'iam' | 'none';
+  /** `iam`: requests are signed (SigV4). `bearer`: the function checks them. `none`: whoever reaches it may do everything. */
+  readonly auth: 'iam' | 'bearer' | 'none';
   readonly logRetention?: RetentionDays | undefined;
   /** Requests a second, over all callers. @default 1000 */
   readonly requestsPerSecondMax?: number | undefined;
@@ -52,9 +52,12 @@ export class HttpApi extends Construct {
         milliseconds: '$context.responseLatency',
       }),
     };
-    if (props.auth === 'none') {
+    if (props.auth !== 'iam') {
       acknowledge(this.api, {
-        'AwsSolutions-APIG4': 'Asked for by `auth: none`: whoever deploys so has put something else before it.',
+        'AwsSolutions-APIG4':
+          props.auth === 'bearer'
+            ? 'Asked for by `auth: bearer`: the function itself checks the API key or token of every request.'
+            : 'Asked for by `auth: none`: whoever deploys so has put something else before it.',
       });
     }
   }

@@ -27,6 +27,7 @@ export class Committer {
   /** Appends and tail moves under way. */
   private readonly active = new Set<Promise<unknown>>();
   private pendingBytes = 0;
+  private waitingBytes = 0;
   private groupsWriting = 0;
   private gathering = false;
   private closed = false;
@@ -59,7 +60,9 @@ export class Committer {
   ): Promise<(PartOutcome[] | 'head_closed')[]> {
     const bytes = units.reduce((sum, unit) => sum + unit.bytes, 0);
     this.pendingBytes += bytes;
+    this.waitingBytes += bytes;
     const queue = this.queueOf(topic, headNumber);
+    queue.waitingBytes += bytes;
     const settled = Promise.all(
       units.map((unit) => new Promise<PartOutcome[] | 'head_closed'>((settle) => queue.waiting.push({ unit, settle }))),
     ).finally(() => {
@@ -121,7 +124,7 @@ export class Committer {
     const ready = lingerMs > 0 ? this.context.clock.sleep(lingerMs) : Promise.resolve();
     void ready.then(() => {
       this.gathering = false;
-      while (this.groupsWriting < this.context.settings.groupsWritingMax) {
+      while (this.mayStartGroup()) {
         const batches = this.takeGroup();
         if (batches.length === 0) return;
         this.startGroup(batches);
@@ -129,12 +132,20 @@ export class Committer {
     });
   }
 
+  /** Small appends are worth waiting for each other; what fills a group gains by being written beside others. */
+  private mayStartGroup(): boolean {
+    const { groupsWritingMax, fullGroupsWritingMax, groupBytesMax } = this.context.settings;
+    if (this.groupsWriting < groupsWritingMax) return true;
+    return this.groupsWriting < fullGroupsWritingMax && this.waitingBytes >= groupBytesMax;
+  }
+
   /** What waits, from all heads whose commits are not behind, up to the size of a group. */
   private takeGroup(): HeadBatch[] {
     const batches: HeadBatch[] = [];
     let bytes = 0;
     for (const queue of [...this.waiting]) {
-      if (queue.depth >= GROUPS_PER_HEAD_MAX) continue;
+      const full = queue.waitingBytes >= this.context.settings.groupBytesMax;
+      if (queue.depth >= (full ? FULL_GROUPS_PER_HEAD_MAX : GROUPS_PER_HEAD_MAX)) continue;
       let keys = 0;
       let taken = 0;
       for (const { unit } of queue.waiting) {
@@ -145,7 +156,12 @@ export class Committer {
         bytes += unit.bytes;
         taken++;
       }
-      if (taken > 0) batches.push(new HeadBatch(queue, queue.waiting.splice(0, taken)));
+      if (taken > 0) {
+        const batch = new HeadBatch(queue, queue.waiting.splice(0, taken));
+        queue.waitingBytes -= batch.bytes;
+        this.waitingBytes -= batch.bytes;
+        batches.push(batch);
+      }
       // To the end, so that no head is always served last.
       this.waiting.delete(queue);
       if (queue.waiting.length > 0) this.waiting.add(queue);
@@ -243,6 +259,8 @@ export class Committer {
 
 /** Heads that are remembered beside those at work. */
 const QUEUES_KEPT_MAX = 4_096;
-/** One group of a head being committed, one being written. */
+/** Groups of one head between the start of their writing and their commit: one being written, one being committed. */
 const GROUPS_PER_HEAD_MAX = 2;
+/** The same where enough waits to fill another one. */
+const FULL_GROUPS_PER_HEAD_MAX = 8;
 const UTF8 = new TextEncoder();

@@ -16,6 +16,7 @@ export class HeadQueue {
   readonly headNumber: number;
   readonly name: HeadName;
   readonly waiting: WaitingUnit[] = [];
+  waitingBytes = 0;
   readonly producers = new HeadProducers();
   head: Head | undefined;
   observedAtMs = Number.NEGATIVE_INFINITY;

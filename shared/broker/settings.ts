@@ -6,6 +6,8 @@ export interface BrokerSettings {
   readonly lingerMs: number;
   /** Group commits whose data may be in writing at once; further appends gather meanwhile. */
   readonly groupsWritingMax: number;
+  /** The same where enough waits to fill another group. */
+  readonly fullGroupsWritingMax: number;
   /** What one group commit writes at most; a larger single append goes alone. */
   readonly groupBytesMax: number;
   /** Bytes of appends not yet acknowledged, beyond which appends are throttled. */
@@ -25,6 +27,7 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   inlineBytesMax: 8 * 1024,
   lingerMs: 0,
   groupsWritingMax: 16,
+  fullGroupsWritingMax: 32,
   groupBytesMax: 8 * 1024 * 1024,
   pendingBytesMax: 64 * 1024 * 1024,
   headCacheMs: 1_000,

@@ -111,19 +111,15 @@ function remoteKeys(
   clock: { nowMs(): number },
 ): JWTVerifyGetKey {
   let failedAtMs = Number.NEGATIVE_INFINITY;
+  const isPaused = (): boolean => {
+    const sinceMs = clock.nowMs() - failedAtMs;
+    return sinceMs >= 0 && sinceMs < JWKS_PAUSE_MS;
+  };
   const keys = createRemoteJWKSet(new URL(jwksUrl), {
     timeoutDuration: JWKS_TIMEOUT_MS,
     async [customFetch](url, init) {
-      const sinceMs = clock.nowMs() - failedAtMs;
-      if (sinceMs >= 0 && sinceMs < JWKS_PAUSE_MS) throw new Error('They could not be had a moment ago.');
-      try {
-        const response = await fetch(url, init);
-        if (response.status !== 200) failedAtMs = clock.nowMs();
-        return response;
-      } catch (error) {
-        failedAtMs = clock.nowMs();
-        throw error;
-      }
+      if (isPaused()) throw new Error('They could not be had a moment ago.');
+      return fetch(url, init);
     },
   });
   return async (header, token) => {
@@ -131,6 +127,7 @@ function remoteKeys(
       return await keys(header, token);
     } catch (cause) {
       if (isAboutTheToken(cause)) throw cause;
+      if (!isPaused()) failedAtMs = clock.nowMs();
       throw new EventLogError('storage_unavailable', "The keys of the tokens' issuer could not be had.", {
         outcome: 'not_applied',
         cause,

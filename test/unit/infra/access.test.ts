@@ -1,8 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { type Access, ADMIN, CONSUME, MAINTAIN, PRODUCE, union } from '../../../infra/constructs/access.ts';
+import {
+  type Access,
+  ADMIN,
+  CHECK_KEYS,
+  CONSUME,
+  MAINTAIN,
+  MANAGE_KEYS,
+  PRODUCE,
+  union,
+} from '../../../infra/constructs/access.ts';
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append-records.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/batch-id.ts';
+import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
 import { createUrlSigner } from '../../../shared/storage/file/url-signer.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
@@ -93,6 +103,22 @@ const works: Work[] = [
       await broker.describeTopic('new');
       await broker.describePartitions('orders');
       await broker.deleteTopic('orders');
+    },
+  },
+  {
+    name: 'manage keys',
+    access: MANAGE_KEYS,
+    async run(broker) {
+      const { id } = await broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
+      expect((await broker.listApiKeys()).items).toHaveLength(1);
+      await broker.revokeApiKey(id);
+    },
+  },
+  {
+    name: 'check keys',
+    access: CHECK_KEYS,
+    async run(broker) {
+      await broker.verifyApiKey(`tlr_${'0'.repeat(16)}_${'x'.repeat(43)}`);
     },
   },
   {

@@ -3,7 +3,16 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Access, ADMIN, CONSUME, MAINTAIN, PRODUCE, union } from '../../../infra/constructs/access.ts';
+import {
+  type Access,
+  ADMIN,
+  CHECK_KEYS,
+  CONSUME,
+  MAINTAIN,
+  MANAGE_KEYS,
+  PRODUCE,
+  union,
+} from '../../../infra/constructs/access.ts';
 import { EventLog, type EventLogProps } from '../../../infra/constructs/event-log.ts';
 import { parseSettings } from '../../../shared/settings.ts';
 import { ITEM_PATTERNS, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
@@ -200,7 +209,7 @@ describe('the stateless stack', () => {
 
   it.each([
     ['Produce', PRODUCE],
-    ['Http', union(PRODUCE, CONSUME, ADMIN)],
+    ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)],
     ['Maintenance', MAINTAIN],
   ])('gives the role of %s its access and no more', (name, access) => {
     expect(granted(statementsOf(template, `EventLog${name}`))).toEqual(expected(access));
@@ -281,6 +290,40 @@ describe('what can be chosen', () => {
       expect(Properties.AuthType).toBe('NONE');
   });
 
+  it('keys and tokens, which the functions check themselves', () => {
+    const { stateless } = testTemplates({ auth: 'bearer' });
+    for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Url')))
+      expect(Properties.AuthType).toBe('NONE');
+    for (const [id, access] of [
+      ['Produce', union(PRODUCE, CHECK_KEYS)],
+      ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS, CHECK_KEYS)],
+    ] as const) {
+      const functions = Object.entries(resourcesOf(stateless, 'AWS::Lambda::Function'));
+      const [, made] = functions.find(([name]) => name.startsWith(`EventLog${id}`)) ?? [];
+      expect(made?.Properties.Environment).toMatchObject({ Variables: { TAILRACE_AUTHENTICATION: 'api_keys' } });
+      expect(granted(statementsOf(stateless, `EventLog${id}`))).toEqual(expected(access));
+    }
+    const { stateless: signed } = testTemplates();
+    expect(JSON.stringify(signed.toJSON())).not.toContain('TAILRACE_AUTHENTICATION');
+  });
+
+  it('an issuer of tokens', () => {
+    const jwt = { issuer: 'https://i.example/', audience: 'a', keysUrl: 'https://i.example/keys' };
+    const stack = new Stack(new App(), 'Bearer');
+    new EventLog(stack, 'EventLog', { auth: 'bearer', jwt });
+    Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
+      Environment: {
+        Variables: Match.objectLike({
+          TAILRACE_AUTHENTICATION: 'api_keys,jwt',
+          TAILRACE_JWT_ISSUER: jwt.issuer,
+          TAILRACE_JWT_AUDIENCE: jwt.audience,
+          TAILRACE_JWT_KEYS_URL: jwt.keysUrl,
+        }),
+      },
+    });
+    expect(() => new EventLog(stack, 'Other', { jwt })).toThrow('bearer');
+  });
+
   it('whole answers', () => {
     const { stateless } = testTemplates({ streaming: 'false' });
     for (const { Properties } of Object.values(resourcesOf(stateless, 'AWS::Lambda::Url')))
@@ -299,7 +342,9 @@ describe('what can be chosen', () => {
     // It can't pass on a stream, so the function behind it answers whole, in time.
     stateless.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', Timeout: 29 });
     expect(JSON.stringify(stateless.findOutputs('ApiUrl'))).toContain('ApiEndpoint');
-    expect(granted(statementsOf(stateless, 'EventLogGateway'))).toEqual(expected(union(PRODUCE, CONSUME, ADMIN)));
+    expect(granted(statementsOf(stateless, 'EventLogGateway'))).toEqual(
+      expected(union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)),
+    );
     const whole = testTemplates({ httpApi: 'true', streaming: 'false' }).stateless;
     whole.resourceCountIs('AWS::Lambda::Function', 3);
   });
