@@ -12,7 +12,7 @@ const USAGE = `Usage: npm run deploy|destroy|diff -- [options]
 
   --name NAME          what the stacks' names begin with (default Tailrace)
   --ephemeral          for a deployment that is thrown away: destroy deletes everything, records too
-  --auth iam|bearer|none  who may send requests (default iam: SigV4; bearer: with API keys)
+  --auth HOW           who may send requests: iam (SigV4; the default), bearer (with API keys), none (everybody)
   --context NAME=VALUE any other setting of infra/make-app.ts; can be repeated
   --yes                ask nothing
 

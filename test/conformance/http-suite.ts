@@ -1148,6 +1148,7 @@ async function taken(
       url.pathname,
       altered.pathname + altered.search,
       `${url.pathname}x${url.search}`,
+      `${url.pathname}${url.search}&start=0`,
       '/v1/objects/none?start=0&end=1&expires=9999999999999&signature=x',
     ]) {
       expect((await http.problem('GET', bad)).code).toBe('access_denied');
