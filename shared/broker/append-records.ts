@@ -145,7 +145,8 @@ function planBatches(request: AppendRecordsRequest, topic: Topic, stickyPartitio
   });
   const single =
     request.producer !== undefined ? 'Producer-Seq' : request.expectedOffset !== undefined ? 'If-Match' : undefined;
-  if (single !== undefined && open.size > 1) {
+  const chosen = request.records.every((record) => record.key !== null || record.partition !== undefined);
+  if (single !== undefined && (open.size > 1 || (!chosen && topic.partitions > 1))) {
     throw invalidField(single, 'This needs all records in one partition; give each record the same partition.');
   }
   return { batches, errors };

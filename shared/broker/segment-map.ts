@@ -128,12 +128,14 @@ export async function planFetch(context: BrokerContext, request: FetchPlanReques
   if (request.partitions.length === 0 || request.partitions.length > FETCH_PLAN_PARTITIONS_MAX) {
     throw invalidField('partitions', `A fetch plan names 1 to ${FETCH_PLAN_PARTITIONS_MAX} partitions.`);
   }
+  // Inline batches come with the plan, so its size is bounded as a whole.
+  const share = Math.floor(READ_BYTES_MAX / request.partitions.length);
   const expiresAtMs = context.clock.nowMs() + FETCH_PLAN_LIFETIME_MS;
   const partitions = await Promise.all(
     request.partitions.map(
-      async ({ partition, offset, maxBytes = READ_BYTES_DEFAULT }): Promise<PartitionFetchPlan> => {
-        if (!(maxBytes >= 1 && maxBytes <= READ_BYTES_MAX))
-          throw invalidField('maxBytes', `maxBytes takes a whole number from 1 to ${READ_BYTES_MAX}.`);
+      async ({ partition, offset, maxBytes = Math.min(READ_BYTES_DEFAULT, share) }): Promise<PartitionFetchPlan> => {
+        if (!(maxBytes >= 1 && maxBytes <= share))
+          throw invalidField('maxBytes', `With so many partitions, maxBytes takes a whole number from 1 to ${share}.`);
         const view = await viewPartition(context, request.topic, partition);
         checkInRange(view, offset);
         const placed = offset < view.highWatermark ? await locateParts(context, view, offset, maxBytes) : [];

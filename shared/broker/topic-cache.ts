@@ -3,7 +3,7 @@ import type { Topic } from '../log/topic.ts';
 import type { TopicConfig } from '../log/topic-config.ts';
 import { TOPIC, topicKey } from '../storage/keys.ts';
 import type { Attributes, Clock } from '../storage/ports.ts';
-import type { UsageMeter } from './usage.ts';
+import { NO_TOPIC, noRequests, type UsageMeter } from './usage.ts';
 
 /** Topics are dropped from memory beyond this many; the oldest read go first. */
 const TOPICS_KEPT_MAX = 10_000;
@@ -31,7 +31,11 @@ export class TopicCache {
     const kept = this.kept.get(name);
     const age = kept === undefined ? Number.POSITIVE_INFINITY : this.clock.nowMs() - kept.readAtMs;
     if (kept !== undefined && age >= 0 && age < this.lifetimeMs) return kept.topic;
-    const reading = this.reading.get(name) ?? this.refresh(name).finally(() => this.reading.delete(name));
+    const under = this.reading.get(name);
+    if (under !== undefined) return under;
+    const reading = this.refresh(name).finally(() => {
+      if (this.reading.get(name) === reading) this.reading.delete(name);
+    });
     this.reading.set(name, reading);
     return reading;
   }
@@ -39,7 +43,10 @@ export class TopicCache {
   /** 1 GetItem. @throws EventLogError `unknown_topic` */
   async refresh(name: string): Promise<Topic> {
     const readAtMs = this.clock.nowMs();
-    const { attributes } = await this.usage.of(name, 'admin').items.get(topicKey(name));
+    const counts = noRequests();
+    const { attributes } = await this.usage.into(counts).items.get(topicKey(name));
+    // Names that are asked for and don't exist must not fill the table of what is counted.
+    this.usage.add(attributes === undefined ? NO_TOPIC : name, 'admin', counts, 1);
     if (attributes === undefined || attributes[TOPIC.deleting] !== undefined) {
       this.kept.delete(name);
       throw new EventLogError('unknown_topic', `There is no topic '${name}'.`, { details: { topic: name } });
@@ -51,8 +58,10 @@ export class TopicCache {
     return topic;
   }
 
+  /** Also of a read that is under way, and may have come too early. */
   forget(name: string): void {
     this.kept.delete(name);
+    this.reading.delete(name);
   }
 }
 

@@ -87,8 +87,10 @@ export async function putTopic(
       };
       const made = await items.put(topicKey(name), topicToAttributes(topic), [{ if: 'item_absent' }]);
       // A lost reply to our own put shows as a topic with our id.
-      if (made.ok || made.attributes?.[TOPIC.topicId] === topic.topicId)
+      if (made.ok || made.attributes?.[TOPIC.topicId] === topic.topicId) {
+        context.topics.forget(name);
         return { created: true, changed: true, topic: describe(topic) };
+      }
       continue;
     }
     if (attributes[TOPIC.deleting] !== undefined) {

@@ -36,7 +36,7 @@ async function main(): Promise<void> {
     process.stderr.write('This key may do everything, and is shown this once. Revoke it: DELETE /v1/api-keys/{id}.\n');
     return;
   }
-  const tailrace = await startTailrace(options);
+  const tailrace = await startTailrace({ ...options, ownProcess: true });
   process.stdout.write(banner(tailrace, options.memory ? undefined : options.dataFolder));
   await tellOfMissingKeys(tailrace, options.memory);
   stopOnSignal(tailrace);

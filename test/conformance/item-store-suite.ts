@@ -490,6 +490,10 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
         set: bytes(5),
       };
       const put = store.put(key, given);
+      whole.fill(0);
+      given.list[0]!.fill(0);
+      given.list.length = 0;
+      await put;
       const set = bytes(5);
       const lacking = bytes(9);
       const update = store.update(
@@ -500,13 +504,9 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
         ],
         [{ if: 'lacks', name: 'list', value: lacking }],
       );
-      whole.fill(0);
-      given.list[0]!.fill(0);
-      given.list.length = 0;
       appended.fill(0);
       set.fill(0);
       lacking.set([3]);
-      await put;
       const updated = await update;
       expect(updated).toMatchObject({ ok: true, attributes: expected });
       spoil(updated.attributes!);

@@ -85,7 +85,7 @@ describe('an append under an idempotency key', () => {
       [[], { records: [record('x', { timestampMs: 5 }), record('y')] }],
       [[], { records: [record('x', { headers: [{ key: 'h', value: null }] }), record('y')] }],
       [['x', 'y'], { atomic: true }],
-      [['x', 'y'], { expectedOffset: 0 }],
+      [[], { records: [record('x', { partition: 1 }), record('y', { partition: 1 })], expectedOffset: 0 }],
     ];
     for (const [values, more] of other) {
       for (const broker of [a, b]) expect(await send(broker, 'k', values, more)).toBe('idempotency_key_reused');
