@@ -118,6 +118,20 @@ describe('a token', () => {
   });
 });
 
+it('is refused unread where it is longer than 8 KiB', async () => {
+  const clock = new SimulatedClock(NOW_S * 1_000);
+  const jwt = { issuer: ISSUER, audience: AUDIENCE, keys: { keys: [publicKey] } };
+  const { call } = memoryApp({ clock, http: { access: { mode: 'authenticated', jwt } } });
+  for (const [length, status] of [
+    [5_000, 200],
+    [7_000, 401],
+  ] as const) {
+    const token = await tokenOf({ claims: { filler: 'x'.repeat(length) } });
+    const response = await call('GET', '/v1/topics', { headers: { Authorization: `Bearer ${token}` } });
+    expect([length, response.status]).toEqual([length, status]);
+  }
+});
+
 describe('a forged token', () => {
   it('without a signature is refused', async () => {
     const unsigned = new UnsecuredJWT(claimsWith()).encode();
