@@ -2,11 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/record-batch.ts';
 import { type DeployedStack, deployStack } from '../localstack/deploy-stack.ts';
 import type { Emulator } from '../localstack/emulator.ts';
-import { startLocalStack } from '../localstack/start-localstack.ts';
+import { EMULATOR_NAME, startChosenEmulator } from '../localstack/start-emulator.ts';
 import { SignedClient } from '../support/signed-client.ts';
 
 /**
- * The whole of it, as it runs on AWS: both stacks deployed by the CDK on LocalStack, and everything asked through the
+ * The whole of it, as it runs on AWS: both stacks deployed by the CDK on an emulator, and everything asked through the
  * function URLs, in requests signed with SigV4.
  */
 
@@ -18,8 +18,10 @@ let api: SignedClient;
 let produce: SignedClient;
 
 beforeAll(async () => {
-  emulator = await startLocalStack();
-  stack = await deployStack(emulator, ['jobMinutes=1']);
+  emulator = await startChosenEmulator();
+  // MiniStack does not run functions that stream.
+  const streaming = EMULATOR_NAME === 'LocalStack';
+  stack = await deployStack(emulator, ['jobMinutes=1', `streaming=${streaming}`]);
   api = new SignedClient(emulator.endpoint, stack.apiUrl);
   produce = new SignedClient(emulator.endpoint, stack.produceUrl);
 }, DEPLOY_MS);

@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { composeHttp } from '../../../functions/compose-http.ts';
 import { toRequest } from '../../../functions/lambda-event.ts';
 import type { AccessSettings } from '../../../shared/http/access.ts';
+import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operations.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { ALL_SCOPES, type Scope } from '../../../shared/log/scopes.ts';
 import { EventReader } from '../../support/event-reader.ts';
@@ -216,6 +217,32 @@ describe('rights', () => {
     expect((await memory.call('POST', '/v1/api-keys', { body })).status).toBe(201);
     expect((await memory.call('GET', '/v1/usage')).status).toBe(200);
   });
+});
+
+it('is described: which operations take a credential, which right, and how they refuse', async () => {
+  interface Described {
+    readonly security: unknown;
+    readonly description: string;
+    readonly responses: Readonly<Record<string, { readonly description: string }>>;
+  }
+  for (const access of [undefined, KEYS]) {
+    const document = (await (await memoryApp({ http: { access } }).call('GET', '/openapi.json')).json()) as {
+      paths: Readonly<Record<string, Readonly<Record<string, Described>>>>;
+      components: { securitySchemes: unknown };
+    };
+    expect(document.components.securitySchemes).toMatchObject({ bearer: { type: 'http', scheme: 'bearer' } });
+    for (const id of OPERATION_IDS) {
+      const { path, method, action } = OPERATIONS[id];
+      const described = document.paths[path.replace('+}', '}')]?.[method];
+      if (described === undefined) throw new Error(`${id} is not described.`);
+      const { security, description, responses } = described as Described;
+      const takes = access === undefined ? [{}, { bearer: [] }] : [{ bearer: [] }];
+      expect([id, security]).toEqual([id, action === 'open' ? [] : takes]);
+      expect(description).toContain(action === 'open' ? 'no right' : action === 'any' ? 'any right' : `\`${action}\``);
+      expect(responses[403]?.description).toContain('`access_denied`');
+      expect(responses[401]?.description).toBe(action === 'open' ? undefined : '`unauthenticated`');
+    }
+  }
 });
 
 describe('a live tail', () => {

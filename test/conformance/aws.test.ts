@@ -3,17 +3,17 @@ import { Broker } from '../../shared/broker/broker.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 import type { Emulator } from '../localstack/emulator.ts';
-import { startLocalStack } from '../localstack/start-localstack.ts';
+import { EMULATOR_NAME, startChosenEmulator } from '../localstack/start-emulator.ts';
 import { type AwsStores, makeAwsStores } from '../support/aws-stores.ts';
 import { itemStoreSuite } from './item-store-suite.ts';
 import { objectStoreSuite } from './object-store-suite.ts';
 
-/** The suites of the storage over the AWS adapters, on LocalStack; and the requests of the broker, counted by the SDK. */
+/** The suites of the storage over the AWS adapters, on an emulator; and the requests of the broker, counted by the SDK. */
 
 let emulator: Emulator;
 
 beforeAll(async () => {
-  emulator = await startLocalStack();
+  emulator = await startChosenEmulator();
 }, 300_000);
 
 afterAll(async () => {
@@ -24,17 +24,17 @@ async function makeStores(): Promise<AwsStores> {
   return makeAwsStores(emulator.endpoint);
 }
 
-objectStoreSuite('S3ObjectStore on LocalStack', async () => {
+objectStoreSuite(`S3ObjectStore on ${EMULATOR_NAME}`, async () => {
   const stores = await makeStores();
   return { store: stores.objects, close: async () => stores.close() };
 });
 
-itemStoreSuite('DynamoItemStore on LocalStack', async () => {
+itemStoreSuite(`DynamoItemStore on ${EMULATOR_NAME}`, async () => {
   const stores = await makeStores();
   return { store: stores.items, close: async () => stores.close() };
 });
 
-describe('Broker on LocalStack', () => {
+describe(`Broker on ${EMULATOR_NAME}`, () => {
   test('makes the requests of the design, as the SDK sends them', async () => {
     const stores = await makeStores();
     const broker = new Broker({
