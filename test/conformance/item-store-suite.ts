@@ -447,10 +447,11 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
 
     test('lets a refused or failing write leave its neighbours alone', async (store, pk) => {
       const key = (sk: string) => ({ pk, sk });
+      await store.put(key('c'), { n: MAX });
       const results = await Promise.allSettled([
         store.put(key('a'), { n: 1 }),
         store.put(key('b'), { n: 1 }, [{ if: 'item_exists' }]),
-        store.update(key('c'), [{ do: 'add', name: 'n', by: MAX }]),
+        store.update(key('f'), [{ do: 'add', name: 'n', by: MAX }]),
         store.update(key('c'), [{ do: 'add', name: 'n', by: 1 }]),
         store.put(key('d'), { data: new Uint8Array(500_000) }),
         store.put(key('e'), { n: 1 }),
@@ -463,7 +464,7 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
         'rejected',
         true,
       ]);
-      expect(await everySk(store, { pk, limit: 10 })).toEqual(['a', 'c', 'e']);
+      expect(await everySk(store, { pk, limit: 10 })).toEqual(['a', 'c', 'e', 'f']);
     });
 
     test('takes more at once than a store may batch', async (store, pk) => {
