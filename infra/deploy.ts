@@ -131,6 +131,13 @@ function report(outputs: Readonly<Record<string, string>>, templates: readonly T
     'Idle it costs, at list prices, what is kept (S3 $0.023, DynamoDB $0.25 and its backups $0.20 a GB and month), and',
     ...idle.map(({ what, dollars }) => `  $${dollars.toFixed(2).padStart(5)} a month for ${what}`),
     `  $${idleDollars.toFixed(2).padStart(5)} a month, which is $${(idleDollars / HOURS_A_MONTH).toFixed(4)} an hour.`,
+    ...(choices.context.includes('auth=bearer')
+      ? [
+          '',
+          'Make the first key, if there is none yet:',
+          `  export TAILRACE_KEY=$(npm run --silent make-key -- --table ${outputs.TableName} --bucket ${outputs.BucketName})`,
+        ]
+      : []),
     ...(outputs.ApiUrl === undefined ? [] : ['', 'Try it:', `  ${tryIt(outputs.ApiUrl, choices)}`]),
     '',
   ];

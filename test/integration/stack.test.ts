@@ -1,3 +1,7 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { DynamoDBClient, GetItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/record-batch.ts';
 import { type DeployedStack, deployStack } from '../localstack/deploy-stack.ts';
@@ -164,6 +168,52 @@ describe('the deployed stack', () => {
     expect(wrong.status).toBe(400);
     const reads = await produce.send('/v1/topics/raw/partitions/0/records');
     expect(reads.status).toBe(404);
+  });
+
+  test('tails records as events, as far as the emulator streams', async () => {
+    await api.json('/v1/topics/live', 'PUT', {}, 201);
+    await produce.json('/v1/topics/live/records', 'POST', { records: [{ value: 'before' }] });
+    // An emulator that buffers answers when the tail has ended by itself, before Lambda would end it.
+    const tail = api.send('/v1/topics/live/tail?from=earliest');
+    await produce.json('/v1/topics/live/records', 'POST', { records: [{ value: 'meanwhile' }] });
+    const { status, headers, body } = await tail;
+    expect(status).toBe(200);
+    expect(headers['content-type']).toContain('text/event-stream');
+    const events = body
+      .toString()
+      .split('\n\n')
+      .filter((event) => event.startsWith('event: record'));
+    expect(events.map((event) => /"value":"(\w+)"/.exec(event)?.[1])).toEqual(['before', 'meanwhile']);
+    expect(events.at(-1)).toContain('id: 0:2');
+  });
+
+  test('finishes on schedule a deletion that was broken off', async () => {
+    await api.json('/v1/topics/half-deleted', 'PUT', {}, 201);
+    const client = new DynamoDBClient({
+      endpoint: emulator.endpoint,
+      region: 'us-east-1',
+      credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    });
+    const item = { TableName: stack.tableName, Key: { pk: { S: 'topics' }, sk: { S: 'half-deleted' } } };
+    const names = { ExpressionAttributeNames: { '#d': 'deleting' }, ExpressionAttributeValues: { ':d': { N: '1' } } };
+    await client.send(new UpdateItemCommand({ ...item, ...names, UpdateExpression: 'SET #d = :d' }));
+    const endMs = Date.now() + 150_000;
+    while ((await client.send(new GetItemCommand({ ...item, ConsistentRead: true }))).Item !== undefined) {
+      if (Date.now() > endMs) throw new Error('The scheduled job has not finished the deletion.');
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
+    client.destroy();
+  }, 180_000);
+
+  test('is given its first key from the command line', async () => {
+    const script = fileURLToPath(new URL('../../functions/make-key/main.ts', import.meta.url));
+    const args = [script, '--table', stack.tableName, '--bucket', stack.bucketName];
+    const { stdout } = await promisify(execFile)(process.execPath, args, {
+      env: { ...process.env, ...emulator.environment },
+    });
+    expect(stdout).toMatch(/^tlr_[0-9a-f]{16}_[\w-]{43}\n$/);
+    const keys = await api.json<{ items: { name: string }[] }>('/v1/api-keys', 'GET');
+    expect(keys.items).toMatchObject([{ name: 'admin' }]);
   });
 
   test('deletes a topic', async () => {

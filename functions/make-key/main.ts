@@ -1,0 +1,31 @@
+import { parseArgs } from 'node:util';
+import { ALL_SCOPES } from '../../shared/log/scopes.ts';
+import { openEventLog } from '../direct.ts';
+
+/**
+ * `npm run make-key`: the first API key of a deployment, written by whoever may write to its table. The key goes to
+ * standard output, once, and nothing else does.
+ */
+
+const USAGE = `Usage: npm run --silent make-key -- --table NAME --bucket NAME [--name NAME]
+
+Table and bucket are printed by \`npm run deploy\`. The key may do everything; make others with it: POST /v1/api-keys.
+`;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { table: { type: 'string' }, bucket: { type: 'string' }, name: { type: 'string', default: 'admin' } },
+  });
+  const { table, bucket, name } = values;
+  if (table === undefined || bucket === undefined) throw new Error(`--table and --bucket are needed.\n\n${USAGE}`);
+  const { key } = await openEventLog({ tableName: table, bucketName: bucket }).createApiKey({
+    name,
+    scopes: ALL_SCOPES,
+  });
+  process.stdout.write(`${key}\n`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});
