@@ -29,10 +29,30 @@ objectStoreSuite(`S3ObjectStore on ${EMULATOR_NAME}`, async () => {
   return { store: stores.objects, close: async () => stores.close() };
 });
 
-itemStoreSuite(`DynamoItemStore on ${EMULATOR_NAME}`, async () => {
-  const stores = await makeStores();
-  return { store: stores.items, close: async () => stores.close() };
-});
+/** What the emulator does otherwise than DynamoDB; LocalStack's DynamoDB Local passes all. */
+const MINISTACK_GAPS = [
+  {
+    reason: 'MiniStack appends to what is no list',
+    tests: ['refuses an update of an attribute of another type and changes nothing'],
+  },
+  {
+    reason: 'MiniStack neither limits nor measures the size of items',
+    tests: [
+      'holds 400 KB in an item, its key and names counted, and refuses more',
+      'bills reads by 4 KB and writes by 1 KB of the larger item',
+      'ends a page at about 1 MB',
+    ],
+  },
+];
+
+itemStoreSuite(
+  `DynamoItemStore on ${EMULATOR_NAME}`,
+  async () => {
+    const stores = await makeStores();
+    return { store: stores.items, close: async () => stores.close() };
+  },
+  { skip: EMULATOR_NAME === 'MiniStack' ? MINISTACK_GAPS : [] },
+);
 
 describe(`Broker on ${EMULATOR_NAME}`, () => {
   test('makes the requests of the design, as the SDK sends them', async () => {

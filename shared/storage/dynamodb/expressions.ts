@@ -90,7 +90,8 @@ export class Expressions {
           set.push(`${name} = list_append(if_not_exists(${name}, ${this.value([])}), ${this.value(update.values)})`);
           break;
         case 'remove_first':
-          for (let i = 0; i < update.count; i++) remove.push(`${name}[${i}]`);
+          // Last first: DynamoDB counts by the list as it was, an emulator may count by what is left.
+          for (let i = update.count - 1; i >= 0; i--) remove.push(`${name}[${i}]`);
           break;
         case 'remove':
           remove.push(name);
