@@ -25,7 +25,7 @@ Tailrace is deployed on LocalStack.
 The host names end in localhost; where they don't resolve, send them as Host:
 
   curl -X PUT -H 'host: ${host}' ${emulator.endpoint}/v1/topics/hello
-  curl -H 'host: ${host}' '${emulator.endpoint}/v1/topics/hello?key=you' -d 'hi'
+  curl -H 'host: ${host}' '${emulator.endpoint}/v1/topics/hello?key=you' -H 'content-type: text/plain' -d 'hi'
   curl -H 'host: ${host}' ${emulator.endpoint}/v1/topics/hello/partitions/0/records
 
 Requests to this deployment need no signature (auth=none); on AWS they do unless you say otherwise. Ctrl-C ends it.`);
