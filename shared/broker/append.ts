@@ -2,7 +2,14 @@ import { EventLogError, invalidField } from '../log/errors.ts';
 import { BATCHES_PER_REQUEST_MAX, OFFSET_MAX } from '../log/limits.ts';
 import { checkPartition, checkTopicName, headOf, type Topic } from '../log/topic.ts';
 import { type CheckedBatch, checkProducedBatch } from './check-batch.ts';
-import { type AppendUnit, fitsCommit, keysDemanded, type PartOutcome, type UnitPart } from './commit-plan.ts';
+import {
+  type AppendUnit,
+  atomicRefused,
+  fitsCommit,
+  keysDemanded,
+  type PartOutcome,
+  type UnitPart,
+} from './commit-plan.ts';
 import type { Committer } from './committer.ts';
 import type { BrokerContext } from './context.ts';
 
@@ -256,10 +263,7 @@ function checkExpectedOffsets(batches: readonly BatchToAppend[]): void {
 
 /** Where one batch of an atomic append fails before the commit, the others fail for its sake. */
 function refuseAll(outcomes: readonly (AppendOutcome | undefined)[]): AppendOutcome[] {
-  const error = new EventLogError(
-    'atomic_append_refused',
-    'Another batch of this atomic append was refused, so nothing was appended.',
-  );
+  const error = atomicRefused();
   return outcomes.map((outcome) => outcome ?? { ok: false, error });
 }
 

@@ -319,7 +319,8 @@ function repeatsItself(): EventLogError {
   );
 }
 
-function atomicRefused(): EventLogError {
+/** For the batches of an atomic append that are refused for another's sake. */
+export function atomicRefused(): EventLogError {
   return new EventLogError(
     'atomic_append_refused',
     'Another batch of this atomic append was refused, so nothing was appended.',

@@ -121,7 +121,7 @@ async function overHttp(): Promise<void> {
     process.execPath,
     [fileURLToPath(new URL('../support/server.ts', import.meta.url)), makeFolder()],
     {
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['pipe', 'pipe', 'inherit'],
     },
   );
   const [url] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];
@@ -189,7 +189,7 @@ async function manyPartitions(): Promise<void> {
   await measure(64, 1_000, (i) => first.broker.appendRecords({ topic: `topic-${i}`, records: perTopic }));
   await first.close();
   const server = spawn(process.execPath, [fileURLToPath(new URL('../support/server.ts', import.meta.url)), folder], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['pipe', 'pipe', 'inherit'],
   });
   const startedMs = performance.now();
   const [url] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];

@@ -33,7 +33,7 @@ afterAll(async () => {
 });
 
 async function startServer(): Promise<void> {
-  const started = spawn(process.execPath, [SERVER, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const started = spawn(process.execPath, [SERVER, folder], { stdio: ['pipe', 'pipe', 'inherit'] });
   server = started;
   const [line] = (await once(createInterface({ input: started.stdout }), 'line')) as [string];
   url = line;
