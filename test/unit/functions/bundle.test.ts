@@ -35,7 +35,10 @@ describe.each(FUNCTION_NAMES)('the bundle of %s', (name) => {
     await expect(importBundle(bundle, lacking)).rejects.toThrow(/TAILRACE_BUCKET/);
   });
 
-  it.skipIf(name === 'maintenance')('answers', async () => {
+  // The scheduled one answers nobody.
+  if (name === 'maintenance') return;
+
+  it('answers', async () => {
     Object.assign(process.env, BUNDLE_ENVIRONMENT);
     const { handler } = await import(/* @vite-ignore */ pathToFileURL(bundle.path).href);
     const { statusCode, body } = await handler(functionUrlEvent({ path: '/v1/health' }), lambdaContext());
