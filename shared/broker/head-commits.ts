@@ -36,7 +36,7 @@ import {
   nodeToMove,
   readHead,
 } from './head-items.ts';
-import { checkpointProducers, isCheckpointDue } from './head-producers.ts';
+import { checkpointProducers } from './head-producers.ts';
 import type { HeadBatch, HeadQueue } from './head-queue.ts';
 import { retrying } from './retries.ts';
 import type { Stores } from './usage.ts';
@@ -253,7 +253,7 @@ export class HeadCommits {
     const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.tailSeq, value: sequence }]);
     queue.see(headFromAttributes(result.attributes), sentAtMs);
     const end = sequence + TAIL_NODE_ENTRIES;
-    if (result.ok && isCheckpointDue(end))
+    if (result.ok && end % this.context.settings.checkpointEntries === 0)
       await checkpointProducers(items, queue.name, end, this.context.clock.nowMs());
   }
 }

@@ -4,8 +4,6 @@ import { CHECKPOINT, checkpointKey, PRODUCER, producerKey } from '../storage/key
 import type { ItemStore } from '../storage/ports.ts';
 import { type HeadName, nodesBetween } from './head-items.ts';
 
-/** Every so many entries of a head, the states of its producers are written down, so that a rebuild stays short. */
-const CHECKPOINT_ENTRIES = 64 * TAIL_NODE_ENTRIES;
 /** A gap of so many entries is read up; beyond it each producer is looked up anew. */
 const GAP_ENTRIES_MAX = 8 * TAIL_NODE_ENTRIES;
 const PRODUCERS_KEPT_MAX = 10_000;
@@ -67,11 +65,6 @@ export class HeadProducers {
       this.states.delete(id);
     }
   }
-}
-
-/** Whether moving the node that ends before `sequence` is the time for a checkpoint. */
-export function isCheckpointDue(sequence: number): boolean {
-  return sequence % CHECKPOINT_ENTRIES === 0;
 }
 
 /**

@@ -1,3 +1,5 @@
+import { TAIL_NODE_ENTRIES } from '../log/head.ts';
+
 /** How the broker behaves; plain data. The defaults are for one request at a time on AWS. */
 export interface BrokerSettings {
   /** Data of one head up to this size goes into the table, beyond it into an object. */
@@ -19,6 +21,8 @@ export interface BrokerSettings {
   readonly pollIntervalMs: number | undefined;
   /** Bytes of records and tail nodes kept in memory. */
   readonly cacheBytesMax: number;
+  /** How many entries of a head lie between two times that the states of its producers are written down; a multiple of 8. */
+  readonly checkpointEntries: number;
   /** After this long without certainty an append fails with the outcome `unknown`. */
   readonly commitTimeoutMs: number;
 }
@@ -34,5 +38,6 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   topicCacheMs: 1_000,
   pollIntervalMs: 250,
   cacheBytesMax: 64 * 1024 * 1024,
+  checkpointEntries: 64 * TAIL_NODE_ENTRIES,
   commitTimeoutMs: 20_000,
 };
