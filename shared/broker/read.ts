@@ -35,6 +35,9 @@ export interface ReadResult {
   readonly batches: AsyncIterable<StoredBatch>;
 }
 
+/** Given as the reason: without one, an error with its stack is made each time. */
+const LOOK_IS_OVER = 'the look is over';
+
 /** Parts fetched ahead of the taker. */
 const PARTS_AHEAD = 4;
 
@@ -53,25 +56,25 @@ export async function read(context: BrokerContext, request: ReadRequest): Promis
   const endMs = context.clock.nowMs() + waitMs;
   let offset: number | undefined;
   for (;;) {
-    const stop = new AbortController();
+    const stop = waitMs > 0 ? new AbortController() : undefined;
     try {
       const known = await context.topics.get(topic);
       // Before the head is read, so that no append falls between the look and the wait.
-      const woken = waitMs > 0 ? context.signals.wait(known.topicId, [partition], stop.signal) : undefined;
+      const woken = stop && context.signals.wait(known.topicId, [partition], stop.signal);
       const view = await viewPartition(context, topic, partition);
       offset ??= await resolveFrom(context, view, request.from);
       checkInRange(view, offset);
       const parts = offset < view.highWatermark ? await locateParts(context, view, offset, maxBytes) : [];
       const leftMs = endMs - context.clock.nowMs();
-      if (parts.length > 0 || woken === undefined || leftMs <= 0 || request.signal?.aborted)
+      if (parts.length > 0 || stop === undefined || leftMs <= 0 || request.signal?.aborted)
         return result(context, view, offset, parts);
       const pauseMs = Math.min(leftMs, context.settings.pollIntervalMs ?? leftMs);
-      const abort = (): void => stop.abort();
+      const abort = (): void => stop.abort(LOOK_IS_OVER);
       request.signal?.addEventListener('abort', abort);
       await Promise.race([woken, context.clock.sleep(pauseMs, stop.signal)]);
       request.signal?.removeEventListener('abort', abort);
     } finally {
-      stop.abort();
+      stop?.abort(LOOK_IS_OVER);
     }
   }
 }

@@ -14,13 +14,18 @@ export class ByteReader {
   readonly bytes: Uint8Array;
   position: number;
   readonly end: number;
-  private readonly data: DataView;
+  private fixedSizes: DataView | undefined;
 
   constructor(bytes: Uint8Array, start = 0, end: number = bytes.length) {
     this.bytes = bytes;
     this.position = start;
     this.end = end;
-    this.data = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  /** Made when it is first needed: formats of bytes and varints alone do without. */
+  private get data(): DataView {
+    this.fixedSizes ??= new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
+    return this.fixedSizes;
   }
 
   get remaining(): number {
@@ -36,7 +41,7 @@ export class ByteReader {
   }
 
   uint8(): number {
-    return this.data.getUint8(this.take(1));
+    return this.bytes[this.take(1)] as number;
   }
 
   int8(): number {
@@ -99,12 +104,16 @@ export class ByteReader {
 /** A buffer that grows as it is written to. */
 export class ByteWriter {
   private buffer: Uint8Array<ArrayBuffer>;
-  private view: DataView;
+  private fixedSizes: DataView | undefined;
   length = 0;
 
   constructor(capacity = 256) {
     this.buffer = new Uint8Array(capacity);
-    this.view = new DataView(this.buffer.buffer);
+  }
+
+  private get view(): DataView {
+    this.fixedSizes ??= new DataView(this.buffer.buffer);
+    return this.fixedSizes;
   }
 
   /** Makes room, perhaps in another buffer: `buffer` and `view` must be looked up after it, not before. */
@@ -115,7 +124,7 @@ export class ByteWriter {
       const grown = new Uint8Array(Math.max(needed, this.buffer.length * 2));
       grown.set(this.buffer.subarray(0, at));
       this.buffer = grown;
-      this.view = new DataView(grown.buffer);
+      this.fixedSizes = undefined;
     }
     this.length = needed;
     return at;

@@ -84,7 +84,7 @@ export function unpackEntry(packed: Uint8Array): Entry {
   try {
     const reader = new ByteReader(packed);
     const version = reader.uint8();
-    invariant(version === VERSION, `entry version ${version} is not ${VERSION}`);
+    invariant(version === VERSION, () => `entry version ${version} is not ${VERSION}`);
     const flags = reader.uint8();
     const batchId = reader.view(BATCH_ID_BYTES);
     const timeMs = batchTimeMs(batchId);
@@ -94,7 +94,7 @@ export function unpackEntry(packed: Uint8Array): Entry {
     for (let i = 0; i < count; i++) {
       const slotAndFlags = reader.varuint();
       const slot = Math.floor(slotAndFlags / PART_FLAGS);
-      invariant(slot < PARTITIONS_PER_HEAD_MAX, `no head has a slot ${slot}`);
+      invariant(slot < PARTITIONS_PER_HEAD_MAX, () => `no head has a slot ${slot}`);
       parts.push({
         slot,
         records: reader.varuint(),

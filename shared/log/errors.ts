@@ -98,6 +98,6 @@ export function invalidField(field: string, message: string, details: ErrorDetai
 }
 
 /** For what can't happen: a broken invariant is a bug, and the operation must not go on. */
-export function invariant(holds: boolean, what: string): asserts holds {
-  if (!holds) throw new EventLogError('internal', `Broken invariant: ${what}.`);
+export function invariant(holds: boolean, what: string | (() => string)): asserts holds {
+  if (!holds) throw new EventLogError('internal', `Broken invariant: ${typeof what === 'string' ? what : what()}.`);
 }

@@ -156,10 +156,10 @@ export function checkHead(head: Head): void {
     const counted = totals[slot]?.nextOffset ?? 0;
     invariant(
       partition.nextOffset === counted,
-      `slot ${slot} ends at ${partition.nextOffset} where its entries end at ${counted}`,
+      () => `slot ${slot} ends at ${partition.nextOffset} where its entries end at ${counted}`,
     );
-    invariant(partition.logStartOffset <= partition.nextOffset, `slot ${slot} starts after its end`);
-    invariant(partition.nextOffset <= OFFSET_MAX, `slot ${slot} has passed the largest offset`);
+    invariant(partition.logStartOffset <= partition.nextOffset, () => `slot ${slot} starts after its end`);
+    invariant(partition.nextOffset <= OFFSET_MAX, () => `slot ${slot} has passed the largest offset`);
   });
   invariant(onceKeysOf(head, head.tail.length) === head.once.length, 'the once keys are those of the tail');
 }
@@ -201,11 +201,11 @@ export function unpackTotals(packed: Uint8Array): SlotTotals[] {
   try {
     const reader = new ByteReader(packed);
     const version = reader.uint8();
-    invariant(version === TOTALS_VERSION, `totals version ${version} is not ${TOTALS_VERSION}`);
+    invariant(version === TOTALS_VERSION, () => `totals version ${version} is not ${TOTALS_VERSION}`);
     const totals: SlotTotals[] = [];
     for (let left = reader.varuint(); left > 0; left--) {
       const slot = reader.varuint();
-      invariant(slot < PARTITIONS_PER_HEAD_MAX, `no head has a slot ${slot}`);
+      invariant(slot < PARTITIONS_PER_HEAD_MAX, () => `no head has a slot ${slot}`);
       totals[slot] = { nextOffset: reader.varuint(), maxTimestampMs: reader.varint(), bytes: reader.varuint() };
     }
     invariant(reader.remaining === 0, 'totals end with their last slot');

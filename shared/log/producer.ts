@@ -108,7 +108,7 @@ export function unpackProducer(packed: Uint8Array): ProducerState {
   try {
     const reader = new ByteReader(packed);
     const version = reader.uint8();
-    invariant(version === VERSION, `producer version ${version} is not ${VERSION}`);
+    invariant(version === VERSION, () => `producer version ${version} is not ${VERSION}`);
     const epoch = reader.varuint();
     const slots = new Map<number, SlotBatches>();
     for (let left = reader.varuint(); left > 0; left--) {

@@ -235,7 +235,9 @@ function checkCount(name: string, value: number): void {
 
 /** A copy that shares no bytes with the original. A negative zero becomes zero, as in every encoding of an item. */
 export function copyAttributes(attributes: Attributes): Attributes {
-  return Object.fromEntries(Object.entries(attributes).map(([name, value]) => [name, copyValue(value)]));
+  const copy: [string, AttributeValue][] = [];
+  for (const name of Object.keys(attributes)) copy.push([name, copyValue(attributes[name] as AttributeValue)]);
+  return Object.fromEntries(copy);
 }
 
 function copyValue(value: AttributeValue): AttributeValue {
