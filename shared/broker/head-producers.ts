@@ -8,17 +8,23 @@ import { type HeadName, nodesBetween } from './head-items.ts';
 const GAP_ENTRIES_MAX = 8 * TAIL_NODE_ENTRIES;
 const PRODUCERS_KEPT_MAX = 10_000;
 
+interface KnownProducer {
+  /** `undefined` where the producer is known to have written nothing. */
+  readonly state: ProducerState | undefined;
+  /** Every entry below this is in the state. */
+  readonly sequence: number;
+}
+
 /**
  * What is known of the idempotent producers of one head, as of a sequence. It follows from the entries alone: those in
  * the tail, those in the tail nodes since the last checkpoint, and the producer items of that checkpoint.
  */
 export class HeadProducers {
   private asOf = 0;
-  /** `undefined` for a producer that is known to have written nothing. */
-  private readonly states = new Map<number, ProducerState | undefined>();
+  private readonly known = new Map<number, KnownProducer>();
 
   get(producerId: number): ProducerState | undefined {
-    return this.states.get(producerId);
+    return this.known.get(producerId)?.state;
   }
 
   /**
@@ -26,25 +32,28 @@ export class HeadProducers {
    * that are met first 1 GetItem each, 1 GetItem for the checkpoint, and 1 Query or 2.
    */
   async bringTo(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
-    if (this.asOf < head.tailSeq && this.states.size > 0) {
+    if (this.asOf < head.tailSeq && this.known.size > 0) {
       if (head.tailSeq - this.asOf <= GAP_ENTRIES_MAX) {
         for (const part of await movedParts(items, name, this.asOf, head.tailSeq)) this.applyKnown(part);
         this.asOf = head.tailSeq;
       } else {
-        this.states.clear();
+        this.known.clear();
       }
     }
     for (const part of placeTail(head)) this.applyKnown(part);
     this.asOf = Math.max(this.asOf, nextSequence(head));
-    const missing = [...new Set(producerIds)].filter((id) => !this.states.has(id));
+    const missing = [...new Set(producerIds)].filter((id) => !this.known.has(id));
     if (missing.length > 0) await this.load(items, name, head, missing);
     this.dropOldest();
   }
 
   private applyKnown(placed: PlacedPart): void {
     const producerId = placed.part.producer?.producerId;
-    if (placed.sequence < this.asOf || producerId === undefined || !this.states.has(producerId)) return;
-    this.states.set(producerId, applyPart(this.states.get(producerId), placed));
+    if (producerId === undefined) return;
+    const known = this.known.get(producerId);
+    // An item may be of a later time than the head that was observed: what it has taken in must not come in twice.
+    if (known === undefined || placed.sequence < known.sequence) return;
+    this.known.set(producerId, { state: applyPart(known.state, placed), sequence: placed.sequence + 1 });
   }
 
   private async load(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
@@ -55,14 +64,17 @@ export class HeadProducers {
     producerIds.forEach((id, i) => {
       const { state, sequence } = written[i] as ProducerItem;
       const later = parts.filter((placed) => placed.part.producer?.producerId === id && placed.sequence >= sequence);
-      this.states.set(id, later.reduce<ProducerState | undefined>(applyPart, state));
+      this.known.set(id, {
+        state: later.reduce<ProducerState | undefined>(applyPart, state),
+        sequence: Math.max(sequence, nextSequence(head)),
+      });
     });
   }
 
   private dropOldest(): void {
-    for (const id of this.states.keys()) {
-      if (this.states.size <= PRODUCERS_KEPT_MAX) return;
-      this.states.delete(id);
+    for (const id of this.known.keys()) {
+      if (this.known.size <= PRODUCERS_KEPT_MAX) return;
+      this.known.delete(id);
     }
   }
 }

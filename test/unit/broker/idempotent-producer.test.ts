@@ -330,6 +330,25 @@ describe('the states of producers', () => {
     expect(await valuesOf(restarted, 't', 0)).toHaveLength(9);
   });
 
+  it('that were written down after a head that is still remembered take no batch in twice', async () => {
+    const stores = memoryStores();
+    const settings = { checkpointEntries: 8, headCacheMs: 60_000 };
+    const [a, b] = [memoryBroker(stores, settings), memoryBroker(stores, settings)];
+    await a.putTopic({ name: 't', partitions: 16 });
+    for (let sequence = 0; sequence < 3; sequence++) await send(a, { sequence, values: [`${sequence}`] });
+    // From now on this is how the other remembers the head: with three of five batches.
+    await moveOn(b, 1);
+    for (let sequence = 3; sequence < 5; sequence++) await send(a, { sequence, values: [`${sequence}`] });
+    await moveOn(a, 2);
+    const { topicId } = await a.describeTopic('t');
+    const written = await stores.items.get({ pk: `producer#${topicId}#0`, sk: '0000000000000007' });
+    expect(written.attributes).toMatchObject({ q: 8 });
+    expect(await send(b, { sequence: 5, values: ['5'] })).toBe(5);
+    for (let sequence = 1; sequence < 6; sequence++) {
+      expect(await send(b, { sequence, values: [`${sequence}`] })).toBe(`again ${sequence}`);
+    }
+  });
+
   it('are forgotten by no one while another broker writes hundreds of entries', async () => {
     const { brokers } = await threeBrokers();
     const [a, b] = brokers;
