@@ -11,8 +11,8 @@ const PRODUCERS_KEPT_MAX = 10_000;
 interface KnownProducer {
   /** `undefined` where the producer is known to have written nothing. */
   readonly state: ProducerState | undefined;
-  /** Every entry below this is in the state. */
-  readonly sequence: number;
+  /** Every entry below this was in the state when it was loaded. */
+  readonly loadedAsOf: number;
 }
 
 /**
@@ -52,8 +52,8 @@ export class HeadProducers {
     if (producerId === undefined) return;
     const known = this.known.get(producerId);
     // An item may be of a later time than the head that was observed: what it has taken in must not come in twice.
-    if (known === undefined || placed.sequence < known.sequence) return;
-    this.known.set(producerId, { state: applyPart(known.state, placed), sequence: placed.sequence + 1 });
+    if (known === undefined || placed.sequence < Math.max(this.asOf, known.loadedAsOf)) return;
+    this.known.set(producerId, { ...known, state: applyPart(known.state, placed) });
   }
 
   private async load(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
@@ -66,7 +66,7 @@ export class HeadProducers {
       const later = parts.filter((placed) => placed.part.producer?.producerId === id && placed.sequence >= sequence);
       this.known.set(id, {
         state: later.reduce<ProducerState | undefined>(applyPart, state),
-        sequence: Math.max(sequence, nextSequence(head)),
+        loadedAsOf: Math.max(sequence, nextSequence(head)),
       });
     });
   }
