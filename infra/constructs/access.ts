@@ -51,7 +51,6 @@ export const ADMIN: Access = {
     Query: ['topic'],
     PutItem: ['topic', 'garbage'],
     UpdateItem: ['topic', 'head'],
-    DeleteItem: ['topic'],
   },
   objects: {},
 };
@@ -71,7 +70,7 @@ export const MAINTAIN: Access = {
     GetItem: ['topic', 'job'],
     Query: ['topic'],
     PutItem: ['garbage', 'job'],
-    UpdateItem: ['head'],
+    UpdateItem: ['topic', 'head'],
     DeleteItem: ['topic', 'job'],
   },
   objects: {},

@@ -1,5 +1,6 @@
 import { EventLogError } from '../log/errors.ts';
-import { JOB, jobKey, TOPIC, TOPICS } from '../storage/keys.ts';
+import { JOB, jobKey, TOPIC, TOPICS, topicKey } from '../storage/keys.ts';
+import type { Attributes } from '../storage/ports.ts';
 import type { BrokerContext } from './context.ts';
 import { topicFromAttributes } from './topic-cache.ts';
 import { finishDeletion } from './topics.ts';
@@ -22,13 +23,18 @@ export interface ResumedDeletions {
 }
 
 const TOPICS_PER_QUERY = 500;
+/**
+ * For so long the item of a deleted topic stays. AWS refuses a request 15 minutes after it was signed, and a clock may be
+ * some minutes off: no request to make the topic is still under way then.
+ */
+const DELETED_KEPT_MS = 3_600_000;
 const JOB_NAME = 'resume-deletions';
 
 /**
- * Finishes deletions of topics that were interrupted. Does nothing that `deleteTopic` would not do, and may run any number
+ * Finishes deletions of topics that were interrupted, and forgets topics that were deleted an hour ago. May run any number
  * of times at once. A run that is stopped notes how far it came, so that topics late in the order are reached too.
- * Costs 1 GetItem, 1 Query for each 500 topics, what `deleteTopic` costs for each it finishes, and 1 write where a run
- * was stopped, or goes on after one that was.
+ * Costs 1 GetItem, 1 Query for each 500 topics, what `deleteTopic` costs for each it finishes, 1 DeleteItem for each it
+ * forgets, and 1 write where a run was stopped, or goes on after one that was.
  */
 export async function resumeDeletions(
   context: BrokerContext,
@@ -47,18 +53,22 @@ export async function resumeDeletions(
     const page = await items.query({ pk: TOPICS, ...(from === undefined ? {} : { from }), limit: TOPICS_PER_QUERY });
     for (const { sk, attributes } of page.items) {
       if (signal?.aborted) break;
-      if (attributes[TOPIC.deleting] !== undefined) {
-        try {
-          await finishDeletion(context, topicFromAttributes(sk, attributes));
-          topicsDeleted++;
-        } catch (cause) {
-          // One that can't be finished must not keep those after it from being reached.
-          if (!(cause instanceof EventLogError)) throw cause;
-          error ??= cause;
-          topicsFailed++;
+      try {
+        if (attributes[TOPIC.deletedAtMs] !== undefined) {
+          await forgetDeleted(context, sk, attributes);
+        } else {
+          topicsSeen++;
+          if (attributes[TOPIC.deleting] !== undefined) {
+            await finishDeletion(context, topicFromAttributes(sk, attributes));
+            topicsDeleted++;
+          }
         }
+      } catch (cause) {
+        // One that can't be finished must not keep those after it from being reached.
+        if (!(cause instanceof EventLogError)) throw cause;
+        error ??= cause;
+        topicsFailed++;
       }
-      topicsSeen++;
       from = `${sk}\0`;
     }
     if (!page.more && !signal?.aborted) {
@@ -68,4 +78,11 @@ export async function resumeDeletions(
   }
   if (from !== undefined && from !== noted) await items.put(key, { [JOB.position]: from });
   return result(false);
+}
+
+async function forgetDeleted(context: BrokerContext, name: string, attributes: Attributes): Promise<void> {
+  if (context.clock.nowMs() - Number(attributes[TOPIC.deletedAtMs]) <= DELETED_KEPT_MS) return;
+  const { items } = context.usage.of(NO_TOPIC, 'admin');
+  const topicId = String(attributes[TOPIC.topicId]);
+  await items.delete(topicKey(name), [{ if: 'equals', name: TOPIC.topicId, value: topicId }]);
 }

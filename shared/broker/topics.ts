@@ -76,7 +76,7 @@ export async function putTopic(
   const { items } = context.usage.of(name, 'admin');
   for (;;) {
     const { attributes } = await items.get(topicKey(name));
-    if (attributes === undefined) {
+    if (attributes === undefined || attributes[TOPIC.deletedAtMs] !== undefined) {
       const topic: Topic = {
         name,
         topicId: Buffer.from(context.random.bytes(16)).toString('base64url'),
@@ -85,7 +85,12 @@ export async function putTopic(
         config: set,
         createdAtMs: context.clock.nowMs(),
       };
-      const made = await items.put(topicKey(name), topicToAttributes(topic), [{ if: 'item_absent' }]);
+      // What is met here never is again: should this request arrive once more after the topic was deleted, it is refused.
+      const made = await items.put(topicKey(name), topicToAttributes(topic), [
+        attributes === undefined
+          ? { if: 'item_absent' }
+          : { if: 'equals', name: TOPIC.topicId, value: String(attributes[TOPIC.topicId]) },
+      ]);
       // A lost reply to our own put shows as a topic with our id.
       if (made.ok || made.attributes?.[TOPIC.topicId] === topic.topicId) {
         context.topics.forget(name);
@@ -214,7 +219,7 @@ export async function deleteTopic(context: BrokerContext, name: string): Promise
   checkTopicName(name);
   const { items } = context.usage.of(name, 'admin');
   const { attributes } = await items.get(topicKey(name));
-  if (attributes === undefined)
+  if (attributes === undefined || attributes[TOPIC.deletedAtMs] !== undefined)
     throw new EventLogError('unknown_topic', `There is no topic '${name}'.`, { details: { topic: name } });
   const topic = topicFromAttributes(name, attributes);
   await items.update(
@@ -230,7 +235,7 @@ export async function finishDeletion(context: BrokerContext, topic: Topic): Prom
   const { items } = context.usage.of(topic.name, 'admin');
   // Partitions may have been added after `topic` was read; not any more now that it is marked.
   const { attributes } = await items.get(topicKey(topic.name));
-  if (attributes === undefined || attributes[TOPIC.topicId] !== topic.topicId) return;
+  if (attributes?.[TOPIC.topicId] !== topic.topicId || attributes[TOPIC.deletedAtMs] !== undefined) return;
   const marked = topicFromAttributes(topic.name, attributes);
   await eachHead(marked, (headNumber) =>
     items.update(headKey(topic.topicId, headNumber), [{ do: 'set', name: HEAD.closed, value: 1 }]),
@@ -240,7 +245,14 @@ export async function finishDeletion(context: BrokerContext, topic: Topic): Prom
     [GARBAGE.topicId]: topic.topicId,
     [GARBAGE.heads]: headCount(marked),
   });
-  await items.delete(topicKey(topic.name), [{ if: 'equals', name: TOPIC.topicId, value: topic.topicId }]);
+  await items.update(
+    topicKey(topic.name),
+    [{ do: 'set', name: TOPIC.deletedAtMs, value: context.clock.nowMs() }],
+    [
+      { if: 'equals', name: TOPIC.topicId, value: topic.topicId },
+      { if: 'absent', name: TOPIC.deletedAtMs },
+    ],
+  );
   context.topics.forget(topic.name);
 }
 

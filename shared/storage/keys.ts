@@ -27,8 +27,10 @@ export const TOPIC = {
   /** JSON of the settings that the topic itself has. */
   config: 'config',
   createdAtMs: 'created',
-  /** 1 while its heads are being closed. */
+  /** 1 from when the topic's heads begin to be closed. */
   deleting: 'deleting',
+  /** When all of them were: the name is free. The item stays a while, lest a late request bring the topic back. */
+  deletedAtMs: 'deleted',
 } as const;
 
 /** pk `head#<topicId>#<head number>`. An absent item is a head without records. */

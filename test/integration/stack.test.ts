@@ -198,7 +198,7 @@ describe('the deployed stack', () => {
     const names = { ExpressionAttributeNames: { '#d': 'deleting' }, ExpressionAttributeValues: { ':d': { N: '1' } } };
     await client.send(new UpdateItemCommand({ ...item, ...names, UpdateExpression: 'SET #d = :d' }));
     const endMs = Date.now() + 150_000;
-    while ((await client.send(new GetItemCommand({ ...item, ConsistentRead: true }))).Item !== undefined) {
+    while ((await client.send(new GetItemCommand({ ...item, ConsistentRead: true }))).Item?.deleted === undefined) {
       if (Date.now() > endMs) throw new Error('The scheduled job has not finished the deletion.');
       await new Promise((resolve) => setTimeout(resolve, 1_000));
     }

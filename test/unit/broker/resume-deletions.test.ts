@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { headKey, TOPIC, topicKey } from '../../../shared/storage/keys.ts';
 import type { ItemStore } from '../../../shared/storage/ports.ts';
-import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
+import { bytes, codeOf, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 
 const RECORD = { key: null, value: bytes('v'), headers: [] };
 
@@ -22,17 +22,17 @@ async function mark({ items }: MemoryStores, name: string): Promise<void> {
   await items.update(topicKey(name), [{ do: 'set', name: TOPIC.deleting, value: 1 }]);
 }
 
-/** Does something on each delete, which is a deletion's last request. */
+/** Does something before the name of a topic is set free, which is a deletion's last request. */
 function onDelete(items: ItemStore, run: (name: string) => void): ItemStore {
   return {
     get: (key) => items.get(key),
     put: (key, attributes, conditions) => items.put(key, attributes, conditions),
-    update: (key, updates, conditions) => items.update(key, updates, conditions),
-    query: (range) => items.query(range),
-    async delete(key, conditions) {
-      run(key.sk);
-      return items.delete(key, conditions);
+    async update(key, updates, conditions) {
+      if (updates.some((update) => update.name === TOPIC.deletedAtMs)) run(key.sk);
+      return items.update(key, updates, conditions);
     },
+    query: (range) => items.query(range),
+    delete: (key, conditions) => items.delete(key, conditions),
   };
 }
 
@@ -47,7 +47,7 @@ it('finishes what was interrupted and touches nothing else', async () => {
     complete: true,
   });
   expect((await broker.listTopics()).items.map(({ name }) => name)).toEqual(['b']);
-  expect((await stores.items.get(topicKey('a'))).attributes).toBeUndefined();
+  expect(await codeOf(broker.describeTopic('a'))).toBe('unknown_topic');
   for (const head of [0, 1])
     expect((await stores.items.get(headKey(String(attributes?.[TOPIC.topicId]), head))).attributes).toMatchObject({
       x: 1,
@@ -99,4 +99,27 @@ it('may run many times at once', async () => {
   const results = await Promise.all([1, 2, 3].map(() => memoryBroker(stores).resumeDeletions()));
   for (const { complete, topicsFailed } of results) expect([complete, topicsFailed]).toEqual([true, 0]);
   expect((await memoryBroker(stores).listTopics()).items).toEqual([]);
+});
+
+it('forgets a deleted topic after an hour, and no topic that was made under its name since', async () => {
+  const stores = memoryStores();
+  const broker = memoryBroker(stores);
+  for (const name of ['a', 'b']) {
+    await broker.putTopic({ name });
+    await broker.deleteTopic(name);
+  }
+  await stores.clock.advance(3_600_000);
+  await broker.resumeDeletions();
+  expect((await stores.items.get(topicKey('a'))).attributes).toBeDefined();
+  await broker.putTopic({ name: 'b' });
+  await stores.clock.advance(1);
+  expect(await broker.resumeDeletions()).toEqual({
+    topicsSeen: 1,
+    topicsDeleted: 0,
+    topicsFailed: 0,
+    error: undefined,
+    complete: true,
+  });
+  expect((await stores.items.get(topicKey('a'))).attributes).toBeUndefined();
+  expect((await broker.listTopics()).items.map(({ name }) => name)).toEqual(['b']);
 });

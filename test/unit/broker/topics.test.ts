@@ -163,6 +163,30 @@ describe('deleting a topic', () => {
     }
   });
 
+  it('is not undone by a request to make it that arrives late', async () => {
+    for (const made of ['anew', 'again']) {
+      const stores = memoryStores();
+      const admin = memoryBroker(stores);
+      if (made === 'again') {
+        await admin.putTopic({ name: 't' });
+        await admin.deleteTopic('t');
+      }
+      let first = true;
+      const late = faultyStores(stores, ({ key, method }) => {
+        if (!first || key !== 'topics' || method !== 'put') return undefined;
+        first = false;
+        return { fault: 'late', lateMs: 600_000 };
+      });
+      const broker = memoryBroker(late);
+      expect(await codeOf(broker.putTopic({ name: 't' }))).toBe('storage_unavailable');
+      await broker.putTopic({ name: 't' });
+      await admin.deleteTopic('t');
+      await stores.clock.advance(600_000);
+      expect(await codeOf(admin.describeTopic('t')), made).toBe('unknown_topic');
+      expect((await admin.listTopics()).items).toEqual([]);
+    }
+  });
+
   it('is not undone by a change that was under way', async () => {
     const stores = memoryStores();
     const a = memoryBroker(stores);

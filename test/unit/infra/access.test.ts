@@ -128,6 +128,10 @@ const works: Work[] = [
       for (const name of ['a', 'b', 'c']) await broker.putTopic({ name, partitions: PARTITIONS });
       for (const name of ['a', 'c'])
         await items.update(keys.topicKey(name), [{ do: 'set', name: keys.TOPIC.deleting, value: 1 }]);
+      await broker.putTopic({ name: 'd' });
+      await broker.deleteTopic('d');
+      // Long ago.
+      await items.update(keys.topicKey('d'), [{ do: 'set', name: keys.TOPIC.deletedAtMs, value: 1 }]);
     },
     async run(broker, stores) {
       // Stopped after its first deletion, so that it notes how far it came.
@@ -136,9 +140,9 @@ const works: Work[] = [
         ...stores,
         items: {
           ...stores.items,
-          delete: (key) => {
-            stop.abort();
-            return stores.items.delete(key);
+          update: (key, updates) => {
+            if (key.pk === keys.TOPICS) stop.abort();
+            return stores.items.update(key, updates);
           },
         },
       });
