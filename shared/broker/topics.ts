@@ -1,5 +1,5 @@
 import { EventLogError, invalidField } from '../log/errors.ts';
-import { partitionBytes, partitionState } from '../log/head.ts';
+import { type Head, partitionBytes, partitionState } from '../log/head.ts';
 import { PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PARTITIONS_PER_HEAD_DEFAULT } from '../log/limits.ts';
 import { checkPartitionCount, checkTopicName, headCount, headOf, type Topic } from '../log/topic.ts';
 import {
@@ -197,12 +197,19 @@ export async function describeTopic(context: BrokerContext, name: string): Promi
 /** Where the partitions begin and end, as of now; 1 GetItem for each 16 partitions. @throws EventLogError `unknown_topic` */
 export async function describePartitions(context: BrokerContext, name: string): Promise<PartitionDescription[]> {
   checkTopicName(name);
-  const topic = await context.topics.get(name);
   const { items } = context.usage.of(name, 'admin');
-  const heads = await eachHead(topic, (headNumber) => readHead(items, { topicId: topic.topicId, headNumber }));
+  const readHeads = (of: Topic): Promise<Head[]> =>
+    eachHead(of, (headNumber) => readHead(items, { topicId: of.topicId, headNumber }));
+  let topic = await context.topics.get(name);
+  let heads = await readHeads(topic);
+  if (heads.some((head) => head.closed)) {
+    // The topic that was remembered has been deleted; there may be another of its name.
+    topic = await context.topics.refresh(name);
+    heads = await readHeads(topic);
+  }
   return Array.from({ length: topic.partitions }, (_, partition) => {
     const { headNumber, slot } = headOf(topic, partition);
-    const head = heads[headNumber] as (typeof heads)[number];
+    const head = heads[headNumber] as Head;
     const { logStartOffset, nextOffset } = partitionState(head, slot);
     return { partition, logStartOffset, highWatermark: nextOffset, bytes: partitionBytes(head, slot) };
   });

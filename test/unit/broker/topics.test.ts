@@ -114,9 +114,12 @@ describe('deleting a topic', () => {
     expect(await valuesOf(c, 't', 0)).toEqual(['old']);
     await a.deleteTopic('t');
     await a.putTopic({ name: 't' });
+    expect(await c.describePartitions('t')).toMatchObject([{ highWatermark: 0 }]);
     expect(await valuesOf(c, 't', 0)).toEqual([]);
     expect(await appendTo(b, 't', 0, ['new'])).toBe(0);
     expect(await valuesOf(c, 't', 0)).toEqual(['new']);
+    await a.deleteTopic('t');
+    expect(await codeOf(c.describePartitions('t'))).toBe('unknown_topic');
   });
 
   it('while appends run: what was acknowledged to the new topic is there, and nothing else', async () => {
