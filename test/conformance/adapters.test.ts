@@ -5,22 +5,32 @@ import { type DataFolder, openDataFolder } from '../../shared/storage/file/data-
 import { createUrlSigner } from '../../shared/storage/file/url-signer.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
+import { drivenStores } from '../simulation/driven-stores.ts';
 import { itemStoreSuite } from './item-store-suite.ts';
 import { objectStoreSuite } from './object-store-suite.ts';
 import type { Make } from './suite.ts';
 
 const baseUrl = () => 'http://localhost:1';
 
+const signer = createUrlSigner({ secret: new Uint8Array(32), baseUrl });
+
 objectStoreSuite('MemoryObjectStore', async () => {
-  const signer = createUrlSigner({ secret: new Uint8Array(32), baseUrl });
   return { store: new MemoryObjectStore({ signer }), close: async () => undefined };
 });
+objectStoreSuite('the simulated object store', async () => ({
+  store: drivenStores(1, signer).objects,
+  close: async () => undefined,
+}));
 objectStoreSuite(
   'FileObjectStore',
   inFolder((folder) => folder.objects),
 );
 
 itemStoreSuite('MemoryItemStore', async () => ({ store: new MemoryItemStore(), close: async () => undefined }));
+itemStoreSuite('the simulated item store', async () => ({
+  store: drivenStores(2, signer).items,
+  close: async () => undefined,
+}));
 itemStoreSuite(
   'SqliteItemStore',
   inFolder((folder) => folder.items),

@@ -1,0 +1,53 @@
+import { parseArgs } from 'node:util';
+import { plantBug } from './plant-bug.ts';
+import { PLANTED_BUGS } from './planted-bugs.ts';
+
+/**
+ * `npm run simulate`: runs seeds and tells what they met. Ends with 1 where a promise was broken, having told the seed and
+ * the smallest part of it that still breaks the promise.
+ */
+
+const HELP = `npm run simulate -- [options]
+  --seeds N     how many seeds to run (2,000)
+  --first N     the first of them (0)
+  --bug NAME    plant a bug first, and stop when it was found 25 times
+  --replay N    run one seed and print everything that happens in it
+  --bugs        list the bugs that can be planted
+`;
+
+const { values: options } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '2000' },
+    first: { type: 'string', default: '0' },
+    bug: { type: 'string' },
+    replay: { type: 'string' },
+    bugs: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function wholeNumber(name: 'seeds' | 'first' | 'replay'): number {
+  const value = Number(options[name]);
+  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} takes a whole number.`);
+  return value;
+}
+
+if (options.help) {
+  print(HELP);
+} else if (options.bugs) {
+  for (const { name, why } of PLANTED_BUGS) print(`${name}: ${why}`);
+} else {
+  const bug = PLANTED_BUGS.find(({ name }) => name === options.bug);
+  if (options.bug !== undefined && bug === undefined) throw new Error(`There is no bug '${options.bug}'; see --bugs.`);
+  // Before anything of the product is loaded.
+  if (bug !== undefined) plantBug(bug);
+  const { findBug, replay, runSeeds } = await import('./run-seeds.ts');
+  if (options.replay !== undefined) process.exitCode = await replay(wholeNumber('replay'), print);
+  else if (bug !== undefined)
+    print(JSON.stringify(await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'))));
+  else process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print);
+}

@@ -1,0 +1,182 @@
+import type { Broker } from '../../shared/broker/broker.ts';
+import type { PartitionDescription } from '../../shared/broker/topics.ts';
+import { EventLogError } from '../../shared/log/errors.ts';
+import { Chance } from './chance.ts';
+import { checkHistory } from './check-history.ts';
+import { ageTail, Client, LASTING_TOPIC, readToEnd } from './client.ts';
+import type { FaultKind, FaultPlace } from './faults.ts';
+import { forbidChance } from './forbid-chance.ts';
+import type { FinalLog, HistoryEvent, ReadRecord, Violation } from './history.ts';
+import { STREAM } from './simulated-process.ts';
+import { FIRST_SUCCESSES, type FirstSuccess, PASSING_TOPIC, WORKLOADS, type Workload } from './workloads.ts';
+import { type Conditions, drawConditions, PARTITION_COUNT, World } from './world.ts';
+
+/** What of a run is left out, to make a failing one smaller; everything else happens as it did. */
+export interface Selection {
+  /** Faults strike at these places alone. */
+  readonly faults?: ReadonlySet<FaultPlace> | undefined;
+  /** Client -> how many operations it does at most; 0 leaves it out. */
+  readonly operations?: ReadonlyMap<number, number> | undefined;
+}
+
+export interface PlannedClient {
+  readonly workload: Workload;
+  readonly operations: number;
+}
+
+export interface RunResult {
+  readonly seed: number;
+  readonly conditions: Conditions;
+  readonly clients: readonly PlannedClient[];
+  readonly violations: readonly Violation[];
+  readonly traceHash: number;
+  /** Requests to the stores, and entries that heads have taken. */
+  readonly requests: number;
+  readonly commits: number;
+  /** Objects and inline batches that nothing refers to: what crashes and refusals leave. */
+  readonly garbage: number;
+  readonly struck: readonly { readonly place: FaultPlace; readonly kind: FaultKind }[];
+  readonly marks: ReadonlyMap<string, number>;
+  readonly history: readonly HistoryEvent[];
+  readonly virtualMs: number;
+}
+
+/** After faults are over, the first success of each kind of operation takes no longer than this. */
+const FIRST_SUCCESS_MS = 10_000;
+/** Faults are over after so many requests at the latest: where nearly all fail, more of them show nothing new. */
+const FAULTY_REQUESTS_MAX = 150;
+/** And everything that was begun has ended after this: what a client waits for, some times over. */
+const SETTLED_MS = 10 * 60_000;
+/** What was late or stood still has come to its end after this. */
+const OVER_MS = 20 * 60_000;
+
+function drawClients(seed: number): PlannedClient[] {
+  const chance = new Chance(seed, STREAM.plan);
+  const count = 1 + chance.below(4);
+  const operations = chance.pick([1, 2, 3, 4, 12]);
+  // In some runs all do the same, so that they meet each other at it.
+  const alike = chance.chance(0.4) ? drawWorkload(chance, WORKLOADS) : undefined;
+  const chosen = WORKLOADS.filter(() => chance.chance(0.5));
+  return Array.from({ length: count }, () => ({
+    workload: alike ?? drawWorkload(chance, chosen.length > 0 ? chosen : WORKLOADS),
+    operations,
+  }));
+}
+
+function drawWorkload(chance: Chance, from: readonly Workload[]): Workload {
+  const tickets = from.flatMap((workload) => new Array<Workload>(workload.weight).fill(workload));
+  return chance.pick(tickets);
+}
+
+/**
+ * One run from one seed: faults strike while clients work; then they are over, and everything must get going again and
+ * be settled; then everything is read, and the whole history is judged.
+ */
+export async function runSeed(
+  seed: number,
+  selection: Selection = {},
+  log?: (line: string) => void,
+): Promise<RunResult> {
+  const conditions = drawConditions(seed);
+  const world = new World(seed, conditions, selection.faults);
+  world.loop.log = log;
+  const clients = drawClients(seed);
+  const violations: Violation[] = [];
+  const broken = (promise: string, message: string): void => {
+    violations.push({ promise, message });
+  };
+  const final = new Map<string, FinalLog>();
+  const allowChance = forbidChance();
+  const { stackTraceLimit } = Error;
+  // Errors are the rule here, and most of what they cost is their stack.
+  if (log === undefined) Error.stackTraceLimit = 0;
+  try {
+    const before = world.plainBroker({ stuckTail: true });
+    await before.putTopic({ name: LASTING_TOPIC, partitions: PARTITION_COUNT });
+    await ageTail(world, before, 0, conditions.tailBefore);
+    let working = clients.length;
+    clients.forEach(({ workload, operations }, i) => {
+      const client = new Client(world, i, `${workload.name}.${i}`);
+      const chosen = Math.min(operations, selection.operations?.get(i) ?? operations);
+      const done = (): void => {
+        working--;
+      };
+      workload.run(client, chosen).then(done, (error: unknown) => {
+        done();
+        client.surprise(`the workload threw ${error instanceof Error ? error.stack : String(error)}`);
+      });
+    });
+    world.loop.at(conditions.healAfterMs, () => world.heal());
+    await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > FAULTY_REQUESTS_MAX);
+    world.heal();
+    for (const name of await tryAgain(world)) {
+      broken('R18', `No ${name} succeeded within ${FIRST_SUCCESS_MS} ms after all faults.`);
+    }
+    const endMs = world.loop.nowMs + SETTLED_MS;
+    await world.loop.run(() => working === 0 || world.loop.nowMs > endMs);
+    if (working > 0) broken('R18', `${working} clients are not done ${SETTLED_MS} ms after all faults.`);
+    // What is late arrives now, and what clients no longer wait for comes to its end.
+    const lastMs = world.loop.nowMs + OVER_MS;
+    const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs);
+    if (goesOn) broken('R18', `Something still goes on ${OVER_MS} ms after the last client was done.`);
+    const after = world.plainBroker();
+    for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
+  } catch (error) {
+    broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
+  } finally {
+    allowChance();
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+  for (const surprise of world.surprises) broken('R18', surprise);
+  violations.push(...world.watch.violations, ...checkHistory(world.history, final));
+  return {
+    seed,
+    conditions,
+    clients,
+    violations,
+    traceHash: world.loop.traceHash,
+    requests: world.storage.requests,
+    commits: world.watch.commits,
+    garbage: world.watch.garbage,
+    struck: world.fates.struck,
+    marks: world.watch.marks,
+    history: world.history,
+    virtualMs: world.loop.nowMs,
+  };
+}
+
+/** Tries some kinds of operations until each has succeeded; answers those that did not in time. */
+async function tryAgain(world: World): Promise<string[]> {
+  const chance = new Chance(world.seed, STREAM.heal);
+  const first = chance.below(FIRST_SUCCESSES.length);
+  const kinds = [0].map((i) => FIRST_SUCCESSES[(first + i) % FIRST_SUCCESSES.length] as FirstSuccess);
+  const endMs = world.loop.nowMs + FIRST_SUCCESS_MS;
+  const missing = new Set(kinds.map(({ name }) => name));
+  kinds.forEach(async ({ name, attempt }, i) => {
+    const client = new Client(world, HEALED_CLIENTS + i, `healed.${i}`);
+    while (missing.has(name) && world.loop.nowMs <= endMs) {
+      if (await attempt(client)) missing.delete(name);
+      else await client.rest();
+    }
+  });
+  await world.loop.run(() => missing.size === 0 || world.loop.nowMs > endMs);
+  return [...missing];
+}
+
+const HEALED_CLIENTS = 1_000;
+
+/** Nothing where there is no such topic. */
+async function readTopic(broker: Broker, topic: string): Promise<FinalLog> {
+  const log = new Map<number, ReadRecord[]>();
+  let partitions: readonly PartitionDescription[];
+  try {
+    partitions = await broker.describePartitions(topic);
+  } catch (error) {
+    if (error instanceof EventLogError && error.code === 'unknown_topic') return log;
+    throw error;
+  }
+  for (const { partition, highWatermark } of partitions) {
+    if (highWatermark > 0) log.set(partition, await readToEnd(broker, topic, partition));
+  }
+  return log;
+}

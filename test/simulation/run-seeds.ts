@@ -1,0 +1,138 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { FaultKind } from './faults.ts';
+import { runSeed } from './run-seed.ts';
+import { shrink } from './shrink.ts';
+
+/** What many seeds met together. */
+export interface Tally {
+  seeds: number;
+  requests: number;
+  commits: number;
+  garbage: number;
+  acknowledged: number;
+  events: number;
+  virtualMs: number;
+  readonly faults: Map<FaultKind, number>;
+  readonly marks: Map<string, number>;
+  readonly failed: { readonly seed: number; readonly message: string }[];
+}
+
+/** Seeds after each of which others may have their turn. */
+const SEEDS_PER_TURN = 20;
+
+/** Runs the seeds `[first, first + seeds)`; stops early once `failuresMax` of them failed. */
+export async function tallySeeds(first: number, seeds: number, failuresMax: number): Promise<Tally> {
+  const tally: Tally = {
+    seeds: 0,
+    requests: 0,
+    commits: 0,
+    garbage: 0,
+    acknowledged: 0,
+    events: 0,
+    virtualMs: 0,
+    faults: new Map(),
+    marks: new Map(),
+    failed: [],
+  };
+  for (let seed = first; seed < first + seeds && tally.failed.length < failuresMax; seed++) {
+    const result = await runSeed(seed);
+    tally.seeds++;
+    tally.requests += result.requests;
+    tally.commits += result.commits;
+    tally.garbage += result.garbage;
+    tally.events += result.history.length;
+    tally.virtualMs += result.virtualMs;
+    for (const event of result.history) if (event.f === 'append' && event.type === 'ok') tally.acknowledged++;
+    for (const { kind } of result.struck) tally.faults.set(kind, (tally.faults.get(kind) ?? 0) + 1);
+    for (const [mark, count] of result.marks) tally.marks.set(mark, (tally.marks.get(mark) ?? 0) + count);
+    const [violation] = result.violations;
+    if (violation !== undefined) tally.failed.push({ seed, message: `${violation.promise}: ${violation.message}` });
+    if (seed % SEEDS_PER_TURN === 0) await turn();
+  }
+  return tally;
+}
+
+/** Runs seeds, prints what they met, and answers the exit code. */
+export async function runSeeds(first: number, seeds: number, print: (line: string) => void): Promise<number> {
+  const startedNs = process.hrtime.bigint();
+  const tally = await tallySeeds(first, seeds, FAILURES_SHOWN_MAX);
+  const seconds = Number(process.hrtime.bigint() - startedNs) / 1e9;
+  const figure = (value: number): string => Math.round(value).toLocaleString('en-US');
+  print(
+    `${figure(tally.seeds)} seeds from ${first}: ${figure(tally.requests)} storage requests ` +
+      `(${(tally.requests / tally.seeds).toFixed(1)} a seed), ${figure(tally.commits)} commits, ` +
+      `${figure(tally.acknowledged)} appends acknowledged, ${figure(tally.garbage)} writes left as garbage, ${figure(tally.events)} lines of history, ` +
+      `${figure(tally.virtualMs / 3_600_000)} hours of simulated time`,
+  );
+  print(
+    `${seconds.toFixed(1)} s: ${figure(tally.seeds / seconds)} seeds/s, ${figure(tally.requests / seconds)} requests/s`,
+  );
+  print('faults:');
+  for (const [kind, count] of sorted(tally.faults)) print(`  ${figure(count).padStart(12)}  ${kind}`);
+  print('rare states:');
+  for (const [mark, count] of sorted(tally.marks)) print(`  ${figure(count).padStart(12)}  ${mark}`);
+  for (const { seed, message } of tally.failed) {
+    print(`seed ${seed}: ${message}`);
+    await printSmallest(seed, print);
+  }
+  print(tally.failed.length === 0 ? 'clean: no promise was broken' : `${tally.failed.length} seeds broke a promise`);
+  return tally.failed.length === 0 ? 0 : 1;
+}
+
+const FAILURES_SHOWN_MAX = 3;
+
+function sorted<Name extends string>(counts: ReadonlyMap<Name, number>): [Name, number][] {
+  return [...counts].sort((a, b) => b[1] - a[1]);
+}
+
+async function printSmallest(seed: number, print: (line: string) => void): Promise<void> {
+  const { result, selection, runs } = await shrink(seed);
+  const operations = [...(selection.operations ?? [])].filter(([, count]) => count > 0);
+  print(`  the smallest part of it that fails, by ${runs} runs:`);
+  for (const [client, count] of operations)
+    print(`    client ${client}, ${result.clients[client]?.workload.name}: ${count} operations`);
+  for (const { place, kind } of result.struck) print(`    ${kind} at ${place}`);
+  print(`    ${result.violations[0]?.promise}: ${result.violations[0]?.message}`);
+  const faults = [...(selection.faults ?? [])].map((place) => `'${place}'`).join(', ');
+  print(
+    `    { seed: ${seed}, operations: [${operations.map((pair) => `[${pair.join(', ')}]`).join(', ')}], faults: [${faults}] }`,
+  );
+}
+
+/** Runs one seed with all that happens in it. */
+export async function replay(seed: number, print: (line: string) => void): Promise<number> {
+  const result = await runSeed(seed, {}, print);
+  print(JSON.stringify(result.conditions, undefined, 1));
+  for (const { workload, operations } of result.clients) print(`client: ${workload.name}, ${operations} operations`);
+  for (const event of result.history) print(JSON.stringify(event));
+  for (const { promise, message } of result.violations) print(`${promise}: ${message}`);
+  print(`trace ${result.traceHash.toString(16)}`);
+  return result.violations.length === 0 ? 0 : 1;
+}
+
+export interface Found {
+  readonly bug: string;
+  readonly seeds: number;
+  readonly found: number;
+  /** Seeds until the bug was found first, and the median of how many it took each time. */
+  readonly first: number | undefined;
+  readonly median: number | undefined;
+  readonly promises: readonly string[];
+}
+
+/** So many finds are enough for a median. */
+const FINDS_MAX = 25;
+
+/** How soon seeds find a bug that has been planted. */
+export async function findBug(bug: string, first: number, seeds: number): Promise<Found> {
+  const { failed, seeds: ran } = await tallySeeds(first, seeds, FINDS_MAX);
+  const gaps = failed.map(({ seed }, i) => seed - (failed[i - 1]?.seed ?? first - 1)).sort((a, b) => a - b);
+  return {
+    bug,
+    seeds: ran,
+    found: failed.length,
+    first: failed[0] === undefined ? undefined : failed[0].seed - first + 1,
+    median: gaps[Math.floor(gaps.length / 2)],
+    promises: [...new Set(failed.map(({ message }) => message.slice(0, message.indexOf(':'))))],
+  };
+}

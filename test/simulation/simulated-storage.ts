@@ -1,0 +1,95 @@
+import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../shared/storage/item-size.ts';
+import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
+import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
+import type {
+  Attributes,
+  Condition,
+  ItemKey,
+  ItemPage,
+  ItemRange,
+  Update,
+  WriteResult,
+} from '../../shared/storage/ports.ts';
+import type { EventLoop } from './event-loop.ts';
+import type { StorageWatch } from './storage-watch.ts';
+
+/** A query that is read in two steps takes up to so long between them. */
+const QUERY_GAP_MS = 50;
+
+/**
+ * The bucket and the table of a run: one for all processes, each operation atomic at the moment when it arrives. No kinder
+ * than AWS: what happens while a query is read may be in its answer or not, item by item.
+ */
+export class SimulatedStorage {
+  readonly items = new MemoryItemStore();
+  readonly objects: MemoryObjectStore;
+  /** Sent by all processes, arrived or not. */
+  requests = 0;
+  private readonly loop: EventLoop;
+  private readonly watch: StorageWatch;
+
+  constructor(loop: EventLoop, watch: StorageWatch, objects = new MemoryObjectStore()) {
+    this.loop = loop;
+    this.watch = watch;
+    this.objects = objects;
+  }
+
+  async put(
+    process: number,
+    key: ItemKey,
+    attributes: Attributes,
+    conditions: readonly Condition[] = [],
+  ): Promise<WriteResult> {
+    const result = await this.items.put(key, attributes, conditions);
+    this.watch.wrote({ process, key, conditions, result, kind: 'put' });
+    return result;
+  }
+
+  async update(
+    process: number,
+    key: ItemKey,
+    updates: readonly Update[],
+    conditions: readonly Condition[] = [],
+  ): Promise<WriteResult> {
+    const result = await this.items.update(key, updates, conditions);
+    this.watch.wrote({ process, key, conditions, result, kind: 'update' });
+    return result;
+  }
+
+  async delete(process: number, key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {
+    const result = await this.items.delete(key, conditions);
+    this.watch.wrote({ process, key, conditions, result, kind: 'delete' });
+    return result;
+  }
+
+  async putObject(key: string, bytes: Uint8Array): Promise<'created' | 'exists'> {
+    const result = await this.objects.put(key, [bytes]);
+    this.watch.putObject(key, bytes.length, result);
+    return result;
+  }
+
+  /** `share`, in [0, 1), decides whether and where the query is cut in two that are not of the same moment. */
+  async query(range: ItemRange, share: number): Promise<ItemPage> {
+    if (range.limit < 2 || share < 0.5) return this.items.query(range);
+    const cut = 1 + Math.floor((range.limit - 1) * (share - 0.5) ** 2);
+    const first = await this.items.query({ ...range, limit: cut });
+    const last = first.items.at(-1);
+    if (!first.more || last === undefined) return first;
+    await this.loop.sleep(QUERY_GAP_MS * share);
+    const rest = await this.items.query({
+      ...range,
+      ...(range.descending ? { to: last.sk } : { from: `${last.sk}\0` }),
+      limit: range.limit - first.items.length,
+    });
+    const sizeOf = ({ sk, attributes }: ItemPage['items'][number]): number =>
+      itemBytes({ pk: range.pk, sk }, attributes);
+    const items = [...first.items];
+    let bytes = items.reduce((sum, item) => sum + sizeOf(item), 0);
+    for (const item of rest.items) {
+      if (bytes + sizeOf(item) > QUERY_PAGE_BYTES_MAX) return { items, more: true, units: readUnits(bytes) };
+      items.push(item);
+      bytes += sizeOf(item);
+    }
+    return { items, more: rest.more, units: readUnits(bytes) };
+  }
+}

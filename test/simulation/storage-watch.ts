@@ -1,0 +1,230 @@
+import { equalBytes } from '../../shared/log/bytes.ts';
+import { type Entry, unpackEntry } from '../../shared/log/entry.ts';
+import { TAIL_NODE_ENTRIES } from '../../shared/log/head.ts';
+import { conditionHolds } from '../../shared/storage/apply-update.ts';
+import {
+  HEAD,
+  headKey,
+  hotObjectKey,
+  INLINE_BATCH,
+  inlineBatchKey,
+  NODE,
+  TOPIC,
+  TOPICS,
+} from '../../shared/storage/keys.ts';
+import type { Attributes, Condition, ItemKey, WriteResult } from '../../shared/storage/ports.ts';
+import type { Violation } from './history.ts';
+
+/** A write to an item that has arrived. */
+export interface ArrivedWrite {
+  readonly process: number;
+  readonly kind: 'put' | 'update' | 'delete';
+  readonly key: ItemKey;
+  readonly conditions: readonly Condition[];
+  readonly result: WriteResult;
+}
+
+/** What a head has been, in the order of its entries. */
+interface WatchedHead {
+  readonly entries: Uint8Array[];
+  readonly onceKeys: number[];
+  readonly next: number[];
+  tailSeq: number;
+  closed: boolean;
+}
+
+/**
+ * Looks at every write that arrives, and knows what must hold between the items at all times (`docs/architecture.md`,
+ * "Invariants"): an entry's data is there before the entry; entries never change and are never lost; a tail node holds just
+ * the entries of its sequence; once keys stay with their entries; offsets are the sum of records; a head that is closed
+ * stays so, and a topic's name is not free before all its heads are.
+ */
+export class StorageWatch {
+  readonly violations: Violation[] = [];
+  /** How often rare states came about, by name. */
+  readonly marks = new Map<string, number>();
+  private readonly heads = new Map<string, WatchedHead>();
+  private readonly nodes = new Map<string, Attributes>();
+  private readonly topics = new Map<string, Attributes>();
+  /** Name of the data -> its bytes. */
+  private readonly data = new Map<string, number>();
+  private readonly referenced = new Set<string>();
+  private readonly isAlive: (process: number) => boolean;
+
+  constructor(isAlive: (process: number) => boolean) {
+    this.isAlive = isAlive;
+  }
+
+  mark(name: string): void {
+    this.marks.set(name, (this.marks.get(name) ?? 0) + 1);
+  }
+
+  wrote(write: ArrivedWrite): void {
+    const { pk } = write.key;
+    if (pk.startsWith('head#')) this.wroteHead(write);
+    else if (pk.startsWith('node#')) this.putNode(write);
+    else if (pk.startsWith('batch#')) this.putInlineBatch(write);
+    else if (pk === TOPICS) this.wroteTopic(write);
+    else if (pk.startsWith('checkpoint#') && write.result.ok) this.mark('checkpoint written');
+    else if (pk.startsWith('producer#')) this.mark(write.result.ok ? 'producer written down' : 'producer was newer');
+    else if (pk.startsWith('idempotency#') && !write.result.ok) this.mark('idempotency key known');
+  }
+
+  putObject(key: string, bytes: number, result: 'created' | 'exists'): void {
+    if (result === 'created') this.data.set(key, bytes);
+    else this.mark('object was there already');
+  }
+
+  /** Entries that all heads have taken. */
+  get commits(): number {
+    let commits = 0;
+    for (const { entries } of this.heads.values()) commits += entries.length;
+    return commits;
+  }
+
+  /** Objects and inline batches that no head has taken an entry for. */
+  get garbage(): number {
+    return this.data.size - this.referenced.size;
+  }
+
+  private broken(promise: string, message: string): void {
+    this.violations.push({ promise, message });
+  }
+
+  private putInlineBatch({ key, result }: ArrivedWrite): void {
+    if (!result.ok) {
+      this.mark('inline batch was there already');
+      return;
+    }
+    const data = result.attributes[INLINE_BATCH.data];
+    if (data instanceof Uint8Array) this.data.set(key.pk, data.length);
+  }
+
+  private putNode({ key, result }: ArrivedWrite): void {
+    const name = `${key.pk} ${key.sk}`;
+    const before = this.nodes.get(name);
+    if (!result.ok) return;
+    const { attributes } = result;
+    if (before !== undefined) {
+      this.mark('node written by a second mover');
+      if (
+        !sameLists(listOf(before, NODE.entries), listOf(attributes, NODE.entries)) ||
+        !sameLists(listOf(before, NODE.once), listOf(attributes, NODE.once))
+      )
+        this.broken('R17', `Tail node ${name} was written twice, and differs.`);
+    }
+    this.nodes.set(name, attributes);
+  }
+
+  private wroteHead({ key, process, conditions, result, kind }: ArrivedWrite): void {
+    if (!result.ok) {
+      this.mark(`refused: ${refusal(conditions, result.attributes)}`);
+      return;
+    }
+    const head = this.headOf(key.pk);
+    const { attributes } = result;
+    const tailSeq = Number(attributes[HEAD.tailSeq] ?? 0);
+    const tail = listOf(attributes, HEAD.tail);
+    const once = listOf(attributes, HEAD.once);
+    const end = tailSeq + tail.length;
+    if (kind !== 'update' || end < head.entries.length || end > head.entries.length + 1)
+      this.broken('R1', `Head ${key.pk} went from ${head.entries.length} entries to ${end}.`);
+    if (end === head.entries.length + 1) {
+      if (head.closed) this.broken('R2', `Head ${key.pk} took an entry after it was closed.`);
+      if (!this.isAlive(process)) this.mark('commit applied after its process died');
+      this.takeEntry(key.pk, head, tail.at(-1) as Uint8Array);
+    }
+    if (tailSeq !== head.tailSeq) this.moved(key.pk, head, tailSeq);
+    let onceKeys = 0;
+    for (let sequence = tailSeq; sequence < head.entries.length; sequence++) {
+      onceKeys += head.onceKeys[sequence] as number;
+      if (!equalBytes(head.entries[sequence] as Uint8Array, tail[sequence - tailSeq] ?? NO_BYTES))
+        this.broken('R1', `Entry ${sequence} of head ${key.pk} changed.`);
+    }
+    if (once.length !== onceKeys)
+      this.broken('R5', `Head ${key.pk} has ${once.length} once keys where its tail left ${onceKeys}.`);
+    head.next.forEach((next, slot) => {
+      if (Number(attributes[HEAD.next(slot)] ?? 0) !== next)
+        this.broken('R3', `Slot ${slot} of head ${key.pk} does not end where its records end.`);
+    });
+    if (attributes[HEAD.closed] !== undefined) head.closed = true;
+    else if (head.closed) this.broken('R2', `Head ${key.pk} was opened again.`);
+  }
+
+  private takeEntry(pk: string, head: WatchedHead, packed: Uint8Array): void {
+    const entry: Entry = unpackEntry(packed);
+    const name = entry.location === 'hot' ? hotObjectKey(entry.batchId) : inlineBatchKey(entry.batchId).pk;
+    const bytes = this.data.get(name) ?? -1;
+    this.referenced.add(name);
+    for (const part of entry.parts) {
+      if (part.position + part.bytes > bytes)
+        this.broken('R16', `Entry ${head.entries.length} of head ${pk} points to ${name}, which lacks its bytes.`);
+      head.next[part.slot] = (head.next[part.slot] ?? 0) + part.records;
+    }
+    head.entries.push(packed);
+    head.onceKeys.push(entry.onceKeys);
+    if (entry.parts.length > 1) this.mark('entry of several parts');
+  }
+
+  private moved(pk: string, head: WatchedHead, tailSeq: number): void {
+    this.mark('tail moved');
+    const name = `${pk.replace('head#', 'node#')} ${head.tailSeq.toString().padStart(16, '0')}`;
+    const entries = listOf(this.nodes.get(name) ?? {}, NODE.entries);
+    const gone = head.entries.slice(head.tailSeq, tailSeq);
+    if (tailSeq !== head.tailSeq + TAIL_NODE_ENTRIES || !sameLists(gone, entries))
+      this.broken('R1', `Head ${pk} let go of the entries ${head.tailSeq} to ${tailSeq} where its node has others.`);
+    head.tailSeq = tailSeq;
+  }
+
+  private wroteTopic({ key, result }: ArrivedWrite): void {
+    if (!result.ok) {
+      this.mark('topic was another by then');
+      return;
+    }
+    const { attributes } = result;
+    const isThere = attributes[TOPIC.topicId] !== undefined && attributes[TOPIC.deleting] === undefined;
+    const isGone = attributes[TOPIC.topicId] === undefined || attributes[TOPIC.deletedAtMs] !== undefined;
+    const topic = isThere ? attributes : this.topics.get(key.sk);
+    if (topic === undefined) return;
+    if (isThere) this.topics.set(key.sk, attributes);
+    if (isGone) this.topics.delete(key.sk);
+    const heads = Math.ceil(Number(topic[TOPIC.partitions]) / Number(topic[TOPIC.partitionsPerHead]));
+    for (let headNumber = 0; headNumber < heads; headNumber++) {
+      const { pk } = headKey(String(topic[TOPIC.topicId]), headNumber);
+      const { closed } = this.headOf(pk);
+      if (isGone && !closed) this.broken('R2', `The name '${key.sk}' was free while ${pk} was open.`);
+      if (isThere && closed) this.broken('R18', `The topic '${key.sk}' is there, and its ${pk} is closed.`);
+    }
+  }
+
+  private headOf(pk: string): WatchedHead {
+    let head = this.heads.get(pk);
+    if (head === undefined) {
+      head = { entries: [], onceKeys: [], next: [], tailSeq: 0, closed: false };
+      this.heads.set(pk, head);
+    }
+    return head;
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+/** Which condition of a write to a head did not hold, in words. */
+function refusal(conditions: readonly Condition[], met: Attributes | undefined): string {
+  const failed = conditions.find((condition) => !conditionHolds(met, condition));
+  if (failed === undefined || !('name' in failed)) return 'unknown';
+  if (failed.name === HEAD.closed) return 'the head is closed';
+  if (failed.name === HEAD.tailSeq) return failed.if === 'equals' ? 'another moved the tail' : 'the tail has moved on';
+  if (failed.name === HEAD.tail) return failed.if === 'lacks' ? 'the entry is there' : 'the tail is full';
+  if (failed.name === HEAD.once) return 'a once key is there';
+  return 'not the expected offset';
+}
+
+function listOf(attributes: Attributes, name: string): readonly Uint8Array[] {
+  const value = attributes[name];
+  return Array.isArray(value) ? (value as readonly Uint8Array[]) : [];
+}
+
+function sameLists(a: readonly Uint8Array[], b: readonly Uint8Array[]): boolean {
+  return a.length === b.length && a.every((bytes, i) => equalBytes(bytes, b[i] as Uint8Array));
+}

@@ -1,0 +1,210 @@
+import { Broker } from '../../shared/broker/broker.ts';
+import { type BrokerSettings, DEFAULT_SETTINGS } from '../../shared/broker/settings.ts';
+import { EventLogError } from '../../shared/log/errors.ts';
+import { TAIL_ENTRIES_MAX } from '../../shared/log/head.ts';
+import { PARTITIONS_PER_HEAD_DEFAULT } from '../../shared/log/limits.ts';
+import type { ItemStore } from '../../shared/storage/ports.ts';
+import { Chance } from './chance.ts';
+import { EventLoop } from './event-loop.ts';
+import { drawFaultMix, Fates, type FaultMix, type FaultPlace, type RequestFault } from './faults.ts';
+import type { HistoryEvent } from './history.ts';
+import { type Latency, SimulatedProcess, STREAM } from './simulated-process.ts';
+import { SimulatedStorage } from './simulated-storage.ts';
+import { StorageWatch } from './storage-watch.ts';
+
+/** What is drawn once for a whole run. */
+export interface Conditions {
+  readonly faults: FaultMix;
+  readonly latency: Latency;
+  readonly settings: Partial<BrokerSettings>;
+  /** Those that clients use. */
+  readonly partitions: readonly number[];
+  /** Processes that serve at the same time. */
+  readonly processes: number;
+  /** How often a request finds that a new process has been started for it. */
+  readonly coldRate: number;
+  readonly skewMs: number;
+  /** Faults are over after so long. */
+  readonly healAfterMs: number;
+  /** Entries in the tail of a head before the run begins. */
+  readonly tailBefore: number;
+}
+
+/** One partition, two of one head, and of two heads: the fewer, the more clients meet each other. */
+const PARTITION_SETS = [[0], [0], [0, 1], [0, 1, PARTITIONS_PER_HEAD_DEFAULT]];
+export const PARTITION_COUNT = PARTITIONS_PER_HEAD_DEFAULT + 1;
+
+export function drawConditions(seed: number): Conditions {
+  const chance = new Chance(seed, STREAM.settings);
+  const faults = drawFaultMix(new Chance(seed, STREAM.faults));
+  const latency: Latency = {
+    usualMs: chance.pick([2, 10, 100]),
+    slowMs: chance.pick([50, 1_000, 10_000]),
+    slowShare: chance.pick([0, 0.02, 0.2]),
+    patienceMs: chance.pick([50, 500, 5_000]),
+  };
+  const settings: Partial<BrokerSettings> = {
+    // Small ones, so that short records reach every way of storing them.
+    inlineBytesMax: chance.pick([0, 250, DEFAULT_SETTINGS.inlineBytesMax]),
+    lingerMs: chance.pick([0, 0, 5]),
+    groupsWritingMax: chance.pick([1, 2, DEFAULT_SETTINGS.groupsWritingMax]),
+    groupBytesMax: chance.pick([300, DEFAULT_SETTINGS.groupBytesMax]),
+    headCacheMs: chance.pick([0, 1_000, 600_000]),
+    topicCacheMs: chance.pick([0, 1_000, 600_000]),
+    cacheBytesMax: chance.pick([1, 2_000, 1_000_000]),
+    commitTimeoutMs: chance.pick([300, 2_000, DEFAULT_SETTINGS.commitTimeoutMs]),
+    checkpointEntries: chance.pick([8, 16, DEFAULT_SETTINGS.checkpointEntries]),
+  };
+  return {
+    faults,
+    latency,
+    settings,
+    partitions: chance.pick(PARTITION_SETS),
+    processes: 1 + chance.below(4),
+    coldRate: chance.pick([0, 0.05, 0.5]),
+    skewMs: chance.pick([0, 0, 5_000, 300_000]),
+    healAfterMs: chance.pick([1_000, 10_000, 120_000]),
+    tailBefore: chance.chance(0.08) ? chance.pick([7, 15, 24, TAIL_ENTRIES_MAX - 1]) : 0,
+  };
+}
+
+/** What a client learns of its request. */
+export type Reply<T> =
+  | { readonly type: 'answer'; readonly value: T }
+  | { readonly type: 'error'; readonly error: EventLogError }
+  /** No answer came; anything may have happened. */
+  | { readonly type: 'nothing' };
+
+/** Everything of one run: the storage, the processes over it, and what was asked of them. */
+export class World {
+  readonly seed: number;
+  readonly conditions: Conditions;
+  readonly loop = new EventLoop();
+  readonly fates: Fates;
+  readonly watch: StorageWatch;
+  readonly storage: SimulatedStorage;
+  readonly history: HistoryEvent[] = [];
+  /** What went wrong otherwise than in the history. */
+  readonly surprises: string[] = [];
+  private readonly slots: { process: SimulatedProcess; broker: Broker }[] = [];
+  private readonly processes = new Map<number, SimulatedProcess>();
+  private readonly requestsTo: number[] = [];
+  private ops = 0;
+
+  constructor(seed: number, conditions: Conditions, only?: ReadonlySet<FaultPlace>) {
+    this.seed = seed;
+    this.conditions = conditions;
+    this.fates = new Fates(seed, conditions.faults, only);
+    this.watch = new StorageWatch((process) => this.processes.get(process)?.alive ?? false);
+    this.storage = new SimulatedStorage(this.loop, this.watch);
+  }
+
+  get slotCount(): number {
+    return this.conditions.processes;
+  }
+
+  nextOp(): number {
+    return this.ops++;
+  }
+
+  heal(): void {
+    if (this.fates.healed) return;
+    this.fates.healed = true;
+    this.loop.note('heals', 0, '');
+    for (const process of this.processes.values()) process.thaw();
+  }
+
+  /** A broker over the bare stores, where nothing fails: to judge. With `stuckTail`, it can't write tail nodes. */
+  plainBroker({ stuckTail = false } = {}): Broker {
+    const { clock, random, id } = this.makeProcess(stuckTail ? BEFORE : AFTER);
+    const { storage } = this;
+    const items: ItemStore = {
+      get: (key) => storage.items.get(key),
+      put: (key, attributes, conditions) =>
+        stuckTail && key.pk.startsWith('node#')
+          ? Promise.reject(new EventLogError('throttled', 'Simulated: throttled.'))
+          : storage.put(id, key, attributes, conditions),
+      update: (key, updates, conditions) => storage.update(id, key, updates, conditions),
+      delete: (key, conditions) => storage.delete(id, key, conditions),
+      query: (range) => storage.items.query(range),
+    };
+    return new Broker({ items, objects: storage.objects, clock, random });
+  }
+
+  /**
+   * Sends a request to the process that now serves slot `slot`. A fault of the request itself strikes here: `fault`.
+   * Always answered in the end.
+   */
+  request<T>(slot: number, run: (broker: Broker) => Promise<T>, fault?: RequestFault): Promise<Reply<T>> {
+    const { loop, conditions } = this;
+    const chance = this.chanceOfNext(slot);
+    const { process, broker } = this.serve(slot, chance);
+    const patienceMs = conditions.latency.patienceMs * CLIENT_PATIENCE;
+    return new Promise((resolve) => {
+      let undo = (): void => {};
+      const settle = (reply: Reply<T>): void => {
+        undo();
+        resolve(reply);
+      };
+      const answer = (reply: Reply<T>): void => {
+        undo();
+        if (fault === 'lost_answer') return;
+        loop.at(conditions.latency.usualMs * chance.next(), () => settle(reply));
+      };
+      loop.at(patienceMs, () => settle({ type: 'nothing' }));
+      process.later(conditions.latency.usualMs * chance.next(), () => {
+        undo = process.onDeath(() => loop.at(conditions.latency.usualMs, () => settle({ type: 'nothing' })));
+        run(broker).then(
+          (value) => answer({ type: 'answer', value }),
+          (error: unknown) => {
+            if (error instanceof EventLogError) return answer({ type: 'error', error });
+            this.surprises.push(`Thrown by the broker: ${error instanceof Error ? error.stack : String(error)}`);
+            settle({ type: 'nothing' });
+          },
+        );
+      });
+      if (fault === 'deadline') {
+        loop.at(patienceMs * chance.next() ** 2, () => {
+          if (!this.fates.healed) process.die();
+        });
+      }
+    });
+  }
+
+  /** By the slot and its how-manieth request, so that it does not depend on requests to others. */
+  private chanceOfNext(slot: number): Chance {
+    const count = this.requestsTo[slot] ?? 0;
+    this.requestsTo[slot] = count + 1;
+    return new Chance(this.seed, STREAM.request + slot, count);
+  }
+
+  private serve(slot: number, chance: Chance): { process: SimulatedProcess; broker: Broker } {
+    const serving = this.slots[slot];
+    const cold = chance.chance(this.conditions.coldRate) && !this.fates.healed;
+    if (serving?.process.alive && !cold) return serving;
+    const process = this.makeProcess(AFTER + 1 + this.processes.size);
+    const { items, objects, clock, random } = process;
+    const started = {
+      process,
+      broker: new Broker({ items, objects, clock, random, settings: this.conditions.settings }),
+    };
+    this.slots[slot] = started;
+    return started;
+  }
+
+  private makeProcess(id: number): SimulatedProcess {
+    const { seed, loop, fates, storage, conditions } = this;
+    const skewMs = id <= AFTER ? 0 : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
+    const process = new SimulatedProcess({ id, seed, loop, fates, storage, latency: conditions.latency, skewMs });
+    this.processes.set(id, process);
+    return process;
+  }
+}
+
+/** Processes before and after all others. */
+const BEFORE = 0;
+const AFTER = 1;
+/** Tells the share that a process's clock goes wrong by from those of its requests. */
+const SKEW = 1_000;
+/** A client waits longer than a process waits for the storage. */
+const CLIENT_PATIENCE = 20;
