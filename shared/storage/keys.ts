@@ -1,4 +1,5 @@
 import { type BatchId, batchIdText, batchTimeMs } from '../log/batch-id.ts';
+import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import type { ItemKey } from './ports.ts';
 
 /**
@@ -48,9 +49,12 @@ export const HEAD = {
   moved: 'm',
   /** 1 when no commit is accepted any more. */
   closed: 'x',
-  next: (slot: number) => `n${slot}`,
-  start: (slot: number) => `s${slot}`,
+  next: (slot: number) => NEXT[slot] as string,
+  start: (slot: number) => START[slot] as string,
 } as const;
+// Every read of a head asks for all of them.
+const NEXT = Array.from({ length: PARTITIONS_PER_HEAD_MAX }, (_, slot) => `n${slot}`);
+const START = Array.from({ length: PARTITIONS_PER_HEAD_MAX }, (_, slot) => `s${slot}`);
 
 /** pk `node#<topicId>#<head number>`, sk the sequence of its first entry in 16 digits. */
 export function nodePartitionKey(topicId: string, headNumber: number): string {

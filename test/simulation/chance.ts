@@ -47,7 +47,10 @@ export class Chance implements Random {
 
   bytes(length: number): Uint8Array {
     const bytes = new Uint8Array(length);
-    for (let i = 0; i < length; i++) bytes[i] = hashOf(this.name, this.drawn++);
+    for (let i = 0, word = 0; i < length; i++) {
+      word = i % 4 === 0 ? hashOf(this.name, this.drawn++) : word >>> 8;
+      bytes[i] = word;
+    }
     return bytes;
   }
 }

@@ -187,17 +187,22 @@ export class Client {
     return reply.type === 'answer' ? reply.value : undefined;
   }
 
-  /** The high watermark of a partition. */
-  async end(topic: string, partition: number): Promise<number | undefined> {
+  /** The high watermark of a partition; as `slot` tells it, where that is given. */
+  async end(topic: string, partition: number, slot = this.slot()): Promise<number | undefined> {
     const op = this.world.nextOp();
-    this.note({ ...this.facts(op, this.name, topic), type: 'invoke', f: 'end', partition });
-    const reply = await this.ask((broker) => broker.describePartitions(topic), topic);
-    const highWatermark = reply?.[partition]?.highWatermark;
+    // Several may be asked at the same time, each as if by a process of its own.
+    const name = `${this.name}/${slot}`;
+    this.note({ ...this.facts(op, name, topic), type: 'invoke', f: 'end', partition });
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    const reply = await this.world.request(slot, (broker) => broker.describePartitions(topic), fault);
+    const error = reply.type === 'error' ? this.expected(topic, reply.error).code : undefined;
+    const highWatermark = reply.type === 'answer' ? reply.value[partition]?.highWatermark : undefined;
     this.note({
-      ...this.facts(op, this.name, topic),
+      ...this.facts(op, name, topic),
       type: highWatermark === undefined ? 'fail' : 'ok',
       f: 'end',
       ...(highWatermark === undefined ? {} : { highWatermark }),
+      ...(error === undefined ? {} : { error }),
     });
     return highWatermark;
   }

@@ -45,18 +45,18 @@ export interface FaultMix {
   readonly keysFrom: string;
 }
 
-const RATES = [0.01, 0.05, 0.3];
-const FOCUSES = ['head#', 'node#', 'batch#', 'hot/', 'idempotency#', 'checkpoint#', 'producer#', 'topics'];
+const RATES = [0.01, 0.05, 0.2];
 
-export function drawFaultMix(chance: Chance): FaultMix {
-  const keysFrom = chance.chance(0.25) ? chance.pick(FOCUSES) : '';
+/** `keys` are the beginnings of those that matter most to what the run does. */
+export function drawFaultMix(chance: Chance, keys: readonly string[]): FaultMix {
+  const keysFrom = chance.chance(0.4) ? chance.pick(keys) : '';
   // Some runs have one fault alone, so that each is seen at work by itself.
   if (chance.chance(0.15)) return { rates: { [chance.pick<FaultKind>(ALL_FAULTS)]: chance.pick(RATES) }, keysFrom };
   const rates: Partial<Record<FaultKind, number>> = {};
-  for (const kind of ALL_FAULTS) if (chance.chance(0.45)) rates[kind] = chance.pick(RATES);
+  for (const kind of ALL_FAULTS) if (chance.chance(0.3)) rates[kind] = chance.pick(RATES);
   // Where nearly every request fails nothing much comes about; what is left of the rates keeps their proportions.
   const total = STORE_FAULTS.reduce((sum, kind) => sum + (rates[kind] ?? 0), 0);
-  const scale = Math.min(1, (keysFrom === '' ? 0.4 : 0.8) / total);
+  const scale = Math.min(1, (keysFrom === '' ? 0.3 : 0.8) / total);
   for (const kind of STORE_FAULTS) if (rates[kind] !== undefined) rates[kind] *= scale;
   return { rates, keysFrom };
 }

@@ -10,8 +10,9 @@ import { PLANTED_BUGS } from './planted-bugs.ts';
 const HELP = `npm run simulate -- [options]
   --seeds N     how many seeds to run (2,000)
   --first N     the first of them (0)
-  --bug NAME    plant a bug first, and stop when it was found 25 times
-  --replay N    run one seed and print everything that happens in it
+  --bug NAME    plant a bug first
+  --median      print only how many seeds it took to find that bug, as JSON
+  --replay RUN  run a seed, or a part of one as it was printed, and print everything that happens in it
   --bugs        list the bugs that can be planted
 `;
 
@@ -20,6 +21,7 @@ const { values: options } = parseArgs({
     seeds: { type: 'string', default: '2000' },
     first: { type: 'string', default: '0' },
     bug: { type: 'string' },
+    median: { type: 'boolean', default: false },
     replay: { type: 'string' },
     bugs: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -30,9 +32,14 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-function wholeNumber(name: 'seeds' | 'first' | 'replay'): number {
+function refuse(message: string): never {
+  process.stderr.write(`${message}\n${HELP}`);
+  process.exit(2);
+}
+
+function wholeNumber(name: 'seeds' | 'first'): number {
   const value = Number(options[name]);
-  if (!Number.isSafeInteger(value) || value < 0) throw new Error(`--${name} takes a whole number.`);
+  if (!Number.isSafeInteger(value) || value < 0) refuse(`--${name} takes a whole number.`);
   return value;
 }
 
@@ -42,12 +49,12 @@ if (options.help) {
   for (const { name, why } of PLANTED_BUGS) print(`${name}: ${why}`);
 } else {
   const bug = PLANTED_BUGS.find(({ name }) => name === options.bug);
-  if (options.bug !== undefined && bug === undefined) throw new Error(`There is no bug '${options.bug}'; see --bugs.`);
+  if (options.bug !== undefined && bug === undefined) refuse(`There is no bug '${options.bug}'; see --bugs.`);
   // Before anything of the product is loaded.
   if (bug !== undefined) plantBug(bug);
   const { findBug, replay, runSeeds } = await import('./run-seeds.ts');
-  if (options.replay !== undefined) process.exitCode = await replay(wholeNumber('replay'), print);
-  else if (bug !== undefined)
+  if (options.replay !== undefined) process.exitCode = await replay(options.replay, print);
+  else if (bug !== undefined && options.median)
     print(JSON.stringify(await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'))));
   else process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print);
 }

@@ -8,7 +8,7 @@ import type { FaultKind, FaultPlace } from './faults.ts';
 import { forbidChance } from './forbid-chance.ts';
 import type { FinalLog, HistoryEvent, ReadRecord, Violation } from './history.ts';
 import { STREAM } from './simulated-process.ts';
-import { FIRST_SUCCESSES, type FirstSuccess, PASSING_TOPIC, WORKLOADS, type Workload } from './workloads.ts';
+import { FIRST_SUCCESSES, type FirstSuccess, PASSING_TOPIC, READERS, WORKLOADS, type Workload } from './workloads.ts';
 import { type Conditions, drawConditions, PARTITION_COUNT, World } from './world.ts';
 
 /** What of a run is left out, to make a failing one smaller; everything else happens as it did. */
@@ -52,20 +52,19 @@ const OVER_MS = 20 * 60_000;
 
 function drawClients(seed: number): PlannedClient[] {
   const chance = new Chance(seed, STREAM.plan);
-  const count = 1 + chance.below(4);
-  const operations = chance.pick([1, 2, 3, 4, 12]);
-  // In some runs all do the same, so that they meet each other at it.
-  const alike = chance.chance(0.4) ? drawWorkload(chance, WORKLOADS) : undefined;
-  const chosen = WORKLOADS.filter(() => chance.chance(0.5));
-  return Array.from({ length: count }, () => ({
-    workload: alike ?? drawWorkload(chance, chosen.length > 0 ? chosen : WORKLOADS),
-    operations,
-  }));
+  const count = 2 + chance.below(3);
+  const operations = chance.pick([1, 2, 3, 6]);
+  // The fewer workloads a run has, the more its clients meet each other.
+  const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWorkload(chance, WORKLOADS));
+  return Array.from({ length: count }, (_, i) => {
+    const theme = themes[i % themes.length] as Workload;
+    const others = theme.company === undefined ? READERS : [theme.company];
+    return { workload: i > 0 && chance.chance(0.3) ? drawWorkload(chance, others) : theme, operations };
+  });
 }
 
 function drawWorkload(chance: Chance, from: readonly Workload[]): Workload {
-  const tickets = from.flatMap((workload) => new Array<Workload>(workload.weight).fill(workload));
-  return chance.pick(tickets);
+  return chance.pick(from.flatMap((workload) => new Array<Workload>(workload.weight).fill(workload)));
 }
 
 /**
@@ -77,10 +76,13 @@ export async function runSeed(
   selection: Selection = {},
   log?: (line: string) => void,
 ): Promise<RunResult> {
-  const conditions = drawConditions(seed);
+  const clients = drawClients(seed);
+  const conditions = drawConditions(
+    seed,
+    clients.flatMap(({ workload }) => workload.keys),
+  );
   const world = new World(seed, conditions, selection.faults);
   world.loop.log = log;
-  const clients = drawClients(seed);
   const violations: Violation[] = [];
   const broken = (promise: string, message: string): void => {
     violations.push({ promise, message });
@@ -115,6 +117,7 @@ export async function runSeed(
     const endMs = world.loop.nowMs + SETTLED_MS;
     await world.loop.run(() => working === 0 || world.loop.nowMs > endMs);
     if (working > 0) broken('R18', `${working} clients are not done ${SETTLED_MS} ms after all faults.`);
+    if (clients.some(({ workload }) => workload.company !== undefined)) await lookAround(world);
     // What is late arrives now, and what clients no longer wait for comes to its end.
     const lastMs = world.loop.nowMs + OVER_MS;
     const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs);
@@ -164,6 +167,18 @@ async function tryAgain(world: World): Promise<string[]> {
 }
 
 const HEALED_CLIENTS = 1_000;
+
+/** Asks every process for the ends of the topic that came and went: none may tell what it remembers. */
+async function lookAround(world: World): Promise<void> {
+  const client = new Client(world, HEALED_CLIENTS - 1, 'around');
+  let looking = world.slotCount;
+  for (let slot = 0; slot < world.slotCount; slot++) {
+    void client.end(PASSING_TOPIC, world.conditions.partitions[0] as number, slot).finally(() => {
+      looking--;
+    });
+  }
+  await world.loop.run(() => looking === 0);
+}
 
 /** Nothing where there is no such topic. */
 async function readTopic(broker: Broker, topic: string): Promise<FinalLog> {

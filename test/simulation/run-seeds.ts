@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { FaultKind } from './faults.ts';
-import { runSeed } from './run-seed.ts';
+import type { FaultKind, FaultPlace } from './faults.ts';
+import { runSeed, type Selection } from './run-seed.ts';
 import { shrink } from './shrink.ts';
 
 /** What many seeds met together. */
@@ -87,21 +87,28 @@ function sorted<Name extends string>(counts: ReadonlyMap<Name, number>): [Name, 
 
 async function printSmallest(seed: number, print: (line: string) => void): Promise<void> {
   const { result, selection, runs } = await shrink(seed);
-  const operations = [...(selection.operations ?? [])].filter(([, count]) => count > 0);
+  const operations = [...(selection.operations ?? [])];
   print(`  the smallest part of it that fails, by ${runs} runs:`);
   for (const [client, count] of operations)
-    print(`    client ${client}, ${result.clients[client]?.workload.name}: ${count} operations`);
+    if (count > 0) print(`    client ${client}, ${result.clients[client]?.workload.name}: ${count} operations`);
   for (const { place, kind } of result.struck) print(`    ${kind} at ${place}`);
   print(`    ${result.violations[0]?.promise}: ${result.violations[0]?.message}`);
-  const faults = [...(selection.faults ?? [])].map((place) => `'${place}'`).join(', ');
-  print(
-    `    { seed: ${seed}, operations: [${operations.map((pair) => `[${pair.join(', ')}]`).join(', ')}], faults: [${faults}] }`,
-  );
+  print(`    --replay '${JSON.stringify({ seed, operations, faults: [...(selection.faults ?? [])] })}'`);
 }
 
-/** Runs one seed with all that happens in it. */
-export async function replay(seed: number, print: (line: string) => void): Promise<number> {
-  const result = await runSeed(seed, {}, print);
+/** A run as it is given to `replay`: a seed, or the smallest failing part of one as it was printed. */
+export function parseRun(text: string): { readonly seed: number; readonly selection: Selection } {
+  const run = JSON.parse(text) as number | { seed: number; operations?: [number, number][]; faults?: FaultPlace[] };
+  const { seed, operations, faults } =
+    typeof run === 'number' ? { seed: run, operations: undefined, faults: undefined } : run;
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new Error('A seed is a whole number from 0 on.');
+  return { seed, selection: { operations: operations && new Map(operations), faults: faults && new Set(faults) } };
+}
+
+/** Runs one seed, or a part of it, and prints all that happens in it. */
+export async function replay(text: string, print: (line: string) => void): Promise<number> {
+  const { seed, selection } = parseRun(text);
+  const result = await runSeed(seed, selection, print);
   print(JSON.stringify(result.conditions, undefined, 1));
   for (const { workload, operations } of result.clients) print(`client: ${workload.name}, ${operations} operations`);
   for (const event of result.history) print(JSON.stringify(event));
@@ -121,7 +128,7 @@ export interface Found {
 }
 
 /** So many finds are enough for a median. */
-const FINDS_MAX = 25;
+const FINDS_MAX = 9;
 
 /** How soon seeds find a bug that has been planted. */
 export async function findBug(bug: string, first: number, seeds: number): Promise<Found> {

@@ -11,8 +11,12 @@ export interface Workload {
   readonly name: string;
   /** How often it is chosen, against the others. */
   readonly weight: number;
+  /** Beginnings of the keys whose requests matter most to it. */
+  readonly keys: readonly string[];
   /** `operations` is how much it is to do, about. */
   run(client: Client, operations: number): Promise<void>;
+  /** What others of the same run do where this one is chosen. */
+  readonly company?: Workload;
 }
 
 function sameHead(client: Client): number[] {
@@ -82,7 +86,7 @@ async function produce(client: Client, operations: number): Promise<void> {
     sequences.set(partition, sequence + records.length);
     const append = { topic: LASTING_TOPIC, records, producer: { id, epoch, sequence } };
     const pipelined = windowMax > 1 && sequence > 0;
-    const isLastOfEpoch = i + 1 < operations && chance.chance(0.2);
+    const isLastOfEpoch = i + 1 < operations && chance.chance(0.3);
     const zombie = isLastOfEpoch && chance.chance(0.5);
     sent.set(partition, [...(sent.get(partition) ?? []), append].slice(-PRODUCER_BATCHES_KEPT));
     sending.push(deliver(client, append, pipelined, zombie));
@@ -197,35 +201,57 @@ async function watchEnds(client: Client, operations: number): Promise<void> {
 
 export const PASSING_TOPIC = 'passing';
 
-/** Makes a topic, writes to it and reads from it, deletes it, and makes it again, while others do the same. */
+/** Makes a topic, deletes it, and makes it again, while others use it. */
 async function comeAndGo(client: Client, operations: number): Promise<void> {
-  const { chance } = client;
   for (let i = 0; i < operations; i++) {
+    const { chance } = client;
+    if (chance.chance(0.1)) await client.ask((broker) => broker.resumeDeletions(), PASSING_TOPIC);
+    const what = i % 2 === 0 ? 'create_topic' : 'delete_topic';
+    for (let tries = 0; tries < 3 && !(await client.change(what, PASSING_TOPIC, PARTITION_COUNT)); tries++) {
+      await client.rest();
+    }
+    if (chance.chance(0.7)) await client.rest();
+  }
+}
+
+/** Writes to and reads from a topic that comes and goes. */
+async function useWhatPasses(client: Client, operations: number): Promise<void> {
+  const { chance } = client;
+  for (let i = 0; i < operations * 2; i++) {
     const partition = chance.pick(client.partitions);
-    const what = chance.below(8);
-    if (what < 2) await client.change('delete_topic', PASSING_TOPIC);
-    else if (what < 4) await client.change('create_topic', PASSING_TOPIC, PARTITION_COUNT);
-    else if (what === 4) await client.ask((broker) => broker.resumeDeletions(), PASSING_TOPIC);
-    else if (what === 5 && chance.chance(0.5)) await client.end(PASSING_TOPIC, partition);
-    else if (what === 5) await client.read(PASSING_TOPIC, partition, 0);
+    const what = chance.below(5);
+    if (what === 0) await client.read(PASSING_TOPIC, partition, 0);
+    else if (what < 3) await client.end(PASSING_TOPIC, partition);
     else {
       const records = values(client, 2).map((value) => ({ value, partition }));
       const idempotencyKey = `${client.name} ${i}`;
       await client.append({ topic: PASSING_TOPIC, records, ...(chance.chance(0.3) ? { idempotencyKey } : {}) });
     }
-    if (chance.chance(0.5)) await client.rest();
+    await client.rest();
   }
 }
 
+const DATA = ['batch#', 'hot/'];
+
 export const WORKLOADS: readonly Workload[] = [
-  { name: 'write', weight: 3, run: write },
-  { name: 'write-at-once', weight: 2, run: writeAtOnce },
-  { name: 'produce', weight: 4, run: produce },
-  { name: 'write-conditionally', weight: 2, run: writeConditionally },
-  { name: 'write-under-keys', weight: 2, run: writeUnderKeys },
-  { name: 'follow', weight: 2, run: follow },
-  { name: 'watch-ends', weight: 1, run: watchEnds },
-  { name: 'come-and-go', weight: 3, run: comeAndGo },
+  { name: 'write', weight: 2, keys: ['head#', 'node#', ...DATA], run: write },
+  { name: 'write-at-once', weight: 1, keys: ['head#', 'node#', ...DATA], run: writeAtOnce },
+  { name: 'produce', weight: 5, keys: ['head#', 'node#', 'checkpoint#', 'producer#'], run: produce },
+  { name: 'write-conditionally', weight: 2, keys: ['head#', 'node#'], run: writeConditionally },
+  { name: 'write-under-keys', weight: 2, keys: ['head#', 'node#', 'idempotency#'], run: writeUnderKeys },
+  {
+    name: 'come-and-go',
+    weight: 4,
+    keys: ['topics', 'head#'],
+    run: comeAndGo,
+    company: { name: 'use-what-passes', weight: 1, keys: ['topics', 'head#'], run: useWhatPasses },
+  },
+];
+
+/** What reads beside those who write. */
+export const READERS: readonly Workload[] = [
+  { name: 'follow', weight: 2, keys: ['head#', 'node#', ...DATA], run: follow },
+  { name: 'watch-ends', weight: 1, keys: ['head#'], run: watchEnds },
 ];
 
 /** What must be possible again soon after the faults are over. */

@@ -34,9 +34,10 @@ export interface Conditions {
 const PARTITION_SETS = [[0], [0], [0, 1], [0, 1, PARTITIONS_PER_HEAD_DEFAULT]];
 export const PARTITION_COUNT = PARTITIONS_PER_HEAD_DEFAULT + 1;
 
-export function drawConditions(seed: number): Conditions {
+/** `keys` are the beginnings of those that matter most to what the run does. */
+export function drawConditions(seed: number, keys: readonly string[]): Conditions {
   const chance = new Chance(seed, STREAM.settings);
-  const faults = drawFaultMix(new Chance(seed, STREAM.faults));
+  const faults = drawFaultMix(new Chance(seed, STREAM.faults), keys);
   const latency: Latency = {
     usualMs: chance.pick([2, 10, 100]),
     slowMs: chance.pick([50, 1_000, 10_000]),

@@ -1,0 +1,173 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { forbidChance } from './forbid-chance.ts';
+import { editedSource } from './plant-bug.ts';
+import { PLANTED_BUGS } from './planted-bugs.ts';
+import { REGRESSIONS } from './regressions.ts';
+import { runSeed } from './run-seed.ts';
+import { type Found, runSeeds, tallySeeds } from './run-seeds.ts';
+
+/** For 2,000 seeds; `npm run simulate -- --seeds 100000` runs more, and finds by itself where one begins to fail. */
+const SEEDS = 2_000;
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+
+describe(`${SEEDS} seeds`, () => {
+  it('break no promise', async () => {
+    const lines: string[] = [];
+    const exitCode = await runSeeds(0, SEEDS, (line) => lines.push(line));
+    process.stdout.write(`${lines.slice(0, 2).join('\n')}\n`);
+    expect(exitCode, lines.join('\n')).toBe(0);
+  });
+
+  it('meet every fault and every rare state', async () => {
+    const { faults, marks, acknowledged, garbage } = await tallySeeds(0, SEEDS, 1);
+    expect(acknowledged).toBeGreaterThan(SEEDS);
+    expect(garbage).toBeGreaterThan(0);
+    expect([...faults.keys()].sort()).toEqual(
+      [
+        'clock_jump',
+        'crash_after',
+        'crash_before',
+        'deadline',
+        'delivered_twice',
+        'freeze',
+        'late',
+        'lost_answer',
+        'lost_reply',
+        'lost_request',
+        'repeated',
+        'throttled',
+      ].sort(),
+    );
+    const missing = RARE_STATES.filter((state) => !marks.has(state));
+    expect(missing).toEqual([]);
+  });
+});
+
+/** What must be seen to have come about, or the seeds prove less than they seem to. */
+const RARE_STATES = [
+  'answered as a duplicate',
+  'checkpoint written',
+  'commit applied after its process died',
+  'delivered twice',
+  'entry of several parts',
+  'idempotency key known',
+  'inline batch was there already',
+  'node written by a second mover',
+  'object was there already',
+  'pipelined batch out of order',
+  'producer left a zombie',
+  'producer written down',
+  'refused: a once key is there',
+  'refused: another moved the tail',
+  'refused: not the expected offset',
+  'refused: the entry is there',
+  'refused: the head is closed',
+  'refused: the tail has moved on',
+  'refused: the tail is full',
+  'tail moved',
+  'topic was another by then',
+  'zombie fenced',
+];
+
+describe('a run', () => {
+  it('is the same every time', async () => {
+    for (let seed = 0; seed < 100; seed++) {
+      const [first, second] = [await runSeed(seed), await runSeed(seed)];
+      expect(second.traceHash).toBe(first.traceHash);
+      expect(second.history).toEqual(first.history);
+    }
+    const hashes = new Set<number>();
+    for (let seed = 0; seed < 100; seed++) hashes.add((await runSeed(seed)).traceHash);
+    expect(hashes.size).toBe(100);
+  });
+
+  it('can be made smaller, and what is left out changes nothing else', async () => {
+    const whole = await runSeed(7);
+    expect(whole.struck.length).toBeGreaterThan(2);
+    const places = whole.struck.map(({ place }) => place);
+    expect((await runSeed(7, { faults: new Set(places) })).traceHash).toBe(whole.traceHash);
+    const [first, ...others] = places;
+    const { struck } = await runSeed(7, { faults: new Set(others) });
+    expect(struck.map(({ place }) => place)).not.toContain(first);
+    expect((await runSeed(7, { faults: new Set() })).struck).toEqual([]);
+    const idle = await runSeed(7, { operations: new Map(whole.clients.map((_, client) => [client, 0])) });
+    expect(idle.requests).toBeLessThan(whole.requests);
+  });
+
+  it('gets neither time nor chance from outside', () => {
+    const now = Date.now;
+    const allow = forbidChance();
+    try {
+      expect(() => Date.now()).toThrow('now is called in a simulation');
+      expect(() => Math.random()).toThrow('random');
+      expect(() => setTimeout(() => {}, 1)).toThrow('setTimeout');
+      expect(() => crypto.randomUUID()).toThrow('randomUUID');
+    } finally {
+      allow();
+    }
+    expect(Date.now).toBe(now);
+    expect(Math.random()).toBeLessThan(1);
+  });
+});
+
+async function simulate(...options: string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, [MAIN, ...options], { maxBuffer: 64 * 1024 * 1024 });
+  return stdout;
+}
+
+describe('planted bugs', () => {
+  it(`are found, each within ${SEEDS} seeds`, async () => {
+    const left = [...PLANTED_BUGS];
+    const results: Found[] = [];
+    // Each in a process of its own, since it is the source that is changed.
+    const work = async (): Promise<void> => {
+      for (let bug = left.shift(); bug !== undefined; bug = left.shift())
+        results.push(JSON.parse(await simulate('--bug', bug.name, '--median', '--seeds', String(SEEDS))) as Found);
+    };
+    await Promise.all([work(), work()]);
+    process.stdout.write('planted bugs: seeds until found, the first time and the median\n');
+    for (const { bug, first, median, promises } of results)
+      process.stdout.write(
+        `${String(first).padStart(7)} ${String(median).padStart(7)}  ${bug} (${promises.join(', ')})\n`,
+      );
+    expect(results).toHaveLength(PLANTED_BUGS.length);
+    expect(results.filter(({ first }) => first === undefined).map(({ bug }) => bug)).toEqual([]);
+  }, 240_000);
+
+  it('that were once in the product are found by their seeds, which are clean without them', async () => {
+    for (const { bug, seed } of REGRESSIONS) {
+      expect((await runSeed(seed)).violations, `${bug}, seed ${seed}`).toEqual([]);
+      const { found } = JSON.parse(
+        await simulate('--bug', bug, '--median', '--first', String(seed), '--seeds', '1'),
+      ) as Found;
+      expect(found, `${bug}: seed ${seed} no longer meets it; choose another`).toBe(1);
+    }
+  });
+
+  it('are shown by the smallest part of a seed that meets them, which can be run again', async () => {
+    const bug = ['--bug', 'no-own-entry-check'];
+    const failed = await simulate(...bug, '--seeds', '1000').catch((error: { code: number; stdout: string }) => error);
+    expect(failed).toMatchObject({ code: 1 });
+    const { stdout } = failed as { stdout: string };
+    const part = /--replay '(.*)'/.exec(stdout)?.[1] as string;
+    // Nothing but lost replies can make a request be sent again.
+    expect((JSON.parse(part) as { faults: string[] }).faults.length).toBeLessThanOrEqual(2);
+    const again = await simulate(...bug, '--replay', part).catch((error: { code: number; stdout: string }) => error);
+    expect(again).toMatchObject({ code: 1, stdout: expect.stringContaining('R5: ') });
+    expect(await simulate('--replay', part)).toContain('lost_reply');
+  });
+
+  it('are changes of what is there once', () => {
+    for (const { edits } of PLANTED_BUGS) {
+      for (const file of new Set(edits.map((edit) => edit.file))) {
+        const here = edits.filter((edit) => edit.file === file);
+        expect(editedSource(file, here)).not.toBe(editedSource(file, []));
+      }
+    }
+    const edit = { file: 'package.json', from: '"', to: '' };
+    expect(() => editedSource('package.json', [edit])).toThrow(/^package.json holds this \d+ times, not once/);
+  });
+});
