@@ -77,6 +77,11 @@ export class Client {
     return this.world.conditions.partitions;
   }
 
+  /** All processes that serve at the same time. */
+  get slots(): readonly number[] {
+    return Array.from({ length: this.world.slotCount }, (_, slot) => slot);
+  }
+
   get isHealed(): boolean {
     return this.world.fates.healed;
   }
@@ -101,23 +106,24 @@ export class Client {
     this.world.surprises.push(`${this.name}: ${what}`);
   }
 
-  /** The end of what this client does by itself at the same time as others of its requests. */
-  async append(append: ClientAppend): Promise<Appended> {
+  /** By the process that serves the client, or that of `slot`. */
+  async append(append: ClientAppend, slot = this.slot()): Promise<Appended> {
     const repeatable = append.producer !== undefined || append.idempotencyKey !== undefined;
     const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
     if (fault === 'delivered_twice' && repeatable) {
       this.mark('delivered twice');
       const afterMs = this.chance.chance(0.5) ? 0 : this.chance.next() * SECOND_DELIVERY_MS_MAX;
       this.world.loop.at(afterMs, () => {
-        void this.appendOnce(append, `${this.name}'`, undefined);
+        void this.appendOnce(append, `${this.name}'`, this.slot(), undefined);
       });
     }
-    return this.appendOnce(append, this.name, fault);
+    return this.appendOnce(append, this.name, slot, fault);
   }
 
   private async appendOnce(
     append: ClientAppend,
     name: string,
+    slot: number,
     fault: Parameters<World['request']>[2],
   ): Promise<Appended> {
     const { topic, atomic, idempotencyKey, producer, expectedOffset } = append;
@@ -147,7 +153,7 @@ export class Client {
         ? {}
         : { producer: { producerId: producer.id, producerEpoch: producer.epoch, baseSequence: producer.sequence } }),
     };
-    const reply = await this.world.request(this.slot(), (broker) => broker.appendRecords(request), fault);
+    const reply = await this.world.request(slot, (broker) => broker.appendRecords(request), fault);
     const { outcomes, ...appended } = this.judgeReply(topic, reply);
     this.note({
       ...this.facts(op, name, topic),

@@ -28,9 +28,9 @@ function values(client: Client, max: number): string[] {
 }
 
 /** Sends again, also where the answer was a refusal for now, until it is settled for good. */
-async function insist(client: Client, append: ClientAppend): Promise<Appended> {
+async function insist(client: Client, append: ClientAppend, slot?: number): Promise<Appended> {
   for (let tries = 0; ; tries++) {
-    const appended = await client.append(append);
+    const appended = await client.append(append, slot);
     const forNow = appended.codes.every((code) => code === 'throttled' || code === 'storage_unavailable');
     if (appended.type === 'ok' || (appended.codes.length > 0 && !forNow)) return appended;
     if (tries > 0) client.mark('appended by a third try or later');
@@ -75,18 +75,30 @@ async function produce(client: Client, operations: number): Promise<void> {
   const partitions = chance.chance(0.7) ? [chance.pick(client.partitions)] : client.partitions;
   const windowMax = chance.pick([1, 1, 2, 5]);
   let epoch = 0;
+  if (chance.chance(0.3)) {
+    // Two first batches at once, of which either may be refused for the other's sake; then it starts anew.
+    await Promise.all(
+      [0, 1].map((sequence) => {
+        const records = [{ value: client.value(), partition: partitions[0] as number }];
+        return insist(client, { topic: LASTING_TOPIC, records, producer: { id, epoch: 0, sequence } });
+      }),
+    );
+    epoch = 1;
+  }
   let sequences = new Map<number, number>();
   let sending: Promise<void>[] = [];
   /** Of this epoch, by partition, in their order. */
   const sent = new Map<number, ClientAppend[]>();
-  for (let i = 0; i < operations; i++) {
+  const batches = 3 * operations;
+  const restartRate = chance.pick([0, 0.1, 0.3]);
+  for (let i = 0; i < batches; i++) {
     const partition = chance.pick(partitions);
     const sequence = sequences.get(partition) ?? 0;
     const records = values(client, 2).map((value) => ({ value, partition }));
     sequences.set(partition, sequence + records.length);
     const append = { topic: LASTING_TOPIC, records, producer: { id, epoch, sequence } };
     const pipelined = windowMax > 1 && sequence > 0;
-    const isLastOfEpoch = i + 1 < operations && chance.chance(0.3);
+    const isLastOfEpoch = i + 1 < batches && chance.chance(restartRate);
     const zombie = isLastOfEpoch && chance.chance(0.5);
     sent.set(partition, [...(sent.get(partition) ?? []), append].slice(-PRODUCER_BATCHES_KEPT));
     sending.push(deliver(client, append, pipelined, zombie));
@@ -100,7 +112,7 @@ async function produce(client: Client, operations: number): Promise<void> {
       await Promise.all(sending);
       sending = [];
     }
-    if (sending.length === 0 && !zombie && chance.chance(0.2)) await sendAgain(client, [...sent.values()].flat());
+    if (sending.length === 0 && !zombie && chance.chance(0.2)) await sendAgain(client, chance.pick([...sent.values()]));
     if (isLastOfEpoch) {
       epoch += 1 + chance.below(2) * chance.below(40);
       sequences = new Map();
@@ -129,9 +141,13 @@ async function deliver(client: Client, append: ClientAppend, pipelined: boolean,
   }
 }
 
-/** The last five batches of each partition once more, though they were acknowledged: all are known as duplicates. */
-async function sendAgain(client: Client, kept: readonly ClientAppend[]): Promise<void> {
-  for (const { type, codes } of await Promise.all(kept.map((append) => insist(client, append)))) {
+/**
+ * The oldest of the last five batches of a partition once more, though it was acknowledged, to every process: all of them
+ * know it still.
+ */
+async function sendAgain(client: Client, [oldest]: readonly ClientAppend[]): Promise<void> {
+  for (const slot of client.slots) {
+    const { type, codes } = await insist(client, oldest as ClientAppend, slot);
     if (type !== 'ok') client.surprise(`a batch that had been acknowledged was refused: ${codes.join(', ')}`);
   }
 }
@@ -203,21 +219,23 @@ export const PASSING_TOPIC = 'passing';
 
 /** Makes a topic, deletes it, and makes it again, while others use it. */
 async function comeAndGo(client: Client, operations: number): Promise<void> {
-  for (let i = 0; i < operations; i++) {
-    const { chance } = client;
+  const { chance } = client;
+  const first = chance.below(2);
+  for (let i = first; i < first + 2 * operations; i++) {
     if (chance.chance(0.1)) await client.ask((broker) => broker.resumeDeletions(), PASSING_TOPIC);
     const what = i % 2 === 0 ? 'create_topic' : 'delete_topic';
     for (let tries = 0; tries < 3 && !(await client.change(what, PASSING_TOPIC, PARTITION_COUNT)); tries++) {
       await client.rest();
     }
-    if (chance.chance(0.7)) await client.rest();
+    // It is there for a while, so that others have time for a few appends.
+    for (let rests = what === 'create_topic' ? 1 + chance.below(10) : 1; rests > 0; rests--) await client.rest();
   }
 }
 
 /** Writes to and reads from a topic that comes and goes. */
 async function useWhatPasses(client: Client, operations: number): Promise<void> {
   const { chance } = client;
-  for (let i = 0; i < operations * 2; i++) {
+  for (let i = 0; i < operations * 3; i++) {
     const partition = chance.pick(client.partitions);
     const what = chance.below(5);
     if (what === 0) await client.read(PASSING_TOPIC, partition, 0);
@@ -227,7 +245,7 @@ async function useWhatPasses(client: Client, operations: number): Promise<void> 
       const idempotencyKey = `${client.name} ${i}`;
       await client.append({ topic: PASSING_TOPIC, records, ...(chance.chance(0.3) ? { idempotencyKey } : {}) });
     }
-    await client.rest();
+    if (chance.chance(0.5)) await client.rest();
   }
 }
 
@@ -242,7 +260,7 @@ export const WORKLOADS: readonly Workload[] = [
   {
     name: 'come-and-go',
     weight: 4,
-    keys: ['topics', 'head#'],
+    keys: ['topics'],
     run: comeAndGo,
     company: { name: 'use-what-passes', weight: 1, keys: ['topics', 'head#'], run: useWhatPasses },
   },
