@@ -50,6 +50,9 @@ import type { Stores } from './usage.ts';
  * An entry is changed only when the try before can't be applied any more, now or late: every refusal but that for a full
  * tail is for good, since `tailSeq` and `next` never go back and a once key leaves the head only when `tailSeq` passes it.
  * After a refusal for a full tail the very same bytes are sent again.
+ *
+ * `test/model/commit-protocol` goes through every state of this for a few writers, and repeats the order of the checks
+ * here: what changes here changes there.
  */
 export class HeadCommits {
   private readonly context: BrokerContext;

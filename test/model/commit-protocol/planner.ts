@@ -1,0 +1,267 @@
+import {
+  type AppendUnit,
+  type CommitPlan,
+  type LaidOutPart,
+  type PartOutcome,
+  planCommit,
+  type UnitPart,
+} from '../../../shared/broker/commit-plan.ts';
+import { makeBatchId } from '../../../shared/log/batch-id.ts';
+import { toHex } from '../../../shared/log/bytes.ts';
+import type { Entry } from '../../../shared/log/entry.ts';
+import { addTotals, EMPTY_TOTALS, type Head, type PlacedPart, placeParts } from '../../../shared/log/head.ts';
+import { applyBatch, type ProducerState, producedBatch } from '../../../shared/log/producer.ts';
+import type { Flaw } from './flaws.ts';
+import type { Batch } from './scenarios.ts';
+import { COMMITS_MAX } from './state.ts';
+import { ATTEMPTS_MAX } from './steps.ts';
+
+/**
+ * What a writer decides to commit is the product's own decision: `planCommit`, on heads that hold what the model's log
+ * holds. It depends on the log up to the observed sequence alone, so each is made once. Logs, commits and once keys are
+ * numbered in the order in which they are met, so that a state can hold them as numbers.
+ */
+
+/** All entries from the first one on. Two logs are the same object exactly if they hold the same. */
+export interface Log {
+  readonly id: number;
+  readonly commits: readonly Commit[];
+  /** By length: what the log was before. The last one is the log itself. */
+  readonly prefixes: readonly Log[];
+  /** By slot, the offset that the next record gets. */
+  readonly nextOffsets: readonly number[];
+  /** What readers find, part by part. */
+  readonly placed: readonly PlacedPart[];
+}
+
+/** What one update of the head demands and leaves, but for the observed sequence. */
+export interface Commit {
+  readonly id: number;
+  /** Equal for equal bytes. */
+  readonly entryId: number;
+  readonly entry: Entry;
+  /** Which data it refers to. */
+  readonly data: DataName;
+  readonly leaves: readonly number[];
+  readonly demandsAbsent: readonly number[];
+  /** Slot -> the offset that must be the next. */
+  readonly expected: ReadonlyMap<number, number>;
+  /** The batches that it appends. */
+  readonly appends: readonly { readonly batch: number; readonly slot: number; readonly offsetInEntry: number }[];
+}
+
+export interface DataName {
+  readonly batch: number;
+  readonly attempt: number;
+}
+
+/** What a writer is to do: the batches of a group that are not settled yet. */
+export interface Job {
+  readonly data: DataName;
+  /** All batches of the group, in their order in the data. */
+  readonly group: readonly number[];
+  /** A bit for each of the group. */
+  readonly unsettled: number;
+}
+
+export type Answer =
+  | { readonly type: 'offset'; readonly offset: number }
+  | { readonly type: 'producer_fenced' | 'out_of_order_sequence' | 'offset_mismatch' };
+
+export interface Plan {
+  readonly refuses: boolean;
+  readonly settles: readonly { readonly member: number; readonly answer: Answer }[];
+  readonly commit: Commit | undefined;
+}
+
+const PRODUCER_ID = 7;
+const SLOTS = 2;
+
+export class Planner {
+  readonly logs: Log[] = [];
+  readonly commits: Commit[] = [];
+  private readonly flaw: Flaw | undefined;
+  private readonly units: readonly AppendUnit[];
+  private readonly entries = new Ids();
+  private readonly keys = new Ids();
+  private readonly commitIds = new Ids();
+  /** Log and commit -> log. */
+  private readonly appended = new Map<number, Log>();
+  private readonly plans = new Map<number, Plan>();
+
+  constructor(batches: readonly Batch[], flaw: Flaw | undefined) {
+    this.flaw = flaw;
+    this.units = batches.map(unitOf);
+    this.addLog(undefined, []);
+  }
+
+  append(log: Log, commit: Commit): Log {
+    const key = log.id * COMMITS_MAX + commit.id;
+    let longer = this.appended.get(key);
+    if (longer === undefined) {
+      longer = this.addLog(log, [...log.commits, commit]);
+      this.appended.set(key, longer);
+    }
+    return longer;
+  }
+
+  /** As of `observed`; `producersAsOf` is an older log only where that is the flaw. */
+  plan(job: Job, observed: Log, producersAsOf: Log = observed): Plan {
+    const { batch, attempt } = job.data;
+    let key = observed.id * LOGS_MAX + producersAsOf.id;
+    key = ((key * BATCHES_MAX + batch) * ATTEMPTS_MAX + attempt) * GROUPS_MAX + job.unsettled;
+    let plan = this.plans.get(key);
+    if (plan === undefined) {
+      plan = this.makePlan(job, observed, producersAsOf);
+      this.plans.set(key, plan);
+    }
+    return plan;
+  }
+
+  private makePlan({ data, group, unsettled }: Job, observed: Log, producersAsOf: Log): Plan {
+    const units = group.map((batch) => this.units[batch] as AppendUnit);
+    const layout = units.map((unit, position): LaidOutPart => ({ unit, index: 0, position }));
+    const batchId = makeBatchId(Uint8Array.of(data.batch, data.attempt, 0, 0, 0, 0), 0);
+    const left = units.filter((_, member) => (unsettled & (1 << member)) !== 0);
+    const states = producerStates(producersAsOf);
+    const made = planCommit(headOf(observed), (id) => states.get(id), left, layout, { batchId, location: 'inline' });
+    const settles = [...made.settled].map(([unit, outcomes]) => ({
+      member: units.indexOf(unit),
+      answer: this.answerOf(outcomes[0] as PartOutcome),
+    }));
+    return {
+      refuses: settles.some(({ answer }) => answer.type !== 'offset'),
+      settles,
+      commit: made.commit === undefined ? undefined : this.addCommit(made.commit, data, group, units),
+    };
+  }
+
+  private answerOf(outcome: PartOutcome): Answer {
+    if (outcome.type !== 'failed') return { type: 'offset', offset: outcome.baseOffset };
+    const { code } = outcome.error;
+    if (code === 'out_of_order_sequence' && this.flaw === 'a plan takes what is out of order for fenced') {
+      return { type: 'producer_fenced' };
+    }
+    if (code === 'producer_fenced' || code === 'out_of_order_sequence' || code === 'offset_mismatch') {
+      return { type: code };
+    }
+    throw outcome.error;
+  }
+
+  private addCommit(
+    planned: NonNullable<CommitPlan['commit']>,
+    data: DataName,
+    group: readonly number[],
+    units: readonly AppendUnit[],
+  ): Commit {
+    const leaves = this.keyIds(planned.leave);
+    const demandsAbsent = this.flaw === 'a commit demands no once keys absent' ? [] : this.keyIds(planned.demandAbsent);
+    const packed = toHex(planned.packed);
+    const id = this.commitIds.of(JSON.stringify([packed, leaves, demandsAbsent, [...planned.expected]]));
+    const appends = [...planned.units].map(([unit, outcomes]) => {
+      const outcome = outcomes[0];
+      if (outcome?.type !== 'pending') throw new Error('Every unit of the model has one part.');
+      const { slot, offsetInEntry } = outcome;
+      return { batch: group[units.indexOf(unit)] as number, slot, offsetInEntry };
+    });
+    const { entry } = planned;
+    const expected = this.flaw === 'a commit does not demand its expected offset' ? new Map() : planned.expected;
+    this.commits[id] ??= {
+      id,
+      entryId: this.entries.of(packed),
+      entry,
+      data,
+      leaves,
+      demandsAbsent,
+      expected,
+      appends,
+    };
+    return this.commits[id] as Commit;
+  }
+
+  private keyIds(keys: readonly Uint8Array[]): number[] {
+    const kept = keys.filter(([kind]) => {
+      if (kind === KIND_FENCE) return this.flaw !== 'a newer epoch leaves no fence';
+      return kind !== KIND_FIRST_BATCH || this.flaw !== 'a first batch leaves no key';
+    });
+    return kept.map((key) => this.keys.of(toHex(key)));
+  }
+
+  private addLog(before: Log | undefined, commits: readonly Commit[]): Log {
+    const entries = commits.map(({ entry }) => entry);
+    const prefixes: Log[] = [...(before?.prefixes ?? [])];
+    const log: Log = {
+      id: this.logs.length,
+      commits,
+      prefixes,
+      nextOffsets: totalsOf(entries).map(({ nextOffset }) => nextOffset),
+      placed: placeParts(entries, 0, []),
+    };
+    prefixes.push(log);
+    this.logs.push(log);
+    if (this.logs.length >= LOGS_MAX || this.commits.length >= COMMITS_MAX)
+      throw new Error('The scenario is too large.');
+    return log;
+  }
+}
+
+const LOGS_MAX = 65_536;
+const BATCHES_MAX = 16;
+const GROUPS_MAX = 4;
+
+/** The kinds of once keys as `once-key.ts` persists them. */
+const KIND_FENCE = 2;
+const KIND_FIRST_BATCH = 4;
+
+class Ids {
+  private readonly ids = new Map<string, number>();
+
+  of(name: string): number {
+    const known = this.ids.get(name);
+    if (known !== undefined) return known;
+    this.ids.set(name, this.ids.size);
+    return this.ids.size - 1;
+  }
+}
+
+function unitOf({ slot, producer, expectedOffset, keyed }: Batch, batch: number): AppendUnit {
+  const part: UnitPart = {
+    partition: slot,
+    slot,
+    data: Uint8Array.of(batch),
+    records: 1,
+    maxTimestampMs: 0,
+    producer:
+      producer === undefined
+        ? undefined
+        : { producerId: PRODUCER_ID, producerEpoch: producer.epoch, baseSequence: producer.sequence },
+    expectedOffset,
+  };
+  const idempotency = keyed ? { hash: Uint8Array.of(batch), observedSeq: 0 } : undefined;
+  return { atomic: false, parts: [part], bytes: 1, idempotency };
+}
+
+function totalsOf(entries: readonly Entry[]): ReturnType<typeof addTotals> {
+  return addTotals(
+    Array.from({ length: SLOTS }, () => EMPTY_TOTALS),
+    entries,
+  );
+}
+
+/** A head that shows the whole log: which entries are still in its tail makes no difference to a plan. */
+function headOf(log: Log): Head {
+  const totals = totalsOf(log.commits.map(({ entry }) => entry));
+  const partitions = totals.map((moved) => ({ logStartOffset: 0, nextOffset: moved.nextOffset, moved }));
+  return { closed: false, tailSeq: log.commits.length, tail: [], once: [], partitions };
+}
+
+function producerStates(log: Log): Map<number, ProducerState> {
+  const states = new Map<number, ProducerState>();
+  for (const { part, baseOffset } of log.placed) {
+    const batch = producedBatch(part);
+    if (part.producer === undefined || batch === undefined) continue;
+    const { producerId } = part.producer;
+    states.set(producerId, applyBatch(states.get(producerId), batch, baseOffset));
+  }
+  return states;
+}
