@@ -80,28 +80,37 @@ export function conditionHolds(attributes: Attributes | undefined, condition: Co
 
 /** The item after all updates, each applied to what the item was before any of them. */
 export function applyUpdates(before: Attributes | undefined, updates: readonly Update[]): Attributes {
-  // A map, since an attribute may bear the name of something that every object inherits.
-  const after = new Map(before === undefined ? [] : Object.entries(before));
+  const after: MutableAttributes = {};
+  for (const name of Object.keys(before ?? {})) setOwn(after, name, attributeOf(before, name) as AttributeValue);
   for (const update of updates) {
+    const was = attributeOf(before, update.name);
     switch (update.do) {
       case 'set':
-        after.set(update.name, update.value);
+        setOwn(after, update.name, update.value);
         break;
       case 'add':
-        after.set(update.name, sum(update.name, after.get(update.name) ?? 0, update.by));
+        setOwn(after, update.name, sum(update.name, was ?? 0, update.by));
         break;
       case 'append':
-        after.set(update.name, [...listOf(before, update.name), ...update.values]);
+        setOwn(after, update.name, [...listOf(before, update.name), ...update.values]);
         break;
       case 'remove_first':
-        if (after.has(update.name)) after.set(update.name, listOf(before, update.name).slice(update.count));
+        if (was !== undefined) setOwn(after, update.name, listOf(before, update.name).slice(update.count));
         break;
       case 'remove':
-        after.delete(update.name);
+        delete after[update.name];
         break;
     }
   }
-  return Object.fromEntries(after);
+  return after;
+}
+
+type MutableAttributes = { [name: string]: AttributeValue };
+
+/** An attribute may bear the name of something that every object inherits. */
+function setOwn(attributes: MutableAttributes, name: string, value: AttributeValue): void {
+  if (name !== '__proto__') attributes[name] = value;
+  else Object.defineProperty(attributes, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 function sum(name: string, value: AttributeValue, by: number): number {
@@ -235,9 +244,9 @@ function checkCount(name: string, value: number): void {
 
 /** A copy that shares no bytes with the original. A negative zero becomes zero, as in every encoding of an item. */
 export function copyAttributes(attributes: Attributes): Attributes {
-  const copy: [string, AttributeValue][] = [];
-  for (const name of Object.keys(attributes)) copy.push([name, copyValue(attributes[name] as AttributeValue)]);
-  return Object.fromEntries(copy);
+  const copy: MutableAttributes = {};
+  for (const name of Object.keys(attributes)) setOwn(copy, name, copyValue(attributes[name] as AttributeValue));
+  return copy;
 }
 
 function copyValue(value: AttributeValue): AttributeValue {

@@ -46,8 +46,10 @@ export class EventLoop {
   /** Adds to the trace: what happened, to whom, and what about. */
   note(what: string, who: number, about: string): void {
     let hash = Math.imul(this.trace ^ who, 0x01000193) ^ Math.floor(this.timeMs * 1_000);
-    for (let i = 0; i < what.length; i++) hash = Math.imul(hash ^ what.charCodeAt(i), 0x01000193);
-    for (let i = 0; i < about.length; i++) hash = Math.imul(hash ^ about.charCodeAt(i), 0x01000193);
+    hash = Math.imul(hash ^ what.length, 0x01000193) ^ what.charCodeAt(0);
+    // Of a key its end: what is drawn by chance differs in every part of it.
+    for (let i = Math.max(0, about.length - 8); i < about.length; i++)
+      hash = Math.imul(hash ^ about.charCodeAt(i), 0x01000193);
     this.trace = hash;
     this.log?.(`${this.timeMs.toFixed(3)} ms  process ${who}  ${what}  ${about}`);
   }

@@ -137,13 +137,14 @@ export class SimulatedProcess {
    * Sends a request whose effect is `apply`, which gets a number in [0, 1) to decide by; `changes` says whether it is
    * more than a look.
    */
-  send<T>(what: string, about: string, changes: boolean, apply: (share: number) => Promise<T>): Promise<T> {
+  send<T>(what: keyof typeof SENDS, about: string, changes: boolean, apply: (share: number) => Promise<T>): Promise<T> {
     // What a dying process still begins happens no more, and nothing in it goes on.
     if (this.isDead) return new Promise(() => {});
     const { loop, fates, latency, storage } = this.parts;
     const index = this.requests++;
     const fault = fates.ofStoreRequest(this.id, index, about);
-    loop.note(fault ?? 'sends', this.id, `${what} ${about}`);
+    loop.note(SENDS[what], this.id, about);
+    if (fault !== undefined) loop.note(fault, this.id, about);
     storage.requests++;
     const takesMs = (aspect: number): number => {
       const share = fates.share(this.id, index, aspect);
@@ -171,7 +172,7 @@ export class SimulatedProcess {
       /** What it comes to, if anyone will hear it. */
       const arrive = (afterMs: number, then: (result: Promise<T>) => void): void => {
         loop.at(afterMs, () => {
-          loop.note('arrives', this.id, `${what} ${about}`);
+          loop.note('arrives', this.id, about);
           const result = apply(fates.share(this.id, index, 7));
           // Where nobody hears of it, an error of it is not unhandled.
           result.catch(() => {});
@@ -223,6 +224,17 @@ export class SimulatedProcess {
     });
   }
 }
+
+/** Ready-made, since they are noted with every request. */
+const SENDS = {
+  get: 'sends get',
+  put: 'sends put',
+  update: 'sends update',
+  delete: 'sends delete',
+  query: 'sends query',
+  put_object: 'sends put_object',
+  get_object: 'sends get_object',
+} as const;
 
 function noReply(): EventLogError {
   return new EventLogError('storage_unavailable', 'Simulated: no reply.');
