@@ -24,17 +24,6 @@ export interface Appended {
   readonly nextOffset: number | undefined;
 }
 
-/** Errors that faults and other clients account for; anything else is a bug of the log. */
-const EXPECTED: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'throttled',
-  'storage_unavailable',
-  'producer_fenced',
-  'out_of_order_sequence',
-  'offset_mismatch',
-  'offset_out_of_range',
-  'atomic_append_refused',
-]);
-
 /**
  * Appends to one partition, one by one, over stores of which nothing fails but that no tail node can be written: so a run
  * begins with a long tail.
@@ -82,10 +71,6 @@ export class Client {
     return Array.from({ length: this.world.slotCount }, (_, slot) => slot);
   }
 
-  get isHealed(): boolean {
-    return this.world.fates.healed;
-  }
-
   /** A value that no one else uses; some are too large to be kept in the table. */
   value(): string {
     const value = `${this.name}-${this.requests}-${this.lanes++}`;
@@ -94,7 +79,7 @@ export class Client {
 
   rest(): Promise<void> {
     const { usualMs } = this.world.conditions.latency;
-    const long = this.chance.chance(0.05) && !this.isHealed;
+    const long = this.chance.chance(0.05) && !this.world.fates.healed;
     return this.world.loop.sleep(this.chance.next() * usualMs * (long ? 1_000 : 4));
   }
 
@@ -154,7 +139,7 @@ export class Client {
         : { producer: { producerId: producer.id, producerEpoch: producer.epoch, baseSequence: producer.sequence } }),
     };
     const reply = await this.world.request(slot, (broker) => broker.appendRecords(request), fault);
-    const { outcomes, ...appended } = this.judgeReply(topic, reply);
+    const { outcomes, ...appended } = this.judgeReply(append, reply);
     this.note({
       ...this.facts(op, name, topic),
       type: appended.type,
@@ -237,12 +222,12 @@ export class Client {
   }
 
   private judgeReply(
-    topic: string,
+    append: ClientAppend,
     reply: Reply<RecordOutcome[]>,
   ): Appended & { readonly outcomes?: readonly RecordFate[] } {
     if (reply.type === 'nothing') return { type: 'info', codes: [], nextOffset: undefined };
     if (reply.type === 'error') {
-      const { code, outcome } = this.expected(topic, reply.error);
+      const { code, outcome } = this.expected(append.topic, reply.error);
       return { type: outcome === 'not_applied' ? 'fail' : 'info', codes: [code], nextOffset: undefined };
     }
     const codes: ErrorCode[] = [];
@@ -253,7 +238,7 @@ export class Client {
         if (duplicate) this.mark('answered as a duplicate');
         return { type: 'ok', partition, offset, duplicate };
       }
-      const { code, details } = this.expected(topic, outcome.error);
+      const { code, details } = this.expected(append.topic, outcome.error, append);
       codes.push(code);
       if (code === 'offset_mismatch') nextOffset = Number(details.nextOffset);
       return { type: outcome.error.outcome === 'not_applied' ? 'fail' : 'info', error: code };
@@ -262,9 +247,16 @@ export class Client {
     return { type: types.size === 1 ? (outcomes[0] as RecordFate).type : 'info', codes, nextOffset, outcomes };
   }
 
-  private expected(topic: string, error: EventLogError): EventLogError {
-    const fine = EXPECTED.has(error.code) || (topic !== LASTING_TOPIC && MAY_BE_GONE.has(error.code));
-    if (!fine) this.surprise(`${error.code}: ${error.message}`);
+  /** Whatever faults and other clients do not account for is a bug of the log. */
+  private expected(topic: string, error: EventLogError, append?: ClientAppend): EventLogError {
+    const { code } = error;
+    const isFine =
+      code === 'throttled' ||
+      code === 'storage_unavailable' ||
+      (code === 'unknown_topic' && topic !== LASTING_TOPIC) ||
+      (code === 'offset_mismatch' && append?.expectedOffset !== undefined) ||
+      ((code === 'producer_fenced' || code === 'out_of_order_sequence') && append?.producer !== undefined);
+    if (!isFine) this.surprise(`${code}: ${error.message}`);
     return error;
   }
 
@@ -289,7 +281,6 @@ export class Client {
 
 /** The topic that is there from the beginning to the end; others may be deleted. */
 export const LASTING_TOPIC = 't';
-const MAY_BE_GONE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unknown_topic', 'unknown_partition']);
 const SECOND_DELIVERY_MS_MAX = 120_000;
 
 async function readOnce(

@@ -5,7 +5,9 @@ import { shrink } from './shrink.ts';
 
 /** What many seeds met together. */
 export interface Tally {
+  readonly first: number;
   seeds: number;
+  seconds: number;
   requests: number;
   commits: number;
   garbage: number;
@@ -22,8 +24,11 @@ const SEEDS_PER_TURN = 20;
 
 /** Runs the seeds `[first, first + seeds)`; stops early once `failuresMax` of them failed. */
 export async function tallySeeds(first: number, seeds: number, failuresMax: number): Promise<Tally> {
+  const startedNs = process.hrtime.bigint();
   const tally: Tally = {
+    first,
     seeds: 0,
+    seconds: 0,
     requests: 0,
     commits: 0,
     garbage: 0,
@@ -49,34 +54,39 @@ export async function tallySeeds(first: number, seeds: number, failuresMax: numb
     if (violation !== undefined) tally.failed.push({ seed, message: `${violation.promise}: ${violation.message}` });
     if (seed % SEEDS_PER_TURN === 0) await turn();
   }
+  tally.seconds = Number(process.hrtime.bigint() - startedNs) / 1e9;
   return tally;
 }
 
 /** Runs seeds, prints what they met, and answers the exit code. */
 export async function runSeeds(first: number, seeds: number, print: (line: string) => void): Promise<number> {
-  const startedNs = process.hrtime.bigint();
   const tally = await tallySeeds(first, seeds, FAILURES_SHOWN_MAX);
-  const seconds = Number(process.hrtime.bigint() - startedNs) / 1e9;
-  const figure = (value: number): string => Math.round(value).toLocaleString('en-US');
-  print(
-    `${figure(tally.seeds)} seeds from ${first}: ${figure(tally.requests)} storage requests ` +
-      `(${(tally.requests / tally.seeds).toFixed(1)} a seed), ${figure(tally.commits)} commits, ` +
-      `${figure(tally.acknowledged)} appends acknowledged, ${figure(tally.garbage)} writes left as garbage, ${figure(tally.events)} lines of history, ` +
-      `${figure(tally.virtualMs / 3_600_000)} hours of simulated time`,
-  );
-  print(
-    `${seconds.toFixed(1)} s: ${figure(tally.seeds / seconds)} seeds/s, ${figure(tally.requests / seconds)} requests/s`,
-  );
+  for (const line of summaryOf(tally)) print(line);
   print('faults:');
-  for (const [kind, count] of sorted(tally.faults)) print(`  ${figure(count).padStart(12)}  ${kind}`);
+  for (const [kind, count] of sorted(tally.faults)) print(`${figure(count).padStart(12)}  ${kind}`);
   print('rare states:');
-  for (const [mark, count] of sorted(tally.marks)) print(`  ${figure(count).padStart(12)}  ${mark}`);
+  for (const [mark, count] of sorted(tally.marks)) print(`${figure(count).padStart(12)}  ${mark}`);
   for (const { seed, message } of tally.failed) {
     print(`seed ${seed}: ${message}`);
     await printSmallest(seed, print);
   }
   print(tally.failed.length === 0 ? 'clean: no promise was broken' : `${tally.failed.length} seeds broke a promise`);
   return tally.failed.length === 0 ? 0 : 1;
+}
+
+export function summaryOf(tally: Tally): string[] {
+  const { seeds, requests, seconds } = tally;
+  return [
+    `${figure(seeds)} seeds from ${tally.first}, ${figure(requests)} storage requests (${(requests / seeds).toFixed(1)} a seed), ` +
+      `${figure(tally.virtualMs / 3_600_000)} hours of simulated time`,
+    `${figure(tally.acknowledged)} appends acknowledged in ${figure(tally.commits)} commits, ${figure(tally.garbage)} writes left as garbage, ` +
+      `${figure(tally.events)} lines of history`,
+    `${seconds.toFixed(1)} s on one core: ${figure(seeds / seconds)} seeds/s, ${figure(requests / seconds)} requests/s`,
+  ];
+}
+
+function figure(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
 }
 
 const FAILURES_SHOWN_MAX = 3;

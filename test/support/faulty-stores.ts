@@ -14,7 +14,6 @@ import type {
   Update,
   WriteResult,
 } from '../../shared/storage/ports.ts';
-import type { SeededRandom } from './memory-broker.ts';
 
 /** One request to a store: what a plan of faults decides by. */
 export interface StoreCall {
@@ -129,14 +128,4 @@ export function faultyStores<S extends { objects: ObjectStore; items: ItemStore;
     objects: new FaultyObjectStore(stores.objects, stores.clock, decide),
     items: new FaultyItemStore(stores.items, stores.clock, decide),
   };
-}
-
-/** Each request fails with probability `rate`, in any of the ways, and takes up to `delayMsMax`. */
-export function randomFaults(random: SeededRandom, rate: number, delayMsMax: number, lateMsMax: number): DecideFault {
-  const faults: readonly Fault[] = ['throttled', 'lost_request', 'lost_reply', 'lost_reply', 'late', 'repeated'];
-  return () => ({
-    delayMs: random.below(delayMsMax),
-    lateMs: random.below(lateMsMax),
-    fault: random.next() < rate ? faults[random.below(faults.length)] : undefined,
-  });
 }
