@@ -152,7 +152,7 @@ export class HeadCommits {
     for (let outcome: 'as_it_says' | 'unknown' = 'as_it_says'; ; outcome = 'unknown') {
       const sentAtMs = this.context.clock.nowMs();
       const result = await retrying(this.context, outcome, () => items.update(key, updates, conditions), deadlineMs);
-      const met = headFromAttributes(result.attributes);
+      const met = headFromAttributes(result.attributes, observed);
       const head = queue.see(met, sentAtMs);
       if (result.ok) {
         this.moveTailLater(queue);
@@ -254,7 +254,7 @@ export class HeadCommits {
     const key = headKey(queue.name.topicId, queue.name.headNumber);
     const sentAtMs = this.context.clock.nowMs();
     const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.tailSeq, value: sequence }]);
-    queue.see(headFromAttributes(result.attributes), sentAtMs);
+    queue.see(headFromAttributes(result.attributes, head), sentAtMs);
     const end = sequence + TAIL_NODE_ENTRIES;
     if (result.ok && end % this.context.settings.checkpointEntries === 0)
       await checkpointProducers(items, queue.name, end, this.context.clock.nowMs());

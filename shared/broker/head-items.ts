@@ -1,3 +1,4 @@
+import { equalBytes } from '../log/bytes.ts';
 import { unpackEntry } from '../log/entry.ts';
 import { EventLogError } from '../log/errors.ts';
 import {
@@ -30,8 +31,11 @@ export async function readHead(items: ItemStore, name: HeadName): Promise<Head> 
   return headFromAttributes(attributes);
 }
 
-/** @throws EventLogError `corrupt_data`, `internal` where the item contradicts itself. */
-export function headFromAttributes(attributes: Attributes = {}): Head {
+/**
+ * Entries that `known` holds at the same place with the same bytes are taken from there: most of a busy head is known from
+ * its last commit. @throws EventLogError `corrupt_data`, `internal` where the item contradicts itself.
+ */
+export function headFromAttributes(attributes: Attributes = {}, known?: Head): Head {
   const packedTotals = attributes[HEAD.moved];
   const totals = packedTotals === undefined ? [] : unpackTotals(bytesOf(packedTotals));
   const partitions: PartitionState[] = [];
@@ -44,10 +48,14 @@ export function headFromAttributes(attributes: Attributes = {}): Head {
       moved: totals[slot] ?? EMPTY_TOTALS,
     };
   }
+  const tailSeq = Number(attributes[HEAD.tailSeq] ?? 0);
   const head: Head = {
     closed: attributes[HEAD.closed] !== undefined,
-    tailSeq: Number(attributes[HEAD.tailSeq] ?? 0),
-    tail: listOf(attributes[HEAD.tail]).map(makeTailEntry),
+    tailSeq,
+    tail: listOf(attributes[HEAD.tail]).map((packed, i) => {
+      const entry = known?.tail[tailSeq + i - known.tailSeq];
+      return entry !== undefined && equalBytes(entry.packed, packed) ? entry : makeTailEntry(packed);
+    }),
     once: listOf(attributes[HEAD.once]),
     partitions,
   };

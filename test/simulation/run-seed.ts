@@ -53,7 +53,7 @@ const OVER_MS = 20 * 60_000;
 function drawClients(seed: number): PlannedClient[] {
   const chance = new Chance(seed, STREAM.plan);
   const count = 2 + chance.below(2);
-  const operations = chance.pick([1, 1, 2, 2, 3, 5]);
+  const operations = chance.pick([1, 1, 2, 2, 3, 4]);
   // The fewer workloads a run has, the more its clients meet each other.
   const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWorkload(chance, WORKLOADS));
   return Array.from({ length: count }, (_, i) => {

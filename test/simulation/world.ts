@@ -51,7 +51,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
     groupsWritingMax: chance.pick([1, 2, DEFAULT_SETTINGS.groupsWritingMax]),
     groupBytesMax: chance.pick([300, DEFAULT_SETTINGS.groupBytesMax]),
     headCacheMs: chance.pick([0, 1_000, 600_000]),
-    topicCacheMs: chance.pick([0, 1_000, 600_000]),
+    topicCacheMs: chance.pick([0, 1_000, 1_000, 600_000]),
     cacheBytesMax: chance.pick([1, 2_000, 1_000_000]),
     commitTimeoutMs: chance.pick([300, 2_000, DEFAULT_SETTINGS.commitTimeoutMs]),
     checkpointEntries: chance.pick([8, 16, DEFAULT_SETTINGS.checkpointEntries]),
