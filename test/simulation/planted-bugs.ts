@@ -205,9 +205,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       { file: COMMITS, from: '    await items.put(nodeKey(queue.name, sequence), node);\n', to: '' },
       {
         file: COMMITS,
-        from: `    queue.see(headFromAttributes(result.attributes), sentAtMs);
+        from: `    queue.see(headFromAttributes(result.attributes, head), sentAtMs);
     const end`,
-        to: `    queue.see(headFromAttributes(result.attributes), sentAtMs);
+        to: `    queue.see(headFromAttributes(result.attributes, head), sentAtMs);
     await items.put(nodeKey(queue.name, sequence), node);
     const end`,
       },

@@ -1,6 +1,7 @@
 import type { Broker } from '../../shared/broker/broker.ts';
 import type { PartitionDescription } from '../../shared/broker/topics.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
+import { TOPICS } from '../../shared/storage/keys.ts';
 import { Chance } from './chance.ts';
 import { checkHistory } from './check-history.ts';
 import { ageTail, Client, LASTING_TOPIC, readToEnd } from './client.ts';
@@ -116,7 +117,7 @@ export async function runSeed(
     const endMs = world.loop.nowMs + SETTLED_MS;
     await world.loop.run(() => working === 0 || world.loop.nowMs > endMs);
     if (working > 0) broken('R18', `${working} clients are not done ${SETTLED_MS} ms after all faults.`);
-    if (clients.some(({ workload }) => workload.company !== undefined)) await lookAround(world);
+    if (clients.some(({ workload }) => workload.keys.includes(TOPICS))) await lookAround(world);
     // What is late arrives now, and what clients no longer wait for comes to its end.
     const lastMs = world.loop.nowMs + OVER_MS;
     const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs);

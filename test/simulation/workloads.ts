@@ -34,7 +34,8 @@ async function insist(client: Client, append: ClientAppend, slot?: number): Prom
     const forNow = appended.codes.every((code) => code === 'throttled' || code === 'storage_unavailable');
     if (appended.type === 'ok' || (appended.codes.length > 0 && !forNow)) return appended;
     if (tries > 0) client.mark('appended by a third try or later');
-    await client.rest();
+    // Now and then so late that the head has gone far since.
+    for (let rests = client.chance.chance(0.1) ? 20 : 1; rests > 0; rests--) await client.rest();
   }
 }
 
@@ -90,7 +91,7 @@ async function produce(client: Client, operations: number): Promise<void> {
   /** Of this epoch, by partition, in their order. */
   const sent = new Map<number, ClientAppend[]>();
   const batches = 3 * operations;
-  const restartRate = chance.pick([0, 0.1, 0.3]);
+  const restartRate = chance.pick([0, 0.1, 0.4]);
   for (let i = 0; i < batches; i++) {
     const partition = chance.pick(partitions);
     const sequence = sequences.get(partition) ?? 0;
@@ -99,7 +100,7 @@ async function produce(client: Client, operations: number): Promise<void> {
     const append = { topic: LASTING_TOPIC, records, producer: { id, epoch, sequence } };
     const pipelined = windowMax > 1 && sequence > 0;
     const isLastOfEpoch = i + 1 < batches && chance.chance(restartRate);
-    const zombie = isLastOfEpoch && chance.chance(0.5);
+    const zombie = isLastOfEpoch && chance.chance(0.6);
     sent.set(partition, [...(sent.get(partition) ?? []), append].slice(-PRODUCER_BATCHES_KEPT));
     sending.push(deliver(client, append, pipelined, zombie));
     if (zombie) {
@@ -251,12 +252,14 @@ async function useWhatPasses(client: Client, operations: number): Promise<void> 
 
 const DATA = ['batch#', 'hot/'];
 
+const WRITE: Workload = { name: 'write', weight: 2, keys: ['head#', 'node#', ...DATA], run: write };
+
 export const WORKLOADS: readonly Workload[] = [
-  { name: 'write', weight: 2, keys: ['head#', 'node#', ...DATA], run: write },
+  WRITE,
   { name: 'write-at-once', weight: 1, keys: ['head#', 'node#', ...DATA], run: writeAtOnce },
   { name: 'produce', weight: 5, keys: ['head#', 'node#', 'checkpoint#', 'producer#'], run: produce },
   { name: 'write-conditionally', weight: 2, keys: ['head#', 'node#'], run: writeConditionally },
-  { name: 'write-under-keys', weight: 2, keys: ['head#', 'node#', 'idempotency#'], run: writeUnderKeys },
+  { name: 'write-under-keys', weight: 3, keys: ['head#', 'idempotency#'], run: writeUnderKeys, company: WRITE },
   {
     name: 'come-and-go',
     weight: 4,

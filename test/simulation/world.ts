@@ -61,7 +61,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
     latency,
     settings,
     partitions: chance.pick(PARTITION_SETS),
-    processes: 1 + chance.below(3),
+    processes: chance.pick([1, 2, 3, 5]),
     coldRate: chance.pick([0, 0, 0.05, 0.3]),
     skewMs: chance.pick([0, 0, 5_000, 300_000]),
     healAfterMs: chance.pick([1_000, 10_000, 120_000]),
