@@ -46,6 +46,8 @@ export type AppendOutcome =
 
 /** How a whole append of one topic is made once: see `idempotency.ts`. */
 export interface AppendIdentity {
+  /** Of the topic that the key was used on; the append belongs to no other, not even of the same name. */
+  readonly topicId: string;
   /** Of the key and of its use, as a key may be used anew when it has expired. */
   readonly hash: Uint8Array;
   /** By head number: a sequence from before the first try. */
@@ -81,7 +83,7 @@ export async function append(
   }
   checkExpectedOffsets(batches);
   const outcomes: (AppendOutcome | undefined)[] = batches.map(() => undefined);
-  let prepared = await Promise.all(batches.map((batch, index) => prepare(context, batch, index)));
+  let prepared = await Promise.all(batches.map((batch, index) => prepare(context, batch, index, identity)));
   // A second round only for batches that met a topic which was deleted, and perhaps made again, a moment ago.
   for (let round = 0; prepared.length > 0; round++) {
     const usable = prepared.filter((item): item is PreparedBatch => !(item.error instanceof EventLogError));
@@ -92,12 +94,13 @@ export async function append(
     if (error !== undefined) return batches.map(() => ({ ok: false, error }));
     const closed = await appendPrepared(committer, usable, request.atomic ?? false, identity, outcomes);
     for (const { topic } of closed) context.topics.forget(topic.name);
-    // An append under a key belongs to the topic whose id its note is kept under.
     if (round === 1 || identity !== undefined) {
       for (const { index, topic } of closed) outcomes[index] = { ok: false, error: deletedMeanwhile(topic.name) };
       break;
     }
-    prepared = await Promise.all(closed.map(({ index }) => prepare(context, batches[index] as BatchToAppend, index)));
+    prepared = await Promise.all(
+      closed.map(({ index }) => prepare(context, batches[index] as BatchToAppend, index, identity)),
+    );
   }
   return outcomes.map(
     (outcome) => outcome ?? { ok: false, error: new EventLogError('internal', 'A batch was left without an outcome.') },
@@ -116,10 +119,12 @@ async function prepare(
   context: BrokerContext,
   given: BatchToAppend,
   index: number,
+  identity: AppendIdentity | undefined,
 ): Promise<PreparedBatch | { readonly index: number; readonly error: EventLogError }> {
   try {
     checkTopicName(given.topic);
     const topic = await context.topics.get(given.topic);
+    if (identity !== undefined && topic.topicId !== identity.topicId) throw deletedMeanwhile(given.topic);
     checkPartition(topic, given.partition);
     const { batch } = given;
     const checked =

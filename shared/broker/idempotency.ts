@@ -54,7 +54,7 @@ export async function appendOnce<Plan>(
   const observedSeq = new Map(observed.map(([headNumber, sequence]) => [Number(headNumber), sequence]));
   // A key that is used again after its note has expired stands for another append: its entries must not be taken for it.
   const use = createHash('sha256').update(hash).update(String(note[IDEMPOTENCY.expiresAt]));
-  const identity = { hash: use.digest().subarray(0, HASH_BYTES), observedSeq };
+  const identity = { topicId: topic.topicId, hash: use.digest().subarray(0, HASH_BYTES), observedSeq };
   const outcomes = await keyed.run(then, keyed.plan(then, hash), identity);
   const printed = outcomes.every((outcome) => outcome.ok) ? printAnswer(outcomes) : undefined;
   if (printed !== undefined && printed.length <= ANSWER_LENGTH_MAX) {

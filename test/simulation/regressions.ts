@@ -6,4 +6,5 @@ export const REGRESSIONS: readonly { readonly bug: string; readonly seed: number
   { bug: 'topic-brought-back', seed: 630 },
   { bug: 'ends-of-a-deleted-topic', seed: 424 },
   { bug: 'one-batch-of-an-entry', seed: 125 },
+  { bug: 'keyed-append-goes-over', seed: 28_264 },
 ];

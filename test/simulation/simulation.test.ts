@@ -98,7 +98,8 @@ async function simulate(...options: string[]): Promise<string> {
 
 describe('planted bugs', () => {
   it(`are found, each within ${SEEDS} seeds`, async () => {
-    const left = [...PLANTED_BUGS];
+    const bugs = PLANTED_BUGS.filter(({ isRare }) => !isRare);
+    const left = [...bugs];
     const results: Found[] = [];
     // Each in a process of its own, since it is the source that is changed.
     const work = async (): Promise<void> => {
@@ -111,11 +112,13 @@ describe('planted bugs', () => {
       process.stdout.write(
         `${String(first).padStart(7)} ${String(median).padStart(7)}  ${bug} (${promises.join(', ')})\n`,
       );
-    expect(results).toHaveLength(PLANTED_BUGS.length);
+    expect(results).toHaveLength(bugs.length);
     expect(results.filter(({ first }) => first === undefined).map(({ bug }) => bug)).toEqual([]);
   }, 240_000);
 
   it('that were once in the product are found by their seeds, which are clean without them', async () => {
+    const rare = PLANTED_BUGS.filter(({ isRare }) => isRare).map(({ name }) => name);
+    expect(REGRESSIONS.map(({ bug }) => bug)).toEqual(expect.arrayContaining(rare));
     for (const { bug, seed } of REGRESSIONS) {
       expect((await runSeed(seed)).violations, `${bug}, seed ${seed}`).toEqual([]);
       const { found } = JSON.parse(

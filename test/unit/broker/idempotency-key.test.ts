@@ -228,6 +228,24 @@ describe('an append under an idempotency key', () => {
     expect(await total(a)).toBe(21);
   });
 
+  it('does not go over to a topic that is made under the same name while it is noted', async () => {
+    const { stores, a } = await setUp();
+    let slow = true;
+    const noting = faultyStores(stores, ({ key }) => {
+      const delayMs = slow && key.startsWith('idempotency#') ? 5_000 : 0;
+      slow &&= delayMs === 0;
+      return { delayMs };
+    });
+    const sending = send(memoryBroker(noting), 'k', ['x']);
+    await stores.clock.advance(1_000);
+    await a.deleteTopic('t');
+    await a.putTopic({ name: 't', partitions: 40 });
+    expect(await stores.clock.run(sending)).toEqual(['unknown_topic']);
+    expect(await total(a)).toBe(0);
+    expect(await send(a, 'k', ['x'])).toHaveLength(1);
+    expect(await total(a)).toBe(1);
+  });
+
   it('holds an expected offset, once', async () => {
     const { a, b } = await setUp();
     const records = [record('x', { partition: 2 })];
