@@ -8,18 +8,20 @@ import { PLANTED_BUGS } from './planted-bugs.ts';
  */
 
 const HELP = `npm run simulate -- [options]
-  --seeds N     how many seeds to run (2,000)
-  --first N     the first of them (0)
-  --bug NAME    plant a bug first
-  --median      print only how many seeds it took to find that bug, as JSON
-  --replay RUN  run a seed, or a part of one as it was printed, and print everything that happens in it
-  --bugs        list the bugs that can be planted
+  --seeds N       how many seeds to run (2,000)
+  --first N       the first of them (0)
+  --operations N  what each client does at most (no bound)
+  --bug NAME      plant a bug first
+  --median        print only how many seeds it took to find that bug, as JSON
+  --replay RUN    run a seed, or a part of one as it was printed, and print everything that happens in it
+  --bugs          list the bugs that can be planted
 `;
 
 const { values: options } = parseArgs({
   options: {
     seeds: { type: 'string', default: '2000' },
     first: { type: 'string', default: '0' },
+    operations: { type: 'string' },
     bug: { type: 'string' },
     median: { type: 'boolean', default: false },
     replay: { type: 'string' },
@@ -37,7 +39,7 @@ function refuse(message: string): never {
   process.exit(2);
 }
 
-function wholeNumber(name: 'seeds' | 'first'): number {
+function wholeNumber(name: 'seeds' | 'first' | 'operations'): number {
   const value = Number(options[name]);
   if (!Number.isSafeInteger(value) || value < 0) refuse(`--${name} takes a whole number.`);
   return value;
@@ -56,5 +58,8 @@ if (options.help) {
   if (options.replay !== undefined) process.exitCode = await replay(options.replay, print);
   else if (bug !== undefined && options.median)
     print(JSON.stringify(await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'))));
-  else process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print);
+  else {
+    const operationsMax = options.operations === undefined ? undefined : wholeNumber('operations');
+    process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print, operationsMax);
+  }
 }

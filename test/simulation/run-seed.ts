@@ -31,7 +31,7 @@ export interface RunResult {
   readonly clients: readonly PlannedClient[];
   readonly violations: readonly Violation[];
   readonly traceHash: number;
-  /** Requests to the stores, and entries that heads have taken. */
+  /** Requests to the stores, those of the final reading included, and entries that heads have taken. */
   readonly requests: number;
   readonly commits: number;
   /** Objects and inline batches that nothing refers to: what crashes and refusals leave. */
@@ -51,9 +51,11 @@ const SETTLED_MS = 10 * 60_000;
 /** and after this also what was late or stood still. */
 const OVER_MS = 20 * 60_000;
 
+export const CLIENTS_MAX = 3;
+
 function drawClients(seed: number): PlannedClient[] {
   const chance = new Chance(seed, STREAM.plan);
-  const count = 2 + chance.below(2);
+  const count = 2 + chance.below(CLIENTS_MAX - 1);
   const operations = chance.pick([1, 1, 2, 2, 3, 4]);
   // The fewer workloads a run has, the more its clients meet each other.
   const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWorkload(chance, WORKLOADS));
@@ -138,7 +140,7 @@ export async function runSeed(
     clients,
     violations,
     traceHash: world.loop.traceHash,
-    requests: world.storage.requests,
+    requests: world.storage.requests + world.plainRequests,
     commits: world.watch.commits,
     garbage: world.watch.garbage,
     struck: world.fates.struck,

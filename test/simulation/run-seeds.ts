@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from './faults.ts';
-import { runSeed, type Selection } from './run-seed.ts';
+import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
 import { shrink } from './shrink.ts';
 
 /** What many seeds met together. */
@@ -22,8 +22,17 @@ export interface Tally {
 /** Seeds after each of which others may have their turn. */
 const SEEDS_PER_TURN = 20;
 
-/** Runs the seeds `[first, first + seeds)`; stops early once `failuresMax` of them failed. */
-export async function tallySeeds(first: number, seeds: number, failuresMax: number): Promise<Tally> {
+/**
+ * Runs the seeds `[first, first + seeds)`; stops early once `failuresMax` of them failed. No client does more than
+ * `operationsMax` operations.
+ */
+export async function tallySeeds(
+  first: number,
+  seeds: number,
+  failuresMax: number,
+  operationsMax = Number.POSITIVE_INFINITY,
+): Promise<Tally> {
+  const operations = new Map(Array.from({ length: CLIENTS_MAX }, (_, client) => [client, operationsMax]));
   const startedNs = process.hrtime.bigint();
   const tally: Tally = {
     first,
@@ -40,7 +49,7 @@ export async function tallySeeds(first: number, seeds: number, failuresMax: numb
     failed: [],
   };
   for (let seed = first; seed < first + seeds && tally.failed.length < failuresMax; seed++) {
-    const result = await runSeed(seed);
+    const result = await runSeed(seed, { operations });
     tally.seeds++;
     tally.requests += result.requests;
     tally.commits += result.commits;
@@ -59,8 +68,13 @@ export async function tallySeeds(first: number, seeds: number, failuresMax: numb
 }
 
 /** Runs seeds, prints what they met, and answers the exit code. */
-export async function runSeeds(first: number, seeds: number, print: (line: string) => void): Promise<number> {
-  const tally = await tallySeeds(first, seeds, FAILURES_SHOWN_MAX);
+export async function runSeeds(
+  first: number,
+  seeds: number,
+  print: (line: string) => void,
+  operationsMax?: number,
+): Promise<number> {
+  const tally = await tallySeeds(first, seeds, FAILURES_SHOWN_MAX, operationsMax);
   for (const line of summaryOf(tally)) print(line);
   print('faults:');
   for (const [kind, count] of sorted(tally.faults)) print(`${figure(count).padStart(12)}  ${kind}`);

@@ -1,9 +1,10 @@
 import { Broker } from '../../shared/broker/broker.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from '../../shared/broker/settings.ts';
+import { concatBytes } from '../../shared/log/bytes.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../shared/log/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../shared/log/limits.ts';
-import type { ItemStore } from '../../shared/storage/ports.ts';
+import type { ItemStore, ObjectStore } from '../../shared/storage/ports.ts';
 import { Chance } from './chance.ts';
 import { EventLoop } from './event-loop.ts';
 import { drawFaultMix, Fates, type FaultMix, type FaultPlace, type RequestFault } from './faults.ts';
@@ -87,6 +88,8 @@ export class World {
   readonly history: HistoryEvent[] = [];
   /** What went wrong otherwise than in the history. */
   readonly surprises: string[] = [];
+  /** Of the brokers that prepare and judge. */
+  plainRequests = 0;
   private readonly slots: { process: SimulatedProcess; broker: Broker }[] = [];
   private readonly processes = new Map<number, SimulatedProcess>();
   private readonly requestsTo: number[] = [];
@@ -119,17 +122,26 @@ export class World {
   plainBroker({ stuckTail = false } = {}): Broker {
     const { clock, random, id } = this.makeProcess(stuckTail ? BEFORE : AFTER);
     const { storage } = this;
+    const count = <T>(answer: Promise<T>): Promise<T> => {
+      this.plainRequests++;
+      return answer;
+    };
     const items: ItemStore = {
-      get: (key) => storage.items.get(key),
+      get: (key) => count(storage.items.get(key)),
       put: (key, attributes, conditions) =>
         stuckTail && key.pk.startsWith('node#')
           ? Promise.reject(new EventLogError('throttled', 'Simulated: throttled.'))
-          : storage.put(id, key, attributes, conditions),
-      update: (key, updates, conditions) => storage.update(id, key, updates, conditions),
-      delete: (key, conditions) => storage.delete(id, key, conditions),
-      query: (range) => storage.items.query(range),
+          : count(storage.put(id, key, attributes, conditions)),
+      update: (key, updates, conditions) => count(storage.update(id, key, updates, conditions)),
+      delete: (key, conditions) => count(storage.delete(id, key, conditions)),
+      query: (range) => count(storage.items.query(range)),
     };
-    return new Broker({ items, objects: storage.objects, clock, random });
+    const objects: ObjectStore = {
+      put: (key, chunks) => count(storage.putObject(key, concatBytes(chunks))),
+      get: (key, range) => count(storage.objects.get(key, range)),
+      presign: (key, range, expiresAtMs) => storage.objects.presign(key, range, expiresAtMs),
+    };
+    return new Broker({ items, objects, clock, random });
   }
 
   /**

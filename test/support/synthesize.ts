@@ -13,13 +13,18 @@ afterAll(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
+/** Where an app puts what it synthesizes: a folder that goes with the test. */
+export function outFolder(): string {
+  const outdir = mkdtempSync(join(tmpdir(), 'tailrace-cdk-'));
+  folders.push(outdir);
+  return outdir;
+}
+
 /** The app as the command line makes it, but for the bundles, which take seconds and change no template. */
 export function testApp(context: Readonly<Record<string, string>> = {}): ReturnType<typeof makeApp> {
   const { context: flags } = JSON.parse(readFileSync(new URL('../../cdk.json', import.meta.url), 'utf8'));
-  const outdir = mkdtempSync(join(tmpdir(), 'tailrace-cdk-'));
-  folders.push(outdir);
   return makeApp({
-    outdir,
+    outdir: outFolder(),
     context: { ...flags, 'aws:cdk:bundling-stacks': [], ...context },
   });
 }

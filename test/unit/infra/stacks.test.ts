@@ -16,7 +16,15 @@ import {
 import { EventLog, type EventLogProps } from '../../../infra/constructs/event-log.ts';
 import { parseSettings } from '../../../shared/settings.ts';
 import { ITEM_PATTERNS, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
-import { list, resourcesOf, type Statement, statementsOf, testApp, testTemplates } from '../../support/synthesize.ts';
+import {
+  list,
+  outFolder,
+  resourcesOf,
+  type Statement,
+  statementsOf,
+  testApp,
+  testTemplates,
+} from '../../support/synthesize.ts';
 
 /** What is granted, as `action pattern`, in the words of `access.ts`. */
 function granted(statements: readonly Statement[]): string[] {
@@ -51,7 +59,10 @@ function expected(access: Access, logs = true): string[] {
 }
 
 function eventLog(props: EventLogProps = {}): { stack: Stack; log: EventLog; template(): Template } {
-  const app = new App({ context: { 'aws:cdk:bundling-stacks': [], '@aws-cdk/aws-iam:minimizePolicies': true } });
+  const app = new App({
+    outdir: outFolder(),
+    context: { 'aws:cdk:bundling-stacks': [], '@aws-cdk/aws-iam:minimizePolicies': true },
+  });
   const stack = new Stack(app, 'Own');
   const log = new EventLog(stack, 'Log', props);
   return { stack, log, template: () => Template.fromStack(stack) };
@@ -309,7 +320,7 @@ describe('what can be chosen', () => {
 
   it('an issuer of tokens', () => {
     const jwt = { issuer: 'https://i.example/', audience: 'a', keysUrl: 'https://i.example/keys' };
-    const stack = new Stack(new App(), 'Bearer');
+    const stack = new Stack(new App({ outdir: outFolder() }), 'Bearer');
     new EventLog(stack, 'EventLog', { auth: 'bearer', jwt });
     Template.fromStack(stack).hasResourceProperties('AWS::Lambda::Function', {
       Environment: {
