@@ -44,7 +44,9 @@ function clientOptions(requestTimeout: number) {
     maxAttempts: 1,
     requestHandler: {
       connectionTimeout: CONNECT_TIMEOUT_MS,
+      // Until the answer begins, and then between any two pieces of it: a body that stops half-way would never end.
       requestTimeout,
+      socketTimeout: requestTimeout,
       throwOnRequestTimeout: true,
       httpsAgent: { keepAlive: true, maxSockets: SOCKETS_MAX },
       httpAgent: { keepAlive: true, maxSockets: SOCKETS_MAX },
