@@ -1,12 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ServerProcess, startServer } from '../support/server-process.ts';
 
 /**
  * The promise above all others: an acknowledged record is there, once, at its offset, whenever the process is killed.
@@ -17,34 +14,18 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 const KILLS = 50;
 const WRITERS = 64;
 const PARTITIONS = 4;
-const SERVER = fileURLToPath(new URL('../support/server.ts', import.meta.url));
 
 let folder: string;
-let server: ChildProcess | undefined;
-let url = '';
+let server: ServerProcess;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tailrace-crash-'));
 });
 
 afterAll(async () => {
-  server?.kill('SIGKILL');
+  await server?.end();
   await rm(folder, { recursive: true, force: true });
 });
-
-async function startServer(): Promise<void> {
-  const started = spawn(process.execPath, [SERVER, folder], { stdio: ['pipe', 'pipe', 'inherit'] });
-  server = started;
-  const [line] = (await once(createInterface({ input: started.stdout }), 'line')) as [string];
-  url = line;
-}
-
-async function killServer(): Promise<void> {
-  const dying = server as ChildProcess;
-  const gone = once(dying, 'exit');
-  dying.kill('SIGKILL');
-  await gone;
-}
 
 interface Ack {
   readonly partition: number;
@@ -79,7 +60,7 @@ async function write(writer: number, tally: Tally): Promise<void> {
 
 async function append(value: string, writer: number, once: boolean): Promise<Ack | undefined> {
   try {
-    const response = await fetch(`${url}/v1/topics/crash/records`, {
+    const response = await fetch(`${server.url}/v1/topics/crash/records`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...(once ? { 'idempotency-key': value.slice(0, 40) } : {}) },
       body: JSON.stringify({ records: [{ key: `writer-${writer}`, value }] }),
@@ -102,7 +83,7 @@ async function readAll(): Promise<Map<string, Ack[]>> {
   for (let partition = 0; partition < PARTITIONS; partition++) {
     for (let offset = 0; ; ) {
       const response = await fetch(
-        `${url}/v1/topics/crash/partitions/${partition}/records?offset=${offset}&limit=10000&maxBytes=8388608`,
+        `${server.url}/v1/topics/crash/partitions/${partition}/records?offset=${offset}&limit=10000&maxBytes=8388608`,
       );
       const page = (await response.json()) as {
         records: { offset: number; value: string }[];
@@ -121,8 +102,8 @@ async function readAll(): Promise<Map<string, Ack[]>> {
 }
 
 test(`${WRITERS} writers lose and repeat nothing while the process is killed ${KILLS} times`, async () => {
-  await startServer();
-  const made = await fetch(`${url}/v1/topics/crash`, {
+  server = await startServer(folder);
+  const made = await fetch(`${server.url}/v1/topics/crash`, {
     method: 'PUT',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ partitions: PARTITIONS }),
@@ -132,8 +113,8 @@ test(`${WRITERS} writers lose and repeat nothing while the process is killed ${K
   const writers = Array.from({ length: WRITERS }, (_, writer) => write(writer, tally));
   for (let kill = 0; kill < KILLS; kill++) {
     await sleep(Math.random() * 300);
-    await killServer();
-    await startServer();
+    await server.end();
+    server = await startServer(folder);
   }
   await sleep(200);
   tally.stop = true;

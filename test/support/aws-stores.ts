@@ -7,6 +7,8 @@ import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 
 export interface AwsStores {
+  /** Of the table and of the bucket. */
+  readonly name: string;
   readonly items: DynamoItemStore;
   readonly objects: S3ObjectStore;
   /** How many requests were sent, by the name of the SDK's command. */
@@ -60,6 +62,7 @@ export async function makeAwsStores(endpoint: string): Promise<AwsStores> {
   );
   const parts = { clock: systemClock, random: systemRandom };
   return {
+    name,
     items: new DynamoItemStore({ ...parts, client: dynamo, tableName: name }),
     objects: new S3ObjectStore({ ...parts, client: s3, bucketName: name }),
     sent,

@@ -1,0 +1,64 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+
+const SERVER = fileURLToPath(new URL('./server.ts', import.meta.url));
+
+/** A server in a process of its own, to be treated badly. It ends with this process. */
+export interface ServerProcess {
+  readonly url: string;
+  readonly pid: number;
+  /** Sends a signal that ends it, SIGKILL by default; resolves when it has ended. */
+  end(signal?: NodeJS.Signals): Promise<void>;
+  /**
+   * SIGSTOP, and SIGCONT after so long; resolves then. Both are sent by a process of its own, so that the server, which
+   * can't see the end of its parent while it is stopped, is never left so.
+   */
+  pause(ms: number): Promise<void>;
+}
+
+export interface ServerOptions {
+  /** A command that runs the one after it. */
+  readonly prefix?: readonly string[] | undefined;
+  /** Beside this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** The embedded server on a data folder. @throws Error where it ends instead */
+export function startServer(folder: string, options?: ServerOptions): Promise<ServerProcess> {
+  return startScript(SERVER, [folder], options);
+}
+
+/**
+ * Runs a script that prints the URL of its server on the first line, and ends when its standard input does; resolves
+ * when it has printed it. @throws Error where it ends instead
+ */
+export async function startScript(
+  path: string,
+  parameters: readonly string[],
+  { prefix = [], environment = {} }: ServerOptions = {},
+): Promise<ServerProcess> {
+  const [command = '', ...rest] = [...prefix, process.execPath, path, ...parameters];
+  const child = spawn(command, rest, { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...environment } });
+  const ended = once(child, 'exit');
+  const line = once(createInterface({ input: child.stdout as Readable }), 'line');
+  const [url] = (await Promise.race([line, ended])) as [unknown];
+  if (typeof url !== 'string') throw new Error(`${path} ended with ${url ?? child.signalCode} before it answered.`);
+  return {
+    url,
+    pid: child.pid as number,
+    end: async (signal = 'SIGKILL') => {
+      child.kill(signal);
+      await ended;
+    },
+    pause: (ms) => stopFor(child, ms),
+  };
+}
+
+async function stopFor(child: ChildProcess, ms: number): Promise<void> {
+  const script = 'kill -STOP "$0" && sleep "$1"; kill -CONT "$0"';
+  const stopper = spawn('sh', ['-c', script, String(child.pid), String(ms / 1_000)], { stdio: 'ignore' });
+  await once(stopper, 'exit');
+}
