@@ -11,8 +11,8 @@ import { type ChaosResult, type ChaosSystem, runChaos } from './run.ts';
 const SECONDS = 5;
 /** Kills, and pauses longer than any client waits. */
 const EMBEDDED_SEED = 10;
-/** Unanswered, late, throttled, lost and conflicting requests; kills and pauses. */
-const AWS_SEED = 40;
+/** Replies that are lost, late, broken off or stall; requests that are lost, throttled, repeated; kills and pauses. */
+const AWS_SEED = 47;
 const RUN_MS = 120_000;
 
 let emulator: Emulator | undefined;
