@@ -9,8 +9,8 @@ import type { ItemKey } from './ports.ts';
 
 /** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the record batches of one append or one group commit, back to back. */
 export function hotObjectKey(batchId: BatchId): string {
-  const hour = new Date(batchTimeMs(batchId)).toISOString().slice(0, 13).replaceAll(/[-T]/g, '');
-  return `hot/${hour}/${batchIdText(batchId)}`;
+  const time = new Date(batchTimeMs(batchId)).toISOString();
+  return `hot/${time.slice(0, 4)}${time.slice(5, 7)}${time.slice(8, 10)}${time.slice(11, 13)}/${batchIdText(batchId)}`;
 }
 
 /** The sort key of items that are alone under their partition key. */

@@ -1,16 +1,13 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { addCounts, dollars, noRequests } from '../../shared/broker/usage.ts';
 import { startTailrace } from '../../shared/local/start.ts';
 import { encodeBatch } from '../../shared/log/record-batch.ts';
+import { startServer } from '../support/server-process.ts';
 import { HttpLoad } from './http-load.ts';
 import { count, type Measurement, measure, megabytes, row } from './measure.ts';
 
@@ -117,15 +114,8 @@ async function bareLoop(batch: Uint8Array, times: number): Promise<number> {
 }
 
 async function overHttp(): Promise<void> {
-  const server = spawn(
-    process.execPath,
-    [fileURLToPath(new URL('../support/server.ts', import.meta.url)), makeFolder()],
-    {
-      stdio: ['pipe', 'pipe', 'inherit'],
-    },
-  );
-  const [url] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];
-  const load = new HttpLoad(url, 64);
+  const server = await startServer(makeFolder());
+  const load = new HttpLoad(server.url, 64);
   const json = { 'content-type': 'application/json' };
   try {
     for (const topic of ['single', 'json', 'raw'])
@@ -174,9 +164,7 @@ async function overHttp(): Promise<void> {
     row('HTTP read, JSON', `${count(readJson.perSecond * 5_000)} records/s`, '>= 60,000/s');
   } finally {
     load.close();
-    const gone = once(server, 'exit');
-    server.kill('SIGTERM');
-    await gone;
+    await server.end('SIGTERM');
   }
 }
 
@@ -188,21 +176,16 @@ async function manyPartitions(): Promise<void> {
   const perTopic = Array.from({ length: 10 }, (_, partition) => ({ key: null, value, headers: [], partition }));
   await measure(64, 1_000, (i) => first.broker.appendRecords({ topic: `topic-${i}`, records: perTopic }));
   await first.close();
-  const server = spawn(process.execPath, [fileURLToPath(new URL('../support/server.ts', import.meta.url)), folder], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
   const startedMs = performance.now();
-  const [url] = (await once(createInterface({ input: server.stdout }), 'line')) as [string];
+  const server = await startServer(folder);
   const startMs = performance.now() - startedMs;
-  const load = new HttpLoad(url, 16);
+  const load = new HttpLoad(server.url, 16);
   await measure(16, 1_000, (i) => load.send('GET', `/v1/topics/topic-${i}`, {}));
-  const rss = await residentBytes(server.pid as number);
+  const rss = await residentBytes(server.pid);
   row('start with 10,000 partitions in 1,000 topics', `${startMs.toFixed(0)} ms`, '< 2,000 ms');
   row('memory after describing all of them', `${(rss / 1e6).toFixed(0)} MB`, '< 250 MB');
   load.close();
-  const gone = once(server, 'exit');
-  server.kill('SIGTERM');
-  await gone;
+  await server.end('SIGTERM');
 }
 
 /** Linux only; elsewhere it says nothing. */
