@@ -1,9 +1,8 @@
-import type { RecordOutcome, RecordToAppend } from '../../shared/broker/append-records.ts';
+import type { RecordOutcome } from '../../shared/broker/append-records.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
-import { decodeRecords } from '../../shared/log/record-batch.ts';
 import type { AppendInvocation, ReadRecord, RecordFate } from '../simulation/history.ts';
-import { bytes, text } from '../support/memory-broker.ts';
+import { readRecords, toRecord } from '../simulation/history-records.ts';
 import { type AnswerTo, answerOf, type LogClient, type ReadAsked } from './log-client.ts';
 
 /** A client in the broker's own process. */
@@ -43,17 +42,7 @@ export class BrokerLogClient implements LogClient {
       const { nextOffset, logStartOffset, highWatermark } = result;
       const records: ReadRecord[] = [];
       for await (const batch of result.batches) {
-        for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
-          if (record.offset < offset) continue;
-          const headers = record.headers.map(({ key, value }) => [key, text(value)] as const);
-          records.push({
-            offset: record.offset,
-            value: text(record.value),
-            timestampMs: record.timestampMs,
-            ...(record.key === null ? {} : { key: text(record.key) }),
-            ...(headers.length === 0 ? {} : { headers: Object.fromEntries(headers) }),
-          });
-        }
+        records.push(...readRecords(batch, offset));
       }
       return { type: 'ok', records, nextOffset, logStartOffset, highWatermark };
     } catch (error) {
@@ -69,22 +58,6 @@ export class BrokerLogClient implements LogClient {
       return { type: 'fail', error: ours(error).code };
     }
   }
-}
-
-function toRecord({
-  value,
-  key,
-  headers,
-  timestampMs,
-  partition,
-}: AppendInvocation['records'][number]): RecordToAppend {
-  return {
-    value: bytes(value),
-    key: key === undefined ? null : bytes(key),
-    headers: Object.entries(headers ?? {}).map(([name, text]) => ({ key: name, value: bytes(text) })),
-    timestampMs,
-    partition,
-  };
 }
 
 function toFate(outcome: RecordOutcome): RecordFate {

@@ -1,9 +1,9 @@
 import type { AppendRecordsRequest, RecordOutcome } from '../../shared/broker/append-records.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
 import type { ErrorCode, EventLogError } from '../../shared/log/errors.ts';
-import { decodeRecords } from '../../shared/log/record-batch.ts';
 import { Chance } from './chance.ts';
 import type { AppendedRecord, Completion, Invocation, ReadAnswer, ReadRecord, RecordFate } from './history.ts';
+import { readRecords, toRecord } from './history-records.ts';
 import { EPOCH_MS, STREAM } from './simulated-process.ts';
 import type { Reply, World } from './world.ts';
 
@@ -295,16 +295,7 @@ async function readOnce(
   const records: ReadRecord[] = [];
   for await (const batch of result.batches) {
     await pause?.();
-    for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
-      if (record.offset < offset) continue;
-      records.push({
-        offset: record.offset,
-        value: text(record.value),
-        key: text(record.key),
-        headers: Object.fromEntries(record.headers.map((header) => [header.key, text(header.value)])),
-        timestampMs: record.timestampMs,
-      });
-    }
+    records.push(...readRecords(batch, offset));
   }
   const { highWatermark, logStartOffset, nextOffset } = result;
   return { highWatermark, logStartOffset, nextOffset, records };
@@ -328,38 +319,4 @@ function contentOf(value: string): AppendedRecord & { readonly timestampMs: numb
   let hash = 7;
   for (let i = 0; i < name.length; i++) hash = (Math.imul(hash, 31) + name.charCodeAt(i)) >>> 0;
   return { value, key: `key ${hash % 5}`, headers: { of: name }, timestampMs: EPOCH_MS + (hash % 100_000) };
-}
-
-const UTF8 = new TextEncoder();
-const FROM_UTF8 = new TextDecoder();
-
-function toRecord({
-  value,
-  key,
-  headers,
-  timestampMs,
-  partition,
-}: AppendedRecord): AppendRecordsRequest['records'][number] {
-  return {
-    value: encoded(value),
-    key: key === undefined ? null : encoded(key),
-    headers: Object.entries(headers ?? {}).map(([name, text]) => ({ key: name, value: encoded(text) })),
-    timestampMs,
-    partition,
-  };
-}
-
-/** Nearly all texts are short and ASCII, where this is quicker than an encoder. */
-function encoded(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit >= 0x80) return UTF8.encode(text);
-    bytes[i] = unit;
-  }
-  return bytes;
-}
-
-function text(bytes: Uint8Array | null): string {
-  return bytes === null ? '' : FROM_UTF8.decode(bytes);
 }

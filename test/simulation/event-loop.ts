@@ -21,10 +21,6 @@ export class EventLoop {
     return this.trace >>> 0;
   }
 
-  get isEmpty(): boolean {
-    return this.heap.length === 0;
-  }
-
   /** Events of the same time happen in the order in which they were scheduled. */
   at(afterMs: number, run: () => void): void {
     const event = { dueMs: this.timeMs + afterMs, order: this.scheduled++, run };
