@@ -184,7 +184,7 @@ describe('the tree', () => {
       expect(FILES.filter(({ path }) => path.startsWith(folder)).length, folder).toBeGreaterThan(3);
     }
     expect(BY_PATH.get('shared/broker/append.ts')?.imports).toContain('shared/broker/committer.ts');
-    expect(BY_PATH.get('shared/log/compression.ts')?.imports).toContain('node:zlib');
+    expect(BY_PATH.get('shared/log/batch/compression.ts')?.imports).toContain('node:zlib');
     expect(FILES.reduce((sum, { imports }) => sum + imports.length, 0)).toBeGreaterThan(300);
   });
 

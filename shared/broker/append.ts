@@ -1,7 +1,4 @@
 import { EventLogError, invalidField } from '../log/errors.ts';
-import { BATCHES_PER_REQUEST_MAX, OFFSET_MAX } from '../log/limits.ts';
-import { checkPartition, checkTopicName, headOf, type Topic } from '../log/topic.ts';
-import { type CheckedBatch, checkProducedBatch } from './check-batch.ts';
 import {
   type AppendUnit,
   atomicRefused,
@@ -9,7 +6,10 @@ import {
   keysDemanded,
   type PartOutcome,
   type UnitPart,
-} from './commit-plan.ts';
+} from '../log/head/plan-commit.ts';
+import { BATCHES_PER_REQUEST_MAX, OFFSET_MAX } from '../log/limits.ts';
+import { type CheckedBatch, checkProducedBatch } from '../log/topic/check-batch.ts';
+import { checkPartition, checkTopicName, headOf, type Topic } from '../log/topic/topic.ts';
 import type { Committer } from './committer.ts';
 import type { BrokerContext } from './context.ts';
 

@@ -1,10 +1,16 @@
-import { batchIdRandomBytes, makeBatchId } from '../log/batch-id.ts';
 import { equalBytes } from '../log/bytes.ts';
 import { EventLogError } from '../log/errors.ts';
-import { nextSequence } from '../log/head.ts';
-import type { Topic } from '../log/topic.ts';
+import { batchIdRandomBytes, makeBatchId } from '../log/head/batch-id.ts';
+import { nextSequence } from '../log/head/head.ts';
+import {
+  type AppendUnit,
+  fitsCommit,
+  keysDemanded,
+  type PartOutcome,
+  type WrittenData,
+} from '../log/head/plan-commit.ts';
+import type { Topic } from '../log/topic/topic.ts';
 import { headKey, hotObjectKey, INLINE_BATCH, inlineBatchKey, REFERENCE, referenceKey } from '../storage/keys.ts';
-import { type AppendUnit, fitsCommit, keysDemanded, type PartOutcome, type WrittenData } from './commit-plan.ts';
 import type { BrokerContext } from './context.ts';
 import { HeadCommits } from './head-commits.ts';
 import { HeadBatch, HeadQueue } from './head-queue.ts';

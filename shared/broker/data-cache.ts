@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { TailNode } from '../log/head.ts';
+import type { TailNode } from '../log/head/head.ts';
 import type { StoredBatch } from './data.ts';
 
 /** Roughly what a batch takes in memory beside its bytes. */

@@ -1,9 +1,9 @@
-import type { BatchId } from '../log/batch-id.ts';
-import { batchIdText } from '../log/batch-id.ts';
-import type { Entry, EntryPart } from '../log/entry.ts';
+import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../log/batch/record-batch.ts';
 import { EventLogError } from '../log/errors.ts';
-import type { PlacedPart } from '../log/head.ts';
-import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../log/record-batch.ts';
+import type { BatchId } from '../log/head/batch-id.ts';
+import { batchIdText } from '../log/head/batch-id.ts';
+import type { Entry, EntryPart } from '../log/head/entry.ts';
+import type { PlacedPart } from '../log/head/head.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../storage/keys.ts';
 import type { BrokerContext } from './context.ts';
 import type { Stores } from './usage.ts';

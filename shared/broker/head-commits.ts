@@ -1,6 +1,6 @@
 import { equalBytes } from '../log/bytes.ts';
-import { packEntry } from '../log/entry.ts';
 import { EventLogError } from '../log/errors.ts';
+import { packEntry } from '../log/head/entry.ts';
 import {
   type Head,
   holdsOnceKey,
@@ -12,10 +12,8 @@ import {
   placeTail,
   TAIL_ENTRIES_MAX,
   TAIL_NODE_ENTRIES,
-} from '../log/head.ts';
-import { idempotencyOnceKey } from '../log/once-key.ts';
-import { HEAD, headKey } from '../storage/keys.ts';
-import type { Condition, Update } from '../storage/ports.ts';
+} from '../log/head/head.ts';
+import { idempotencyOnceKey } from '../log/head/once-key.ts';
 import {
   type AppendUnit,
   type CommitPlan,
@@ -24,7 +22,9 @@ import {
   type PlannedOutcome,
   planCommit,
   type WrittenData,
-} from './commit-plan.ts';
+} from '../log/head/plan-commit.ts';
+import { HEAD, headKey } from '../storage/keys.ts';
+import type { Condition, Update } from '../storage/ports.ts';
 import type { BrokerContext } from './context.ts';
 import { keepPart } from './data.ts';
 import {

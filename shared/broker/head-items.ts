@@ -1,6 +1,6 @@
 import { equalBytes } from '../log/bytes.ts';
-import { unpackEntry } from '../log/entry.ts';
 import { EventLogError } from '../log/errors.ts';
+import { unpackEntry } from '../log/head/entry.ts';
 import {
   addTotals,
   checkHead,
@@ -13,7 +13,7 @@ import {
   TAIL_NODE_ENTRIES,
   type TailNode,
   unpackTotals,
-} from '../log/head.ts';
+} from '../log/head/head.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import { HEAD, headKey, NODE, nodePartitionKey, nodeSortKey } from '../storage/keys.ts';
 import type { Attributes, ItemKey, ItemStore, Update } from '../storage/ports.ts';

@@ -1,5 +1,5 @@
-import { type Head, nextSequence, type PlacedPart, placeNode, placeTail, TAIL_NODE_ENTRIES } from '../log/head.ts';
-import { applyBatch, type ProducerState, packProducer, producedBatch, unpackProducer } from '../log/producer.ts';
+import { type Head, nextSequence, type PlacedPart, placeNode, placeTail, TAIL_NODE_ENTRIES } from '../log/head/head.ts';
+import { applyBatch, type ProducerState, packProducer, producedBatch, unpackProducer } from '../log/head/producer.ts';
 import { CHECKPOINT, checkpointKey, PRODUCER, producerKey } from '../storage/keys.ts';
 import type { ItemStore } from '../storage/ports.ts';
 import { type HeadName, nodesBetween } from './head-items.ts';

@@ -1,7 +1,7 @@
 import { EventLogError } from '../log/errors.ts';
-import { type Head, nextSequence } from '../log/head.ts';
-import type { Topic } from '../log/topic.ts';
-import type { AppendUnit, LaidOutPart, PartOutcome, UnitPart } from './commit-plan.ts';
+import { type Head, nextSequence } from '../log/head/head.ts';
+import type { AppendUnit, LaidOutPart, PartOutcome, UnitPart } from '../log/head/plan-commit.ts';
+import type { Topic } from '../log/topic/topic.ts';
 import type { HeadName } from './head-items.ts';
 import { HeadProducers } from './head-producers.ts';
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { toHex } from '../log/bytes.ts';
 import { EventLogError, invalidField } from '../log/errors.ts';
 import { IDEMPOTENCY_KEY_LENGTH_MAX, IDEMPOTENCY_KEY_LIFETIME_MS } from '../log/limits.ts';
-import { headOf, type Topic } from '../log/topic.ts';
+import { headOf, type Topic } from '../log/topic/topic.ts';
 import { IDEMPOTENCY, idempotencyKey } from '../storage/keys.ts';
 import type { Attributes, Condition } from '../storage/ports.ts';
 import type { AppendIdentity } from './append.ts';

@@ -7,8 +7,8 @@ import {
   placeTail,
   TAIL_NODE_ENTRIES,
   type TailNode,
-} from '../log/head.ts';
-import { checkPartition, headOf, type Topic } from '../log/topic.ts';
+} from '../log/head/head.ts';
+import { checkPartition, headOf, type Topic } from '../log/topic/topic.ts';
 import type { BrokerContext } from './context.ts';
 import { type HeadName, missingNode, nodeFromAttributes, nodeKey, queryNodes, readHead } from './head-items.ts';
 import type { Stores } from './usage.ts';

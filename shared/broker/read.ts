@@ -1,8 +1,8 @@
+import { decodeRecords } from '../log/batch/record-batch.ts';
 import { EventLogError, invalidField } from '../log/errors.ts';
-import type { PlacedPart } from '../log/head.ts';
+import type { PlacedPart } from '../log/head/head.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from '../log/limits.ts';
-import { decodeRecords } from '../log/record-batch.ts';
-import { checkTopicName } from '../log/topic.ts';
+import { checkTopicName } from '../log/topic/topic.ts';
 import type { BrokerContext } from './context.ts';
 import { readPart, type StoredBatch } from './data.ts';
 import { locateParts, locateTime, type PartitionView, viewPartition } from './locate.ts';

@@ -1,12 +1,12 @@
 import { EventLogError, invalidField } from '../log/errors.ts';
-import { type PlacedPart, writtenAtMs } from '../log/head.ts';
+import { type PlacedPart, writtenAtMs } from '../log/head/head.ts';
 import {
   FETCH_PLAN_LIFETIME_MS,
   FETCH_PLAN_PARTITIONS_MAX,
   READ_BYTES_DEFAULT,
   READ_BYTES_MAX,
 } from '../log/limits.ts';
-import { checkTopicName } from '../log/topic.ts';
+import { checkTopicName } from '../log/topic/topic.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../storage/keys.ts';
 import type { BrokerContext } from './context.ts';
 import { dataName } from './data.ts';

@@ -1,4 +1,4 @@
-import { TAIL_NODE_ENTRIES } from '../log/head.ts';
+import { TAIL_NODE_ENTRIES } from '../log/head/head.ts';
 
 /** How the broker behaves; plain data. The defaults are for one request at a time on AWS. */
 export interface BrokerSettings {

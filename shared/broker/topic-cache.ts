@@ -1,6 +1,6 @@
 import { EventLogError } from '../log/errors.ts';
-import type { Topic } from '../log/topic.ts';
-import type { TopicConfig } from '../log/topic-config.ts';
+import type { Topic } from '../log/topic/topic.ts';
+import type { TopicConfig } from '../log/topic/topic-config.ts';
 import { TOPIC, topicKey } from '../storage/keys.ts';
 import type { Attributes, Clock } from '../storage/ports.ts';
 import { NO_TOPIC, noRequests, type UsageMeter } from './usage.ts';

@@ -1,14 +1,14 @@
 import { EventLogError, invalidField } from '../log/errors.ts';
-import { type Head, partitionBytes, partitionState } from '../log/head.ts';
+import { type Head, partitionBytes, partitionState } from '../log/head/head.ts';
 import { PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, PARTITIONS_PER_HEAD_DEFAULT } from '../log/limits.ts';
-import { checkPartitionCount, checkTopicName, headCount, headOf, type Topic } from '../log/topic.ts';
+import { checkPartitionCount, checkTopicName, headCount, headOf, type Topic } from '../log/topic/topic.ts';
 import {
   type DescribedSetting,
   describeTopicConfig,
   parseTopicConfig,
   type TopicConfig,
   type TopicSettingName,
-} from '../log/topic-config.ts';
+} from '../log/topic/topic-config.ts';
 import { GARBAGE, garbageKey, HEAD, headKey, TOPIC, TOPICS, topicKey } from '../storage/keys.ts';
 import type { BrokerContext } from './context.ts';
 import { readHead } from './head-items.ts';

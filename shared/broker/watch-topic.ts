@@ -1,4 +1,4 @@
-import { checkTopicName } from '../log/topic.ts';
+import { checkTopicName } from '../log/topic/topic.ts';
 import type { BrokerContext } from './context.ts';
 
 export interface TopicWatch {

@@ -18,7 +18,7 @@ import {
   SEQUENCE_MAX,
   TOPIC_NAME_LENGTH_MAX,
 } from '../log/limits.ts';
-import { TOPIC_SETTING_NAMES, type TopicSettingName } from '../log/topic-config.ts';
+import { TOPIC_SETTING_NAMES, type TopicSettingName } from '../log/topic/topic-config.ts';
 
 /**
  * Every shape of the HTTP API: what requests may hold and what answers hold. One schema does three jobs: it checks

@@ -1,6 +1,6 @@
 import type { ReadResult } from '../broker/read.ts';
-import type { StoredRecord } from '../log/record.ts';
-import { decodeRecords } from '../log/record-batch.ts';
+import type { StoredRecord } from '../log/batch/record.ts';
+import { decodeRecords } from '../log/batch/record-batch.ts';
 import type { Encoding } from './contract.ts';
 import { jsonOfRecord } from './json-values.ts';
 

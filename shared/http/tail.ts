@@ -1,9 +1,9 @@
 import type { Broker } from '../broker/broker.ts';
 import type { ReadFrom, ReadResult } from '../broker/read.ts';
 import type { TopicWatch } from '../broker/watch-topic.ts';
+import { decodeRecords } from '../log/batch/record-batch.ts';
 import { EventLogError, invalidField } from '../log/errors.ts';
 import { OFFSET_MAX } from '../log/limits.ts';
-import { decodeRecords } from '../log/record-batch.ts';
 import { type Encoding, TAIL_PARTITIONS_MAX } from './contract.ts';
 import { jsonOfRecord, recordHasText } from './json-values.ts';
 import { asEventLogError, toProblem } from './problem.ts';

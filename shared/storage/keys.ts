@@ -1,4 +1,4 @@
-import { type BatchId, batchIdText, batchTimeMs } from '../log/batch-id.ts';
+import { type BatchId, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import type { ItemKey } from './ports.ts';
 

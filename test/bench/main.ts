@@ -6,7 +6,7 @@ import { parseArgs } from 'node:util';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { addCounts, dollars, noRequests } from '../../shared/broker/usage.ts';
 import { startTailrace } from '../../shared/local/start.ts';
-import { encodeBatch } from '../../shared/log/record-batch.ts';
+import { encodeBatch } from '../../shared/log/batch/record-batch.ts';
 import { startServer } from '../support/server-process.ts';
 import { HttpLoad } from './http-load.ts';
 import { count, type Measurement, measure, megabytes, row } from './measure.ts';

@@ -12,9 +12,9 @@ import type {
   TopicPage,
   UsageOutput,
 } from '../../shared/http/contract.ts';
+import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/batch/record-batch.ts';
 import { concatBytes } from '../../shared/log/bytes.ts';
 import { REQUEST_BYTES_MAX } from '../../shared/log/limits.ts';
-import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/record-batch.ts';
 import { EventReader } from '../support/event-reader.ts';
 import { HttpContract } from '../support/http-contract.ts';
 import { type SuiteOptions, suite } from './suite.ts';

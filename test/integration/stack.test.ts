@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { DynamoDBClient, GetItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/record-batch.ts';
+import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/batch/record-batch.ts';
 import { type DeployedStack, deployStack } from '../localstack/deploy-stack.ts';
 import type { Emulator } from '../localstack/emulator.ts';
 import { EMULATOR_NAME, startChosenEmulator } from '../localstack/start-emulator.ts';

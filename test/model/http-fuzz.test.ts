@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { encodeBatch } from '../../shared/log/record-batch.ts';
+import { encodeBatch } from '../../shared/log/batch/record-batch.ts';
 import { HttpContract } from '../support/http-contract.ts';
 import { memoryApp } from '../support/memory-app.ts';
 

@@ -1,4 +1,4 @@
-import { addSequence } from '../../shared/log/producer.ts';
+import { addSequence } from '../../shared/log/head/producer.ts';
 import {
   headOf,
   isSameContent,

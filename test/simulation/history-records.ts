@@ -1,6 +1,6 @@
 import type { RecordToAppend } from '../../shared/broker/append-records.ts';
 import type { StoredBatch } from '../../shared/broker/data.ts';
-import { decodeRecords } from '../../shared/log/record-batch.ts';
+import { decodeRecords } from '../../shared/log/batch/record-batch.ts';
 import type { AppendedRecord, ReadRecord } from './history.ts';
 
 /** Records between the broker, which has bytes, and a history, which has text. */

@@ -22,7 +22,7 @@ export interface SourceEdit {
 
 const COMMITTER = 'shared/broker/committer.ts';
 const COMMITS = 'shared/broker/head-commits.ts';
-const PLAN = 'shared/broker/commit-plan.ts';
+const PLAN = 'shared/log/head/plan-commit.ts';
 const HEADS = 'shared/broker/head-items.ts';
 const PRODUCERS = 'shared/broker/head-producers.ts';
 

@@ -1,4 +1,4 @@
-import { addSequence, applyBatch, decideProducer, type ProducerState } from '../../shared/log/producer.ts';
+import { addSequence, applyBatch, decideProducer, type ProducerState } from '../../shared/log/head/producer.ts';
 import { Chance } from './chance.ts';
 import { headOf } from './check-model.ts';
 import type {

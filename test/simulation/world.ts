@@ -2,7 +2,7 @@ import { Broker } from '../../shared/broker/broker.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from '../../shared/broker/settings.ts';
 import { concatBytes } from '../../shared/log/bytes.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
-import { TAIL_ENTRIES_MAX } from '../../shared/log/head.ts';
+import { TAIL_ENTRIES_MAX } from '../../shared/log/head/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../shared/log/limits.ts';
 import type { ItemStore, ObjectStore } from '../../shared/storage/ports.ts';
 import { Chance } from './chance.ts';

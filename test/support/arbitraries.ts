@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Record, RecordHeader } from '../../shared/log/record.ts';
+import type { Record, RecordHeader } from '../../shared/log/batch/record.ts';
 
 /** fast-check's own typed arrays may share a buffer at an offset; records take whatever bytes they get. */
 const someBytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });

@@ -1,4 +1,4 @@
-import { crc32c } from '../../shared/log/crc32c.ts';
+import { crc32c } from '../../shared/log/batch/crc32c.ts';
 
 /** Changes a batch and gives it the CRC that then is right, as a client that lies would. */
 export function edited(batch: Uint8Array, edit: (view: DataView, bytes: Uint8Array) => void): Uint8Array {

@@ -2,9 +2,9 @@ import type { AppendRecordsRequest, RecordToAppend } from '../../shared/broker/a
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
 import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage.ts';
+import type { StoredRecord } from '../../shared/log/batch/record.ts';
+import { decodeRecords } from '../../shared/log/batch/record-batch.ts';
 import { type ErrorCode, EventLogError } from '../../shared/log/errors.ts';
-import type { StoredRecord } from '../../shared/log/record.ts';
-import { decodeRecords } from '../../shared/log/record-batch.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
 import type { Clock, ItemStore, ObjectStore, Random } from '../../shared/storage/ports.ts';

@@ -1,3 +1,7 @@
+import { toHex } from '../../../shared/log/bytes.ts';
+import { makeBatchId } from '../../../shared/log/head/batch-id.ts';
+import type { Entry } from '../../../shared/log/head/entry.ts';
+import { addTotals, EMPTY_TOTALS, type Head, type PlacedPart, placeParts } from '../../../shared/log/head/head.ts';
 import {
   type AppendUnit,
   type CommitPlan,
@@ -5,12 +9,8 @@ import {
   type PartOutcome,
   planCommit,
   type UnitPart,
-} from '../../../shared/broker/commit-plan.ts';
-import { makeBatchId } from '../../../shared/log/batch-id.ts';
-import { toHex } from '../../../shared/log/bytes.ts';
-import type { Entry } from '../../../shared/log/entry.ts';
-import { addTotals, EMPTY_TOTALS, type Head, type PlacedPart, placeParts } from '../../../shared/log/head.ts';
-import { applyBatch, type ProducerState, producedBatch } from '../../../shared/log/producer.ts';
+} from '../../../shared/log/head/plan-commit.ts';
+import { applyBatch, type ProducerState, producedBatch } from '../../../shared/log/head/producer.ts';
 import type { Flaw } from './flaws.ts';
 import type { Batch } from './scenarios.ts';
 import { COMMITS_MAX } from './state.ts';

@@ -1,4 +1,4 @@
-/** As in `shared/log/head.ts`, but small, so that nodes are many and tails full. */
+/** As in `shared/log/head/head.ts`, but small, so that nodes are many and tails full. */
 export const TAIL_NODE_ENTRIES = 2;
 export const TAIL_ENTRIES_MAX = 3;
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { AppendOutcome } from '../../../shared/broker/append.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
+import { encodeBatch, placeBatch, readBatchHeader } from '../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { encodeBatch, placeBatch, readBatchHeader } from '../../../shared/log/record-batch.ts';
 import { edited } from '../../support/batch-edit.ts';
 import { faultyStores } from '../../support/faulty-stores.ts';
 import {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { TAIL_ENTRIES_MAX } from '../../../shared/log/head.ts';
-import { encodeBatch } from '../../../shared/log/record-batch.ts';
+import { TAIL_ENTRIES_MAX } from '../../../shared/log/head/head.ts';
 import type { Condition, ItemKey, ItemStore, Update, WriteResult } from '../../../shared/storage/ports.ts';
 import { type DecideFault, type FaultPlan, FaultyItemStore, faultyStores } from '../../support/faulty-stores.ts';
 import { appendTo, codeOf, memoryBroker, memoryStores, record, valuesOf } from '../../support/memory-broker.ts';

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { headFromAttributes } from '../../../shared/broker/head-items.ts';
-import { makeBatchId } from '../../../shared/log/batch-id.ts';
-import { packEntry } from '../../../shared/log/entry.ts';
-import { packTotals, type SlotTotals } from '../../../shared/log/head.ts';
+import { makeBatchId } from '../../../shared/log/head/batch-id.ts';
+import { packEntry } from '../../../shared/log/head/entry.ts';
+import { packTotals, type SlotTotals } from '../../../shared/log/head/head.ts';
 import { HEAD } from '../../../shared/storage/keys.ts';
 
 function entryOf(number: number): Uint8Array {

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import type { ReadFrom } from '../../../shared/broker/read.ts';
 import { DEFAULT_SETTINGS } from '../../../shared/broker/settings.ts';
+import { decodeRecords, readBatchHeader } from '../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { decodeRecords, readBatchHeader } from '../../../shared/log/record-batch.ts';
 import { faultyStores } from '../../support/faulty-stores.ts';
 import {
   appendTo,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
-import { encodeBatch } from '../../../shared/log/record-batch.ts';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { appendTo, memoryBroker, memoryStores, record, requestsFor, valuesOf } from '../../support/memory-broker.ts';
 import { turn } from '../../support/simulated-clock.ts';
 

@@ -9,8 +9,8 @@ import {
 } from '../../../functions/lambda-edge.ts';
 import { type HttpEvent, toRequest } from '../../../functions/lambda-event.ts';
 import { Broker } from '../../../shared/broker/broker.ts';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { encodeBatch } from '../../../shared/log/record-batch.ts';
 import { systemClock } from '../../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../../shared/storage/system/random.ts';
 import {

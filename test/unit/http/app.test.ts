@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { type ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
-import { encodeBatch } from '../../../shared/log/record-batch.ts';
 import { EventReader } from '../../support/event-reader.ts';
 import { type MemoryApp, memoryApp } from '../../support/memory-app.ts';
 

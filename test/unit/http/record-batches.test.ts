@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { splitBatches } from '../../../shared/http/record-batches.ts';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { concatBytes } from '../../../shared/log/bytes.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { BATCHES_PER_REQUEST_MAX } from '../../../shared/log/limits.ts';
-import { encodeBatch } from '../../../shared/log/record-batch.ts';
 
 const batch = (value: string): Uint8Array =>
   encodeBatch([{ timestampMs: 1, key: null, value: new TextEncoder().encode(value), headers: [] }]);

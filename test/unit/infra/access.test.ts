@@ -11,7 +11,7 @@ import {
 } from '../../../infra/constructs/access.ts';
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append-records.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
-import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/batch-id.ts';
+import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/head/batch-id.ts';
 import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
 import { createUrlSigner } from '../../../shared/storage/file/url-signer.ts';
 import * as keys from '../../../shared/storage/keys.ts';

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { crc32c } from '../../../shared/log/batch/crc32c.ts';
 import {
   ByteFormatError,
   ByteReader,
@@ -10,7 +11,6 @@ import {
   varintLength,
   varuintLength,
 } from '../../../shared/log/bytes.ts';
-import { crc32c } from '../../../shared/log/crc32c.ts';
 
 const MAX = Number.MAX_SAFE_INTEGER;
 const written = (write: (writer: ByteWriter) => void): Uint8Array => {

@@ -1,13 +1,13 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { batchIdText, batchTimeMs, makeBatchId } from '../../../shared/log/batch-id.ts';
 import { toHex } from '../../../shared/log/bytes.ts';
-import { type Entry, packEntry, unpackEntry } from '../../../shared/log/entry.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { EMPTY_TOTALS, packTotals, type SlotTotals, unpackTotals } from '../../../shared/log/head.ts';
-import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../../../shared/log/once-key.ts';
-import { type ProducerState, packProducer, unpackProducer } from '../../../shared/log/producer.ts';
+import { batchIdText, batchTimeMs, makeBatchId } from '../../../shared/log/head/batch-id.ts';
+import { type Entry, packEntry, unpackEntry } from '../../../shared/log/head/entry.ts';
+import { EMPTY_TOTALS, packTotals, type SlotTotals, unpackTotals } from '../../../shared/log/head/head.ts';
+import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../../../shared/log/head/once-key.ts';
+import { type ProducerState, packProducer, unpackProducer } from '../../../shared/log/head/producer.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 
 /** Golden bytes of what we persist: files that are never edited, so that what was written once can always be read. */

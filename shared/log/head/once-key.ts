@@ -1,4 +1,4 @@
-import { ByteWriter } from './bytes.ts';
+import { ByteWriter } from '../bytes.ts';
 
 /**
  * Once keys: short exact byte strings that a commit leaves in the head's list `once`, and whose absence it demands.

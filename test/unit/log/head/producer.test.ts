@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SEQUENCE_MAX } from '../../../shared/log/limits.ts';
 import {
   addSequence,
   applyBatch,
@@ -9,7 +8,8 @@ import {
   type ProducerDecision,
   type ProducerState,
   producedBatch,
-} from '../../../shared/log/producer.ts';
+} from '../../../../shared/log/head/producer.ts';
+import { SEQUENCE_MAX } from '../../../../shared/log/limits.ts';
 
 const batch = (slot: number, producerEpoch: number, baseSequence: number, records: number): ProducedBatch => ({
   slot,

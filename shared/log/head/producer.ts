@@ -1,7 +1,7 @@
-import { ByteReader, ByteWriter } from './bytes.ts';
+import { ByteReader, ByteWriter } from '../bytes.ts';
+import { EventLogError, invariant } from '../errors.ts';
+import { PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from '../limits.ts';
 import type { EntryPart } from './entry.ts';
-import { EventLogError, invariant } from './errors.ts';
-import { PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from './limits.ts';
 
 /**
  * What a head knows of one idempotent producer (Kafka's producer id, epoch and sequence; KIP-98), kept for all

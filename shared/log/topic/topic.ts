@@ -1,5 +1,5 @@
-import { EventLogError, invalidField } from './errors.ts';
-import { PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_LENGTH_MAX } from './limits.ts';
+import { EventLogError, invalidField } from '../errors.ts';
+import { PARTITIONS_PER_TOPIC_MAX, TOPIC_NAME_LENGTH_MAX } from '../limits.ts';
 import type { TopicConfig } from './topic-config.ts';
 
 export interface Topic {

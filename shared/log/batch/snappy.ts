@@ -1,4 +1,4 @@
-import { ByteFormatError, ByteReader } from './bytes.ts';
+import { ByteFormatError, ByteReader } from '../bytes.ts';
 
 /**
  * Decodes one snappy block ("Snappy compressed format description"). Ours, because the library does not bound what it

@@ -1,6 +1,6 @@
 import zlib from 'node:zlib';
 import snappy from 'snappyjs';
-import { ByteFormatError, ByteReader, ByteWriter, concatBytes } from './bytes.ts';
+import { ByteFormatError, ByteReader, ByteWriter, concatBytes } from '../bytes.ts';
 import { compressLz4, decompressLz4 } from './lz4.ts';
 import { decompressSnappyBlock } from './snappy.ts';
 

@@ -1,6 +1,6 @@
-import { COMPRESSIONS, type Compression } from './compression.ts';
-import { invalidField } from './errors.ts';
-import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from './limits.ts';
+import { COMPRESSIONS, type Compression } from '../batch/compression.ts';
+import { invalidField } from '../errors.ts';
+import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from '../limits.ts';
 
 /**
  * Topic settings under Kafka's names, with Kafka's defaults and value checks ("Topic Configs" in Kafka's documentation).

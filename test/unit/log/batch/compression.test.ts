@@ -3,10 +3,10 @@ import fc from 'fast-check';
 import lz4js from 'lz4js';
 import xxh32 from 'lz4js/xxh32.js';
 import { describe, expect, it } from 'vitest';
-import { ByteFormatError } from '../../../shared/log/bytes.ts';
-import { COMPRESSIONS, compress, decompress } from '../../../shared/log/compression.ts';
-import { compressLz4, decompressLz4 } from '../../../shared/log/lz4.ts';
-import { decompressSnappyBlock } from '../../../shared/log/snappy.ts';
+import { COMPRESSIONS, compress, decompress } from '../../../../shared/log/batch/compression.ts';
+import { compressLz4, decompressLz4 } from '../../../../shared/log/batch/lz4.ts';
+import { decompressSnappyBlock } from '../../../../shared/log/batch/snappy.ts';
+import { ByteFormatError } from '../../../../shared/log/bytes.ts';
 
 const MAX = 4 * 1024 * 1024;
 /** Runs of the same byte, text-like repetition, and noise, from nothing to several blocks. */

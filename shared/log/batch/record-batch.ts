@@ -1,8 +1,8 @@
-import { ByteFormatError, ByteReader, ByteWriter, varintLength } from './bytes.ts';
+import { ByteFormatError, ByteReader, ByteWriter, varintLength } from '../bytes.ts';
+import { EventLogError } from '../errors.ts';
+import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../limits.ts';
 import { COMPRESSIONS, type Compression, compress, decompress } from './compression.ts';
 import { crc32c } from './crc32c.ts';
-import { EventLogError } from './errors.ts';
-import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from './limits.ts';
 import type { Record, RecordHeader, StoredRecord } from './record.ts';
 
 /**

@@ -1,6 +1,4 @@
-import { EventLogError } from '../log/errors.ts';
-import { PRODUCER_EPOCH_MAX } from '../log/limits.ts';
-import type { StoredRecord } from '../log/record.ts';
+import type { StoredRecord } from '../batch/record.ts';
 import {
   decodeRecords,
   encodeBatch,
@@ -9,9 +7,11 @@ import {
   type RecordBatchHeader,
   readBatchHeader,
   withTimestamps,
-} from '../log/record-batch.ts';
-import { choiceSetting, numberSetting, requiredCompression, type TopicConfig } from '../log/topic-config.ts';
-import type { UnitPart } from './commit-plan.ts';
+} from '../batch/record-batch.ts';
+import { EventLogError } from '../errors.ts';
+import type { UnitPart } from '../head/plan-commit.ts';
+import { PRODUCER_EPOCH_MAX } from '../limits.ts';
+import { choiceSetting, numberSetting, requiredCompression, type TopicConfig } from './topic-config.ts';
 
 export type CheckedBatch = Pick<UnitPart, 'data' | 'records' | 'maxTimestampMs' | 'producer'> & {
   readonly logAppendTimeMs: number | undefined;

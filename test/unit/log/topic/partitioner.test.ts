@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { murmur2 as murmur2OfPlatformatic } from '@platformatic/kafka';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { murmur2, partitionForKey } from '../../../shared/log/partitioner.ts';
+import { murmur2, partitionForKey } from '../../../../shared/log/topic/partitioner.ts';
 
 const murmur2OfKafkaJs = createRequire(import.meta.url)('kafkajs/src/producer/partitioners/default/murmur2') as (
   key: Buffer,

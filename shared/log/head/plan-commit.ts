@@ -1,11 +1,11 @@
-import type { BatchId } from '../log/batch-id.ts';
-import { equalBytes } from '../log/bytes.ts';
-import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry } from '../log/entry.ts';
-import { EventLogError } from '../log/errors.ts';
-import { type Head, partitionState } from '../log/head.ts';
-import { OFFSET_MAX } from '../log/limits.ts';
-import { batchOnceKey, fenceKeysBelow, fenceKeysOf, firstBatchOnceKey, idempotencyOnceKey } from '../log/once-key.ts';
-import { applyBatch, decideProducer, type ProducerState } from '../log/producer.ts';
+import { equalBytes } from '../bytes.ts';
+import { EventLogError } from '../errors.ts';
+import { OFFSET_MAX } from '../limits.ts';
+import type { BatchId } from './batch-id.ts';
+import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry } from './entry.ts';
+import { type Head, partitionState } from './head.ts';
+import { batchOnceKey, fenceKeysBelow, fenceKeysOf, firstBatchOnceKey, idempotencyOnceKey } from './once-key.ts';
+import { applyBatch, decideProducer, type ProducerState } from './producer.ts';
 
 /**
  * What one append brings to one head. Its parts are committed by the same entry or, where `atomic` is not set, at least

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import type { StoredRecord } from '../../../shared/log/record.ts';
-import { decodeRecords, type RecordBatchHeader, readBatchHeader } from '../../../shared/log/record-batch.ts';
+import type { StoredRecord } from '../../../../shared/log/batch/record.ts';
+import { decodeRecords, type RecordBatchHeader, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 
 interface FixtureRecord {
   readonly offset: number;
@@ -20,7 +20,7 @@ interface FixtureCase {
   readonly recordsSha256?: string;
 }
 
-const FOLDER = new URL('../../fixtures/record-batch/', import.meta.url);
+const FOLDER = new URL('../../../fixtures/record-batch/', import.meta.url);
 const CASES = JSON.parse(readFileSync(new URL('cases.json', FOLDER), 'utf8')) as FixtureCase[];
 
 describe('record batches that real clients wrote', () => {

@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 import { compressionsAlgorithms, crc32c as crcOfPlatformatic, Reader, readRecordsBatch } from '@platformatic/kafka';
 import { describe, expect, it } from 'vitest';
-import { COMPRESSIONS, type Compression } from '../../../shared/log/compression.ts';
-import type { Record } from '../../../shared/log/record.ts';
-import { type EncodeBatchOptions, encodeBatch } from '../../../shared/log/record-batch.ts';
+import { COMPRESSIONS, type Compression } from '../../../../shared/log/batch/compression.ts';
+import type { Record } from '../../../../shared/log/batch/record.ts';
+import { type EncodeBatchOptions, encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 
 /** What other clients read from the batches that we make. */
 const require = createRequire(import.meta.url);

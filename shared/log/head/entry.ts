@@ -1,7 +1,7 @@
+import { ByteReader, ByteWriter } from '../bytes.ts';
+import { EventLogError, invariant } from '../errors.ts';
+import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
 import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
-import { ByteReader, ByteWriter } from './bytes.ts';
-import { EventLogError, invariant } from './errors.ts';
-import { PARTITIONS_PER_HEAD_MAX } from './limits.ts';
 
 /**
  * What one commit appended to the partitions of one head. Packed, because it lies in the head item, whose whole size is

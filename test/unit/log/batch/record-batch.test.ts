@@ -1,10 +1,8 @@
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { COMPRESSIONS, compress } from '../../../shared/log/compression.ts';
-import { EventLogError } from '../../../shared/log/errors.ts';
-import { BATCH_UNCOMPRESSED_BYTES_MAX } from '../../../shared/log/limits.ts';
-import type { Record } from '../../../shared/log/record.ts';
+import { COMPRESSIONS, compress } from '../../../../shared/log/batch/compression.ts';
+import type { Record } from '../../../../shared/log/batch/record.ts';
 import {
   BATCH_HEADER_BYTES,
   decodeRecords,
@@ -13,9 +11,11 @@ import {
   readBatchHeader,
   recordBytesBound,
   withTimestamps,
-} from '../../../shared/log/record-batch.ts';
-import { recordsArbitrary } from '../../support/arbitraries.ts';
-import { edited, setCompression, withPayload } from '../../support/batch-edit.ts';
+} from '../../../../shared/log/batch/record-batch.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import { BATCH_UNCOMPRESSED_BYTES_MAX } from '../../../../shared/log/limits.ts';
+import { recordsArbitrary } from '../../../support/arbitraries.ts';
+import { edited, setCompression, withPayload } from '../../../support/batch-edit.ts';
 
 const T = 1_700_000_000_000;
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -1,6 +1,6 @@
 import lz4 from 'lz4js';
 import xxh32 from 'lz4js/xxh32.js';
-import { ByteFormatError, ByteReader, ByteWriter } from './bytes.ts';
+import { ByteFormatError, ByteReader, ByteWriter } from '../bytes.ts';
 
 /**
  * LZ4 frames as Kafka writes and reads them ("LZ4 Frame Format Description" 1.6.x, and KIP-57): independent blocks of at

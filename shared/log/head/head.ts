@@ -1,8 +1,8 @@
+import { ByteReader, ByteWriter, equalBytes } from '../bytes.ts';
+import { EventLogError, invariant } from '../errors.ts';
+import { OFFSET_MAX, PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
 import { batchTimeMs } from './batch-id.ts';
-import { ByteReader, ByteWriter, equalBytes } from './bytes.ts';
 import { type Entry, type EntryPart, type Location, unpackEntry } from './entry.ts';
-import { EventLogError, invariant } from './errors.ts';
-import { OFFSET_MAX, PARTITIONS_PER_HEAD_MAX } from './limits.ts';
 
 /**
  * A partition head decides the order of up to 16 partitions of one topic. Each commit adds one entry to its tail and

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { headFromAttributes, nodeFromAttributes, nodeToMove } from '../../../shared/broker/head-items.ts';
-import { makeBatchId } from '../../../shared/log/batch-id.ts';
-import { type Entry, packEntry } from '../../../shared/log/entry.ts';
-import { EventLogError } from '../../../shared/log/errors.ts';
+import { headFromAttributes, nodeFromAttributes, nodeToMove } from '../../../../shared/broker/head-items.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import { makeBatchId } from '../../../../shared/log/head/batch-id.ts';
+import { type Entry, packEntry } from '../../../../shared/log/head/entry.ts';
 import {
   indexInTail,
   nextSequence,
@@ -12,10 +12,10 @@ import {
   placeNode,
   placeTail,
   TAIL_NODE_ENTRIES,
-} from '../../../shared/log/head.ts';
-import { applyUpdates } from '../../../shared/storage/apply-update.ts';
-import { HEAD } from '../../../shared/storage/keys.ts';
-import type { Attributes, Update } from '../../../shared/storage/ports.ts';
+} from '../../../../shared/log/head/head.ts';
+import { applyUpdates } from '../../../../shared/storage/apply-update.ts';
+import { HEAD } from '../../../../shared/storage/keys.ts';
+import type { Attributes, Update } from '../../../../shared/storage/ports.ts';
 
 interface Commit {
   readonly parts: readonly {

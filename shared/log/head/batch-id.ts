@@ -1,4 +1,4 @@
-import { toHex } from './bytes.ts';
+import { toHex } from '../bytes.ts';
 
 /**
  * Names what one append (or one group commit) wrote: 6 random bytes, then the time of writing in milliseconds as 6 bytes.

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { toHex } from '../../../shared/log/bytes.ts';
-import { PRODUCER_EPOCH_MAX } from '../../../shared/log/limits.ts';
-import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../../../shared/log/once-key.ts';
+import { toHex } from '../../../../shared/log/bytes.ts';
+import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../../../../shared/log/head/once-key.ts';
+import { PRODUCER_EPOCH_MAX } from '../../../../shared/log/limits.ts';
 
 const epochArbitrary = fc.oneof(
   fc.nat(PRODUCER_EPOCH_MAX),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { EventLogError } from '../../../shared/log/errors.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
 import {
   checkPartition,
   checkPartitionCount,
@@ -7,7 +7,7 @@ import {
   headCount,
   headOf,
   type Topic,
-} from '../../../shared/log/topic.ts';
+} from '../../../../shared/log/topic/topic.ts';
 import {
   choiceSetting,
   describeTopicConfig,
@@ -15,7 +15,7 @@ import {
   parseTopicConfig,
   requiredCompression,
   TOPIC_SETTING_NAMES,
-} from '../../../shared/log/topic-config.ts';
+} from '../../../../shared/log/topic/topic-config.ts';
 
 function codeOf(run: () => unknown): string {
   try {
