@@ -183,7 +183,9 @@ describe('the tree', () => {
     for (const folder of ['shared/log/', 'shared/broker/', 'shared/storage/', 'shared/http/', 'functions/', 'test/']) {
       expect(FILES.filter(({ path }) => path.startsWith(folder)).length, folder).toBeGreaterThan(3);
     }
-    expect(BY_PATH.get('shared/broker/append.ts')?.imports).toContain('shared/broker/committer.ts');
+    expect(BY_PATH.get('shared/broker/append/append-batches.ts')?.imports).toContain(
+      'shared/broker/append/group-commit.ts',
+    );
     expect(BY_PATH.get('shared/log/batch/compression.ts')?.imports).toContain('node:zlib');
     expect(FILES.reduce((sum, { imports }) => sum + imports.length, 0)).toBeGreaterThan(300);
   });

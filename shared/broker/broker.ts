@@ -1,26 +1,31 @@
 import { COUNTER, PRODUCER_ID_COUNTER } from '../storage/keys.ts';
 import type { Clock, ItemStore, ObjectStore, Random } from '../storage/ports.ts';
-import * as apiKeys from './api-keys.ts';
-import { type AppendOutcome, type AppendRequest, append } from './append.ts';
-import { type AppendRecordsRequest, appendRecords, type RecordOutcome, StickyPartitions } from './append-records.ts';
-import { AppendSignals } from './append-signals.ts';
-import { Committer } from './committer.ts';
+import * as apiKeys from './access/api-keys.ts';
+import { type AppendOutcome, type AppendRequest, append } from './append/append-batches.ts';
+import {
+  type AppendRecordsRequest,
+  appendRecords,
+  type RecordOutcome,
+  StickyPartitions,
+} from './append/append-records.ts';
+import { Committer } from './append/group-commit.ts';
 import type { BrokerContext } from './context.ts';
-import { DataCache } from './data-cache.ts';
-import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read.ts';
-import { type ResumeDeletionsRequest, type ResumedDeletions, resumeDeletions } from './resume-deletions.ts';
+import { type ResumeDeletionsRequest, type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
+import { AppendSignals } from './memory/append-signals.ts';
+import { DataCache } from './memory/data-cache.ts';
+import { TopicCache } from './memory/topic-cache.ts';
 import {
   type FetchPlan,
   type FetchPlanRequest,
   listSegments,
   planFetch,
   type SegmentDescription,
-} from './segment-map.ts';
+} from './read/list-segments.ts';
+import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
+import { type TopicWatch, watchTopic } from './read/watch-topic.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
-import { TopicCache } from './topic-cache.ts';
-import * as topics from './topics.ts';
-import { NO_TOPIC, UsageMeter, type UsageRow } from './usage.ts';
-import { type TopicWatch, watchTopic } from './watch-topic.ts';
+import * as topics from './topics/put-topic.ts';
+import { NO_TOPIC, UsageMeter, type UsageRow } from './usage/usage-meter.ts';
 
 export interface BrokerParts {
   readonly objects: ObjectStore;

@@ -1,9 +1,9 @@
 import type { Clock, Random } from '../storage/ports.ts';
-import type { AppendSignals } from './append-signals.ts';
-import type { DataCache } from './data-cache.ts';
+import type { AppendSignals } from './memory/append-signals.ts';
+import type { DataCache } from './memory/data-cache.ts';
+import type { TopicCache } from './memory/topic-cache.ts';
 import type { BrokerSettings } from './settings.ts';
-import type { TopicCache } from './topic-cache.ts';
-import type { UsageMeter } from './usage.ts';
+import type { UsageMeter } from './usage/usage-meter.ts';
 
 /** What every operation works with. The stores are reached through `usage`, so that no request goes uncounted. */
 export interface BrokerContext {

@@ -1,4 +1,4 @@
-import { hashOfToken, looksLikeApiKey } from '../broker/api-keys.ts';
+import { hashOfToken, looksLikeApiKey } from '../broker/access/api-keys.ts';
 import type { Broker } from '../broker/broker.ts';
 import { EventLogError } from '../log/errors.ts';
 import { TOKEN_LENGTH_MAX } from '../log/limits.ts';

@@ -1,4 +1,4 @@
-import type { RecordToAppend } from '../broker/append-records.ts';
+import type { RecordToAppend } from '../broker/append/append-records.ts';
 import { EventLogError, invalidField } from '../log/errors.ts';
 import { RECORDS_PER_REQUEST_MAX } from '../log/limits.ts';
 import { decodeBody, parseJson } from './body.ts';

@@ -1,4 +1,4 @@
-import type { ReadResult } from '../broker/read.ts';
+import type { ReadResult } from '../broker/read/read.ts';
 import type { StoredRecord } from '../log/batch/record.ts';
 import { decodeRecords } from '../log/batch/record-batch.ts';
 import type { Encoding } from './contract.ts';

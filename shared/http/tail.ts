@@ -1,6 +1,6 @@
 import type { Broker } from '../broker/broker.ts';
-import type { ReadFrom, ReadResult } from '../broker/read.ts';
-import type { TopicWatch } from '../broker/watch-topic.ts';
+import type { ReadFrom, ReadResult } from '../broker/read/read.ts';
+import type { TopicWatch } from '../broker/read/watch-topic.ts';
 import { decodeRecords } from '../log/batch/record-batch.ts';
 import { EventLogError, invalidField } from '../log/errors.ts';
 import { OFFSET_MAX } from '../log/limits.ts';

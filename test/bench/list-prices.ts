@@ -1,5 +1,5 @@
 /**
- * List prices beside those of `shared/broker/prices.ts`, for comparisons in benchmarks: US dollars, us-east-1, without
+ * List prices beside those of `shared/broker/usage/prices.ts`, for comparisons in benchmarks: US dollars, us-east-1, without
  * free tier or discount, as of 2026-11-21.
  */
 export const LAMBDA = {

@@ -1,5 +1,5 @@
-import type { RecordToAppend } from '../../shared/broker/append-records.ts';
-import type { StoredBatch } from '../../shared/broker/data.ts';
+import type { RecordToAppend } from '../../shared/broker/append/append-records.ts';
+import type { StoredBatch } from '../../shared/broker/data/read-part.ts';
 import { decodeRecords } from '../../shared/log/batch/record-batch.ts';
 import type { AppendedRecord, ReadRecord } from './history.ts';
 

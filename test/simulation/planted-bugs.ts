@@ -20,11 +20,11 @@ export interface SourceEdit {
   readonly to: string;
 }
 
-const COMMITTER = 'shared/broker/committer.ts';
-const COMMITS = 'shared/broker/head-commits.ts';
+const COMMITTER = 'shared/broker/append/group-commit.ts';
+const COMMITS = 'shared/broker/heads/commit.ts';
 const PLAN = 'shared/log/head/plan-commit.ts';
-const HEADS = 'shared/broker/head-items.ts';
-const PRODUCERS = 'shared/broker/head-producers.ts';
+const HEADS = 'shared/broker/heads/items.ts';
+const PRODUCERS = 'shared/broker/heads/producers.ts';
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
@@ -104,7 +104,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     why: 'A read trusts the head that it saw a short while ago for the end of the partition.',
     edits: [
       {
-        file: 'shared/broker/locate.ts',
+        file: 'shared/broker/read/locate-parts.ts',
         from: `    const head = await readHead(stores.items, name);
     if (!head.closed`,
         to: `    const remembered = (context as { heads?: Map<string, { head: Head; atMs: number }> }).heads ?? new Map();
@@ -247,7 +247,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     why: 'An append whose fate is not known is answered as if it had not been applied.',
     edits: [
       {
-        file: 'shared/broker/retries.ts',
+        file: 'shared/broker/retry.ts',
         from: `if (outcome === 'as_it_says' && error.outcome === 'unknown') known = 'unknown';`,
         to: '',
       },
@@ -269,7 +269,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     why: 'A topic is deleted without closing its heads: who remembers it goes on appending to it.',
     edits: [
       {
-        file: 'shared/broker/topics.ts',
+        file: 'shared/broker/topics/put-topic.ts',
         from: `  await eachHead(marked, (headNumber) =>
     items.update(headKey(topic.topicId, headNumber), [{ do: 'set', name: HEAD.closed, value: 1 }]),
   );
@@ -283,7 +283,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     why: 'The item of a topic is gone once it is deleted: a request to make the topic that arrives late brings it back.',
     edits: [
       {
-        file: 'shared/broker/topics.ts',
+        file: 'shared/broker/topics/put-topic.ts',
         from: `  await items.update(
     topicKey(topic.name),
     [{ do: 'set', name: TOPIC.deletedAtMs, value: context.clock.nowMs() }],
@@ -303,7 +303,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     why: 'The ends of partitions are told from heads that are closed, because the topic is remembered from before.',
     edits: [
       {
-        file: 'shared/broker/topics.ts',
+        file: 'shared/broker/topics/put-topic.ts',
         from: 'if (heads.some((head) => head.closed)) {',
         to: 'if (heads.length === 0) {',
       },
@@ -314,7 +314,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     why: 'An append under a key goes over to a topic that is made under the same name meanwhile, where no retry finds it.',
     edits: [
       {
-        file: 'shared/broker/append.ts',
+        file: 'shared/broker/append/append-batches.ts',
         from: 'if (identity !== undefined && topic.topicId !== identity.topicId) throw deletedMeanwhile(given.topic);',
         to: '',
       },

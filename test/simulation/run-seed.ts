@@ -1,5 +1,5 @@
 import type { Broker } from '../../shared/broker/broker.ts';
-import type { PartitionDescription } from '../../shared/broker/topics.ts';
+import type { PartitionDescription } from '../../shared/broker/topics/put-topic.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
 import { TOPICS } from '../../shared/storage/keys.ts';
 import { Chance } from './chance.ts';

@@ -1,7 +1,7 @@
-import type { AppendRecordsRequest, RecordToAppend } from '../../shared/broker/append-records.ts';
+import type { AppendRecordsRequest, RecordToAppend } from '../../shared/broker/append/append-records.ts';
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
-import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage.ts';
+import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage/usage-meter.ts';
 import type { StoredRecord } from '../../shared/log/batch/record.ts';
 import { decodeRecords } from '../../shared/log/batch/record-batch.ts';
 import { type ErrorCode, EventLogError } from '../../shared/log/errors.ts';

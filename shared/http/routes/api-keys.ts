@@ -1,4 +1,4 @@
-import type { ApiKeyDescription } from '../../broker/api-keys.ts';
+import type { ApiKeyDescription } from '../../broker/access/api-keys.ts';
 import type { Scope } from '../../log/scopes.ts';
 import {
   type ApiKeyOutput,

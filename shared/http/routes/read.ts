@@ -1,4 +1,4 @@
-import type { ReadFrom, ReadRequest, ReadResult } from '../../broker/read.ts';
+import type { ReadFrom, ReadRequest, ReadResult } from '../../broker/read/read.ts';
 import { invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_RECORDS_DEFAULT } from '../../log/limits.ts';
 import { CREDENTIAL_CACHE_MS } from '../access.ts';

@@ -1,5 +1,5 @@
-import { PRICES } from '../../broker/prices.ts';
-import { addCounts, dollars, noRequests } from '../../broker/usage.ts';
+import { PRICES } from '../../broker/usage/prices.ts';
+import { addCounts, dollars, noRequests } from '../../broker/usage/usage-meter.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { Handler, HttpContext } from '../call.ts';
 import { type HealthOutput, MEDIA, type RootOutput, type UsageOutput } from '../contract.ts';

@@ -28,7 +28,7 @@ export const OCCASIONS = [
 type Occasion = (typeof OCCASIONS)[number];
 
 /**
- * The commit protocol as `shared/broker/head-commits.ts` carries it out, over a network that delays, repeats and loses.
+ * The commit protocol as `shared/broker/heads/commit.ts` carries it out, over a network that delays, repeats and loses.
  * What a writer does between a reply and its next request is one step: a request may be applied at any time after it was
  * sent, so nothing is gained by sending it later. Nothing is presumed of what a writer remembers: it plans from any state
  * that the head ever had. Only a refusal needs the present one.

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { maintain } from '../../../functions/maintain.ts';
-import type { ResumeDeletionsRequest, ResumedDeletions } from '../../../shared/broker/resume-deletions.ts';
+import type { ResumeDeletionsRequest, ResumedDeletions } from '../../../shared/broker/jobs/resume-deletions.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPIC, topicKey } from '../../../shared/storage/keys.ts';
 import { lambdaContext } from '../../support/lambda-events.ts';

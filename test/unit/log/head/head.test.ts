@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { headFromAttributes, nodeFromAttributes, nodeToMove } from '../../../../shared/broker/head-items.ts';
+import { headFromAttributes, nodeFromAttributes, nodeToMove } from '../../../../shared/broker/heads/items.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { makeBatchId } from '../../../../shared/log/head/batch-id.ts';
 import { type Entry, packEntry } from '../../../../shared/log/head/entry.ts';

@@ -1,0 +1,147 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import { toHex } from '../../log/bytes.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
+import { API_KEY_NAME_LENGTH_MAX, OFFSET_MAX } from '../../log/limits.ts';
+import { parseScopes, type Scope } from '../../log/scopes.ts';
+import { API_KEY, API_KEYS, apiKeyKey } from '../../storage/keys.ts';
+import type { Attributes } from '../../storage/ports.ts';
+import type { BrokerContext } from '../context.ts';
+import { decodePageToken, encodePageToken, type Page, type PageRequest, pageLimit } from '../topics/put-topic.ts';
+import { NO_TOPIC } from '../usage/usage-meter.ts';
+
+/**
+ * API keys: `tlr_<id>_<secret>`. The id finds the item; the secret, 256 random bits, is kept by its holder alone. What is
+ * stored is its SHA-256, which suffices: nobody can try 2^256 secrets, as they could try passwords.
+ */
+export interface CreateApiKeyRequest {
+  /** For people: what the key is for. */
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  /** Default: never. */
+  readonly expiresAtMs?: number | undefined;
+}
+
+export interface ApiKeyDescription {
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly createdAtMs: number;
+  readonly expiresAtMs?: number;
+  readonly revokedAtMs?: number;
+}
+
+export interface CreatedApiKey extends ApiKeyDescription {
+  /** The whole key. It is told this once. */
+  readonly key: string;
+}
+
+export type ApiKeyVerdict =
+  | { readonly ok: true; readonly id: string; readonly scopes: readonly Scope[]; readonly expiresAtMs?: number }
+  /** The last two only of a key whose secret was right. */
+  | { readonly ok: false; readonly reason: 'unknown' | 'expired' | 'revoked' };
+
+const ID_BYTES = 8;
+const SECRET_BYTES = 32;
+const ID = /^[0-9a-f]{16}$/;
+const KEY = /^tlr_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
+const NAME = /^[^\p{C}]+$/u;
+
+/** Whether a token can only be an API key. */
+export function looksLikeApiKey(token: string): boolean {
+  return token.startsWith('tlr_');
+}
+
+/** Of a token, to know it again without keeping it. */
+export function hashOfToken(token: string): string {
+  return sha256(token).toString('base64url');
+}
+
+/** Makes a key. A reply that is lost leaves a key that nobody has, to be found in the list. 1 PutItem. @throws EventLogError `invalid_request` */
+export async function createApiKey(context: BrokerContext, request: CreateApiKeyRequest): Promise<CreatedApiKey> {
+  const { name, expiresAtMs } = request;
+  if (typeof name !== 'string' || name.length > API_KEY_NAME_LENGTH_MAX || !NAME.test(name))
+    throw invalidField('name', `A key's name has 1 to ${API_KEY_NAME_LENGTH_MAX} characters, none of them invisible.`);
+  const scopes = parseScopes(request.scopes);
+  const createdAtMs = context.clock.nowMs();
+  if (expiresAtMs !== undefined && !(Number.isSafeInteger(expiresAtMs) && expiresAtMs > createdAtMs))
+    throw invalidField('expiresAtMs', `A key expires in the future, at ${OFFSET_MAX} the latest.`);
+  const secret = Buffer.from(context.random.bytes(SECRET_BYTES)).toString('base64url');
+  const attributes: Attributes = {
+    [API_KEY.secretHash]: new Uint8Array(sha256(secret)),
+    [API_KEY.name]: name,
+    [API_KEY.scopes]: JSON.stringify(scopes),
+    [API_KEY.createdAtMs]: createdAtMs,
+    ...(expiresAtMs === undefined ? {} : { [API_KEY.expiresAtMs]: expiresAtMs }),
+  };
+  const { items } = context.usage.of(NO_TOPIC, 'admin');
+  for (;;) {
+    const id = toHex(context.random.bytes(ID_BYTES));
+    const made = await items.put(apiKeyKey(id), attributes, [{ if: 'item_absent' }]);
+    // A lost reply to our own put shows as a key with our secret; any other one has the id by chance.
+    if (made.ok || hasSecret(made.attributes, secret))
+      return { ...describe(id, attributes), key: `tlr_${id}_${secret}` };
+  }
+}
+
+/** Keys in the order of their ids, the revoked and expired ones too; never their secrets. 1 Query a page. */
+export async function listApiKeys(context: BrokerContext, request: PageRequest = {}): Promise<Page<ApiKeyDescription>> {
+  const limit = pageLimit(request.limit);
+  const after = request.pageToken === undefined ? undefined : decodePageToken(request.pageToken);
+  const { items } = context.usage.of(NO_TOPIC, 'admin');
+  const page = await items.query({ pk: API_KEYS, ...(after === undefined ? {} : { from: `${after}\0` }), limit });
+  const keys = page.items.map(({ sk, attributes }) => describe(sk, attributes));
+  const last = page.items.at(-1)?.sk;
+  return page.more && last !== undefined ? { items: keys, nextPageToken: encodePageToken(last) } : { items: keys };
+}
+
+/**
+ * From now on the key is worth nothing to who asks the table; who remembers it from before may go on for as long as they
+ * remember. Revoking again changes nothing. 1 UpdateItem. @throws EventLogError `not_found`, `invalid_request`
+ */
+export async function revokeApiKey(context: BrokerContext, id: string): Promise<void> {
+  if (!ID.test(id)) throw invalidField('id', 'The id of a key has 16 hexadecimal digits, in small letters.');
+  const { items } = context.usage.of(NO_TOPIC, 'admin');
+  const result = await items.update(
+    apiKeyKey(id),
+    [{ do: 'set', name: API_KEY.revokedAtMs, value: context.clock.nowMs() }],
+    [{ if: 'item_exists' }, { if: 'absent', name: API_KEY.revokedAtMs }],
+  );
+  if (!result.ok && result.attributes === undefined)
+    throw new EventLogError('not_found', 'There is no key of this id.');
+}
+
+/** Whose key a text is, if it is one that is good now. Takes as long whatever is wrong with a secret. 1 GetItem. */
+export async function verifyApiKey(context: BrokerContext, text: string): Promise<ApiKeyVerdict> {
+  const [, id, secret] = KEY.exec(text) ?? [];
+  if (id === undefined || secret === undefined) return { ok: false, reason: 'unknown' };
+  const { items } = context.usage.of(NO_TOPIC, 'admin');
+  const { attributes } = await items.get(apiKeyKey(id));
+  if (attributes === undefined || !hasSecret(attributes, secret)) return { ok: false, reason: 'unknown' };
+  const { scopes, expiresAtMs, revokedAtMs } = describe(id, attributes);
+  if (revokedAtMs !== undefined) return { ok: false, reason: 'revoked' };
+  if (expiresAtMs === undefined) return { ok: true, id, scopes };
+  return context.clock.nowMs() < expiresAtMs ? { ok: true, id, scopes, expiresAtMs } : { ok: false, reason: 'expired' };
+}
+
+function hasSecret(attributes: Attributes | undefined, secret: string): boolean {
+  const stored = attributes?.[API_KEY.secretHash];
+  const given = sha256(secret);
+  return stored instanceof Uint8Array && stored.length === given.length && timingSafeEqual(stored, given);
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+function describe(id: string, attributes: Attributes): ApiKeyDescription {
+  const expiresAtMs = attributes[API_KEY.expiresAtMs];
+  const revokedAtMs = attributes[API_KEY.revokedAtMs];
+  return {
+    id,
+    name: String(attributes[API_KEY.name]),
+    scopes: JSON.parse(String(attributes[API_KEY.scopes])) as Scope[],
+    createdAtMs: Number(attributes[API_KEY.createdAtMs]),
+    ...(expiresAtMs === undefined ? {} : { expiresAtMs: Number(expiresAtMs) }),
+    ...(revokedAtMs === undefined ? {} : { revokedAtMs: Number(revokedAtMs) }),
+  };
+}

@@ -1,0 +1,95 @@
+import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../../log/batch/record-batch.ts';
+import { EventLogError } from '../../log/errors.ts';
+import type { BatchId } from '../../log/head/batch-id.ts';
+import { batchIdText } from '../../log/head/batch-id.ts';
+import type { Entry, EntryPart } from '../../log/head/entry.ts';
+import type { PlacedPart } from '../../log/head/head.ts';
+import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../../storage/keys.ts';
+import type { BrokerContext } from '../context.ts';
+import type { Stores } from '../usage/usage-meter.ts';
+
+/** A whole record batch with its absolute base offset, as it is served. */
+export interface StoredBatch {
+  readonly bytes: Uint8Array;
+  readonly header: RecordBatchHeader;
+  /** Half-open: the offsets that the batch takes up. */
+  readonly baseOffset: number;
+  readonly endOffset: number;
+}
+
+function dataKey(batchId: BatchId, part: Pick<EntryPart, 'position'>): string {
+  return `${batchIdText(batchId)}:${part.position}`;
+}
+
+/** The name of what holds an entry's data: an object's key, or an item's partition key. */
+export function dataName(entry: Entry): string {
+  return entry.location === 'hot' ? hotObjectKey(entry.batchId) : inlineBatchKey(entry.batchId).pk;
+}
+
+/**
+ * The batches of a part, checked against their CRC and the part's counts, with their offsets set.
+ * From memory, else 1 GetObject or 1 GetItem. @throws EventLogError `corrupt_data` naming what is missing or wrong.
+ */
+export async function readPart(
+  context: BrokerContext,
+  stores: Stores,
+  placed: PlacedPart,
+): Promise<readonly StoredBatch[]> {
+  const key = dataKey(placed.entry.batchId, placed.part);
+  const kept = context.cache.getBatches(key);
+  if (kept !== undefined) return kept;
+  const batches = placeBatches(await fetchPart(stores, placed), placed);
+  context.cache.putBatches(key, batches);
+  return batches;
+}
+
+/** Remembers the batches of a part that was just appended; `data` becomes the cache's own. */
+export function keepPart(context: BrokerContext, data: Uint8Array, placed: PlacedPart): void {
+  context.cache.putBatches(dataKey(placed.entry.batchId, placed.part), placeBatches(data, placed));
+}
+
+async function fetchPart(stores: Stores, { entry, part }: PlacedPart): Promise<Uint8Array> {
+  const range = { start: part.position, end: part.position + part.bytes };
+  if (entry.location === 'hot') {
+    const bytes = await stores.objects.get(hotObjectKey(entry.batchId), range);
+    if (bytes === undefined) throw corrupt(entry, 'is missing');
+    return bytes;
+  }
+  const { attributes } = await stores.items.get(inlineBatchKey(entry.batchId));
+  const data = attributes?.[INLINE_BATCH.data];
+  if (!(data instanceof Uint8Array)) throw corrupt(entry, 'is missing');
+  return data.slice(range.start, range.end);
+}
+
+/** Sets the offsets in `data` itself: a part has one place in its partition, now and ever. */
+function placeBatches(data: Uint8Array, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
+  if (data.length !== part.bytes)
+    throw corrupt(entry, `has ${data.length} bytes at ${part.position} where there should be ${part.bytes}`);
+  const batches: StoredBatch[] = [];
+  let position = 0;
+  let offset = baseOffset;
+  while (position < data.length) {
+    const header = readStored(data, position, entry);
+    placeBatch(data, position, offset);
+    const endOffset = offset + header.lastOffsetDelta + 1;
+    batches.push({ bytes: data.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset });
+    position += header.bytes;
+    offset = endOffset;
+  }
+  if (offset !== baseOffset + part.records)
+    throw corrupt(entry, `holds ${offset - baseOffset} records where there should be ${part.records}`);
+  return batches;
+}
+
+function readStored(bytes: Uint8Array, position: number, entry: Entry): RecordBatchHeader {
+  try {
+    return readBatchHeader(bytes, position);
+  } catch (cause) {
+    throw corrupt(entry, cause instanceof Error ? `is damaged: ${cause.message}` : 'is damaged', cause);
+  }
+}
+
+function corrupt(entry: Entry, what: string, cause?: unknown): EventLogError {
+  const name = dataName(entry);
+  return new EventLogError('corrupt_data', `The stored data '${name}' ${what}`, { details: { storedAs: name }, cause });
+}

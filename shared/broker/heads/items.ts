@@ -1,0 +1,167 @@
+import { equalBytes } from '../../log/bytes.ts';
+import { EventLogError } from '../../log/errors.ts';
+import { unpackEntry } from '../../log/head/entry.ts';
+import {
+  addTotals,
+  checkHead,
+  EMPTY_TOTALS,
+  type Head,
+  makeTailEntry,
+  onceKeysOf,
+  type PartitionState,
+  packTotals,
+  TAIL_NODE_ENTRIES,
+  type TailNode,
+  unpackTotals,
+} from '../../log/head/head.ts';
+import { PARTITIONS_PER_HEAD_MAX } from '../../log/limits.ts';
+import { HEAD, headKey, NODE, nodePartitionKey, nodeSortKey } from '../../storage/keys.ts';
+import type { Attributes, ItemKey, ItemStore, Update } from '../../storage/ports.ts';
+
+/** Heads and tail nodes as items of the table: what `log/head.ts` speaks of, under the names of `storage/keys.ts`. */
+
+export interface HeadName {
+  readonly topicId: string;
+  readonly headNumber: number;
+}
+
+/** 1 GetItem. */
+export async function readHead(items: ItemStore, name: HeadName): Promise<Head> {
+  const { attributes } = await items.get(headKey(name.topicId, name.headNumber));
+  return headFromAttributes(attributes);
+}
+
+/**
+ * Entries that `known` holds at the same place with the same bytes are taken from there: most of a busy head is known from
+ * its last commit. @throws EventLogError `corrupt_data`, `internal` where the item contradicts itself.
+ */
+export function headFromAttributes(attributes: Attributes = {}, known?: Head): Head {
+  const packedTotals = attributes[HEAD.moved];
+  const totals = packedTotals === undefined ? [] : unpackTotals(bytesOf(packedTotals));
+  const partitions: PartitionState[] = [];
+  for (let slot = PARTITIONS_PER_HEAD_MAX - 1; slot >= 0; slot--) {
+    const nextOffset = Number(attributes[HEAD.next(slot)] ?? 0);
+    if (nextOffset === 0 && partitions.length === 0) continue;
+    partitions[slot] = {
+      nextOffset,
+      logStartOffset: Number(attributes[HEAD.start(slot)] ?? 0),
+      moved: totals[slot] ?? EMPTY_TOTALS,
+    };
+  }
+  const tailSeq = Number(attributes[HEAD.tailSeq] ?? 0);
+  const head: Head = {
+    closed: attributes[HEAD.closed] !== undefined,
+    tailSeq,
+    tail: listOf(attributes[HEAD.tail]).map((packed, i) => {
+      const entry = known?.tail[tailSeq + i - known.tailSeq];
+      return entry !== undefined && equalBytes(entry.packed, packed) ? entry : makeTailEntry(packed);
+    }),
+    once: listOf(attributes[HEAD.once]),
+    partitions,
+  };
+  checkHead(head);
+  return head;
+}
+
+/** The node of the oldest eight entries, and the update of the head that lets go of them on condition `tailSeq`. */
+export function nodeToMove(head: Head): {
+  readonly sequence: number;
+  readonly node: Attributes;
+  readonly updates: Update[];
+} {
+  const moving = head.tail.slice(0, TAIL_NODE_ENTRIES);
+  const before = head.partitions.map((partition) => partition.moved);
+  const keys = onceKeysOf(head, moving.length);
+  const after = addTotals(
+    before,
+    moving.map((tail) => tail.entry),
+  );
+  const once = head.once.slice(0, keys);
+  const updates: Update[] = [
+    { do: 'remove_first', name: HEAD.tail, count: moving.length },
+    { do: 'add', name: HEAD.tailSeq, by: moving.length },
+    { do: 'set', name: HEAD.moved, value: packTotals(after) },
+  ];
+  if (keys > 0) updates.push({ do: 'remove_first', name: HEAD.once, count: keys });
+  const node: Attributes = { [NODE.entries]: moving.map((tail) => tail.packed), [NODE.before]: packTotals(before) };
+  return { sequence: head.tailSeq, node: keys > 0 ? { ...node, [NODE.once]: once } : node, updates };
+}
+
+export function nodeKey(name: HeadName, sequence: number): ItemKey {
+  return { pk: nodePartitionKey(name.topicId, name.headNumber), sk: nodeSortKey(sequence) };
+}
+
+export function nodeFromAttributes(sequence: number, attributes: Attributes): TailNode {
+  const before = attributes[NODE.before];
+  if (before === undefined) throw new EventLogError('corrupt_data', `Tail node ${sequence} has no totals.`);
+  return {
+    sequence,
+    entries: listOf(attributes[NODE.entries]).map(unpackEntry),
+    once: listOf(attributes[NODE.once]),
+    before: unpackTotals(bytesOf(before)),
+  };
+}
+
+/**
+ * The tail nodes with sequences in `[from, to)`, in order, `limit` at most. 1 Query.
+ * All nodes below a head's `tailSeq` are there, since a node is put before the head lets go of its entries.
+ */
+export async function queryNodes(
+  items: ItemStore,
+  name: HeadName,
+  from: number,
+  to: number,
+  limit: number,
+): Promise<TailNode[]> {
+  const pk = nodePartitionKey(name.topicId, name.headNumber);
+  const page = await items.query({ pk, from: nodeSortKey(from), to: nodeSortKey(to), limit });
+  return page.items.map((item) => nodeFromAttributes(Number(item.sk), item.attributes));
+}
+
+const NODES_PER_QUERY = 64;
+
+/** How a query is made, by one who repeats it where it fails, say. */
+export type Ask = <T>(request: () => Promise<T>) => Promise<T>;
+
+/**
+ * The tail nodes that hold the entries `[from, to)`, all of them below the `tailSeq` of the head. 1 Query for every 64.
+ * @throws EventLogError `corrupt_data` where one is missing: whoever searches them must not take it for empty
+ */
+export async function* nodesBetween(
+  items: ItemStore,
+  name: HeadName,
+  from: number,
+  to: number,
+  ask: Ask = (request) => request(),
+): AsyncGenerator<TailNode> {
+  let next = from - (from % TAIL_NODE_ENTRIES);
+  while (next < to) {
+    const start = next;
+    const nodes = await ask(() => queryNodes(items, name, start, to, NODES_PER_QUERY));
+    if (nodes.length === 0) throw missingNode(name, next);
+    for (const node of nodes) {
+      if (node.sequence !== next) throw missingNode(name, next);
+      yield node;
+      next += TAIL_NODE_ENTRIES;
+    }
+  }
+}
+
+export function missingNode(name: HeadName, sequence: number): EventLogError {
+  return new EventLogError(
+    'corrupt_data',
+    `Tail node ${sequence} of head ${name.headNumber} of the topic with the id ${name.topicId} is missing.`,
+    { details: { topicId: name.topicId, headNumber: name.headNumber, sequence } },
+  );
+}
+
+function bytesOf(value: unknown): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  throw new EventLogError('corrupt_data', 'An attribute of an item is not of the type it should have.');
+}
+
+function listOf(value: Attributes[string] | undefined): readonly Uint8Array[] {
+  if (value === undefined) return [];
+  if (Array.isArray(value)) return value as readonly Uint8Array[];
+  throw new EventLogError('corrupt_data', 'An attribute of an item is not of the type it should have.');
+}

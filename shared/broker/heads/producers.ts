@@ -1,0 +1,163 @@
+import {
+  type Head,
+  nextSequence,
+  type PlacedPart,
+  placeNode,
+  placeTail,
+  TAIL_NODE_ENTRIES,
+} from '../../log/head/head.ts';
+import {
+  applyBatch,
+  type ProducerState,
+  packProducer,
+  producedBatch,
+  unpackProducer,
+} from '../../log/head/producer.ts';
+import { CHECKPOINT, checkpointKey, PRODUCER, producerKey } from '../../storage/keys.ts';
+import type { ItemStore } from '../../storage/ports.ts';
+import { type HeadName, nodesBetween } from './items.ts';
+
+/** A gap of so many entries is read up; beyond it each producer is looked up anew. */
+const GAP_ENTRIES_MAX = 8 * TAIL_NODE_ENTRIES;
+const PRODUCERS_KEPT_MAX = 10_000;
+
+interface KnownProducer {
+  /** `undefined` where the producer is known to have written nothing. */
+  readonly state: ProducerState | undefined;
+  /** Every entry below this was in the state when it was loaded. */
+  readonly loadedAsOf: number;
+}
+
+/**
+ * What is known of the idempotent producers of one head, as of a sequence. It follows from the entries alone: those in
+ * the tail, those in the tail nodes since the last checkpoint, and the producer items of that checkpoint.
+ */
+export class HeadProducers {
+  private asOf = 0;
+  private readonly known = new Map<number, KnownProducer>();
+
+  get(producerId: number): ProducerState | undefined {
+    return this.known.get(producerId)?.state;
+  }
+
+  /**
+   * Brings the state of these producers to what `head` shows. Usually no request; after a gap 1 Query; for producers
+   * that are met first 1 GetItem each, 1 GetItem for the checkpoint, and 1 Query or 2.
+   */
+  async bringTo(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
+    if (this.asOf < head.tailSeq && this.known.size > 0) {
+      if (head.tailSeq - this.asOf <= GAP_ENTRIES_MAX) {
+        for (const part of await movedParts(items, name, this.asOf, head.tailSeq)) this.applyKnown(part);
+        this.asOf = head.tailSeq;
+      } else {
+        this.known.clear();
+      }
+    }
+    for (const part of placeTail(head)) this.applyKnown(part);
+    this.asOf = Math.max(this.asOf, nextSequence(head));
+    const missing = [...new Set(producerIds)].filter((id) => !this.known.has(id));
+    if (missing.length > 0) await this.load(items, name, head, missing);
+    this.dropOldest();
+  }
+
+  private applyKnown(placed: PlacedPart): void {
+    const producerId = placed.part.producer?.producerId;
+    if (producerId === undefined) return;
+    const known = this.known.get(producerId);
+    // An item may be of a later time than the head that was observed: what it has taken in must not come in twice.
+    if (known === undefined || placed.sequence < Math.max(this.asOf, known.loadedAsOf)) return;
+    this.known.set(producerId, { ...known, state: applyPart(known.state, placed) });
+  }
+
+  private async load(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
+    // The checkpoint first: items read after it hold all that it says, whoever writes the next one meanwhile.
+    const from = await readCheckpoint(items, name);
+    const written = await Promise.all(producerIds.map((id) => readProducer(items, name, id)));
+    const parts = [...(await movedParts(items, name, from, head.tailSeq)), ...placeTail(head)];
+    producerIds.forEach((id, i) => {
+      const { state, sequence } = written[i] as ProducerItem;
+      const later = parts.filter((placed) => placed.part.producer?.producerId === id && placed.sequence >= sequence);
+      this.known.set(id, {
+        state: later.reduce<ProducerState | undefined>(applyPart, state),
+        loadedAsOf: Math.max(sequence, nextSequence(head)),
+      });
+    });
+  }
+
+  private dropOldest(): void {
+    for (const id of this.known.keys()) {
+      if (this.known.size <= PRODUCERS_KEPT_MAX) return;
+      this.known.delete(id);
+    }
+  }
+}
+
+/**
+ * Writes down the states of all producers in the tail nodes since the last checkpoint, up to `sequence`, then the
+ * checkpoint itself. Safe to run twice at once and to stop anywhere: an item says as of which sequence it is, only later
+ * ones replace it, and what an item has taken in already is passed over.
+ * Costs 1 GetItem + 1 Query + 1 UpdateItem, and 1 GetItem + 1 PutItem for each producer that wrote.
+ */
+export async function checkpointProducers(
+  items: ItemStore,
+  name: HeadName,
+  sequence: number,
+  nowMs: number,
+): Promise<void> {
+  const from = await readCheckpoint(items, name);
+  if (from >= sequence) return;
+  const byProducer = new Map<number, PlacedPart[]>();
+  for (const placed of await movedParts(items, name, from, sequence)) {
+    const producerId = placed.part.producer?.producerId;
+    if (producerId === undefined) continue;
+    const parts = byProducer.get(producerId);
+    if (parts === undefined) byProducer.set(producerId, [placed]);
+    else parts.push(placed);
+  }
+  for (const [producerId, parts] of byProducer) {
+    const written = await readProducer(items, name, producerId);
+    const state = parts.filter((placed) => placed.sequence >= written.sequence).reduce(applyPart, written.state);
+    if (state === undefined) continue;
+    await items.put(
+      producerKey(name.topicId, name.headNumber, producerId),
+      { [PRODUCER.sequence]: sequence, [PRODUCER.state]: packProducer(state), [PRODUCER.writtenAtMs]: nowMs },
+      [{ if: 'at_most', name: PRODUCER.sequence, value: sequence - 1 }],
+    );
+  }
+  await items.update(
+    checkpointKey(name.topicId, name.headNumber),
+    [{ do: 'set', name: CHECKPOINT.sequence, value: sequence }],
+    [{ if: 'at_most', name: CHECKPOINT.sequence, value: sequence - 1 }],
+  );
+}
+
+function applyPart(state: ProducerState | undefined, placed: PlacedPart): ProducerState | undefined {
+  const batch = producedBatch(placed.part);
+  return batch === undefined ? state : applyBatch(state, batch, placed.baseOffset);
+}
+
+async function movedParts(items: ItemStore, name: HeadName, from: number, to: number): Promise<PlacedPart[]> {
+  const parts: PlacedPart[] = [];
+  for await (const node of nodesBetween(items, name, from, to)) {
+    parts.push(...placeNode(node).filter((placed) => placed.part.producer !== undefined));
+  }
+  return parts;
+}
+
+async function readCheckpoint(items: ItemStore, name: HeadName): Promise<number> {
+  const { attributes } = await items.get(checkpointKey(name.topicId, name.headNumber));
+  return Number(attributes?.[CHECKPOINT.sequence] ?? 0);
+}
+
+interface ProducerItem {
+  readonly state: ProducerState | undefined;
+  /** The item has taken in every entry below this. */
+  readonly sequence: number;
+}
+
+async function readProducer(items: ItemStore, name: HeadName, producerId: number): Promise<ProducerItem> {
+  const { attributes } = await items.get(producerKey(name.topicId, name.headNumber, producerId));
+  const packed = attributes?.[PRODUCER.state];
+  if (!(packed instanceof Uint8Array)) return { state: undefined, sequence: 0 };
+  return { state: unpackProducer(packed), sequence: Number(attributes?.[PRODUCER.sequence] ?? 0) };
+}

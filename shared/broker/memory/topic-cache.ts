@@ -1,0 +1,87 @@
+import { EventLogError } from '../../log/errors.ts';
+import type { Topic } from '../../log/topic/topic.ts';
+import type { TopicConfig } from '../../log/topic/topic-config.ts';
+import { TOPIC, topicKey } from '../../storage/keys.ts';
+import type { Attributes, Clock } from '../../storage/ports.ts';
+import { NO_TOPIC, noRequests, type UsageMeter } from '../usage/usage-meter.ts';
+
+/** Topics are dropped from memory beyond this many; the oldest read go first. */
+const TOPICS_KEPT_MAX = 10_000;
+
+/**
+ * Topics as they were read a short while ago. Never trusted for correctness: the heads of a deleted topic are closed, so
+ * an append to one that is remembered wrongly is refused, and the topic is read again.
+ */
+export class TopicCache {
+  private readonly usage: UsageMeter;
+  private readonly clock: Clock;
+  private readonly lifetimeMs: number;
+  private readonly kept = new Map<string, { topic: Topic; readAtMs: number }>();
+  /** Reads under way, which all who ask meanwhile share. */
+  private readonly reading = new Map<string, Promise<Topic>>();
+
+  constructor(usage: UsageMeter, clock: Clock, lifetimeMs: number) {
+    this.usage = usage;
+    this.clock = clock;
+    this.lifetimeMs = lifetimeMs;
+  }
+
+  /** From memory while it is fresh, else 1 GetItem. @throws EventLogError `unknown_topic` */
+  async get(name: string): Promise<Topic> {
+    const kept = this.kept.get(name);
+    const age = kept === undefined ? Number.POSITIVE_INFINITY : this.clock.nowMs() - kept.readAtMs;
+    if (kept !== undefined && age >= 0 && age < this.lifetimeMs) return kept.topic;
+    const under = this.reading.get(name);
+    if (under !== undefined) return under;
+    const reading = this.refresh(name).finally(() => {
+      if (this.reading.get(name) === reading) this.reading.delete(name);
+    });
+    this.reading.set(name, reading);
+    return reading;
+  }
+
+  /** 1 GetItem. @throws EventLogError `unknown_topic` */
+  async refresh(name: string): Promise<Topic> {
+    const readAtMs = this.clock.nowMs();
+    const counts = noRequests();
+    const { attributes } = await this.usage.into(counts).items.get(topicKey(name));
+    // Names that are asked for and don't exist must not fill the table of what is counted.
+    this.usage.add(attributes === undefined ? NO_TOPIC : name, 'admin', counts, 1);
+    if (attributes === undefined || attributes[TOPIC.deleting] !== undefined) {
+      this.kept.delete(name);
+      throw new EventLogError('unknown_topic', `There is no topic '${name}'.`, { details: { topic: name } });
+    }
+    const topic = topicFromAttributes(name, attributes);
+    this.kept.delete(name);
+    this.kept.set(name, { topic, readAtMs });
+    if (this.kept.size > TOPICS_KEPT_MAX) this.kept.delete(this.kept.keys().next().value as string);
+    return topic;
+  }
+
+  /** Also of a read that is under way, and may have come too early. */
+  forget(name: string): void {
+    this.kept.delete(name);
+    this.reading.delete(name);
+  }
+}
+
+export function topicFromAttributes(name: string, attributes: Attributes): Topic {
+  return {
+    name,
+    topicId: String(attributes[TOPIC.topicId]),
+    partitions: Number(attributes[TOPIC.partitions]),
+    partitionsPerHead: Number(attributes[TOPIC.partitionsPerHead]),
+    config: JSON.parse(String(attributes[TOPIC.config])) as TopicConfig,
+    createdAtMs: Number(attributes[TOPIC.createdAtMs]),
+  };
+}
+
+export function topicToAttributes(topic: Topic): Attributes {
+  return {
+    [TOPIC.topicId]: topic.topicId,
+    [TOPIC.partitions]: topic.partitions,
+    [TOPIC.partitionsPerHead]: topic.partitionsPerHead,
+    [TOPIC.config]: JSON.stringify(topic.config),
+    [TOPIC.createdAtMs]: topic.createdAtMs,
+  };
+}

@@ -1,0 +1,191 @@
+import {
+  addTotals,
+  type Head,
+  type PlacedPart,
+  partitionState,
+  placeNode,
+  placeTail,
+  TAIL_NODE_ENTRIES,
+  type TailNode,
+} from '../../log/head/head.ts';
+import { checkPartition, headOf, type Topic } from '../../log/topic/topic.ts';
+import type { BrokerContext } from '../context.ts';
+import { type HeadName, missingNode, nodeFromAttributes, nodeKey, queryNodes, readHead } from '../heads/items.ts';
+import type { Stores } from '../usage/usage-meter.ts';
+
+/** Where the records of one partition lie: in the head's tail, or before that in tail nodes, found by binary search. */
+export interface PartitionView {
+  readonly topic: Topic;
+  readonly partition: number;
+  readonly slot: number;
+  readonly name: HeadName;
+  readonly head: Head;
+  readonly stores: Stores;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+}
+
+const NODES_PER_QUERY = 32;
+/** A search through nodes that hold nothing of the partition stops after so many queries, once it has found something. */
+const QUERIES_MAX = 32;
+
+/** The partition as of now: 1 GetItem, strongly consistent. @throws EventLogError `unknown_topic` */
+export async function viewPartition(
+  context: BrokerContext,
+  topicName: string,
+  partition: number,
+): Promise<PartitionView> {
+  const stores = context.usage.of(topicName, 'read');
+  let topic = await context.topics.get(topicName);
+  for (let tries = 0; ; tries++) {
+    checkPartition(topic, partition);
+    const { headNumber, slot } = headOf(topic, partition);
+    const name = { topicId: topic.topicId, headNumber };
+    const head = await readHead(stores.items, name);
+    if (!head.closed || tries > 0) {
+      const { logStartOffset, nextOffset } = partitionState(head, slot);
+      return { topic, partition, slot, name, head, stores, logStartOffset, highWatermark: nextOffset };
+    }
+    // The topic that was remembered has been deleted; there may be another of its name.
+    topic = await context.topics.refresh(topicName);
+  }
+}
+
+/**
+ * The parts that hold the records from `offset` on, until they have `bytesMax` bytes or there are `partsMax`; at least one
+ * where there are records. Costs no request for what is in the tail, else a few GetItems to find the node (at most about
+ * twice log2 of the nodes; none for nodes in memory), then 1 Query for every 32 nodes.
+ */
+export async function locateParts(
+  context: BrokerContext,
+  view: PartitionView,
+  offset: number,
+  bytesMax: number,
+  partsMax = Number.POSITIVE_INFINITY,
+): Promise<PlacedPart[]> {
+  const found: PlacedPart[] = [];
+  let bytes = 0;
+  const isFull = (): boolean => found.length > 0 && (bytes >= bytesMax || found.length >= partsMax);
+  const take = (parts: readonly PlacedPart[]): void => {
+    for (const placed of parts) {
+      if (placed.part.slot !== view.slot || placed.baseOffset + placed.part.records <= offset) continue;
+      if (isFull()) return;
+      found.push(placed);
+      bytes += placed.part.bytes;
+    }
+  };
+  if (offset < partitionState(view.head, view.slot).moved.nextOffset) {
+    const first = await nodeWithOffset(context, view, offset);
+    let pages = 0;
+    for await (const nodes of nodesFrom(context, view, first)) {
+      for (const node of nodes) take(placeNode(node));
+      // What lies after nodes that were not looked at must not be taken: it would pass over what is in them.
+      if (isFull() || (found.length > 0 && ++pages > QUERIES_MAX)) return found;
+    }
+  }
+  take(placeTail(view.head));
+  return found;
+}
+
+/**
+ * The first part from `startOffset` on that holds a record of time `timestampMs` or later. The totals of a node tell the
+ * largest time before it, which only rises, so nodes are searched like an ordered list.
+ */
+export async function locateTime(
+  context: BrokerContext,
+  view: PartitionView,
+  timestampMs: number,
+  startOffset: number,
+): Promise<PlacedPart | undefined> {
+  const { slot, head } = view;
+  const matches = (placed: PlacedPart): boolean =>
+    placed.part.slot === slot &&
+    placed.part.maxTimestampMs >= timestampMs &&
+    placed.baseOffset + placed.part.records > startOffset;
+  const { moved } = partitionState(head, slot);
+  if (moved.maxTimestampMs >= timestampMs && startOffset < moved.nextOffset) {
+    const first = await lastNodeWhere(context, view, ({ before }) => {
+      const totals = before[slot];
+      return totals === undefined || totals.maxTimestampMs < timestampMs || totals.nextOffset <= startOffset;
+    });
+    for await (const nodes of nodesFrom(context, view, first)) {
+      for (const node of nodes) {
+        const placed = placeNode(node).find(matches);
+        if (placed !== undefined) return placed;
+      }
+    }
+  }
+  return placeTail(head).find(matches);
+}
+
+/**
+ * The sequence of the node that holds an offset which has been moved out of the tail. Offsets grow about evenly from node
+ * to node, so a place between the ends is guessed from them; every third guess is the middle, lest they don't.
+ */
+async function nodeWithOffset(context: BrokerContext, view: PartitionView, offset: number): Promise<number> {
+  let low = 0;
+  let lowOffset = 0;
+  let high = view.head.tailSeq / TAIL_NODE_ENTRIES;
+  let highOffset = partitionState(view.head, view.slot).moved.nextOffset;
+  for (let guesses = 1; high - low > 1; guesses++) {
+    const share = guesses % 3 === 0 ? 0.5 : (offset - lowOffset) / (highOffset - lowOffset);
+    const guess = Math.min(high - 1, low + Math.max(1, Math.floor(share * (high - low))));
+    const node = await readNode(context, view, guess * TAIL_NODE_ENTRIES);
+    const start = node.before[view.slot]?.nextOffset ?? 0;
+    const end = addTotals(node.before, node.entries)[view.slot]?.nextOffset ?? 0;
+    if (start <= offset && offset < end) return node.sequence;
+    if (start <= offset) [low, lowOffset] = [guess, start];
+    else [high, highOffset] = [guess, start];
+  }
+  return low * TAIL_NODE_ENTRIES;
+}
+
+/** The sequence of the last node for which `holds` is true; it is true for a beginning of all nodes, at least the first. */
+async function lastNodeWhere(
+  context: BrokerContext,
+  view: PartitionView,
+  holds: (node: TailNode) => boolean,
+): Promise<number> {
+  let low = 0;
+  let high = view.head.tailSeq / TAIL_NODE_ENTRIES - 1;
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (holds(await readNode(context, view, middle * TAIL_NODE_ENTRIES))) low = middle;
+    else high = middle - 1;
+  }
+  return low * TAIL_NODE_ENTRIES;
+}
+
+async function readNode(context: BrokerContext, view: PartitionView, sequence: number): Promise<TailNode> {
+  const key = cacheKey(view.name, sequence);
+  const kept = context.cache.getNode(key);
+  if (kept !== undefined) return kept;
+  const { attributes } = await view.stores.items.get(nodeKey(view.name, sequence));
+  if (attributes === undefined) throw missingNode(view.name, sequence);
+  const node = nodeFromAttributes(sequence, attributes);
+  context.cache.putNode(key, node);
+  return node;
+}
+
+/** The nodes from a sequence on, up to the tail, in pages; the first page has only the first node. */
+async function* nodesFrom(context: BrokerContext, view: PartitionView, sequence: number): AsyncGenerator<TailNode[]> {
+  const end = view.head.tailSeq;
+  yield [await readNode(context, view, sequence)];
+  let next = sequence + TAIL_NODE_ENTRIES;
+  while (next < end) {
+    const kept = context.cache.getNode(cacheKey(view.name, next));
+    const nodes =
+      kept === undefined ? await queryNodes(view.stores.items, view.name, next, end, NODES_PER_QUERY) : [kept];
+    for (const node of nodes) {
+      if (node.sequence !== next) throw missingNode(view.name, next);
+      context.cache.putNode(cacheKey(view.name, node.sequence), node);
+      next += TAIL_NODE_ENTRIES;
+    }
+    if (nodes.length === 0) throw missingNode(view.name, next);
+    yield nodes;
+  }
+}
+
+function cacheKey(name: HeadName, sequence: number): string {
+  return `${name.topicId}#${name.headNumber}#${sequence}`;
+}

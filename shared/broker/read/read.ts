@@ -1,0 +1,193 @@
+import { decodeRecords } from '../../log/batch/record-batch.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
+import type { PlacedPart } from '../../log/head/head.ts';
+import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from '../../log/limits.ts';
+import { checkTopicName } from '../../log/topic/topic.ts';
+import type { BrokerContext } from '../context.ts';
+import { readPart, type StoredBatch } from '../data/read-part.ts';
+import { locateParts, locateTime, type PartitionView, viewPartition } from './locate-parts.ts';
+
+/** Where a read begins: at an offset, at the first record of a time or later, or so many records before the end. */
+export type ReadFrom = { readonly offset: number } | { readonly timestampMs: number } | { readonly tail: number };
+
+export interface ReadRequest {
+  readonly topic: string;
+  readonly partition: number;
+  readonly from: ReadFrom;
+  /** A part (up to 1 MiB, or one batch) is never cut, and one is always given, so more may come. Default 1 MiB. */
+  readonly maxBytes?: number | undefined;
+  /** At the end, wait so long for records to come; default 0. */
+  readonly waitMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ReadResult {
+  /** The offset that the read began at; records of the first batch may lie before it. */
+  readonly offset: number;
+  /** Where the next read goes on, once all batches were taken. */
+  readonly nextOffset: number;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+  /**
+   * Whole batches in order, each fetched a little before it is taken, so that a slow taker holds little in memory.
+   * Can be taken once. @throws EventLogError `corrupt_data`, `storage_unavailable` while it is taken
+   */
+  readonly batches: AsyncIterable<StoredBatch>;
+}
+
+/** Given as the reason: without one, an error with its stack is made each time. */
+const LOOK_IS_OVER = 'the look is over';
+
+/** Parts fetched ahead of the taker. */
+const PARTS_AHEAD = 4;
+
+/**
+ * Reads record batches from a partition. Sees every record acknowledged before the call. Where there are none yet it
+ * waits, and is woken at once by appends of the same process. Costs 1 read of the head (again for each look while it
+ * waits), and 1 GetItem or GetObject for each part that is not in memory; for records out of the tail see `locateParts`.
+ * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` with both ends, `invalid_request`
+ */
+export async function read(context: BrokerContext, request: ReadRequest): Promise<ReadResult> {
+  const { topic, partition } = request;
+  checkTopicName(topic);
+  checkFrom(request.from);
+  const maxBytes = bounded('maxBytes', request.maxBytes ?? READ_BYTES_DEFAULT, 1, READ_BYTES_MAX);
+  const waitMs = bounded('waitMs', request.waitMs ?? 0, 0, READ_WAIT_MS_MAX);
+  const endMs = context.clock.nowMs() + waitMs;
+  let offset: number | undefined;
+  for (;;) {
+    const stop = waitMs > 0 ? new AbortController() : undefined;
+    try {
+      const known = await context.topics.get(topic);
+      // Before the head is read, so that no append falls between the look and the wait.
+      const woken = stop && context.signals.wait(known.topicId, [partition], stop.signal);
+      const view = await viewPartition(context, topic, partition);
+      offset ??= await resolveFrom(context, view, request.from);
+      checkInRange(view, offset);
+      const parts = offset < view.highWatermark ? await locateParts(context, view, offset, maxBytes) : [];
+      const leftMs = endMs - context.clock.nowMs();
+      if (parts.length > 0 || stop === undefined || leftMs <= 0 || request.signal?.aborted)
+        return result(context, view, offset, parts);
+      const pauseMs = Math.min(leftMs, context.settings.pollIntervalMs ?? leftMs);
+      const abort = (): void => stop.abort(LOOK_IS_OVER);
+      request.signal?.addEventListener('abort', abort);
+      await Promise.race([woken, context.clock.sleep(pauseMs, stop.signal)]);
+      request.signal?.removeEventListener('abort', abort);
+    } finally {
+      stop?.abort(LOOK_IS_OVER);
+    }
+  }
+}
+
+function result(context: BrokerContext, view: PartitionView, offset: number, parts: readonly PlacedPart[]): ReadResult {
+  const last = parts.at(-1);
+  return {
+    offset,
+    nextOffset: last === undefined ? offset : last.baseOffset + last.part.records,
+    logStartOffset: view.logStartOffset,
+    highWatermark: view.highWatermark,
+    batches: batchesOf(context, view, offset, parts),
+  };
+}
+
+async function* batchesOf(
+  context: BrokerContext,
+  view: PartitionView,
+  offset: number,
+  parts: readonly PlacedPart[],
+): AsyncGenerator<StoredBatch> {
+  const ahead: Promise<readonly StoredBatch[]>[] = [];
+  let started = 0;
+  for (let taken = 0; taken < parts.length; taken++) {
+    while (started < parts.length && started - taken <= PARTS_AHEAD) {
+      const fetched = readPart(context, view.stores, parts[started++] as PlacedPart);
+      // Whoever stops taking early must not leave a rejection that nobody handles.
+      fetched.catch(() => {});
+      ahead.push(fetched);
+    }
+    for (const batch of await (ahead.shift() as Promise<readonly StoredBatch[]>)) {
+      // A copy: what is kept in memory serves other readers too.
+      if (batch.endOffset > offset) yield { ...batch, bytes: batch.bytes.slice() };
+    }
+  }
+}
+
+async function resolveFrom(context: BrokerContext, view: PartitionView, from: ReadFrom): Promise<number> {
+  if ('offset' in from) return from.offset;
+  if ('tail' in from) return Math.max(view.logStartOffset, view.highWatermark - from.tail);
+  return (await findTime(context, view, from.timestampMs))?.offset ?? view.highWatermark;
+}
+
+async function findTime(
+  context: BrokerContext,
+  view: PartitionView,
+  timestampMs: number,
+): Promise<{ offset: number; timestampMs: number } | undefined> {
+  let startOffset = view.logStartOffset;
+  for (;;) {
+    const placed = await locateTime(context, view, timestampMs, startOffset);
+    if (placed === undefined) return undefined;
+    for (const batch of await readPart(context, view.stores, placed)) {
+      for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
+        if (record.offset >= startOffset && record.timestampMs >= timestampMs)
+          return { offset: record.offset, timestampMs: record.timestampMs };
+      }
+    }
+    // The part's newest record lies before the log start offset.
+    startOffset = placed.baseOffset + placed.part.records;
+  }
+}
+
+export interface OffsetForTime {
+  /** Of the first record of that time or later; the high watermark where there is none. */
+  readonly offset: number;
+  /** That record's time; `null` where there is none. */
+  readonly timestampMs: number | null;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+}
+
+/**
+ * The offset of the first record whose timestamp is `timestampMs` or later, in order of offsets, as Kafka's ListOffsets
+ * tells it. Costs 1 read of the head, some reads of tail nodes, and 1 read of the part that holds the record.
+ * @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
+ */
+export async function offsetForTime(
+  context: BrokerContext,
+  topic: string,
+  partition: number,
+  timestampMs: number,
+): Promise<OffsetForTime> {
+  checkTopicName(topic);
+  checkFrom({ timestampMs });
+  const view = await viewPartition(context, topic, partition);
+  const { logStartOffset, highWatermark } = view;
+  const found = await findTime(context, view, timestampMs);
+  return {
+    offset: found?.offset ?? highWatermark,
+    timestampMs: found?.timestampMs ?? null,
+    logStartOffset,
+    highWatermark,
+  };
+}
+
+export function checkInRange(view: PartitionView, offset: number): void {
+  const { topic, partition, logStartOffset, highWatermark } = view;
+  if (offset >= logStartOffset && offset <= highWatermark) return;
+  throw new EventLogError(
+    'offset_out_of_range',
+    `Partition ${partition} of topic '${topic.name}' can be read from offset ${logStartOffset} to ${highWatermark}, not from ${offset}.`,
+    { details: { topic: topic.name, partition, offset, logStartOffset, highWatermark } },
+  );
+}
+
+function checkFrom(from: ReadFrom): void {
+  if ('offset' in from) bounded('offset', from.offset, 0, OFFSET_MAX);
+  else if ('tail' in from) bounded('tail', from.tail, 0, OFFSET_MAX);
+  else bounded('timestamp', from.timestampMs, 0, OFFSET_MAX);
+}
+
+function bounded(field: string, value: number, min: number, max: number): number {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+  throw invalidField(field, `${field} takes a whole number from ${min} to ${max}.`, { min, max });
+}

@@ -1,0 +1,266 @@
+import { describe, expect, it } from 'vitest';
+import type { AppendRecordsRequest } from '../../../../shared/broker/append/append-records.ts';
+import type { Broker } from '../../../../shared/broker/broker.ts';
+import { type Fault, faultyStores } from '../../../support/faulty-stores.ts';
+import {
+  appendTo,
+  bytes,
+  codeOf,
+  memoryBroker,
+  memoryStores,
+  record,
+  requestsFor,
+  SeededRandom,
+  valuesOf,
+} from '../../../support/memory-broker.ts';
+
+/** Where each record went, with `+` behind those that an earlier try had appended; or the code of an error. */
+async function send(
+  broker: Broker,
+  key: string,
+  values: readonly string[],
+  more: Partial<AppendRecordsRequest> = {},
+): Promise<unknown> {
+  const records = values.map((value) => record(value));
+  const outcomes = await codeOf(broker.appendRecords({ topic: 't', records, idempotencyKey: key, ...more }));
+  if (typeof outcomes === 'string') return outcomes;
+  return outcomes.map((outcome) =>
+    outcome.ok ? `${outcome.partition}/${outcome.offset}${outcome.duplicate ? '+' : ''}` : outcome.error.code,
+  );
+}
+
+const again = (sent: unknown): string[] => (sent as string[]).map((place) => `${place.replace('+', '')}+`);
+
+async function setUp(partitions = 16): Promise<{ stores: ReturnType<typeof memoryStores>; a: Broker; b: Broker }> {
+  const stores = memoryStores();
+  const a = memoryBroker(stores);
+  await a.putTopic({ name: 't', partitions });
+  return { stores, a, b: memoryBroker(stores) };
+}
+
+async function total(broker: Broker): Promise<number> {
+  const partitions = await broker.describePartitions('t');
+  return partitions.reduce((sum, { highWatermark }) => sum + highWatermark, 0);
+}
+
+/** Stores that lose every note of an answer, as a crash right after the append would. */
+function withoutAnswers<S extends ReturnType<typeof memoryStores>>(stores: S): S {
+  return faultyStores(stores, ({ key, method }) =>
+    method === 'update' && key.startsWith('idempotency#') ? { fault: 'lost_request' } : undefined,
+  );
+}
+
+describe('an append under an idempotency key', () => {
+  it('is done once, whoever is asked to do it again', async () => {
+    const { a, b } = await setUp();
+    const sent = await send(a, 'k', ['x', 'y', 'z']);
+    expect(sent).toHaveLength(3);
+    for (const broker of [a, b, a]) expect(await send(broker, 'k', ['x', 'y', 'z'])).toEqual(again(sent));
+    expect(await total(a)).toBe(3);
+    expect(requestsFor(b, 'append')).toMatchObject({ updateItem: 0 });
+  });
+
+  it('costs 1 PutItem and 1 UpdateItem more than without', async () => {
+    const { a } = await setUp();
+    await appendTo(a, 't', 0, ['warm']);
+    const before = requestsFor(a, 'append');
+    await send(a, 'k', ['x']);
+    const after = requestsFor(a, 'append');
+    expect([after.putItem - before.putItem, after.updateItem - before.updateItem, after.query - before.query]).toEqual([
+      2, 2, 0,
+    ]);
+  });
+
+  it('is refused with other content', async () => {
+    const { a, b } = await setUp();
+    const key = { key: bytes('k') };
+    await send(a, 'k', ['x', 'y']);
+    const other: [string[], Partial<AppendRecordsRequest>][] = [
+      [['x'], {}],
+      [['y', 'x'], {}],
+      [['x', 'y', 'z'], {}],
+      [['xy', ''], {}],
+      [[], { records: [record('x', key), record('y')] }],
+      [[], { records: [record('x', { partition: 1 }), record('y')] }],
+      [[], { records: [record('x', { timestampMs: 5 }), record('y')] }],
+      [[], { records: [record('x', { headers: [{ key: 'h', value: null }] }), record('y')] }],
+      [['x', 'y'], { atomic: true }],
+      [[], { records: [record('x', { partition: 1 }), record('y', { partition: 1 })], expectedOffset: 0 }],
+    ];
+    for (const [values, more] of other) {
+      for (const broker of [a, b]) expect(await send(broker, 'k', values, more)).toBe('idempotency_key_reused');
+    }
+    expect(await total(a)).toBe(2);
+    expect(await send(a, 'k2', ['x'])).not.toBe('idempotency_key_reused');
+  });
+
+  it('takes keys of 1 to 255 characters', async () => {
+    const { a } = await setUp();
+    expect(await send(a, '', ['x'])).toBe('invalid_request');
+    expect(await send(a, 'k'.repeat(256), ['x'])).toBe('invalid_request');
+    expect(await send(a, '\u0000ключ'.padEnd(255, 'x'), ['x'])).toHaveLength(1);
+  });
+
+  it('is found by its once keys where the answer was not noted, however far the tail has moved on', async () => {
+    const { stores, a, b } = await setUp();
+    const crashing = memoryBroker(withoutAnswers(stores));
+    const sent = await stores.clock.run(send(crashing, 'k', ['x', 'y', 'z']));
+    for (const commits of [0, 5, 30, 600]) {
+      for (let i = 0; i < commits; i++) {
+        await appendTo(b, 't', i % 16, ['noise']);
+        await b.idle();
+      }
+      const before = await total(a);
+      const retry = memoryBroker(withoutAnswers(stores));
+      expect(await stores.clock.run(send(retry, 'k', ['x', 'y', 'z'])), `after ${commits}`).toEqual(again(sent));
+      expect(await total(a)).toBe(before);
+    }
+    expect(await send(a, 'k', ['x', 'y', 'z'])).toEqual(again(sent));
+  });
+
+  it('puts every record where the first try did, although partitions were added', async () => {
+    const { stores, a, b } = await setUp(3);
+    const keyed = Array.from({ length: 12 }, (_, i) => record(`v${i}`, { key: bytes(`key ${i}`) }));
+    const crashing = memoryBroker(withoutAnswers(stores));
+    const sent = await stores.clock.run(send(crashing, 'k', [], { records: keyed }));
+    const sticky = await stores.clock.run(send(crashing, 'sticky', ['s']));
+    await a.putTopic({ name: 't', partitions: 40 });
+    expect(await send(b, 'k', [], { records: keyed })).toEqual(again(sent));
+    expect(await send(b, 'sticky', ['s'])).toEqual(again(sticky));
+    expect(await total(a)).toBe(13);
+  });
+
+  it('over several heads is completed by the next try where one ended half-way', async () => {
+    const { stores, a, b } = await setUp(48);
+    const records = [0, 1, 16, 17, 32].map((partition) => record(`p${partition}`, { partition }));
+    const { topicId } = await a.describeTopic('t');
+    const broken = faultyStores(stores, ({ key, method }) =>
+      method === 'update' && key === `head#${topicId}#1` ? { fault: 'throttled' } : undefined,
+    );
+    const half = await stores.clock.run(send(memoryBroker(broken), 'k', [], { records }));
+    expect(half).toEqual(['0/0', '1/0', 'throttled', 'throttled', '32/0']);
+    expect(await send(b, 'k', [], { records })).toEqual(['0/0+', '1/0+', '16/0', '17/0', '32/0+']);
+    expect(await send(a, 'k', [], { records })).toEqual(['0/0+', '1/0+', '16/0+', '17/0+', '32/0+']);
+    expect(await total(a)).toBe(5);
+  });
+
+  it('is not begun in part where a topic can’t be read for all its batches', async () => {
+    const { stores, a } = await setUp();
+    const records = [0, 4, 9].map((partition) => record(`p${partition}`, { partition }));
+    for (let at = 0; at < 10; at++) {
+      let count = 0;
+      // Topics are read anew for each step, and one of the reads fails.
+      const broken = faultyStores(stores, ({ key }) =>
+        key === 'topics' && count++ === at ? { fault: 'lost_request' } : undefined,
+      );
+      await send(memoryBroker(broken, { topicCacheMs: 0 }), `k${at}`, [], { records });
+      expect(await send(a, `k${at}`, [], { records })).toHaveLength(3);
+      expect(await total(a)).toBe(3 * (at + 1));
+    }
+  });
+
+  it('sent several times to one broker at once is done once', async () => {
+    const { a } = await setUp();
+    const answers = await Promise.all([0, 1, 2].map(() => send(a, 'k', ['x', 'y'])));
+    expect(new Set(answers.map((answer) => again(answer).join())).size).toBe(1);
+    expect(await total(a)).toBe(2);
+    const noise = Array.from({ length: 10 }, (_, i) => appendTo(a, 't', i, ['noise']));
+    await Promise.all([...noise, ...[0, 1, 2].map(() => send(a, 'k2', ['x', 'y']))]);
+    expect(await total(a)).toBe(2 + 10 + 2);
+  });
+
+  it('sent by several brokers at once is done once', async () => {
+    for (let seed = 0; seed < 40; seed++) {
+      const { stores } = await setUp();
+      const random = new SeededRandom(seed);
+      const slow = faultyStores(stores, () => ({ delayMs: random.below(30) }));
+      const brokers = Array.from({ length: 4 }, () => memoryBroker(slow));
+      const answers = await stores.clock.run(Promise.all(brokers.map((broker) => send(broker, 'k', ['x', 'y']))));
+      expect(new Set(answers.map((answer) => again(answer).join())).size).toBe(1);
+      expect(await stores.clock.run(total(brokers[0] as Broker))).toBe(2);
+    }
+  });
+
+  it('is done once with any of its requests lost, or its reply', async () => {
+    for (const fault of ['lost_request', 'lost_reply', 'late', 'repeated', 'throttled'] satisfies Fault[]) {
+      for (let at = 0; at < 8; at++) {
+        const { stores, b } = await setUp();
+        let count = 0;
+        const broken = faultyStores(stores, () => (count++ === at ? { fault, lateMs: 30_000 } : undefined));
+        const first = await stores.clock.run(send(memoryBroker(broken), 'k', ['x', 'y']));
+        const second = await stores.clock.run(send(b, 'k', ['x', 'y']));
+        expect(second).toHaveLength(2);
+        if (Array.isArray(first)) expect(again(second)).toEqual(again(first));
+        await stores.clock.advance(60_000);
+        expect(await total(b), `${fault} at ${at}`).toBe(2);
+      }
+    }
+  });
+
+  it('can be used anew after 24 hours, also where nothing was appended in between', async () => {
+    const { stores, a, b } = await setUp();
+    const first = await send(a, 'daily', ['monday'], { records: [record('monday', { partition: 3 })] });
+    await stores.clock.advance(23 * 3_600_000);
+    expect(await send(b, 'daily', [], { records: [record('tuesday', { partition: 3 })] })).toBe(
+      'idempotency_key_reused',
+    );
+    await stores.clock.advance(2 * 3_600_000);
+    const second = await stores.clock.run(send(b, 'daily', [], { records: [record('tuesday', { partition: 3 })] }));
+    expect([first, second]).toEqual([['3/0'], ['3/1']]);
+    expect(await send(a, 'daily', [], { records: [record('tuesday', { partition: 3 })] })).toEqual(['3/1+']);
+    expect(await valuesOf(a, 't', 3)).toEqual(['monday', 'tuesday']);
+  });
+
+  it('belongs to the topic it met: made again meanwhile, a retry does not append twice', async () => {
+    const { stores, a, b } = await setUp();
+    // B has the topic in memory while A deletes it and makes it again.
+    await appendTo(b, 't', 0, ['warm']);
+    await a.deleteTopic('t');
+    await a.putTopic({ name: 't', partitions: 16 });
+    expect(await send(b, 'k', ['x'])).toEqual(['unknown_topic']);
+    await stores.clock.advance(2_000);
+    expect(await send(b, 'k', ['x'])).toHaveLength(1);
+    for (let i = 0; i < 20; i++) {
+      await appendTo(a, 't', 1, ['noise']);
+      await a.idle();
+    }
+    await send(b, 'k', ['x']);
+    expect(await total(a)).toBe(21);
+  });
+
+  it('does not go over to a topic that is made under the same name while it is noted', async () => {
+    const { stores, a } = await setUp();
+    let slow = true;
+    const noting = faultyStores(stores, ({ key }) => {
+      const delayMs = slow && key.startsWith('idempotency#') ? 5_000 : 0;
+      slow &&= delayMs === 0;
+      return { delayMs };
+    });
+    const sending = send(memoryBroker(noting), 'k', ['x']);
+    await stores.clock.advance(1_000);
+    await a.deleteTopic('t');
+    await a.putTopic({ name: 't', partitions: 40 });
+    expect(await stores.clock.run(sending)).toEqual(['unknown_topic']);
+    expect(await total(a)).toBe(0);
+    expect(await send(a, 'k', ['x'])).toHaveLength(1);
+    expect(await total(a)).toBe(1);
+  });
+
+  it('holds an expected offset, once', async () => {
+    const { a, b } = await setUp();
+    const records = [record('x', { partition: 2 })];
+    expect(await send(a, 'k', [], { records, expectedOffset: 1 })).toEqual(['offset_mismatch']);
+    await appendTo(a, 't', 2, ['first']);
+    expect(await send(b, 'k', [], { records, expectedOffset: 1 })).toEqual(['2/1']);
+    expect(await send(a, 'k', [], { records, expectedOffset: 1 })).toEqual(['2/1+']);
+    expect(await valuesOf(a, 't', 2)).toEqual(['first', 'x']);
+  });
+
+  it('keeps no answer that is too long, and finds it again', async () => {
+    const { a, b } = await setUp(1);
+    const records = Array.from({ length: 3_000 }, (_, i) => record('v', { timestampMs: 1_000_000 + i }));
+    const sent = await send(a, 'k', [], { records });
+    expect(await send(b, 'k', [], { records })).toEqual(again(sent));
+    expect(await total(a)).toBe(3_000);
+  });
+});
