@@ -1,4 +1,4 @@
-import type { AccessSettings, Principal } from '../shared/http/access.ts';
+import type { AccessSettings, Principal } from '../shared/http/request/principal.ts';
 import { ALL_SCOPES } from '../shared/log/scopes.ts';
 import type { Settings } from '../shared/settings.ts';
 import { iamCallerOf } from './lambda-event.ts';

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import { problem } from '../shared/http/respond.ts';
+import { problem } from '../shared/http/answer/respond.ts';
 import { EventLogError, invalidField } from '../shared/log/errors.ts';
 import { type HttpEvent, toRequest } from './lambda-event.ts';
 import { logLine } from './log.ts';

@@ -1,6 +1,6 @@
-import { rawPath } from '../shared/http/input.ts';
-import { OPERATION_IDS, OPERATIONS, type Operation } from '../shared/http/operations.ts';
-import { problem } from '../shared/http/respond.ts';
+import { problem } from '../shared/http/answer/respond.ts';
+import { OPERATION_IDS, OPERATIONS, type Operation } from '../shared/http/operation.ts';
+import { rawPath } from '../shared/http/request/input.ts';
 import { toHex } from '../shared/log/bytes.ts';
 import { EventLogError } from '../shared/log/errors.ts';
 import { systemRandom } from '../shared/storage/system/random.ts';

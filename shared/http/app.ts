@@ -1,20 +1,20 @@
 import { type Context, Hono } from 'hono';
 import { toHex } from '../log/bytes.ts';
 import { EventLogError } from '../log/errors.ts';
-import { type Access, createAccess, type Principal } from './access.ts';
-import { type Call, DEFAULT_HTTP_SETTINGS, type Handler, type HttpAppParts, type HttpContext } from './call.ts';
+import { apiKeyHandlers } from './access/routes.ts';
+import { asEventLogError } from './answer/problem.ts';
+import { type AnswerContext, empty, problem } from './answer/respond.ts';
+import { appendHandlers } from './append/routes.ts';
 import { MEDIA } from './contract.ts';
-import { checkOrigin } from './guard.ts';
-import { checkPath, rawPath } from './input.ts';
-import { chooseMediaType } from './media-type.ts';
-import { OPERATION_IDS, OPERATIONS, type Operation, type OperationId } from './operations.ts';
-import { asEventLogError } from './problem.ts';
-import { type AnswerContext, empty, problem } from './respond.ts';
-import { apiKeyHandlers } from './routes/api-keys.ts';
-import { appendHandlers } from './routes/append.ts';
-import { readHandlers } from './routes/read.ts';
-import { objectHandlers, serviceHandlers } from './routes/service.ts';
-import { topicHandlers } from './routes/topics.ts';
+import { type Call, DEFAULT_HTTP_SETTINGS, type Handler, type HttpAppParts, type HttpContext } from './handler.ts';
+import { OPERATION_IDS, OPERATIONS, type Operation, type OperationId } from './operation.ts';
+import { readHandlers } from './read/routes.ts';
+import { checkPath, rawPath } from './request/input.ts';
+import { chooseMediaType } from './request/media-type.ts';
+import { checkOrigin } from './request/origin.ts';
+import { type Access, createAccess, type Principal } from './request/principal.ts';
+import { objectHandlers, serviceHandlers } from './service/routes.ts';
+import { topicHandlers } from './topics/routes.ts';
 
 export interface HttpEnv {
   readonly Variables: { readonly answer: AnswerContext };

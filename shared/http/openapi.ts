@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import type { ErrorCode } from '../log/errors.ts';
-import * as apiKeys from './api-key-contract.ts';
+import * as apiKeys from './access/contract.ts';
+import { PROBLEMS } from './answer/problem.ts';
 import * as contract from './contract.ts';
-import { COMMON_ERRORS, OPERATION_IDS, OPERATIONS, type Operation } from './operations.ts';
-import { PROBLEMS } from './problem.ts';
+import { COMMON_ERRORS, OPERATION_IDS, OPERATIONS, type Operation } from './operation.ts';
 
 /**
  * The OpenAPI 3.1 document, made of the operations and their schemas: what is checked is what is described. OpenAPI 3.1

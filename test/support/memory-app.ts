@@ -1,7 +1,7 @@
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
 import { createHttpApp } from '../../shared/http/app.ts';
-import type { HttpAppParts } from '../../shared/http/call.ts';
+import type { HttpAppParts } from '../../shared/http/handler.ts';
 import { createUrlSigner } from '../../shared/storage/file/url-signer.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
-import { PROBLEMS } from '../../shared/http/problem.ts';
+import { PROBLEMS } from '../../shared/http/answer/problem.ts';
 import { ERROR_CODES, type ErrorCode } from '../../shared/log/errors.ts';
 
 describe('docs', () => {

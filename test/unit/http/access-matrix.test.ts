@@ -1,7 +1,7 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { OperationId } from '../../../shared/http/operations.ts';
-import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operations.ts';
+import type { OperationId } from '../../../shared/http/operation.ts';
+import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operation.ts';
 import { ACTIONS, type Action, ALL_SCOPES, type Scope } from '../../../shared/log/scopes.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { memoryApp } from '../../support/memory-app.ts';

@@ -1,8 +1,8 @@
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
+import { PROBLEMS } from '../../../shared/http/answer/problem.ts';
 import { type JsonObject, openApiDocument } from '../../../shared/http/openapi.ts';
-import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operations.ts';
-import { PROBLEMS } from '../../../shared/http/problem.ts';
+import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operation.ts';
 import { ERROR_CODES } from '../../../shared/log/errors.ts';
 import { memoryApp } from '../../support/memory-app.ts';
 

@@ -1,0 +1,245 @@
+import type { RecordOutcome, RecordToAppend } from '../../broker/append/append-records.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
+import { OFFSET_MAX } from '../../log/limits.ts';
+import { allowsTopic } from '../../log/scopes.ts';
+import { asEventLogError, toProblem } from '../answer/problem.ts';
+import { json } from '../answer/respond.ts';
+import {
+  type AppendOutput,
+  type BatchesAppendOutput,
+  type EntriesOutput,
+  MEDIA,
+  type ProducerOutput,
+  type RecordOutcomeOutput,
+  type SingleAppendOutput,
+} from '../contract.ts';
+import type { Call, Handler, HttpContext } from '../handler.ts';
+import { OPERATIONS } from '../operation.ts';
+import { bytesOfText } from '../records/json-values.ts';
+import { readBody } from '../request/body.ts';
+import { parseHeaders, parseParams, parseQuery } from '../request/input.ts';
+import { requireMediaType } from '../request/media-type.ts';
+import { accessDenied } from '../request/principal.ts';
+import { splitBatches } from './record-batches.ts';
+import { type EntryRecords, entriesFromJson, recordsFromJson, recordsFromNdjson } from './record-input.ts';
+
+type AppendOperation = 'appendRecords' | 'appendOne' | 'appendEntries' | 'makeProducer';
+
+export function appendHandlers(context: HttpContext): Record<AppendOperation, Handler> {
+  const { broker } = context;
+  return {
+    async appendRecords(call) {
+      const { topic } = parseParams(OPERATIONS.appendRecords.params, call.params);
+      const { atomic, partition } = parseQuery(OPERATIONS.appendRecords.query, call.request.url);
+      const once = appendOptions(call);
+      const type = requireMediaType(call.request.headers.get('content-type'), [
+        MEDIA.json,
+        MEDIA.ndjson,
+        MEDIA.batches,
+      ]);
+      if (type === MEDIA.batches) return appendBatches(context, call, topic, partition, atomic, once);
+      if (partition !== undefined) {
+        throw invalidField('partition', 'The parameter partition is for raw record batches; give it with each record.');
+      }
+      const body = await readBody(call.request);
+      const records = type === MEDIA.json ? recordsFromJson(body) : recordsFromNdjson(body);
+      const outcomes = await broker.appendRecords({ topic, records, atomic, ...once });
+      throwIfAllFailed(outcomes);
+      const output: AppendOutput = { records: outcomes.map(toOutput) };
+      return json(call, 200, output);
+    },
+
+    async appendOne(call) {
+      const { topic } = parseParams(OPERATIONS.appendOne.params, call.params);
+      const { key, partition } = parseQuery(OPERATIONS.appendOne.query, call.request.url);
+      const once = appendOptions(call);
+      const contentType = call.request.headers.get('content-type');
+      const record: RecordToAppend = {
+        key: key === undefined ? null : bytesOfText(key, 'key'),
+        value: await readBody(call.request),
+        headers: contentType === null ? [] : [{ key: 'content-type', value: bytesOfText(contentType, 'Content-Type') }],
+        partition,
+      };
+      const [outcome] = (await broker.appendRecords({ topic, records: [record], ...once })) as [RecordOutcome];
+      if (!outcome.ok) throw outcome.error;
+      const output: SingleAppendOutput = place(outcome);
+      return json(call, 200, output);
+    },
+
+    async appendEntries(call) {
+      const { atomic } = parseQuery(OPERATIONS.appendEntries.query, call.request.url);
+      parseHeaders(undefined, call.request.headers);
+      requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
+      const entries = entriesFromJson(await readBody(call.request));
+      const outcomes = await (atomic ? appendTogether(context, call, entries) : appendApart(context, call, entries));
+      const errors = outcomes.map((outcome) => (Array.isArray(outcome) ? failureOf(outcome) : outcome));
+      if (errors.every((error) => error !== undefined)) throw worst(errors);
+      const output: EntriesOutput = {
+        entries: entries.map(({ id }, i) => {
+          const error = errors[i];
+          return error === undefined
+            ? { id, records: (outcomes[i] as RecordOutcome[]).map(toOutput) }
+            : { id, error: toProblem(error) };
+        }),
+      };
+      return json(call, 200, output);
+    },
+
+    async makeProducer(call) {
+      parseQuery(OPERATIONS.makeProducer.query, call.request.url);
+      const output: ProducerOutput = { producerId: await broker.allocateProducerId(), producerEpoch: 0 };
+      return json(call, 201, output);
+    },
+  };
+}
+
+interface AppendOptions {
+  readonly producer?: { readonly producerId: number; readonly producerEpoch: number; readonly baseSequence: number };
+  readonly idempotencyKey?: string;
+  readonly expectedOffset?: number;
+}
+
+const PRODUCER_HEADERS = ['Producer-Id', 'Producer-Epoch', 'Producer-Seq'] as const;
+
+/** @throws EventLogError `invalid_request` */
+function appendOptions({ request }: Call): AppendOptions {
+  const headers = parseHeaders(OPERATIONS.appendRecords.headers, request.headers);
+  const given = PRODUCER_HEADERS.filter((name) => headers[name] !== undefined);
+  if (given.length > 0 && given.length < PRODUCER_HEADERS.length) {
+    const missing = PRODUCER_HEADERS.find((name) => headers[name] === undefined) as string;
+    throw invalidField(missing, `${PRODUCER_HEADERS.join(', ')} come together; ${missing} is missing.`);
+  }
+  const idempotencyKey = headers['Idempotency-Key'];
+  const ifMatch = headers['If-Match'];
+  return {
+    ...(given.length === 0
+      ? {}
+      : {
+          producer: {
+            producerId: headers['Producer-Id'] as number,
+            producerEpoch: headers['Producer-Epoch'] as number,
+            baseSequence: headers['Producer-Seq'] as number,
+          },
+        }),
+    ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
+    ...(ifMatch === undefined ? {} : { expectedOffset: expectedOffsetOf(ifMatch) }),
+  };
+}
+
+function expectedOffsetOf(ifMatch: string): number {
+  const offset = Number(ifMatch.slice(1, -1));
+  if (offset <= OFFSET_MAX) return offset;
+  throw invalidField('If-Match', `An offset is at most ${OFFSET_MAX}.`);
+}
+
+async function appendBatches(
+  { broker }: HttpContext,
+  call: Call,
+  topic: string,
+  partition: number | undefined,
+  atomic: boolean | undefined,
+  { producer, idempotencyKey, expectedOffset }: AppendOptions,
+): Promise<Response> {
+  if (partition === undefined) {
+    throw invalidField('partition', 'Raw record batches need the parameter partition, such as ?partition=0.');
+  }
+  if (producer !== undefined || idempotencyKey !== undefined) {
+    throw invalidField(
+      producer === undefined ? 'Idempotency-Key' : 'Producer-Id',
+      'Raw record batches carry their own producer id, epoch and sequence; leave this header out.',
+    );
+  }
+  const batches = splitBatches(await readBody(call.request)).map((batch, i) => ({
+    topic,
+    partition,
+    batch,
+    expectedOffset: i === 0 ? expectedOffset : undefined,
+  }));
+  const outcomes = await broker.append({ batches, atomic });
+  throwIfAllFailed(outcomes);
+  const output: BatchesAppendOutput = {
+    batches: outcomes.map((outcome) =>
+      outcome.ok
+        ? { partition, baseOffset: outcome.baseOffset, records: outcome.records, duplicate: outcome.duplicate }
+        : { error: toProblem(outcome.error) },
+    ),
+  };
+  return json(call, 200, output);
+}
+
+/** An entry's outcomes, or the error with which it failed whole. */
+type EntryOutcome = RecordOutcome[] | EventLogError;
+
+function appendApart(
+  { broker }: HttpContext,
+  { principal }: Call,
+  entries: readonly EntryRecords[],
+): Promise<EntryOutcome[]> {
+  return Promise.all(
+    entries.map(({ topic, records }) => {
+      if (!allowsTopic(principal.scopes, 'produce', topic)) return accessDenied();
+      return broker.appendRecords({ topic, records }).catch(asEventLogError);
+    }),
+  );
+}
+
+/** All records of all entries as one append. */
+async function appendTogether(
+  { broker }: HttpContext,
+  { principal }: Call,
+  entries: readonly EntryRecords[],
+): Promise<EntryOutcome[]> {
+  const topic = (entries[0] as EntryRecords).topic;
+  const other = entries.findIndex((entry) => entry.topic !== topic);
+  if (other > 0) {
+    throw invalidField(
+      `entries[${other}].topic`,
+      'With atomic=true all entries must be for one topic, since one commit decides one topic.',
+    );
+  }
+  if (!allowsTopic(principal.scopes, 'produce', topic)) throw accessDenied();
+  const outcomes = await broker.appendRecords({
+    topic,
+    records: entries.flatMap((entry) => entry.records),
+    atomic: true,
+  });
+  let start = 0;
+  return entries.map(({ records }) => {
+    start += records.length;
+    return outcomes.slice(start - records.length, start);
+  });
+}
+
+function place({ partition, offset, timestampMs }: RecordOutcome & { readonly ok: true }): SingleAppendOutput {
+  return { partition, offset, timestamp: timestampMs };
+}
+
+function toOutput(outcome: RecordOutcome): RecordOutcomeOutput {
+  return outcome.ok ? place(outcome) : { error: toProblem(outcome.error) };
+}
+
+type Outcome = { readonly ok: true } | { readonly ok: false; readonly error: EventLogError };
+
+function throwIfAllFailed(outcomes: readonly Outcome[]): void {
+  const error = failureOf(outcomes);
+  if (error !== undefined) throw error;
+}
+
+/** The error that stands for all, where there is nothing but errors. */
+function failureOf(outcomes: readonly Outcome[]): EventLogError | undefined {
+  const errors: EventLogError[] = [];
+  for (const outcome of outcomes) {
+    if (outcome.ok) return undefined;
+    errors.push(outcome.error);
+  }
+  return worst(errors);
+}
+
+/** One that leaves open whether it took effect comes before all others, and a cause before what it brought about. */
+function worst(errors: readonly EventLogError[]): EventLogError {
+  const found =
+    errors.find((error) => error.outcome === 'unknown') ??
+    errors.find((error) => error.code !== 'atomic_append_refused') ??
+    errors[0];
+  return found ?? new EventLogError('internal', 'An append was left without an outcome.');
+}

@@ -1,0 +1,164 @@
+import type { RecordHeader, StoredRecord } from '../../log/batch/record.ts';
+import { type EventLogError, invalidField } from '../../log/errors.ts';
+import { type Encoding, JSON_DEPTH_MAX } from '../contract.ts';
+import { fromBase64, toBase64 } from './base64.ts';
+import { hasLoneSurrogate, skipBlanks, valueAt } from './json-text.ts';
+
+/**
+ * How JSON and the bytes of keys, values and headers stand for each other. Kafka stores bytes; what each JSON value means as
+ * bytes, and what bytes come back as, is described with the schemas in `contract.ts`. `{"$base64": "…"}` alone always means
+ * bytes, in both directions, so a stored object of that very form comes back as the base64 of its own text.
+ */
+const UTF8 = new TextEncoder();
+const TEXT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const BASE64_NAME = '$base64';
+
+/**
+ * The bytes that a parsed key or value means. `textOf` gives its own text in the request.
+ * @throws EventLogError `invalid_request` naming the field.
+ */
+export function bytesOfJson(
+  value: unknown,
+  field: string,
+  textOf: () => { text: string; depth: number },
+): Uint8Array | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'string') return bytesOfText(value, field);
+  if (typeof value === 'boolean') return UTF8.encode(String(value));
+  const coded = base64Of(value);
+  if (coded !== undefined) return bytesOfBase64(coded, field);
+  const { text, depth } = textOf();
+  if (depth > JSON_DEPTH_MAX) {
+    throw invalidField(field, `${field} is nested ${depth} deep; at most ${JSON_DEPTH_MAX} is allowed.`, {
+      depthMax: JSON_DEPTH_MAX,
+    });
+  }
+  if (hasLoneSurrogate(text)) throw loneSurrogate(field);
+  return UTF8.encode(text);
+}
+
+/** @throws EventLogError `invalid_request` naming the field, where the text has half of a surrogate pair. */
+export function bytesOfText(text: string, field: string): Uint8Array {
+  if (!text.isWellFormed()) throw loneSurrogate(field);
+  return UTF8.encode(text);
+}
+
+/** What stands under `$base64`, where that is the object's only member. */
+function base64Of(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, BASE64_NAME))
+    return undefined;
+  return Object.keys(value).length === 1 ? (value as Readonly<Record<string, unknown>>)[BASE64_NAME] : undefined;
+}
+
+function bytesOfBase64(coded: unknown, field: string): Uint8Array {
+  const bytes = typeof coded === 'string' ? fromBase64(coded) : undefined;
+  if (bytes !== undefined) return bytes;
+  throw invalidField(
+    field,
+    `An object that has only the member ${BASE64_NAME} means bytes, and ${field}.${BASE64_NAME} is not base64 (RFC 4648 section 4, with padding). ` +
+      'To store such an object itself, send the base64 of its text.',
+  );
+}
+
+/** The header values of a request, which the schema has checked. @throws EventLogError `invalid_request` */
+export function bytesOfHeader(value: string | null | { readonly $base64: string }, field: string): Uint8Array | null {
+  if (value === null) return null;
+  return typeof value === 'string' ? bytesOfText(value, field) : bytesOfBase64(value.$base64, field);
+}
+
+function loneSurrogate(field: string): EventLogError {
+  return invalidField(
+    field,
+    `${field} has half of a surrogate pair (\\ud800 to \\udfff by itself), which UTF-8 can't hold.`,
+  );
+}
+
+/** The JSON text that stands for a value in an answer. Never has a line break. */
+export function jsonOfValue(bytes: Uint8Array | null, encoding: Encoding): string {
+  if (bytes === null) return 'null';
+  if (encoding === 'base64') return jsonOfBytes(bytes);
+  const text = decode(bytes);
+  if (text === undefined) return jsonOfBytes(bytes);
+  if (encoding === 'string') return JSON.stringify(text);
+  if (encoding === 'json') return ownText(text) ?? jsonOfBytes(bytes);
+  if (!beginsAsContainer(text)) return JSON.stringify(text);
+  const own = ownText(text);
+  if (own !== undefined) return own;
+  return isBase64Object(text) ? jsonOfBytes(bytes) : JSON.stringify(text);
+}
+
+/** Keys: as values, but `json` leaves plain text as a string, since few keys are JSON. */
+export function jsonOfKey(bytes: Uint8Array | null, encoding: Encoding): string {
+  return jsonOfValue(bytes, encoding === 'json' ? 'auto' : encoding);
+}
+
+function jsonOfHeaders(headers: readonly RecordHeader[]): string {
+  if (headers.length === 0) return '[]';
+  let json = '';
+  for (const { key, value } of headers) {
+    json += `${json === '' ? '[' : ','}{"name":${JSON.stringify(key)},"value":${jsonOfValue(value, 'string')}}`;
+  }
+  return `${json}]`;
+}
+
+/** A record as one line of JSON; `partition` first where it is given. */
+export function jsonOfRecord(record: StoredRecord, encoding: Encoding, partition?: number): string {
+  const where = partition === undefined ? '' : `"partition":${partition},`;
+  return (
+    `{${where}"offset":${record.offset},"timestamp":${record.timestampMs},"key":${jsonOfKey(record.key, encoding)},` +
+    `"value":${jsonOfValue(record.value, encoding)},"headers":${jsonOfHeaders(record.headers)}}`
+  );
+}
+
+function jsonOfBytes(bytes: Uint8Array): string {
+  return `{"${BASE64_NAME}":"${toBase64(bytes)}"}`;
+}
+
+function decode(bytes: Uint8Array): string | undefined {
+  try {
+    return TEXT.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function beginsAsContainer(text: string): boolean {
+  const first = text[skipBlanks(text, 0)];
+  return first === '{' || first === '[';
+}
+
+/**
+ * The text itself, without blanks between tokens, where it is JSON that can stand in an answer for itself: not an object
+ * that would be taken for bytes, and nothing at which the reader's parser may fail and so lose the whole answer.
+ */
+function ownText(text: string): string | undefined {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (base64Of(parsed) !== undefined) return undefined;
+  const { text: own, depth } = valueAt(text, 0);
+  if (depth > JSON_DEPTH_MAX || hasLoneSurrogate(own)) return undefined;
+  return own;
+}
+
+function isBase64Object(text: string): boolean {
+  try {
+    return base64Of(JSON.parse(text)) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the text occurs in the key or the value, taken as UTF-8. */
+export function recordHasText(record: StoredRecord, text: string): boolean {
+  return hasText(record.value, text) || hasText(record.key, text);
+}
+
+const LENIENT = new TextDecoder('utf-8', { ignoreBOM: true });
+
+function hasText(bytes: Uint8Array | null, text: string): boolean {
+  return bytes !== null && bytes.length >= text.length && LENIENT.decode(bytes).includes(text);
+}

@@ -1,0 +1,133 @@
+import * as z from 'zod';
+import { type EventLogError, invalidField } from '../../log/errors.ts';
+import { appendHeaders } from '../contract.ts';
+
+/**
+ * What a request says besides its body, checked by the operation's schemas. Everything unknown, repeated or malformed is
+ * refused by name: a misspelt parameter must not be silence.
+ */
+type Given = Record<string, unknown>;
+
+/** The raw path of a request's URL, percent-encoded as it was sent. */
+export function rawPath(request: Request): string {
+  const { url } = request;
+  const start = url.indexOf('/', url.indexOf('://') + 3);
+  if (start < 0) return '/';
+  const end = url.slice(start).search(/[?#]/);
+  return end < 0 ? url.slice(start) : url.slice(start, start + end);
+}
+
+/** So that the router, which leaves alone what it can't decode, decodes everything. @throws EventLogError `invalid_request` */
+export function checkPath(path: string): void {
+  if (!path.includes('%')) return;
+  decodePercent(path, 'path');
+}
+
+/** The operation's path parameters, as the router has matched and decoded them. */
+export function parseParams<S extends z.ZodObject>(schema: S, raw: Readonly<Record<string, string>>): z.infer<S> {
+  const given: Given = Object.create(null);
+  for (const [name, text] of Object.entries(raw)) given[name] = convert(schema.shape[name], text);
+  return check(schema, given);
+}
+
+/** The operation's query parameters. `+` stands for a blank, as browsers and forms send it. */
+export function parseQuery<S extends z.ZodObject>(schema: S, url: string): z.infer<S> {
+  const given: Given = Object.create(null);
+  const start = url.indexOf('?');
+  if (start >= 0) {
+    const hash = url.indexOf('#', start);
+    for (const pair of url.slice(start + 1, hash < 0 ? undefined : hash).split('&')) {
+      if (pair === '') continue;
+      const equals = pair.indexOf('=');
+      const name = decodePercent((equals < 0 ? pair : pair.slice(0, equals)).replaceAll('+', ' '), 'query');
+      const text = decodePercent(equals < 0 ? '' : pair.slice(equals + 1).replaceAll('+', ' '), name);
+      if (Object.hasOwn(given, name)) throw invalidField(name, `The parameter ${name} is given more than once.`);
+      given[name] = convert(Object.hasOwn(schema.shape, name) ? schema.shape[name] : undefined, text);
+    }
+  }
+  return check(schema, given);
+}
+
+const NO_HEADERS = z.strictObject({});
+
+/**
+ * The request headers that the operation knows. Headers that make an append conditional or done once are refused by
+ * operations that could only ignore them.
+ */
+export function parseHeaders<S extends z.ZodObject>(schema: S | undefined, headers: Headers): z.infer<S> {
+  const given: Given = Object.create(null);
+  const known: z.ZodObject = schema ?? NO_HEADERS;
+  for (const name of Object.keys(known.shape)) {
+    const text = headers.get(name);
+    if (text !== null) given[name] = convert(known.shape[name], text);
+  }
+  for (const name of Object.keys(appendHeaders.shape)) {
+    if (!Object.hasOwn(known.shape, name) && headers.has(name)) {
+      throw invalidField(name, `${name} has no meaning in this request; leave it out.`);
+    }
+  }
+  return check(known, given) as z.infer<S>;
+}
+
+/** @throws EventLogError `invalid_request` naming the first field that is wrong. */
+export function check<S extends z.ZodType>(schema: S, value: unknown, at: readonly PropertyKey[] = []): z.infer<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw toInvalidRequest(result.error, at);
+}
+
+function toInvalidRequest(error: z.ZodError, at: readonly PropertyKey[]): EventLogError {
+  const issue = error.issues[0] as z.core.$ZodIssue;
+  const path = [...at, ...issue.path];
+  const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
+  if (issue.code === 'unrecognized_keys') {
+    const field = fieldName([...path, issue.keys[0] ?? '']);
+    return invalidField(field, `There is no ${field} here${more}.`);
+  }
+  const field = fieldName(path) || 'body';
+  if (issue.code === 'invalid_type') {
+    const missing = issue.message.endsWith('received undefined');
+    const what = missing ? 'is required' : issue.message.replace(/^Invalid input: expected/, 'must be');
+    return invalidField(field, `${field} ${what}${more}.`);
+  }
+  return invalidField(field, `${field}: ${lowerFirst(issue.message)}${more}.`);
+}
+
+/** `records[3].headers[0].name`. Long names are cut: they come from the request. */
+function fieldName(path: readonly PropertyKey[]): string {
+  let name = '';
+  for (const part of path) {
+    if (typeof part === 'number') name += `[${part}]`;
+    else name += `${name === '' ? '' : '.'}${String(part).slice(0, 100)}`;
+  }
+  return name;
+}
+
+function lowerFirst(message: string): string {
+  return message.charAt(0).toLowerCase() + message.slice(1);
+}
+
+/** Parameters are text; those whose schema wants a number or a boolean are read as JSON writes them. */
+function convert(schema: z.core.SomeType | undefined, text: string): unknown {
+  const type = schema === undefined ? 'string' : typeOf(schema);
+  if (type === 'number' && /^-?(0|[1-9]\d*)$/.test(text)) return Number(text);
+  if (type === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
+  return text;
+}
+
+function typeOf(schema: z.core.SomeType): string {
+  const { def } = schema._zod;
+  return 'innerType' in def ? typeOf(def.innerType as z.core.SomeType) : def.type;
+}
+
+function decodePercent(text: string, field: string): string {
+  if (!text.includes('%')) return text;
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw invalidField(
+      field.slice(0, 100),
+      `The percent-encoding of ${field === 'path' ? 'the path' : field.slice(0, 100)} is not UTF-8 text.`,
+    );
+  }
+}

@@ -1,0 +1,146 @@
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
+import { EventLogError } from '../../log/errors.ts';
+import { parseScopes, type Scope } from '../../log/scopes.ts';
+
+/**
+ * Tokens that an issuer signs (JWT, as OpenID Connect providers give them out), checked by the issuer's public keys. What
+ * the bearer may do stands in a claim, as the scopes of an API key: one object or a list of them.
+ */
+export type JwtSettings = {
+  /** What `iss` must be. */
+  readonly issuer: string;
+  /** What `aud` must be, or must have among others. */
+  readonly audience: string;
+  /** The claim with the scopes. Default `tailrace`. */
+  readonly scopesClaim?: string | undefined;
+} & (
+  | { readonly keys: JSONWebKeySet }
+  /** Where the issuer's keys are; `fetch` is asked for them when they are first needed, and again when keys change. */
+  | { readonly jwksUrl: string; readonly fetch: JwksFetch }
+);
+
+export type JwksFetch = (
+  url: string,
+  init: {
+    readonly headers: Headers;
+    readonly method: 'GET';
+    readonly redirect: 'manual';
+    readonly signal: AbortSignal;
+  },
+) => Promise<Response>;
+
+export type JwtVerdict =
+  | { readonly ok: true; readonly subject: string; readonly scopes: readonly Scope[]; readonly expiresAtMs: number }
+  | { readonly ok: false; readonly reason: 'invalid' | 'expired' };
+
+/** Signatures by private keys alone: with a shared secret the issuer's public key could be made one. */
+const ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+];
+const DEFAULT_SCOPES_CLAIM = 'tailrace';
+/** How far the issuer's clock may be from ours. */
+const CLOCK_TOLERANCE_S = 5;
+const JWKS_TIMEOUT_MS = 3_000;
+/** After a failure the keys are not asked for again so soon, whatever tokens come. */
+const JWKS_PAUSE_MS = 5_000;
+
+/**
+ * Checks a token by `clock`. The answer is the same whatever the fault, but for a token that was good once.
+ * @throws EventLogError `storage_unavailable`: the issuer's keys can't be had
+ */
+export type JwtVerifier = (token: string) => Promise<JwtVerdict>;
+
+export function jwtVerifier(settings: JwtSettings, clock: { nowMs(): number }): JwtVerifier {
+  const { issuer, audience, scopesClaim = DEFAULT_SCOPES_CLAIM } = settings;
+  const getKey = 'keys' in settings ? createLocalJWKSet(settings.keys) : remoteKeys(settings, clock);
+  return async (token) => {
+    try {
+      const { payload } = await jwtVerify(token, getKey, {
+        issuer,
+        audience,
+        algorithms: ALGORITHMS,
+        currentDate: new Date(clock.nowMs()),
+        clockTolerance: CLOCK_TOLERANCE_S,
+        requiredClaims: ['exp'],
+      });
+      return {
+        ok: true,
+        subject: payload.sub ?? '',
+        scopes: scopesOf(payload, scopesClaim),
+        expiresAtMs: (Number(payload.exp) + CLOCK_TOLERANCE_S) * 1_000,
+      };
+    } catch (error) {
+      if (error instanceof errors.JWTExpired) return { ok: false, reason: 'expired' };
+      if (error instanceof errors.JOSEError) return { ok: false, reason: 'invalid' };
+      throw error;
+    }
+  };
+}
+
+/** A claim that is missing, or that we don't understand, gives no right. */
+function scopesOf(payload: JWTPayload, claim: string): readonly Scope[] {
+  const given = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
+  try {
+    return parseScopes(Array.isArray(given) ? given : [given]);
+  } catch {
+    return [];
+  }
+}
+
+function remoteKeys(
+  { jwksUrl, fetch }: { readonly jwksUrl: string; readonly fetch: JwksFetch },
+  clock: { nowMs(): number },
+): JWTVerifyGetKey {
+  let failedAtMs = Number.NEGATIVE_INFINITY;
+  const isPaused = (): boolean => {
+    const sinceMs = clock.nowMs() - failedAtMs;
+    return sinceMs >= 0 && sinceMs < JWKS_PAUSE_MS;
+  };
+  const keys = createRemoteJWKSet(new URL(jwksUrl), {
+    timeoutDuration: JWKS_TIMEOUT_MS,
+    async [customFetch](url, init) {
+      if (isPaused()) throw new Error('They could not be had a moment ago.');
+      return fetch(url, init);
+    },
+  });
+  return async (header, token) => {
+    try {
+      return await keys(header, token);
+    } catch (cause) {
+      if (isAboutTheToken(cause)) throw cause;
+      if (!isPaused()) failedAtMs = clock.nowMs();
+      throw new EventLogError('storage_unavailable', "The keys of the tokens' issuer could not be had.", {
+        outcome: 'not_applied',
+        cause,
+      });
+    }
+  };
+}
+
+/** It names a key that the issuer doesn't have, or none where there are several, or another kind of key. */
+function isAboutTheToken(error: unknown): boolean {
+  return (
+    error instanceof errors.JWKSNoMatchingKey ||
+    error instanceof errors.JWKSMultipleMatchingKeys ||
+    error instanceof errors.JOSENotSupported
+  );
+}
