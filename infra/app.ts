@@ -1,3 +1,3 @@
-import { makeApp } from './make-app.ts';
+import { makeApp } from './stacks/make-app.ts';
 
 makeApp();

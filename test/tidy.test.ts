@@ -135,14 +135,14 @@ const RULES: readonly ImportRule[] = [
   { of: 'shared/console/', may: ['shared/console/', 'shared/client/'], exists: false },
   { of: 'shared/local/', may: ['shared/', 'node:', '@hono/node-server'], not: AWS, exists: true },
   { of: 'shared/cli/', may: ['shared/', 'node:'], not: AWS, exists: false },
-  { of: 'shared/settings.ts', may: ['shared/log/'], exists: true },
+  { of: 'shared/aws/environment.ts', may: ['shared/log/'], exists: true },
   { of: 'functions/', may: ['functions/', 'shared/', 'node:', '@aws-sdk'], exists: true },
   // The names of the table's keys and of the bucket's folders are what permissions and lifetimes are given by.
   {
     of: 'infra/',
     may: [
       'infra/',
-      'shared/settings.ts',
+      'shared/aws/environment.ts',
       'shared/storage/keys.ts',
       'aws-cdk-lib',
       'constructs',
@@ -166,7 +166,7 @@ const ENTRY_POINTS: readonly { readonly path: string; readonly why: string }[] =
   { path: 'shared/local/main.ts', why: 'npm start' },
   { path: 'shared/storage/file/item-worker.ts', why: 'the worker thread of item-store.ts, by URL' },
   { path: 'infra/app.ts', why: 'cdk.json' },
-  { path: 'infra/deploy.ts', why: 'npm scripts' },
+  { path: 'infra/deploy/deploy.ts', why: 'npm scripts' },
 ];
 
 /** Files of 500 lines and more, and how long they may be: to be split, never to be raised. */

@@ -1,7 +1,7 @@
-import { parseSettings } from '../../shared/settings.ts';
-import { composeBroker } from '../compose.ts';
-import { composeHttp } from '../compose-http.ts';
-import { lambdaHandlers } from '../lambda-edge.ts';
+import { parseSettings } from '../../shared/aws/environment.ts';
+import { composeBroker } from '../../shared/aws/open.ts';
+import { lambdaHandlers } from '../lambda/edge.ts';
+import { composeHttp } from '../lambda/http.ts';
 
 /** The whole HTTP API. */
 const settings = parseSettings(process.env);

@@ -1,8 +1,8 @@
-import { parseSettings } from '../../shared/settings.ts';
-import { composeBroker } from '../compose.ts';
-import type { LambdaContext } from '../lambda-edge.ts';
-import { logLine } from '../log.ts';
-import { maintain } from '../maintain.ts';
+import { parseSettings } from '../../shared/aws/environment.ts';
+import { composeBroker } from '../../shared/aws/open.ts';
+import type { LambdaContext } from '../lambda/edge.ts';
+import { maintain } from '../lambda/job.ts';
+import { logLine } from '../lambda/log-line.ts';
 
 /** Run by a schedule; what it is sent is of no importance. */
 const broker = composeBroker(parseSettings(process.env));

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
+import { openEventLog } from '../../shared/aws/index.ts';
 import { ALL_SCOPES } from '../../shared/log/scopes.ts';
-import { openEventLog } from '../direct.ts';
 
 /**
  * `npm run make-key`: the first API key of a deployment, written by whoever may write to its table. The key goes to

@@ -1,8 +1,8 @@
-import { parseSettings } from '../../shared/settings.ts';
-import { composeBroker } from '../compose.ts';
-import { composeHttp } from '../compose-http.ts';
-import { lambdaHandlers } from '../lambda-edge.ts';
-import { only } from '../only.ts';
+import { parseSettings } from '../../shared/aws/environment.ts';
+import { composeBroker } from '../../shared/aws/open.ts';
+import { lambdaHandlers } from '../lambda/edge.ts';
+import { composeHttp } from '../lambda/http.ts';
+import { only } from '../lambda/only.ts';
 
 /**
  * The operations that append, and nothing else, at an address of their own: its role can't read records, and its

@@ -10,7 +10,7 @@ import {
 } from 'aws-cdk-lib/aws-lambda';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import { type Settings, toEnvironment } from '../../shared/settings.ts';
+import { type Settings, toEnvironment } from '../../shared/aws/environment.ts';
 import {
   ADMIN,
   CHECK_KEYS,

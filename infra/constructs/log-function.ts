@@ -12,9 +12,9 @@ import {
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { OBJECT_PATTERNS } from '../../shared/storage/keys.ts';
-import { bundleFunction, type FunctionName, functionFolder } from '../bundle.ts';
 import { type Access, grantAccess, type LogBucket, type LogTable } from './access.ts';
 import { acknowledge, nameInFindings } from './acknowledge.ts';
+import { bundleFunction, type FunctionName, functionFolder } from './bundle.ts';
 
 export interface LogFunctionProps {
   readonly name: FunctionName;

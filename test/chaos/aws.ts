@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type Broker, openEventLog } from '../../functions/direct.ts';
-import { type Settings, toEnvironment } from '../../shared/settings.ts';
+import { type Settings, toEnvironment } from '../../shared/aws/environment.ts';
+import { type Broker, openEventLog } from '../../shared/aws/index.ts';
 import type { Emulator } from '../localstack/emulator.ts';
 import { Chance } from '../simulation/chance.ts';
 import { type AwsStores, makeAwsStores } from '../support/aws-stores.ts';

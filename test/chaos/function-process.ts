@@ -1,7 +1,7 @@
 import { createAdaptorServer } from '@hono/node-server';
-import { composeBroker } from '../../functions/compose.ts';
-import { composeHttp } from '../../functions/compose-http.ts';
-import { parseSettings } from '../../shared/settings.ts';
+import { composeHttp } from '../../functions/lambda/http.ts';
+import { parseSettings } from '../../shared/aws/environment.ts';
+import { composeBroker } from '../../shared/aws/open.ts';
 
 /**
  * The HTTP API as a function has it, on S3 and DynamoDB, served by a process of its own, which can be killed between any

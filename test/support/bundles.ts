@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { bundleFunction, FUNCTION_NAMES, type FunctionName } from '../../infra/bundle.ts';
+import { bundleFunction, FUNCTION_NAMES, type FunctionName } from '../../infra/constructs/bundle.ts';
 
 export interface Bundle {
   readonly name: FunctionName;

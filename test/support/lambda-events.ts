@@ -1,5 +1,5 @@
-import type { LambdaContext } from '../../functions/lambda-edge.ts';
-import type { EventV1, EventV2 } from '../../functions/lambda-event.ts';
+import type { LambdaContext } from '../../functions/lambda/edge.ts';
+import type { EventV1, EventV2 } from '../../functions/lambda/event.ts';
 
 /** Events as AWS sends them, with all their fields, for a request given in the words of `fetch`. */
 

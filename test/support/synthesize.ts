@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
 import { afterAll, vi } from 'vitest';
-import { makeApp } from '../../infra/make-app.ts';
+import { makeApp } from '../../infra/stacks/make-app.ts';
 
 // The CDK is loaded, and its rules are made ready, with the first app of each file.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { FUNCTION_NAMES } from '../../../infra/bundle.ts';
+import { FUNCTION_NAMES } from '../../../infra/constructs/bundle.ts';
 import { BUNDLE_ENVIRONMENT, type Bundle, type Bundles, importBundle, makeBundles } from '../../support/bundles.ts';
 import { functionUrlEvent, lambdaContext } from '../../support/lambda-events.ts';
 

@@ -1,7 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3';
 import { expect, it } from 'vitest';
-import { describeDeployment, type Template } from '../../../infra/describe-deployment.ts';
-import { emptyEphemeralBuckets } from '../../../infra/empty-bucket.ts';
+import { describeDeployment, type Template } from '../../../infra/deploy/describe-deployment.ts';
+import { emptyEphemeralBuckets } from '../../../infra/deploy/empty-bucket.ts';
 import { testTemplates } from '../../support/synthesize.ts';
 
 function described(context: Readonly<Record<string, string>> = {}) {

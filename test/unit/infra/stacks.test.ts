@@ -14,7 +14,7 @@ import {
   union,
 } from '../../../infra/constructs/access.ts';
 import { EventLog, type EventLogProps } from '../../../infra/constructs/event-log.ts';
-import { parseSettings } from '../../../shared/settings.ts';
+import { parseSettings } from '../../../shared/aws/environment.ts';
 import { ITEM_PATTERNS, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
 import {
   list,

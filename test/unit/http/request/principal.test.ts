@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
-import { composeHttp } from '../../../../functions/compose-http.ts';
-import { toRequest } from '../../../../functions/lambda-event.ts';
+import { toRequest } from '../../../../functions/lambda/event.ts';
+import { composeHttp } from '../../../../functions/lambda/http.ts';
 import { OPERATION_IDS, OPERATIONS } from '../../../../shared/http/operation.ts';
 import type { AccessSettings } from '../../../../shared/http/request/principal.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';

@@ -1,7 +1,7 @@
-import type { AccessSettings, Principal } from '../shared/http/request/principal.ts';
-import { ALL_SCOPES } from '../shared/log/scopes.ts';
-import type { Settings } from '../shared/settings.ts';
-import { iamCallerOf } from './lambda-event.ts';
+import type { Settings } from '../../shared/aws/environment.ts';
+import type { AccessSettings, Principal } from '../../shared/http/request/principal.ts';
+import { ALL_SCOPES } from '../../shared/log/scopes.ts';
+import { iamCallerOf } from './event.ts';
 
 /** Who may use the API of a function, by its settings. */
 export function composeAccess(settings: Settings): AccessSettings {

@@ -1,10 +1,10 @@
-import type { Broker } from '../shared/broker/broker.ts';
-import { createHttpApp } from '../shared/http/app.ts';
-import type { Settings } from '../shared/settings.ts';
-import { systemClock } from '../shared/storage/system/clock.ts';
-import { systemRandom } from '../shared/storage/system/random.ts';
-import { composeAccess } from './compose-access.ts';
-import { logLine } from './log.ts';
+import type { Settings } from '../../shared/aws/environment.ts';
+import type { Broker } from '../../shared/broker/broker.ts';
+import { createHttpApp } from '../../shared/http/app.ts';
+import { systemClock } from '../../shared/storage/system/clock.ts';
+import { systemRandom } from '../../shared/storage/system/random.ts';
+import { composeAccess } from './access.ts';
+import { logLine } from './log-line.ts';
 
 /** Put in by the bundler. */
 declare const TAILRACE_VERSION: string | undefined;

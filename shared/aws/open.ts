@@ -1,12 +1,12 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
-import { Broker } from '../shared/broker/broker.ts';
-import type { BrokerSettings } from '../shared/broker/settings.ts';
-import type { Settings } from '../shared/settings.ts';
-import { DynamoItemStore } from '../shared/storage/dynamodb/item-store.ts';
-import { S3ObjectStore } from '../shared/storage/s3/object-store.ts';
-import { systemClock } from '../shared/storage/system/clock.ts';
-import { systemRandom } from '../shared/storage/system/random.ts';
+import { Broker } from '../broker/broker.ts';
+import type { BrokerSettings } from '../broker/settings.ts';
+import { DynamoItemStore } from '../storage/dynamodb/item-store.ts';
+import { S3ObjectStore } from '../storage/s3/object-store.ts';
+import { systemClock } from '../storage/system/clock.ts';
+import { systemRandom } from '../storage/system/random.ts';
+import type { Settings } from './environment.ts';
 
 const ITEM_TIMEOUT_MS = 1_500;
 const OBJECT_TIMEOUT_MS = 10_000;

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { EventLogError } from '../../shared/log/errors.ts';
-import { parseSettings, type Settings, toEnvironment } from '../../shared/settings.ts';
+import { parseSettings, type Settings, toEnvironment } from '../../../shared/aws/environment.ts';
+import { EventLogError } from '../../../shared/log/errors.ts';
 
 const REQUIRED = { TAILRACE_TABLE: 't', TAILRACE_BUCKET: 'b' };
 

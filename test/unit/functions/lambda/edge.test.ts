@@ -1,26 +1,26 @@
 import { PassThrough, type Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { composeHttp } from '../../../functions/compose-http.ts';
 import {
   type LambdaEdgeParts,
   type LambdaResult,
   lambdaHandlers,
   RESULT_BYTES_MAX,
-} from '../../../functions/lambda-edge.ts';
-import { type HttpEvent, toRequest } from '../../../functions/lambda-event.ts';
-import { Broker } from '../../../shared/broker/broker.ts';
-import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
-import { EventLogError } from '../../../shared/log/errors.ts';
-import { systemClock } from '../../../shared/storage/system/clock.ts';
-import { systemRandom } from '../../../shared/storage/system/random.ts';
+} from '../../../../functions/lambda/edge.ts';
+import { type HttpEvent, toRequest } from '../../../../functions/lambda/event.ts';
+import { composeHttp } from '../../../../functions/lambda/http.ts';
+import { Broker } from '../../../../shared/broker/broker.ts';
+import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import { systemClock } from '../../../../shared/storage/system/clock.ts';
+import { systemRandom } from '../../../../shared/storage/system/random.ts';
 import {
   EVENT_FORMATS,
   functionUrlEvent,
   httpApiEvent,
   lambdaContext,
   restApiEvent,
-} from '../../support/lambda-events.ts';
-import { bytes, memoryStores } from '../../support/memory-broker.ts';
+} from '../../../support/lambda-events.ts';
+import { bytes, memoryStores } from '../../../support/memory-broker.ts';
 
 const BATCHES = 'application/vnd.apache.kafka.record-batches';
 

@@ -1,4 +1,4 @@
-import { invalidField } from './log/errors.ts';
+import { invalidField } from '../log/errors.ts';
 
 /**
  * The environment of a deployed Tailrace, parsed once into plain data. Nothing in it is secret: names, sizes, addresses.

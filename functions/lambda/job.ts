@@ -1,6 +1,6 @@
-import type { Broker } from '../shared/broker/broker.ts';
-import type { LambdaContext } from './lambda-edge.ts';
-import type { logLine } from './log.ts';
+import type { Broker } from '../../shared/broker/broker.ts';
+import type { LambdaContext } from './edge.ts';
+import type { logLine } from './log-line.ts';
 
 /** A run takes up nothing new so long before Lambda would end it. */
 const STOP_MARGIN_MS = 10_000;

@@ -13,7 +13,7 @@ const USAGE = `Usage: npm run deploy|destroy|diff -- [options]
   --name NAME          what the stacks' names begin with (default Tailrace)
   --ephemeral          for a deployment that is thrown away: destroy deletes everything, records too
   --auth HOW           who may send requests: iam (SigV4; the default), bearer (with API keys), none (everybody)
-  --context NAME=VALUE any other setting of infra/make-app.ts; can be repeated
+  --context NAME=VALUE any other setting of infra/stacks/make-app.ts; can be repeated
   --yes                ask nothing
 
 Credentials and Region are those of the AWS CLI (AWS_PROFILE, AWS_REGION and so on). An account and Region needs
@@ -29,7 +29,7 @@ interface Choices {
   readonly context: readonly string[];
 }
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const HOURS_A_MONTH = 730;
 
 async function main(args: readonly string[]): Promise<number> {

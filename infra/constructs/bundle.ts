@@ -6,7 +6,7 @@ import { buildSync } from 'esbuild';
 export const FUNCTION_NAMES = ['produce', 'http', 'maintenance'] as const;
 export type FunctionName = (typeof FUNCTION_NAMES)[number];
 
-const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 /** The folder of a function's handler. */
 export function functionFolder(name: FunctionName): string {

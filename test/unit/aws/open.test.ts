@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { composeBroker } from '../../../functions/compose.ts';
+import { composeBroker } from '../../../shared/aws/open.ts';
 import { codeOf } from '../../support/memory-broker.ts';
 
 /** Answers every request with the beginning of a body, and never with its end. */

@@ -1,9 +1,9 @@
-import { problem } from '../shared/http/answer/respond.ts';
-import { OPERATION_IDS, OPERATIONS, type Operation } from '../shared/http/operation.ts';
-import { rawPath } from '../shared/http/request/input.ts';
-import { toHex } from '../shared/log/bytes.ts';
-import { EventLogError } from '../shared/log/errors.ts';
-import { systemRandom } from '../shared/storage/system/random.ts';
+import { problem } from '../../shared/http/answer/respond.ts';
+import { OPERATION_IDS, OPERATIONS, type Operation } from '../../shared/http/operation.ts';
+import { rawPath } from '../../shared/http/request/input.ts';
+import { toHex } from '../../shared/log/bytes.ts';
+import { EventLogError } from '../../shared/log/errors.ts';
+import { systemRandom } from '../../shared/storage/system/random.ts';
 
 type Fetch = (request: Request) => Response | Promise<Response>;
 

@@ -1,10 +1,10 @@
 import { expect, it } from 'vitest';
-import { maintain } from '../../../functions/maintain.ts';
-import type { ResumeDeletionsRequest, ResumedDeletions } from '../../../shared/broker/jobs/resume-deletions.ts';
-import { EventLogError } from '../../../shared/log/errors.ts';
-import { TOPIC, topicKey } from '../../../shared/storage/keys.ts';
-import { lambdaContext } from '../../support/lambda-events.ts';
-import { memoryBroker, memoryStores } from '../../support/memory-broker.ts';
+import { maintain } from '../../../../functions/lambda/job.ts';
+import type { ResumeDeletionsRequest, ResumedDeletions } from '../../../../shared/broker/jobs/resume-deletions.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import { TOPIC, topicKey } from '../../../../shared/storage/keys.ts';
+import { lambdaContext } from '../../../support/lambda-events.ts';
+import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const NOTHING: ResumedDeletions = {
   topicsSeen: 0,

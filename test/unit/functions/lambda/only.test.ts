@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { only } from '../../../functions/only.ts';
-import { OPERATION_IDS, OPERATIONS, type Operation } from '../../../shared/http/operation.ts';
+import { only } from '../../../../functions/lambda/only.ts';
+import { OPERATION_IDS, OPERATIONS, type Operation } from '../../../../shared/http/operation.ts';
 
 const appends = only('append', () => new Response('reached'));
 

@@ -2,8 +2,8 @@ import { CfnOutput, RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import type { Bucket } from 'aws-cdk-lib/aws-s3';
 import type { Construct } from 'constructs';
-import { MetadataTable } from './constructs/metadata-table.ts';
-import { SegmentBucket } from './constructs/segment-bucket.ts';
+import { MetadataTable } from '../constructs/metadata-table.ts';
+import { SegmentBucket } from '../constructs/segment-bucket.ts';
 
 export interface StatefulStackProps extends StackProps {
   /** For a deployment that is thrown away: everything can be deleted, and is when the stack is. @default false */

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
-import { problem } from '../shared/http/answer/respond.ts';
-import { EventLogError, invalidField } from '../shared/log/errors.ts';
-import { type HttpEvent, toRequest } from './lambda-event.ts';
-import { logLine } from './log.ts';
+import { problem } from '../../shared/http/answer/respond.ts';
+import { EventLogError, invalidField } from '../../shared/log/errors.ts';
+import { type HttpEvent, toRequest } from './event.ts';
+import { logLine } from './log-line.ts';
 
 /**
  * Between Lambda's events and the fetch API. Function URLs and API Gateway's HTTP APIs send events of format 2, REST APIs

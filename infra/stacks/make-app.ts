@@ -1,5 +1,5 @@
 import { App, type AppProps, Duration, Tags } from 'aws-cdk-lib';
-import type { EventLogProps } from './constructs/event-log.ts';
+import type { EventLogProps } from '../constructs/event-log.ts';
 import { StatefulStack } from './stateful-stack.ts';
 import { StatelessStack } from './stateless-stack.ts';
 
