@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { type Settings, toEnvironment } from '../../shared/aws/environment.ts';
 import { type Broker, openEventLog } from '../../shared/aws/index.ts';
 import type { Emulator } from '../localstack/emulator.ts';
-import { Chance } from '../simulation/chance.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import { type AwsStores, makeAwsStores } from '../support/aws-stores.ts';
 import { startScript } from '../support/server-process.ts';
 import { BrokerLogClient } from './broker-client.ts';

@@ -1,8 +1,8 @@
 import type { RecordOutcome } from '../../shared/broker/append/append-records.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
-import type { AppendInvocation, ReadRecord, RecordFate } from '../simulation/history.ts';
-import { readRecords, toRecord } from '../simulation/history-records.ts';
+import type { AppendInvocation, ReadRecord, RecordFate } from '../history/history.ts';
+import { readRecords, toRecord } from '../history/history-records.ts';
 import { type AnswerTo, answerOf, type LogClient, type ReadAsked } from './log-client.ts';
 
 /** A client in the broker's own process. */

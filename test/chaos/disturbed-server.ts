@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Chance } from '../simulation/chance.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import type { ServerProcess } from '../support/server-process.ts';
 import { HttpLogClient } from './http-client.ts';
 import type { LogClient } from './log-client.ts';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Completion } from '../simulation/history.ts';
+import type { Completion } from '../history/history.ts';
 import { startServer } from '../support/server-process.ts';
 import { DisturbedServer, performSteps } from './disturbed-server.ts';
 import type { LogClient } from './log-client.ts';

@@ -1,5 +1,5 @@
 import type { AppendOutput, Problem, ReadOutput, RecordInput } from '../../shared/http/contract.ts';
-import type { AppendInvocation, ReadRecord, RecordFate } from '../simulation/history.ts';
+import type { AppendInvocation, ReadRecord, RecordFate } from '../history/history.ts';
 import { type AnswerTo, answerOf, type LogClient, type ReadAsked } from './log-client.ts';
 
 /** A client over HTTP of a server that may be gone, stopped, or another one than a moment ago. */

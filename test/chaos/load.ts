@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../shared/log/limits.ts';
-import { Chance } from '../simulation/chance.ts';
-import type { AppendedRecord, AppendInvocation } from '../simulation/history.ts';
+import type { AppendedRecord, AppendInvocation } from '../history/history.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import type { AnswerTo, LogClient } from './log-client.ts';
 import { type LoadPlan, PARTITIONS, type Sort } from './plan.ts';
 import { type HistoryRecorder, RecordedClient } from './recorder.ts';

@@ -1,4 +1,4 @@
-import type { AppendInvocation, Completion, RecordFate } from '../simulation/history.ts';
+import type { AppendInvocation, Completion, RecordFate } from '../history/history.ts';
 
 /**
  * The log as its clients see it, over whatever way. Answers are in the words of the history, and nothing is thrown: what

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Chance } from '../simulation/chance.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import { PROXY_FAULTS } from './fault-proxy.ts';
 import { type ChaosPlan, drawFault, KINDS, type Kind, makePlan, type Step } from './plan.ts';
 

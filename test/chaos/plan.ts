@@ -1,5 +1,5 @@
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../shared/log/limits.ts';
-import { Chance } from '../simulation/chance.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import { PROXY_FAULTS, type ProxiedRequest, type ProxyFault, type ProxyFaultKind } from './fault-proxy.ts';
 
 /**

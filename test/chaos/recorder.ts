@@ -1,5 +1,5 @@
-import type { Chance } from '../simulation/chance.ts';
-import type { AppendInvocation, Completion, HistoryEvent, Invocation } from '../simulation/history.ts';
+import type { AppendInvocation, Completion, HistoryEvent, Invocation } from '../history/history.ts';
+import type { Chance } from '../simulation/world/chance.ts';
 import type { AnswerTo, LogClient, ReadAsked } from './log-client.ts';
 
 /** Writes down what all clients of a topic ask and are answered, in the order in which it happens. */

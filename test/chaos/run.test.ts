@@ -7,7 +7,7 @@ import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
-import type { AppendInvocation } from '../simulation/history.ts';
+import type { AppendInvocation } from '../history/history.ts';
 import { BrokerLogClient } from './broker-client.ts';
 import type { LogClient } from './log-client.ts';
 import { makePlan, PARTITIONS } from './plan.ts';

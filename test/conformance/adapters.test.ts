@@ -5,7 +5,7 @@ import { type DataFolder, openDataFolder } from '../../shared/storage/file/data-
 import { createUrlSigner } from '../../shared/storage/file/url-signer.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
-import { drivenStores } from '../simulation/driven-stores.ts';
+import { drivenStores } from '../simulation/world/driven-stores.ts';
 import { itemStoreSuite } from './item-store-suite.ts';
 import { objectStoreSuite } from './object-store-suite.ts';
 import type { Make } from './suite.ts';

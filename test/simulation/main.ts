@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
-import { plantBug } from './plant-bug.ts';
-import { PLANTED_BUGS } from './planted-bugs.ts';
+import { plantBug } from './bugs/plant-bug.ts';
+import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
 
 /**
  * `npm run simulate`: runs seeds and tells what they met. Ends with 1 where a promise was broken, having told the seed and
@@ -54,7 +54,7 @@ if (options.help) {
   if (options.bug !== undefined && bug === undefined) refuse(`There is no bug '${options.bug}'; see --bugs.`);
   // Before anything of the product is loaded.
   if (bug !== undefined) plantBug(bug);
-  const { findBug, replay, runSeeds } = await import('./run-seeds.ts');
+  const { findBug, replay, runSeeds } = await import('./run/run-seeds.ts');
   if (options.replay !== undefined) process.exitCode = await replay(options.replay, print);
   else if (bug !== undefined && options.median)
     print(JSON.stringify(await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'))));

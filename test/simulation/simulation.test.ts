@@ -2,13 +2,13 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import { REQUEST_FAULTS, STORE_FAULTS } from './faults.ts';
-import { forbidChance } from './forbid-chance.ts';
-import { editedSource } from './plant-bug.ts';
-import { PLANTED_BUGS } from './planted-bugs.ts';
-import { REGRESSIONS } from './regressions.ts';
-import { runSeed } from './run-seed.ts';
-import { type Found, summaryOf, tallySeeds } from './run-seeds.ts';
+import { editedSource } from './bugs/plant-bug.ts';
+import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
+import { REGRESSIONS } from './run/regressions.ts';
+import { runSeed } from './run/run-seed.ts';
+import { type Found, summaryOf, tallySeeds } from './run/run-seeds.ts';
+import { REQUEST_FAULTS, STORE_FAULTS } from './world/faults.ts';
+import { forbidChance } from './world/forbid-chance.ts';
 
 /** For 2,000 seeds; `npm run simulate -- --seeds 100000` runs more, and finds by itself where one begins to fail. */
 const SEEDS = 2_000;

@@ -1,6 +1,6 @@
-import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../shared/storage/item-size.ts';
-import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
-import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
+import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../../shared/storage/item-size.ts';
+import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
+import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type {
   Attributes,
   Condition,
@@ -9,7 +9,7 @@ import type {
   ItemRange,
   Update,
   WriteResult,
-} from '../../shared/storage/ports.ts';
+} from '../../../shared/storage/ports.ts';
 import type { EventLoop } from './event-loop.ts';
 import type { StorageWatch } from './storage-watch.ts';
 

@@ -1,7 +1,7 @@
-import { equalBytes } from '../../shared/log/bytes.ts';
-import { type Entry, unpackEntry } from '../../shared/log/head/entry.ts';
-import { TAIL_NODE_ENTRIES } from '../../shared/log/head/head.ts';
-import { conditionHolds } from '../../shared/storage/apply-update.ts';
+import { equalBytes } from '../../../shared/log/bytes.ts';
+import { type Entry, unpackEntry } from '../../../shared/log/head/entry.ts';
+import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
+import { conditionHolds } from '../../../shared/storage/apply-update.ts';
 import {
   HEAD,
   headKey,
@@ -11,9 +11,9 @@ import {
   NODE,
   TOPIC,
   TOPICS,
-} from '../../shared/storage/keys.ts';
-import type { Attributes, Condition, ItemKey, WriteResult } from '../../shared/storage/ports.ts';
-import type { Violation } from './history.ts';
+} from '../../../shared/storage/keys.ts';
+import type { Attributes, Condition, ItemKey, WriteResult } from '../../../shared/storage/ports.ts';
+import type { Violation } from '../../history/history.ts';
 
 /** A write to an item that has arrived. */
 export interface ArrivedWrite {

@@ -1,4 +1,4 @@
-import type { Random } from '../../shared/storage/ports.ts';
+import type { Random } from '../../../shared/storage/ports.ts';
 
 /** A whole number in [0, 2^32) that depends on all arguments and on nothing else (the finalizer of MurmurHash3). */
 export function hashOf(a: number, b: number, c = 0, d = 0): number {

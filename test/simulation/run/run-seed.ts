@@ -1,16 +1,16 @@
-import type { Broker } from '../../shared/broker/broker.ts';
-import type { PartitionDescription } from '../../shared/broker/topics/put-topic.ts';
-import { EventLogError } from '../../shared/log/errors.ts';
-import { TOPICS } from '../../shared/storage/keys.ts';
-import { Chance } from './chance.ts';
-import { checkHistory } from './check-history.ts';
-import { ageTail, Client, LASTING_TOPIC, readToEnd } from './client.ts';
-import type { FaultKind, FaultPlace } from './faults.ts';
-import { forbidChance } from './forbid-chance.ts';
-import type { FinalLog, HistoryEvent, ReadRecord, Violation } from './history.ts';
-import { STREAM } from './simulated-process.ts';
-import { FIRST_SUCCESSES, PASSING_TOPIC, READERS, WORKLOADS, type Workload } from './workloads.ts';
-import { type Conditions, drawConditions, PARTITION_COUNT, World } from './world.ts';
+import type { Broker } from '../../../shared/broker/broker.ts';
+import type { PartitionDescription } from '../../../shared/broker/topics/put-topic.ts';
+import { EventLogError } from '../../../shared/log/errors.ts';
+import { TOPICS } from '../../../shared/storage/keys.ts';
+import { checkHistory } from '../../history/check-history.ts';
+import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
+import { ageTail, Client, LASTING_TOPIC, readToEnd } from '../clients/client.ts';
+import { FIRST_SUCCESSES, PASSING_TOPIC, READERS, WORKLOADS, type Workload } from '../clients/workloads.ts';
+import { Chance } from '../world/chance.ts';
+import type { FaultKind, FaultPlace } from '../world/faults.ts';
+import { forbidChance } from '../world/forbid-chance.ts';
+import { STREAM } from '../world/simulated-process.ts';
+import { type Conditions, drawConditions, PARTITION_COUNT, World } from '../world/world.ts';
 
 /** What of a run is left out, to make a failing one smaller; everything else happens as it did. */
 export interface Selection {

@@ -1,6 +1,6 @@
-import { concatBytes } from '../../shared/log/bytes.ts';
-import { EventLogError } from '../../shared/log/errors.ts';
-import { copyAttributes } from '../../shared/storage/apply-update.ts';
+import { concatBytes } from '../../../shared/log/bytes.ts';
+import { EventLogError } from '../../../shared/log/errors.ts';
+import { copyAttributes } from '../../../shared/storage/apply-update.ts';
 import type {
   Attributes,
   AttributeValue,
@@ -16,7 +16,7 @@ import type {
   SignedUrl,
   Update,
   WriteResult,
-} from '../../shared/storage/ports.ts';
+} from '../../../shared/storage/ports.ts';
 import { Chance } from './chance.ts';
 import type { EventLoop } from './event-loop.ts';
 import type { Fates } from './faults.ts';

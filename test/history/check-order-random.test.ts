@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Chance } from './chance.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import type { RecordFate } from './history.ts';
 import { broken, type HistoryBuilder, history, logOf, sentRecord } from './history-builder.ts';
 

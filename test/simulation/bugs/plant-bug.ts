@@ -3,7 +3,7 @@ import { registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import type { PlantedBug, SourceEdit } from './planted-bugs.ts';
 
-const ROOT = new URL('../../', import.meta.url);
+const ROOT = new URL('../../../', import.meta.url);
 
 /** Loads the product with the bug in it: whatever is imported from now on. */
 export function plantBug(bug: PlantedBug): void {

@@ -1,6 +1,6 @@
-import type { UrlSigner } from '../../shared/storage/file/url-signer.ts';
-import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
-import type { ItemStore, ObjectStore } from '../../shared/storage/ports.ts';
+import type { UrlSigner } from '../../../shared/storage/file/url-signer.ts';
+import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
+import type { ItemStore, ObjectStore } from '../../../shared/storage/ports.ts';
 import { EventLoop } from './event-loop.ts';
 import { Fates } from './faults.ts';
 import { SimulatedProcess } from './simulated-process.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Chance } from './chance.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import { checkHistory } from './check-history.ts';
 import { MUTATIONS, MutableHistory } from './history-mutations.ts';
 import { randomHistory } from './random-history.ts';

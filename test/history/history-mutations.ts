@@ -1,4 +1,4 @@
-import type { Chance } from './chance.ts';
+import type { Chance } from '../simulation/world/chance.ts';
 import { headOf } from './check-model.ts';
 import type { AppendedRecord, AppendInvocation, FinalLog, HistoryEvent, Invocation, ReadRecord } from './history.ts';
 import type { RandomHistory } from './random-history.ts';

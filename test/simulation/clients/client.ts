@@ -1,11 +1,18 @@
-import type { AppendRecordsRequest, RecordOutcome } from '../../shared/broker/append/append-records.ts';
-import type { Broker } from '../../shared/broker/broker.ts';
-import type { ErrorCode, EventLogError } from '../../shared/log/errors.ts';
-import { Chance } from './chance.ts';
-import type { AppendedRecord, Completion, Invocation, ReadAnswer, ReadRecord, RecordFate } from './history.ts';
-import { readRecords, toRecord } from './history-records.ts';
-import { EPOCH_MS, STREAM } from './simulated-process.ts';
-import type { Reply, World } from './world.ts';
+import type { AppendRecordsRequest, RecordOutcome } from '../../../shared/broker/append/append-records.ts';
+import type { Broker } from '../../../shared/broker/broker.ts';
+import type { ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
+import type {
+  AppendedRecord,
+  Completion,
+  Invocation,
+  ReadAnswer,
+  ReadRecord,
+  RecordFate,
+} from '../../history/history.ts';
+import { readRecords, toRecord } from '../../history/history-records.ts';
+import { Chance } from '../world/chance.ts';
+import { EPOCH_MS, STREAM } from '../world/simulated-process.ts';
+import type { Reply, World } from '../world/world.ts';
 
 /** An append as a client asks for it; the content of a record follows from its value. */
 export interface ClientAppend {

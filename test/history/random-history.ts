@@ -1,5 +1,5 @@
 import { addSequence, applyBatch, decideProducer, type ProducerState } from '../../shared/log/head/producer.ts';
-import { Chance } from './chance.ts';
+import { Chance } from '../simulation/world/chance.ts';
 import { headOf } from './check-model.ts';
 import type {
   AppendedRecord,

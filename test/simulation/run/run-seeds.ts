@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import type { FaultKind, FaultPlace } from './faults.ts';
+import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
 import { shrink } from './shrink.ts';
 

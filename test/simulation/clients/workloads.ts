@@ -1,6 +1,6 @@
-import { PARTITIONS_PER_HEAD_DEFAULT, PRODUCER_BATCHES_KEPT } from '../../shared/log/limits.ts';
+import { PARTITIONS_PER_HEAD_DEFAULT, PRODUCER_BATCHES_KEPT } from '../../../shared/log/limits.ts';
+import { PARTITION_COUNT } from '../world/world.ts';
 import { type Appended, type Client, type ClientAppend, LASTING_TOPIC } from './client.ts';
-import { PARTITION_COUNT } from './world.ts';
 
 /**
  * What clients do. A workload is one client's doing, in its own time, among others; it ends by itself once all requests

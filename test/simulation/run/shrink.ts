@@ -1,4 +1,4 @@
-import type { FaultPlace } from './faults.ts';
+import type { FaultPlace } from '../world/faults.ts';
 import { type RunResult, runSeed, type Selection } from './run-seed.ts';
 
 /** A failing run made as small as it gets while it still breaks the same promise. */
