@@ -1,6 +1,5 @@
 import type { RecordToAppend } from '../../shared/broker/append/append-records.ts';
-import type { StoredBatch } from '../../shared/broker/data/read-part.ts';
-import { decodeRecords } from '../../shared/log/batch/record-batch.ts';
+import { recordsOf, type StoredBatch } from '../../shared/log/batch/stored-batch.ts';
 import type { AppendedRecord, ReadRecord } from './history.ts';
 
 /** Records between the broker, which has bytes, and a history, which has text. */
@@ -18,7 +17,7 @@ export function toRecord({ value, key, headers, timestampMs, partition }: Append
 /** The records of a batch from an offset on; what a record does not have is absent. */
 export function readRecords(batch: StoredBatch, offset: number): ReadRecord[] {
   const records: ReadRecord[] = [];
-  for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
+  for (const record of recordsOf(batch)) {
     if (record.offset < offset) continue;
     const headers = record.headers.map((header) => [header.key, text(header.value)] as const);
     records.push({

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import type { Record, RecordHeader } from '../../shared/log/batch/record.ts';
+import type { LogRecord, RecordHeader } from '../../shared/log/batch/record.ts';
 
 /** fast-check's own typed arrays may share a buffer at an offset; records take whatever bytes they get. */
 const someBytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });
@@ -9,7 +9,7 @@ export const headerArbitrary: fc.Arbitrary<RecordHeader> = fc.record({
   value: fc.option(someBytes(20)),
 });
 
-export const recordArbitrary: fc.Arbitrary<Record> = fc.record({
+export const recordArbitrary: fc.Arbitrary<LogRecord> = fc.record({
   timestampMs: fc.oneof(
     fc.integer({ min: 1_600_000_000_000, max: 1_800_000_000_000 }),
     fc.constant(-1),

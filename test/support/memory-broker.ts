@@ -3,7 +3,7 @@ import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
 import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage/usage-meter.ts';
 import type { StoredRecord } from '../../shared/log/batch/record.ts';
-import { decodeRecords } from '../../shared/log/batch/record-batch.ts';
+import { recordsOf } from '../../shared/log/batch/stored-batch.ts';
 import { type ErrorCode, EventLogError } from '../../shared/log/errors.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
@@ -86,7 +86,7 @@ export async function readAll(
       maxBytes: options.maxBytes,
     });
     for await (const batch of batches) {
-      for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
+      for (const record of recordsOf(batch)) {
         if (record.offset >= offset) records.push(record);
       }
     }

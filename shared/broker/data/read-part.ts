@@ -1,4 +1,5 @@
 import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../../log/batch/record-batch.ts';
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { BatchId } from '../../log/head/batch-id.ts';
 import { batchIdText } from '../../log/head/batch-id.ts';
@@ -7,15 +8,6 @@ import type { PlacedPart } from '../../log/head/head.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import type { Stores } from '../usage/usage-meter.ts';
-
-/** A whole record batch with its absolute base offset, as it is served. */
-export interface StoredBatch {
-  readonly bytes: Uint8Array;
-  readonly header: RecordBatchHeader;
-  /** Half-open: the offsets that the batch takes up. */
-  readonly baseOffset: number;
-  readonly endOffset: number;
-}
 
 function dataKey(batchId: BatchId, part: Pick<EntryPart, 'position'>): string {
   return `${batchIdText(batchId)}:${part.position}`;

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import type { TailNode } from '../../log/head/head.ts';
-import type { StoredBatch } from '../data/read-part.ts';
 
 /** Roughly what a batch takes in memory beside its bytes. */
 const BATCH_BYTES = 400;

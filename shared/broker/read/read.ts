@@ -1,10 +1,10 @@
-import { decodeRecords } from '../../log/batch/record-batch.ts';
+import { recordsOf, type StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from '../../log/limits.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { readPart, type StoredBatch } from '../data/read-part.ts';
+import { readPart } from '../data/read-part.ts';
 import { locateParts, locateTime, type PartitionView, viewPartition } from './locate-parts.ts';
 
 /** Where a read begins: at an offset, at the first record of a time or later, or so many records before the end. */
@@ -128,7 +128,7 @@ async function findTime(
     const placed = await locateTime(context, view, timestampMs, startOffset);
     if (placed === undefined) return undefined;
     for (const batch of await readPart(context, view.stores, placed)) {
-      for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
+      for (const record of recordsOf(batch)) {
         if (record.offset >= startOffset && record.timestampMs >= timestampMs)
           return { offset: record.offset, timestampMs: record.timestampMs };
       }

@@ -1,6 +1,6 @@
 import type { ReadResult } from '../../broker/read/read.ts';
 import type { StoredRecord } from '../../log/batch/record.ts';
-import { decodeRecords } from '../../log/batch/record-batch.ts';
+import { recordsOf } from '../../log/batch/stored-batch.ts';
 import type { Encoding } from '../contract.ts';
 import { jsonOfRecord } from '../records/json-values.ts';
 
@@ -23,7 +23,7 @@ async function* limited(result: ReadResult, limits: OutputLimits): AsyncGenerato
   for await (const batch of result.batches) {
     if (batch.header.control) continue;
     const taken: StoredRecord[] = [];
-    for (const record of decodeRecords(batch.bytes, 0, batch.header, batch.baseOffset)) {
+    for (const record of recordsOf(batch)) {
       if (record.offset < result.offset) continue;
       if (count === limits.records || (count > 0 && bytes >= limits.bytes)) {
         yield taken;

@@ -3,7 +3,7 @@ import { EventLogError } from '../errors.ts';
 import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../limits.ts';
 import { COMPRESSIONS, type Compression, compress, decompress } from './compression.ts';
 import { crc32c } from './crc32c.ts';
-import type { Record, RecordHeader, StoredRecord } from './record.ts';
+import type { LogRecord, RecordHeader, StoredRecord } from './record.ts';
 
 /**
  * Apache Kafka's RecordBatch, magic 2 (Kafka documentation, "Message Format"; KIP-98): the unit of append, compression
@@ -200,7 +200,7 @@ export interface EncodeBatchOptions {
 const UTF8 = new TextEncoder();
 
 /** Encodes at least one record into a batch with base offset 0 and offset deltas 0, 1, 2 … */
-export function encodeBatch(records: readonly Record[], options: EncodeBatchOptions = {}): Uint8Array<ArrayBuffer> {
+export function encodeBatch(records: readonly LogRecord[], options: EncodeBatchOptions = {}): Uint8Array<ArrayBuffer> {
   const first = records[0];
   if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
   const compression = options.compression ?? 'none';
@@ -226,7 +226,7 @@ export function encodeBatch(records: readonly Record[], options: EncodeBatchOpti
   writer.int32(baseSequence);
   writer.int32(records.length);
   for (let i = 0; i < records.length; i++) {
-    const record = records[i] as Record;
+    const record = records[i] as LogRecord;
     if (record.timestampMs > maxTimestamp) maxTimestamp = record.timestampMs;
     writeRecord(writer, record, i, record.timestampMs - baseTimestamp);
   }
@@ -247,20 +247,20 @@ export function encodeBatch(records: readonly Record[], options: EncodeBatchOpti
 
 const NO_PRODUCER: BatchProducer = { producerId: NO_PRODUCER_ID, producerEpoch: -1, baseSequence: -1 };
 
-function estimateBytes(records: readonly Record[]): number {
+function estimateBytes(records: readonly LogRecord[]): number {
   let total = 0;
   for (const record of records) total += recordBytesBound(record);
   return total;
 }
 
 /** At least what a record takes in a batch, uncompressed. */
-export function recordBytesBound(record: Pick<Record, 'key' | 'value' | 'headers'>): number {
+export function recordBytesBound(record: Pick<LogRecord, 'key' | 'value' | 'headers'>): number {
   let total = 32 + (record.key?.length ?? 0) + (record.value?.length ?? 0);
   for (const header of record.headers) total += 10 + header.key.length * 3 + (header.value?.length ?? 0);
   return total;
 }
 
-function writeRecord(writer: ByteWriter, record: Record, offsetDelta: number, timestampDelta: number): void {
+function writeRecord(writer: ByteWriter, record: LogRecord, offsetDelta: number, timestampDelta: number): void {
   const names = record.headers.map((header) => UTF8.encode(header.key));
   let length = 1 + varintLength(timestampDelta) + varintLength(offsetDelta);
   length += nullableLength(record.key) + nullableLength(record.value) + varintLength(names.length);

@@ -1,5 +1,5 @@
 /** A record as it is kept: bytes and a time. Kafka's record, headers in order and with repeated names allowed. */
-export interface Record {
+export interface LogRecord {
   /** Milliseconds since the epoch; −1 where the producer gave none. */
   readonly timestampMs: number;
   readonly key: Uint8Array | null;
@@ -14,6 +14,6 @@ export interface RecordHeader {
 }
 
 /** A record with its place in the partition. */
-export interface StoredRecord extends Record {
+export interface StoredRecord extends LogRecord {
   readonly offset: number;
 }

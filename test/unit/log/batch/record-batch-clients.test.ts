@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { compressionsAlgorithms, crc32c as crcOfPlatformatic, Reader, readRecordsBatch } from '@platformatic/kafka';
 import { describe, expect, it } from 'vitest';
 import { COMPRESSIONS, type Compression } from '../../../../shared/log/batch/compression.ts';
-import type { Record } from '../../../../shared/log/batch/record.ts';
+import type { LogRecord } from '../../../../shared/log/batch/record.ts';
 import { type EncodeBatchOptions, encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 
 /** What other clients read from the batches that we make. */
@@ -42,14 +42,14 @@ for (const name of ['snappy', 'lz4', 'zstd'] as const) {
 const T = 1_700_000_000_000;
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
-const plain: Record[] = [
+const plain: LogRecord[] = [
   { timestampMs: T, key: utf8('a'), value: utf8('first'), headers: [] },
   { timestampMs: T + 5, key: null, value: utf8('no key'), headers: [] },
   { timestampMs: T - 70_000, key: utf8('tombstone'), value: null, headers: [] },
   { timestampMs: T + 90_000_000, key: null, value: null, headers: [] },
   { timestampMs: T, key: new Uint8Array(0), value: new Uint8Array(0), headers: [] },
 ];
-const withHeaders: Record[] = [
+const withHeaders: LogRecord[] = [
   {
     timestampMs: T,
     key: utf8('k'),
@@ -62,7 +62,7 @@ const withHeaders: Record[] = [
     ],
   },
 ];
-const withDuplicates: Record[] = [
+const withDuplicates: LogRecord[] = [
   {
     timestampMs: T,
     key: null,
@@ -75,7 +75,7 @@ const withDuplicates: Record[] = [
   },
 ];
 /** Half of it compresses; together it takes several blocks of every codec. */
-const large: Record[] = Array.from({ length: 60 }, (_, i) => ({
+const large: LogRecord[] = Array.from({ length: 60 }, (_, i) => ({
   timestampMs: T + i,
   key: utf8(`key-${i}`),
   value: Uint8Array.from({ length: 5_000 }, (_, k) =>
@@ -84,7 +84,7 @@ const large: Record[] = Array.from({ length: 60 }, (_, i) => ({
   headers: [],
 }));
 
-const cases: { name: string; records: readonly Record[]; options?: EncodeBatchOptions; uniqueHeaders?: false }[] = [
+const cases: { name: string; records: readonly LogRecord[]; options?: EncodeBatchOptions; uniqueHeaders?: false }[] = [
   { name: 'plain', records: plain },
   { name: 'headers', records: withHeaders },
   { name: 'duplicate headers', records: withDuplicates, uniqueHeaders: false },
@@ -151,7 +151,7 @@ describe('batches that we encode', () => {
       });
       expect(read.records).toHaveLength(records.length);
       read.records.forEach((record, i) => {
-        const expected = records[i] as Record;
+        const expected = records[i] as LogRecord;
         expect(record.offset).toBe(String(i));
         expect(record.timestamp).toBe(String(options.logAppendTimeMs ?? expected.timestampMs));
         expect(hex(record.key)).toBe(hex(expected.key));

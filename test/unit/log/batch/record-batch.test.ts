@@ -2,7 +2,7 @@ import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { COMPRESSIONS, compress } from '../../../../shared/log/batch/compression.ts';
-import type { Record } from '../../../../shared/log/batch/record.ts';
+import type { LogRecord } from '../../../../shared/log/batch/record.ts';
 import {
   BATCH_HEADER_BYTES,
   decodeRecords,
@@ -19,7 +19,7 @@ import { edited, setCompression, withPayload } from '../../../support/batch-edit
 
 const T = 1_700_000_000_000;
 const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
-const sample: Record[] = [
+const sample: LogRecord[] = [
   { timestampMs: T, key: utf8('key'), value: utf8('value'), headers: [{ key: 'h', value: utf8('x') }] },
   { timestampMs: T + 1, key: null, value: utf8('another value'), headers: [] },
   { timestampMs: T - 1, key: utf8('z'), value: null, headers: [{ key: 'n', value: null }] },
