@@ -39,14 +39,14 @@ export function headKey(topicId: string, headNumber: number): ItemKey {
   return { pk: `head#${topicId}#${headNumber}`, sk: ALONE };
 }
 export const HEAD = {
-  /** The sequence of the tail's first entry. */
-  tailSeq: 'q',
+  /** The number of the tail's first entry. */
+  firstEntry: 'q',
   /** List of packed entries (`log/entry.ts`). */
   tail: 't',
   /** List of the tail's once keys (`log/once-key.ts`). */
   once: 'o',
-  /** Packed totals by slot as of `tailSeq` (`log/head.ts`). */
-  moved: 'm',
+  /** Packed totals by slot as of `firstEntry` (`log/head.ts`). */
+  totalsBeforeTail: 'm',
   /** 1 when no commit is accepted any more. */
   closed: 'x',
   next: (slot: number) => NEXT[slot] as string,
@@ -56,12 +56,12 @@ export const HEAD = {
 const NEXT = Array.from({ length: PARTITIONS_PER_HEAD_MAX }, (_, slot) => `n${slot}`);
 const START = Array.from({ length: PARTITIONS_PER_HEAD_MAX }, (_, slot) => `s${slot}`);
 
-/** pk `node#<topicId>#<head number>`, sk the sequence of its first entry in 16 digits. */
+/** pk `node#<topicId>#<head number>`, sk the number of its first entry in 16 digits. */
 export function nodePartitionKey(topicId: string, headNumber: number): string {
   return `node#${topicId}#${headNumber}`;
 }
-export function nodeSortKey(sequence: number): string {
-  return sequenceText(sequence);
+export function nodeSortKey(firstEntry: number): string {
+  return paddedNumber(firstEntry);
 }
 export const NODE = { entries: 't', once: 'o', before: 'm' } as const;
 
@@ -77,17 +77,17 @@ export function referenceKey(batchId: BatchId): ItemKey {
 }
 export const REFERENCE = { heads: 'h' } as const;
 
-/** pk `checkpoint#<topicId>#<head number>`: all tail nodes below `sequence` are reflected in the producer items. */
+/** pk `checkpoint#<topicId>#<head number>`: all entries below `belowEntry` are reflected in the producer items. */
 export function checkpointKey(topicId: string, headNumber: number): ItemKey {
   return { pk: `checkpoint#${topicId}#${headNumber}`, sk: ALONE };
 }
-export const CHECKPOINT = { sequence: 'q' } as const;
+export const CHECKPOINT = { belowEntry: 'q' } as const;
 
-/** pk `producer#<topicId>#<head number>`, sk the producer id in 16 digits: its state (`log/producer.ts`) as of `sequence`. */
+/** pk `producer#<topicId>#<head number>`, sk the producer id in 16 digits: its state (`log/producer.ts`) as of `belowEntry`. */
 export function producerKey(topicId: string, headNumber: number, producerId: number): ItemKey {
-  return { pk: `producer#${topicId}#${headNumber}`, sk: sequenceText(producerId) };
+  return { pk: `producer#${topicId}#${headNumber}`, sk: paddedNumber(producerId) };
 }
-export const PRODUCER = { sequence: 'q', state: 'p', writtenAtMs: 'w' } as const;
+export const PRODUCER = { belowEntry: 'q', state: 'p', writtenAtMs: 'w' } as const;
 
 /** pk `idempotency#<topicId>#<hash, hex>`: an append under an idempotency key, kept until `expiresAt` (seconds). */
 export function idempotencyKey(topicId: string, hashHex: string): ItemKey {
@@ -106,7 +106,7 @@ export const IDEMPOTENCY = {
 
 /** pk `garbage`, sk `<due time, 16 digits>#<what>`: what a job may delete after that time. */
 export function garbageKey(dueAtMs: number, what: string): ItemKey {
-  return { pk: 'garbage', sk: `${sequenceText(dueAtMs)}#${what}` };
+  return { pk: 'garbage', sk: `${paddedNumber(dueAtMs)}#${what}` };
 }
 export const GARBAGE = { topicId: 'id', heads: 'heads' } as const;
 
@@ -161,6 +161,6 @@ export const OBJECT_PATTERNS = { hot: 'hot/*' } as const;
 export type ItemKind = keyof typeof ITEM_PATTERNS;
 export type ObjectKind = keyof typeof OBJECT_PATTERNS;
 
-function sequenceText(value: number): string {
+function paddedNumber(value: number): string {
   return value.toString().padStart(16, '0');
 }

@@ -51,7 +51,7 @@ export interface AppendIdentity {
   /** Of the key and of its use, as a key may be used anew when it has expired. */
   readonly hash: Uint8Array;
   /** By head number: a sequence from before the first try. */
-  readonly observedSeq: ReadonlyMap<number, number>;
+  readonly observedEntry: ReadonlyMap<number, number>;
 }
 
 /**
@@ -153,8 +153,8 @@ async function appendPrepared(
     throw invalidField('atomic', message);
   }
   const work = heads.map(({ topic, headNumber, batches }) => {
-    const observedSeq = identity?.observedSeq.get(headNumber);
-    const idempotency = identity === undefined ? undefined : { hash: identity.hash, observedSeq: observedSeq ?? 0 };
+    const observedEntry = identity?.observedEntry.get(headNumber);
+    const idempotency = identity === undefined ? undefined : { hash: identity.hash, observedEntry: observedEntry ?? 0 };
     return { topic, headNumber, units: makeUnits(batches, atomic, idempotency) };
   });
   // All or nothing, before anything is appended: what is thrown here says that nothing was.

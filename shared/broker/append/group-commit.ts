@@ -1,7 +1,7 @@
 import { equalBytes } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { batchIdRandomBytes, makeBatchId } from '../../log/head/batch-id.ts';
-import { nextSequence } from '../../log/head/head.ts';
+import { nextEntry } from '../../log/head/head.ts';
 import {
   type AppendUnit,
   fitsCommit,
@@ -81,9 +81,9 @@ export class Committer {
   }
 
   /** A sequence of the head from before now; an append that begins later gets this one or a later one. 0 or 1 GetItem. */
-  async observedSequence(topic: Topic, headNumber: number): Promise<number> {
+  async observedEntry(topic: Topic, headNumber: number): Promise<number> {
     const { items } = this.context.usage.of(topic.name, 'append');
-    return nextSequence(await this.commits.observe(this.queueOf(topic, headNumber), items));
+    return nextEntry(await this.commits.observe(this.queueOf(topic, headNumber), items));
   }
 
   /** Resolves when no append waits and no tail is being moved. */

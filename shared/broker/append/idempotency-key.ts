@@ -51,10 +51,10 @@ export async function appendOnce<Plan>(
   if (typeof answer === 'string') return parseAnswer(answer);
   const then = { ...topic, partitions: Number(note[IDEMPOTENCY.partitions]) };
   const observed = Object.entries(JSON.parse(String(note[IDEMPOTENCY.observed])) as Record<string, number>);
-  const observedSeq = new Map(observed.map(([headNumber, sequence]) => [Number(headNumber), sequence]));
+  const observedEntry = new Map(observed.map(([headNumber, sequence]) => [Number(headNumber), sequence]));
   // A key that is used again after its note has expired stands for another append: its entries must not be taken for it.
   const use = createHash('sha256').update(hash).update(String(note[IDEMPOTENCY.expiresAt]));
-  const identity = { topicId: topic.topicId, hash: use.digest().subarray(0, HASH_BYTES), observedSeq };
+  const identity = { topicId: topic.topicId, hash: use.digest().subarray(0, HASH_BYTES), observedEntry };
   const outcomes = await keyed.run(then, keyed.plan(then, hash), identity);
   const printed = outcomes.every((outcome) => outcome.ok) ? printAnswer(outcomes) : undefined;
   if (printed !== undefined && printed.length <= ANSWER_LENGTH_MAX) {
@@ -84,7 +84,7 @@ async function noteFirstTry<Plan>(
   const observed: Record<string, number> = {};
   await Promise.all(
     [...heads].map(async (headNumber) => {
-      observed[headNumber] = await committer.observedSequence(topic, headNumber);
+      observed[headNumber] = await committer.observedEntry(topic, headNumber);
     }),
   );
   const nowSeconds = Math.floor(context.clock.nowMs() / 1_000);

@@ -5,7 +5,7 @@ import {
   type Head,
   holdsOnceKey,
   indexInTail,
-  nextSequence,
+  nextEntry,
   type PlacedPart,
   partitionState,
   placeNode,
@@ -40,7 +40,7 @@ import { checkpointProducers } from './producers.ts';
  * is demanded likewise.
  *
  * An entry is changed only when the try before can't be applied any more, now or late: every refusal but that for a full
- * tail is for good, since `tailSeq` and `next` never go back and a once key leaves the head only when `tailSeq` passes it.
+ * tail is for good, since `firstEntry` and `next` never go back and a once key leaves the head only when `firstEntry` passes it.
  * After a refusal for a full tail the very same bytes are sent again.
  *
  * `test/model/commit-protocol` goes through every state of this for a few writers, and repeats the order of the checks
@@ -124,7 +124,7 @@ export class HeadCommits {
     const key = idempotencyOnceKey(idempotency.hash);
     if (holdsOnceKey(head, key)) return keyedParts(placeTail(head), head.once, key);
     const ask: Ask = (request) => retrying(this.context, 'not_applied', request);
-    for await (const node of nodesBetween(items, name, idempotency.observedSeq, head.tailSeq, ask)) {
+    for await (const node of nodesBetween(items, name, idempotency.observedEntry, head.firstEntry, ask)) {
       if (node.once.some((left) => equalBytes(left, key))) return keyedParts(placeNode(node), node.once, key);
     }
     return undefined;
@@ -139,8 +139,8 @@ export class HeadCommits {
     deadlineMs: number,
   ): Promise<CommitResult> {
     const key = headKey(queue.name.topicId, queue.name.headNumber);
-    const observedSeq = nextSequence(observed);
-    const { updates, conditions } = commitRequest(commit, observedSeq);
+    const observedEntry = nextEntry(observed);
+    const { updates, conditions } = commitRequest(commit, observedEntry);
     for (let outcome: 'as_it_says' | 'unknown' = 'as_it_says'; ; outcome = 'unknown') {
       const sentAtMs = this.context.clock.nowMs();
       const result = await retrying(this.context, outcome, () => items.update(key, updates, conditions), deadlineMs);
@@ -155,11 +155,18 @@ export class HeadCommits {
       }
       const index = indexInTail(met, commit.packed);
       if (index >= 0) {
-        const placed = placeTail(met).filter((part) => part.sequence === met.tailSeq + index);
+        const placed = placeTail(met).filter((part) => part.entryNumber === met.firstEntry + index);
         return { applied: true, baseOffsets: firstOffsets(placed), head };
       }
-      if (met.tailSeq > observedSeq) {
-        const placed = await this.findInNodes(queue.name, items, commit.packed, observedSeq, met.tailSeq, deadlineMs);
+      if (met.firstEntry > observedEntry) {
+        const placed = await this.findInNodes(
+          queue.name,
+          items,
+          commit.packed,
+          observedEntry,
+          met.firstEntry,
+          deadlineMs,
+        );
         return placed === undefined
           ? { applied: false, head }
           : { applied: true, baseOffsets: firstOffsets(placed), head };
@@ -188,7 +195,7 @@ export class HeadCommits {
     const ask: Ask = (request) => retrying(this.context, 'unknown', request, deadlineMs);
     for await (const node of nodesBetween(items, name, from, to, ask)) {
       const index = node.entries.findIndex((entry) => equalBytes(packEntry(entry), packed));
-      if (index >= 0) return placeNode(node).filter((part) => part.sequence === node.sequence + index);
+      if (index >= 0) return placeNode(node).filter((part) => part.entryNumber === node.firstEntry + index);
     }
     return undefined;
   }
@@ -207,7 +214,7 @@ export class HeadCommits {
       next.set(part.slot, baseOffset + part.records);
       // Whoever waits at the end reads these bytes next; a copy, since the part is a view on a whole request.
       if (this.context.signals.isAwaited(topic.topicId, partitionOf(part.slot))) {
-        const placed = { sequence: UNKNOWN_SEQUENCE, entry: commit.entry, part, baseOffset };
+        const placed = { entryNumber: UNKNOWN_ENTRY, entry: commit.entry, part, baseOffset };
         keepPart(this.context, batch.slice(part.position, part.bytes), placed);
       }
     }
@@ -241,20 +248,20 @@ export class HeadCommits {
     const head = queue.head;
     if (head === undefined || head.tail.length < TAIL_NODE_ENTRIES) return;
     const { items } = this.context.usage.of(queue.topic.name, 'move_tail');
-    const { sequence, node, updates } = nodeToMove(head);
-    await items.put(nodeKey(queue.name, sequence), node);
+    const { firstEntry, node, updates } = nodeToMove(head);
+    await items.put(nodeKey(queue.name, firstEntry), node);
     const key = headKey(queue.name.topicId, queue.name.headNumber);
     const sentAtMs = this.context.clock.nowMs();
-    const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.tailSeq, value: sequence }]);
+    const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.firstEntry, value: firstEntry }]);
     queue.see(headFromAttributes(result.attributes, head), sentAtMs);
-    const end = sequence + TAIL_NODE_ENTRIES;
+    const end = firstEntry + TAIL_NODE_ENTRIES;
     if (result.ok && end % this.context.settings.checkpointEntries === 0)
       await checkpointProducers(items, queue.name, end, this.context.clock.nowMs());
   }
 }
 
 /** Of an entry whose place does not matter. */
-const UNKNOWN_SEQUENCE = -1;
+const UNKNOWN_ENTRY = -1;
 
 type CommitResult =
   | { readonly applied: true; readonly baseOffsets: ReadonlyMap<number, number>; readonly head: Head }
@@ -267,13 +274,13 @@ function hasRefusals(plan: CommitPlan): boolean {
   return false;
 }
 
-function commitRequest(commit: PlannedCommit, observedSeq: number): { updates: Update[]; conditions: Condition[] } {
+function commitRequest(commit: PlannedCommit, observedEntry: number): { updates: Update[]; conditions: Condition[] } {
   const updates: Update[] = [{ do: 'append', name: HEAD.tail, values: [commit.packed] }];
   for (const [slot, by] of commit.recordsBySlot) updates.push({ do: 'add', name: HEAD.next(slot), by });
   if (commit.leave.length > 0) updates.push({ do: 'append', name: HEAD.once, values: commit.leave });
   const conditions: Condition[] = [
     { if: 'absent', name: HEAD.closed },
-    { if: 'at_most', name: HEAD.tailSeq, value: observedSeq },
+    { if: 'at_most', name: HEAD.firstEntry, value: observedEntry },
     { if: 'lacks', name: HEAD.tail, value: commit.packed },
     { if: 'shorter_than', name: HEAD.tail, length: TAIL_ENTRIES_MAX },
   ];
@@ -309,13 +316,13 @@ function placeOutcome(outcome: PlannedOutcome, baseOffsets: ReadonlyMap<number, 
 function keyedParts(placed: readonly PlacedPart[], once: readonly Uint8Array[], key: Uint8Array): PlacedPart[] {
   const found: PlacedPart[] = [];
   let keysBefore = 0;
-  let sequence = -1;
+  let entryNumber = -1;
   let keys = 0;
   for (const part of placed) {
-    if (part.sequence !== sequence) {
+    if (part.entryNumber !== entryNumber) {
       keysBefore += keys;
       keys = part.entry.onceKeys;
-      sequence = part.sequence;
+      entryNumber = part.entryNumber;
     }
     const own = part.part.keyed === undefined ? undefined : once[keysBefore + part.part.keyed];
     if (own !== undefined && equalBytes(own, key)) found.push(part);

@@ -36,7 +36,7 @@ export async function readHead(items: ItemStore, name: HeadName): Promise<Head> 
  * its last commit. @throws EventLogError `corrupt_data`, `internal` where the item contradicts itself.
  */
 export function headFromAttributes(attributes: Attributes = {}, known?: Head): Head {
-  const packedTotals = attributes[HEAD.moved];
+  const packedTotals = attributes[HEAD.totalsBeforeTail];
   const totals = packedTotals === undefined ? [] : unpackTotals(bytesOf(packedTotals));
   const partitions: PartitionState[] = [];
   for (let slot = PARTITIONS_PER_HEAD_MAX - 1; slot >= 0; slot--) {
@@ -45,15 +45,15 @@ export function headFromAttributes(attributes: Attributes = {}, known?: Head): H
     partitions[slot] = {
       nextOffset,
       logStartOffset: Number(attributes[HEAD.start(slot)] ?? 0),
-      moved: totals[slot] ?? EMPTY_TOTALS,
+      totalsBeforeTail: totals[slot] ?? EMPTY_TOTALS,
     };
   }
-  const tailSeq = Number(attributes[HEAD.tailSeq] ?? 0);
+  const firstEntry = Number(attributes[HEAD.firstEntry] ?? 0);
   const head: Head = {
     closed: attributes[HEAD.closed] !== undefined,
-    tailSeq,
+    firstEntry,
     tail: listOf(attributes[HEAD.tail]).map((packed, i) => {
-      const entry = known?.tail[tailSeq + i - known.tailSeq];
+      const entry = known?.tail[firstEntry + i - known.firstEntry];
       return entry !== undefined && equalBytes(entry.packed, packed) ? entry : makeTailEntry(packed);
     }),
     once: listOf(attributes[HEAD.once]),
@@ -63,14 +63,14 @@ export function headFromAttributes(attributes: Attributes = {}, known?: Head): H
   return head;
 }
 
-/** The node of the oldest eight entries, and the update of the head that lets go of them on condition `tailSeq`. */
+/** The node of the oldest eight entries, and the update of the head that lets go of them on condition `firstEntry`. */
 export function nodeToMove(head: Head): {
-  readonly sequence: number;
+  readonly firstEntry: number;
   readonly node: Attributes;
   readonly updates: Update[];
 } {
   const moving = head.tail.slice(0, TAIL_NODE_ENTRIES);
-  const before = head.partitions.map((partition) => partition.moved);
+  const before = head.partitions.map((partition) => partition.totalsBeforeTail);
   const keys = onceKeysOf(head, moving.length);
   const after = addTotals(
     before,
@@ -79,23 +79,23 @@ export function nodeToMove(head: Head): {
   const once = head.once.slice(0, keys);
   const updates: Update[] = [
     { do: 'remove_first', name: HEAD.tail, count: moving.length },
-    { do: 'add', name: HEAD.tailSeq, by: moving.length },
-    { do: 'set', name: HEAD.moved, value: packTotals(after) },
+    { do: 'add', name: HEAD.firstEntry, by: moving.length },
+    { do: 'set', name: HEAD.totalsBeforeTail, value: packTotals(after) },
   ];
   if (keys > 0) updates.push({ do: 'remove_first', name: HEAD.once, count: keys });
   const node: Attributes = { [NODE.entries]: moving.map((tail) => tail.packed), [NODE.before]: packTotals(before) };
-  return { sequence: head.tailSeq, node: keys > 0 ? { ...node, [NODE.once]: once } : node, updates };
+  return { firstEntry: head.firstEntry, node: keys > 0 ? { ...node, [NODE.once]: once } : node, updates };
 }
 
-export function nodeKey(name: HeadName, sequence: number): ItemKey {
-  return { pk: nodePartitionKey(name.topicId, name.headNumber), sk: nodeSortKey(sequence) };
+export function nodeKey(name: HeadName, firstEntry: number): ItemKey {
+  return { pk: nodePartitionKey(name.topicId, name.headNumber), sk: nodeSortKey(firstEntry) };
 }
 
-export function nodeFromAttributes(sequence: number, attributes: Attributes): TailNode {
+export function nodeFromAttributes(firstEntry: number, attributes: Attributes): TailNode {
   const before = attributes[NODE.before];
-  if (before === undefined) throw new EventLogError('corrupt_data', `Tail node ${sequence} has no totals.`);
+  if (before === undefined) throw new EventLogError('corrupt_data', `Tail node ${firstEntry} has no totals.`);
   return {
-    sequence,
+    firstEntry,
     entries: listOf(attributes[NODE.entries]).map(unpackEntry),
     once: listOf(attributes[NODE.once]),
     before: unpackTotals(bytesOf(before)),
@@ -104,7 +104,7 @@ export function nodeFromAttributes(sequence: number, attributes: Attributes): Ta
 
 /**
  * The tail nodes with sequences in `[from, to)`, in order, `limit` at most. 1 Query.
- * All nodes below a head's `tailSeq` are there, since a node is put before the head lets go of its entries.
+ * All nodes below a head's `firstEntry` are there, since a node is put before the head lets go of its entries.
  */
 export async function queryNodes(
   items: ItemStore,
@@ -124,7 +124,7 @@ const NODES_PER_QUERY = 64;
 export type Ask = <T>(request: () => Promise<T>) => Promise<T>;
 
 /**
- * The tail nodes that hold the entries `[from, to)`, all of them below the `tailSeq` of the head. 1 Query for every 64.
+ * The tail nodes that hold the entries `[from, to)`, all of them below the `firstEntry` of the head. 1 Query for every 64.
  * @throws EventLogError `corrupt_data` where one is missing: whoever searches them must not take it for empty
  */
 export async function* nodesBetween(
@@ -140,18 +140,18 @@ export async function* nodesBetween(
     const nodes = await ask(() => queryNodes(items, name, start, to, NODES_PER_QUERY));
     if (nodes.length === 0) throw missingNode(name, next);
     for (const node of nodes) {
-      if (node.sequence !== next) throw missingNode(name, next);
+      if (node.firstEntry !== next) throw missingNode(name, next);
       yield node;
       next += TAIL_NODE_ENTRIES;
     }
   }
 }
 
-export function missingNode(name: HeadName, sequence: number): EventLogError {
+export function missingNode(name: HeadName, firstEntry: number): EventLogError {
   return new EventLogError(
     'corrupt_data',
-    `Tail node ${sequence} of head ${name.headNumber} of the topic with the id ${name.topicId} is missing.`,
-    { details: { topicId: name.topicId, headNumber: name.headNumber, sequence } },
+    `Tail node ${firstEntry} of head ${name.headNumber} of the topic with the id ${name.topicId} is missing.`,
+    { details: { topicId: name.topicId, headNumber: name.headNumber, firstEntry } },
   );
 }
 

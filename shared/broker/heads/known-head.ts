@@ -1,5 +1,5 @@
 import { EventLogError } from '../../log/errors.ts';
-import { type Head, nextSequence } from '../../log/head/head.ts';
+import { type Head, nextEntry } from '../../log/head/head.ts';
 import type { AppendUnit, LaidOutPart, PartOutcome, UnitPart } from '../../log/head/plan-commit.ts';
 import type { Topic } from '../../log/topic/topic.ts';
 import type { HeadName } from './items.ts';
@@ -35,8 +35,8 @@ export class HeadQueue {
   see(head: Head, atMs: number): Head {
     const newer =
       this.head === undefined ||
-      nextSequence(head) > nextSequence(this.head) ||
-      (nextSequence(head) === nextSequence(this.head) && (head.tailSeq >= this.head.tailSeq || head.closed));
+      nextEntry(head) > nextEntry(this.head) ||
+      (nextEntry(head) === nextEntry(this.head) && (head.firstEntry >= this.head.firstEntry || head.closed));
     if (newer) this.head = head;
     this.observedAtMs = Math.max(this.observedAtMs, atMs);
     return this.head as Head;

@@ -1,11 +1,4 @@
-import {
-  type Head,
-  nextSequence,
-  type PlacedPart,
-  placeNode,
-  placeTail,
-  TAIL_NODE_ENTRIES,
-} from '../../log/head/head.ts';
+import { type Head, nextEntry, type PlacedPart, placeNode, placeTail, TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
 import {
   applyBatch,
   type ProducerState,
@@ -45,16 +38,16 @@ export class HeadProducers {
    * that are met first 1 GetItem each, 1 GetItem for the checkpoint, and 1 Query or 2.
    */
   async bringTo(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
-    if (this.asOf < head.tailSeq && this.known.size > 0) {
-      if (head.tailSeq - this.asOf <= GAP_ENTRIES_MAX) {
-        for (const part of await movedParts(items, name, this.asOf, head.tailSeq)) this.applyKnown(part);
-        this.asOf = head.tailSeq;
+    if (this.asOf < head.firstEntry && this.known.size > 0) {
+      if (head.firstEntry - this.asOf <= GAP_ENTRIES_MAX) {
+        for (const part of await movedParts(items, name, this.asOf, head.firstEntry)) this.applyKnown(part);
+        this.asOf = head.firstEntry;
       } else {
         this.known.clear();
       }
     }
     for (const part of placeTail(head)) this.applyKnown(part);
-    this.asOf = Math.max(this.asOf, nextSequence(head));
+    this.asOf = Math.max(this.asOf, nextEntry(head));
     const missing = [...new Set(producerIds)].filter((id) => !this.known.has(id));
     if (missing.length > 0) await this.load(items, name, head, missing);
     this.dropOldest();
@@ -65,7 +58,7 @@ export class HeadProducers {
     if (producerId === undefined) return;
     const known = this.known.get(producerId);
     // An item may be of a later time than the head that was observed: what it has taken in must not come in twice.
-    if (known === undefined || placed.sequence < Math.max(this.asOf, known.loadedAsOf)) return;
+    if (known === undefined || placed.entryNumber < Math.max(this.asOf, known.loadedAsOf)) return;
     this.known.set(producerId, { ...known, state: applyPart(known.state, placed) });
   }
 
@@ -73,13 +66,15 @@ export class HeadProducers {
     // The checkpoint first: items read after it hold all that it says, whoever writes the next one meanwhile.
     const from = await readCheckpoint(items, name);
     const written = await Promise.all(producerIds.map((id) => readProducer(items, name, id)));
-    const parts = [...(await movedParts(items, name, from, head.tailSeq)), ...placeTail(head)];
+    const parts = [...(await movedParts(items, name, from, head.firstEntry)), ...placeTail(head)];
     producerIds.forEach((id, i) => {
-      const { state, sequence } = written[i] as ProducerItem;
-      const later = parts.filter((placed) => placed.part.producer?.producerId === id && placed.sequence >= sequence);
+      const { state, belowEntry } = written[i] as ProducerItem;
+      const later = parts.filter(
+        (placed) => placed.part.producer?.producerId === id && placed.entryNumber >= belowEntry,
+      );
       this.known.set(id, {
         state: later.reduce<ProducerState | undefined>(applyPart, state),
-        loadedAsOf: Math.max(sequence, nextSequence(head)),
+        loadedAsOf: Math.max(belowEntry, nextEntry(head)),
       });
     });
   }
@@ -93,7 +88,7 @@ export class HeadProducers {
 }
 
 /**
- * Writes down the states of all producers in the tail nodes since the last checkpoint, up to `sequence`, then the
+ * Writes down the states of all producers in the tail nodes since the last checkpoint, up to `belowEntry`, then the
  * checkpoint itself. Safe to run twice at once and to stop anywhere: an item says as of which sequence it is, only later
  * ones replace it, and what an item has taken in already is passed over.
  * Costs 1 GetItem + 1 Query + 1 UpdateItem, and 1 GetItem + 1 PutItem for each producer that wrote.
@@ -101,13 +96,13 @@ export class HeadProducers {
 export async function checkpointProducers(
   items: ItemStore,
   name: HeadName,
-  sequence: number,
+  belowEntry: number,
   nowMs: number,
 ): Promise<void> {
   const from = await readCheckpoint(items, name);
-  if (from >= sequence) return;
+  if (from >= belowEntry) return;
   const byProducer = new Map<number, PlacedPart[]>();
-  for (const placed of await movedParts(items, name, from, sequence)) {
+  for (const placed of await movedParts(items, name, from, belowEntry)) {
     const producerId = placed.part.producer?.producerId;
     if (producerId === undefined) continue;
     const parts = byProducer.get(producerId);
@@ -116,18 +111,18 @@ export async function checkpointProducers(
   }
   for (const [producerId, parts] of byProducer) {
     const written = await readProducer(items, name, producerId);
-    const state = parts.filter((placed) => placed.sequence >= written.sequence).reduce(applyPart, written.state);
+    const state = parts.filter((placed) => placed.entryNumber >= written.belowEntry).reduce(applyPart, written.state);
     if (state === undefined) continue;
     await items.put(
       producerKey(name.topicId, name.headNumber, producerId),
-      { [PRODUCER.sequence]: sequence, [PRODUCER.state]: packProducer(state), [PRODUCER.writtenAtMs]: nowMs },
-      [{ if: 'at_most', name: PRODUCER.sequence, value: sequence - 1 }],
+      { [PRODUCER.belowEntry]: belowEntry, [PRODUCER.state]: packProducer(state), [PRODUCER.writtenAtMs]: nowMs },
+      [{ if: 'at_most', name: PRODUCER.belowEntry, value: belowEntry - 1 }],
     );
   }
   await items.update(
     checkpointKey(name.topicId, name.headNumber),
-    [{ do: 'set', name: CHECKPOINT.sequence, value: sequence }],
-    [{ if: 'at_most', name: CHECKPOINT.sequence, value: sequence - 1 }],
+    [{ do: 'set', name: CHECKPOINT.belowEntry, value: belowEntry }],
+    [{ if: 'at_most', name: CHECKPOINT.belowEntry, value: belowEntry - 1 }],
   );
 }
 
@@ -146,18 +141,18 @@ async function movedParts(items: ItemStore, name: HeadName, from: number, to: nu
 
 async function readCheckpoint(items: ItemStore, name: HeadName): Promise<number> {
   const { attributes } = await items.get(checkpointKey(name.topicId, name.headNumber));
-  return Number(attributes?.[CHECKPOINT.sequence] ?? 0);
+  return Number(attributes?.[CHECKPOINT.belowEntry] ?? 0);
 }
 
 interface ProducerItem {
   readonly state: ProducerState | undefined;
   /** The item has taken in every entry below this. */
-  readonly sequence: number;
+  readonly belowEntry: number;
 }
 
 async function readProducer(items: ItemStore, name: HeadName, producerId: number): Promise<ProducerItem> {
   const { attributes } = await items.get(producerKey(name.topicId, name.headNumber, producerId));
   const packed = attributes?.[PRODUCER.state];
-  if (!(packed instanceof Uint8Array)) return { state: undefined, sequence: 0 };
-  return { state: unpackProducer(packed), sequence: Number(attributes?.[PRODUCER.sequence] ?? 0) };
+  if (!(packed instanceof Uint8Array)) return { state: undefined, belowEntry: 0 };
+  return { state: unpackProducer(packed), belowEntry: Number(attributes?.[PRODUCER.belowEntry] ?? 0) };
 }

@@ -74,7 +74,7 @@ export async function locateParts(
       bytes += placed.part.bytes;
     }
   };
-  if (offset < partitionState(view.head, view.slot).moved.nextOffset) {
+  if (offset < partitionState(view.head, view.slot).totalsBeforeTail.nextOffset) {
     const first = await nodeWithOffset(context, view, offset);
     let pages = 0;
     for await (const nodes of nodesFrom(context, view, first)) {
@@ -102,8 +102,8 @@ export async function locateTime(
     placed.part.slot === slot &&
     placed.part.maxTimestampMs >= timestampMs &&
     placed.baseOffset + placed.part.records > startOffset;
-  const { moved } = partitionState(head, slot);
-  if (moved.maxTimestampMs >= timestampMs && startOffset < moved.nextOffset) {
+  const { totalsBeforeTail } = partitionState(head, slot);
+  if (totalsBeforeTail.maxTimestampMs >= timestampMs && startOffset < totalsBeforeTail.nextOffset) {
     const first = await lastNodeWhere(context, view, ({ before }) => {
       const totals = before[slot];
       return totals === undefined || totals.maxTimestampMs < timestampMs || totals.nextOffset <= startOffset;
@@ -125,15 +125,15 @@ export async function locateTime(
 async function nodeWithOffset(context: BrokerContext, view: PartitionView, offset: number): Promise<number> {
   let low = 0;
   let lowOffset = 0;
-  let high = view.head.tailSeq / TAIL_NODE_ENTRIES;
-  let highOffset = partitionState(view.head, view.slot).moved.nextOffset;
+  let high = view.head.firstEntry / TAIL_NODE_ENTRIES;
+  let highOffset = partitionState(view.head, view.slot).totalsBeforeTail.nextOffset;
   for (let guesses = 1; high - low > 1; guesses++) {
     const share = guesses % 3 === 0 ? 0.5 : (offset - lowOffset) / (highOffset - lowOffset);
     const guess = Math.min(high - 1, low + Math.max(1, Math.floor(share * (high - low))));
     const node = await readNode(context, view, guess * TAIL_NODE_ENTRIES);
     const start = node.before[view.slot]?.nextOffset ?? 0;
     const end = addTotals(node.before, node.entries)[view.slot]?.nextOffset ?? 0;
-    if (start <= offset && offset < end) return node.sequence;
+    if (start <= offset && offset < end) return node.firstEntry;
     if (start <= offset) [low, lowOffset] = [guess, start];
     else [high, highOffset] = [guess, start];
   }
@@ -147,7 +147,7 @@ async function lastNodeWhere(
   holds: (node: TailNode) => boolean,
 ): Promise<number> {
   let low = 0;
-  let high = view.head.tailSeq / TAIL_NODE_ENTRIES - 1;
+  let high = view.head.firstEntry / TAIL_NODE_ENTRIES - 1;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     if (holds(await readNode(context, view, middle * TAIL_NODE_ENTRIES))) low = middle;
@@ -169,7 +169,7 @@ async function readNode(context: BrokerContext, view: PartitionView, sequence: n
 
 /** The nodes from a sequence on, up to the tail, in pages; the first page has only the first node. */
 async function* nodesFrom(context: BrokerContext, view: PartitionView, sequence: number): AsyncGenerator<TailNode[]> {
-  const end = view.head.tailSeq;
+  const end = view.head.firstEntry;
   yield [await readNode(context, view, sequence)];
   let next = sequence + TAIL_NODE_ENTRIES;
   while (next < end) {
@@ -177,8 +177,8 @@ async function* nodesFrom(context: BrokerContext, view: PartitionView, sequence:
     const nodes =
       kept === undefined ? await queryNodes(view.stores.items, view.name, next, end, NODES_PER_QUERY) : [kept];
     for (const node of nodes) {
-      if (node.sequence !== next) throw missingNode(view.name, next);
-      context.cache.putNode(cacheKey(view.name, node.sequence), node);
+      if (node.firstEntry !== next) throw missingNode(view.name, next);
+      context.cache.putNode(cacheKey(view.name, node.firstEntry), node);
       next += TAIL_NODE_ENTRIES;
     }
     if (nodes.length === 0) throw missingNode(view.name, next);

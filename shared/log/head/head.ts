@@ -7,14 +7,15 @@ import { type Entry, type EntryPart, type Location, unpackEntry } from './entry.
 /**
  * A partition head decides the order of up to 16 partitions of one topic. Each commit adds one entry to its tail and
  * moves `next` of the partitions concerned; nothing else says where a record lies until the entry is moved, eight at a
- * time, into an immutable tail node. `moved` is the state of the partitions as of `tailSeq`, so that
- * `next = moved.nextOffset + the records of the tail` holds at all times, and is checked whenever a head is read.
+ * time, into an immutable tail node. `totalsBeforeTail` is the state of a partition as of `firstEntry`, so that
+ * `nextOffset = totalsBeforeTail.nextOffset + the records of the tail` holds at all times; it is checked whenever a head is
+ * read.
  */
 export interface Head {
-  /** The topic is being deleted: no commit is accepted any more. */
+  /** The topic is being deleted: no commit is accepted. */
   readonly closed: boolean;
-  /** The sequence of the tail's first entry: how many entries have been moved. Never goes back. */
-  readonly tailSeq: number;
+  /** The number of the tail's first entry: how many entries have been moved out. Entries count from 0. Never goes back. */
+  readonly firstEntry: number;
   readonly tail: readonly TailEntry[];
   /** The once keys of the tail's entries, in their order. */
   readonly once: readonly Uint8Array[];
@@ -31,11 +32,11 @@ export interface PartitionState {
   readonly logStartOffset: number;
   /** The high watermark: the offset that the next record gets. */
   readonly nextOffset: number;
-  /** As of `tailSeq`. */
-  readonly moved: SlotTotals;
+  /** What the entries before the tail amount to. */
+  readonly totalsBeforeTail: SlotTotals;
 }
 
-/** What all entries before a certain sequence amount to, for one slot. */
+/** What all entries before a certain entry amount to, for one slot. */
 export interface SlotTotals {
   readonly nextOffset: number;
   /** The largest timestamp so far: it only rises, so that nodes can be searched by it. −2 before the first record. */
@@ -47,13 +48,13 @@ export interface SlotTotals {
 export const NO_RECORDS_TIMESTAMP = -2;
 export const EMPTY_TOTALS: SlotTotals = { nextOffset: 0, maxTimestampMs: NO_RECORDS_TIMESTAMP, bytes: 0 };
 
-/** Exactly eight entries that were moved out of a head's tail: never changed, and determined by its sequence. */
+/** Exactly eight entries that were moved out of a head's tail. Never changed, and determined by its first entry's number. */
 export interface TailNode {
-  /** The sequence of its first entry, a multiple of eight. */
-  readonly sequence: number;
+  /** The number of its first entry, a multiple of eight. */
+  readonly firstEntry: number;
   readonly entries: readonly Entry[];
   readonly once: readonly Uint8Array[];
-  /** By slot, as of `sequence`. */
+  /** By slot, before its first entry. */
   readonly before: readonly SlotTotals[];
 }
 
@@ -61,34 +62,34 @@ export const TAIL_NODE_ENTRIES = 8;
 /** With this many entries in its tail a head takes no commit; a writer moves the oldest first. */
 export const TAIL_ENTRIES_MAX = 32;
 
-/** The sequence that the next entry of the head will have. */
-export function nextSequence(head: Head): number {
-  return head.tailSeq + head.tail.length;
+/** The number that the next entry of the head gets. */
+export function nextEntry(head: Head): number {
+  return head.firstEntry + head.tail.length;
 }
 
 export function partitionState(head: Head, slot: number): PartitionState {
   return head.partitions[slot] ?? EMPTY_PARTITION;
 }
 
-const EMPTY_PARTITION: PartitionState = { logStartOffset: 0, nextOffset: 0, moved: EMPTY_TOTALS };
+const EMPTY_PARTITION: PartitionState = { logStartOffset: 0, nextOffset: 0, totalsBeforeTail: EMPTY_TOTALS };
 
 /** A part of an entry with the offset that it got. */
 export interface PlacedPart {
-  readonly sequence: number;
+  readonly entryNumber: number;
   readonly entry: Entry;
   readonly part: EntryPart;
   readonly baseOffset: number;
 }
 
 /** All parts of consecutive entries, with their offsets; `before` are the totals as of the first entry. */
-export function placeParts(entries: readonly Entry[], sequence: number, before: readonly SlotTotals[]): PlacedPart[] {
+export function placeParts(entries: readonly Entry[], firstEntry: number, before: readonly SlotTotals[]): PlacedPart[] {
   const next: number[] = [];
   const placed: PlacedPart[] = [];
   for (let i = 0; i < entries.length; i++) {
     const entry = entries[i] as Entry;
     for (const part of entry.parts) {
       const baseOffset = next[part.slot] ?? before[part.slot]?.nextOffset ?? 0;
-      placed.push({ sequence: sequence + i, entry, part, baseOffset });
+      placed.push({ entryNumber: firstEntry + i, entry, part, baseOffset });
       next[part.slot] = baseOffset + part.records;
     }
   }
@@ -98,13 +99,13 @@ export function placeParts(entries: readonly Entry[], sequence: number, before: 
 export function placeTail(head: Head): PlacedPart[] {
   return placeParts(
     head.tail.map((tail) => tail.entry),
-    head.tailSeq,
-    head.partitions.map((partition) => partition.moved),
+    head.firstEntry,
+    head.partitions.map((partition) => partition.totalsBeforeTail),
   );
 }
 
 export function placeNode(node: TailNode): PlacedPart[] {
-  return placeParts(node.entries, node.sequence, node.before);
+  return placeParts(node.entries, node.firstEntry, node.before);
 }
 
 /** The totals by slot after these entries. */
@@ -125,7 +126,7 @@ export function addTotals(before: readonly SlotTotals[], entries: readonly Entry
 
 /** Bytes of the records in a partition, as of now. */
 export function partitionBytes(head: Head, slot: number): number {
-  let bytes = partitionState(head, slot).moved.bytes;
+  let bytes = partitionState(head, slot).totalsBeforeTail.bytes;
   for (const { entry } of head.tail) for (const part of entry.parts) if (part.slot === slot) bytes += part.bytes;
   return bytes;
 }
@@ -149,7 +150,7 @@ export function onceKeysOf(head: Head, count: number): number {
 /** @throws EventLogError `internal` where the parts of a head contradict each other. */
 export function checkHead(head: Head): void {
   const totals = addTotals(
-    head.partitions.map((partition) => partition.moved),
+    head.partitions.map((partition) => partition.totalsBeforeTail),
     head.tail.map((tail) => tail.entry),
   );
   head.partitions.forEach((partition, slot) => {

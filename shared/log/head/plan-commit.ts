@@ -19,7 +19,7 @@ export interface AppendUnit {
    * The hash of an idempotency key, and a sequence of the head from before its first use. Whoever plans has made sure
    * that no entry holds the key as of what was observed.
    */
-  readonly idempotency?: { readonly hash: Uint8Array; readonly observedSeq: number } | undefined;
+  readonly idempotency?: { readonly hash: Uint8Array; readonly observedEntry: number } | undefined;
 }
 
 /** One record batch. */

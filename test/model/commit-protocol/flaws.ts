@@ -3,7 +3,7 @@ import { SCENARIOS, type Scenario } from './scenarios.ts';
 /** What the model can be made to do wrong. */
 export type Flaw =
   | 'a commit does not demand that the tail lacks its entry'
-  | 'a commit does not hold tailSeq against what was observed'
+  | 'a commit does not hold firstEntry against what was observed'
   | 'a commit demands no once keys absent'
   | 'a commit does not demand its expected offset'
   | 'a first batch leaves no key'
@@ -17,7 +17,7 @@ export type Flaw =
   | 'a node has any length'
   | 'a commit is sent before its data'
   | 'an append is acknowledged before its commit'
-  | 'a plan takes producers as of an older sequence'
+  | 'a plan takes producers as of an older entry'
   | 'a plan refuses from memory'
   | 'a plan takes what is out of order for fenced'
   | 'a refused commit is not planned anew'
@@ -43,7 +43,7 @@ export const PLANTED_FLAWS: readonly PlantedFlaw[] = [
     violation: /is in the log twice/,
   },
   {
-    flaw: 'a commit does not hold tailSeq against what was observed',
+    flaw: 'a commit does not hold firstEntry against what was observed',
     scenario: staleEpoch,
     violation: /is in the log twice/,
   },
@@ -65,7 +65,7 @@ export const PLANTED_FLAWS: readonly PlantedFlaw[] = [
   { flaw: 'a commit is sent before its data', scenario: staleEpoch, violation: /lacks its data/ },
   { flaw: 'an append is acknowledged before its commit', scenario: staleEpoch, violation: /where it is not/ },
   {
-    flaw: 'a plan takes producers as of an older sequence',
+    flaw: 'a plan takes producers as of an older entry',
     scenario: pipelined,
     violation: /is in the log twice/,
   },

@@ -60,11 +60,11 @@ export class Invariants {
 
   private storage(state: State, log: Log): string | undefined {
     let sequence = 0;
-    while (sequence < state.tailSeq) {
+    while (sequence < state.firstEntry) {
       const entries = state.node(sequence);
       if (entries === 0) return `entry ${sequence} is neither in the tail nor in a tail node`;
       sequence += entries;
-      if (sequence > state.tailSeq) return `entry ${sequence - 1} is both in the tail and in a tail node below it`;
+      if (sequence > state.firstEntry) return `entry ${sequence - 1} is both in the tail and in a tail node below it`;
     }
     for (const { data } of log.commits) {
       if (!state.hasData(data.batch, data.attempt))
@@ -111,7 +111,7 @@ export class Invariants {
   /** With no step left: every client knows what it can know, and nothing waits. */
   unfinished(state: State): string | undefined {
     const log = this.planner.logs[state.log] as Log;
-    if (log.commits.length - state.tailSeq >= TAIL_NODE_ENTRIES) return 'the tail is never moved';
+    if (log.commits.length - state.firstEntry >= TAIL_NODE_ENTRIES) return 'the tail is never moved';
     for (const { first, batches } of this.clients) {
       for (let batch = first; batch < first + batches.length; batch++) {
         if (state.outcome(batch) === OUTCOME.none) return `${this.batches[batch]?.name} never gets an answer`;

@@ -18,7 +18,7 @@ import { ATTEMPTS_MAX } from './steps.ts';
 
 /**
  * What a writer decides to commit is the product's own decision: `planCommit`, on heads that hold what the model's log
- * holds. It depends on the log up to the observed sequence alone, so each is made once. Logs, commits and once keys are
+ * holds. It depends on the log up to the observed entry alone, so each is made once. Logs, commits and once keys are
  * numbered in the order in which they are met, so that a state can hold them as numbers.
  */
 
@@ -34,7 +34,7 @@ export interface Log {
   readonly placed: readonly PlacedPart[];
 }
 
-/** What one update of the head demands and leaves, but for the observed sequence. */
+/** What one update of the head demands and leaves, but for the observed entry. */
 export interface Commit {
   readonly id: number;
   /** Equal for equal bytes. */
@@ -237,7 +237,7 @@ function unitOf({ slot, producer, expectedOffset, keyed }: Batch, batch: number)
         : { producerId: PRODUCER_ID, producerEpoch: producer.epoch, baseSequence: producer.sequence },
     expectedOffset,
   };
-  const idempotency = keyed ? { hash: Uint8Array.of(batch), observedSeq: 0 } : undefined;
+  const idempotency = keyed ? { hash: Uint8Array.of(batch), observedEntry: 0 } : undefined;
   return { atomic: false, parts: [part], bytes: 1, idempotency };
 }
 
@@ -251,8 +251,12 @@ function totalsOf(entries: readonly Entry[]): ReturnType<typeof addTotals> {
 /** A head that shows the whole log: which entries are still in its tail makes no difference to a plan. */
 function headOf(log: Log): Head {
   const totals = totalsOf(log.commits.map(({ entry }) => entry));
-  const partitions = totals.map((moved) => ({ logStartOffset: 0, nextOffset: moved.nextOffset, moved }));
-  return { closed: false, tailSeq: log.commits.length, tail: [], once: [], partitions };
+  const partitions = totals.map((moved) => ({
+    logStartOffset: 0,
+    nextOffset: moved.nextOffset,
+    totalsBeforeTail: moved,
+  }));
+  return { closed: false, firstEntry: log.commits.length, tail: [], once: [], partitions };
 }
 
 function producerStates(log: Log): Map<number, ProducerState> {

@@ -178,12 +178,12 @@ export class CommitProtocol implements Model {
 
   private planSteps(writer: number, job: number): void {
     const { length } = this.log(this.now).commits;
-    for (let observedSeq = 0; observedSeq <= length; observedSeq++) {
-      const oldest = this.flaw === 'a plan takes producers as of an older sequence' ? 0 : observedSeq;
-      for (let producersSeq = oldest; producersSeq <= observedSeq; producersSeq++) {
+    for (let observedEntry = 0; observedEntry <= length; observedEntry++) {
+      const oldest = this.flaw === 'a plan takes producers as of an older entry' ? 0 : observedEntry;
+      for (let producersAsOf = oldest; producersAsOf <= observedEntry; producersAsOf++) {
         this.begin();
-        this.decideFromMemory(writer, observedSeq, producersSeq);
-        this.end(STEP.plan, job, observedSeq);
+        this.decideFromMemory(writer, observedEntry, producersAsOf);
+        this.end(STEP.plan, job, observedEntry);
       }
     }
     // While the head is open, a fresh look at it is like a memory that is up to date.
@@ -194,9 +194,9 @@ export class CommitProtocol implements Model {
   }
 
   /** As of a state of the head that may be past, so that nothing is refused by it. */
-  private decideFromMemory(writer: number, observedSeq: number, producersSeq: number): void {
-    const observed = this.log(this.next).prefixes[observedSeq] as Log;
-    const producersAsOf = observed.prefixes[producersSeq] as Log;
+  private decideFromMemory(writer: number, observedEntry: number, producersEntry: number): void {
+    const observed = this.log(this.next).prefixes[observedEntry] as Log;
+    const producersAsOf = observed.prefixes[producersEntry] as Log;
     this.settleRepeats(writer, observed);
     if (this.next.writer(writer) === WRITER.idle) return;
     if (
@@ -224,11 +224,11 @@ export class CommitProtocol implements Model {
     const plan = this.planner.plan(this.job(writer), observed, producersAsOf);
     for (const { member, answer } of plan.settles) this.settle(writer, member, outcomeOf(answer));
     if (plan.commit !== undefined) {
-      const observedSeq = observed.commits.length;
-      this.storage.sendCommit(next, plan.commit, observedSeq);
-      next.setCommitting(writer, plan.commit.id, observedSeq);
+      const observedEntry = observed.commits.length;
+      this.storage.sendCommit(next, plan.commit, observedEntry);
+      next.setCommitting(writer, plan.commit.id, observedEntry);
       if (this.flaw === 'an append is acknowledged before its commit') {
-        this.acknowledge(writer, plan.commit, observedSeq);
+        this.acknowledge(writer, plan.commit, observedEntry);
       }
     } else if (next.writer(writer) !== WRITER.idle) {
       throw new Error('No batches of a group of the model wait for each other.');
@@ -277,20 +277,20 @@ export class CommitProtocol implements Model {
   }
 
   /** The sequence of the entry, if it is in the log by now; `unknown` if it may yet be. */
-  private fate(commit: Commit, observedSeq: number): number | 'not applied' | 'unknown' {
+  private fate(commit: Commit, observedEntry: number): number | 'not applied' | 'unknown' {
     const { next, storage } = this;
     const { commits } = this.log(next);
-    if (storage.takes(next, commit, observedSeq)) {
+    if (storage.takes(next, commit, observedEntry)) {
       storage.append(next, commit);
       return commits.length;
     }
-    const inTail = indexOfEntry(commits, commit.entryId, next.tailSeq, commits.length);
+    const inTail = indexOfEntry(commits, commit.entryId, next.firstEntry, commits.length);
     if (inTail !== undefined) {
       this.note('a commit is refused, and its entry in the tail');
       return inTail;
     }
-    if (next.tailSeq > observedSeq) {
-      const inNode = storage.findInNodes(next, commit, observedSeq);
+    if (next.firstEntry > observedEntry) {
+      const inNode = storage.findInNodes(next, commit, observedEntry);
       this.note(`a commit is refused, and its entry ${inNode === undefined ? 'nowhere' : 'in a tail node'}`);
       return inNode ?? 'not applied';
     }
@@ -349,12 +349,12 @@ export class CommitProtocol implements Model {
     const putsFirst = this.flaw !== 'a tail is moved before its node is put';
     const next = this.begin();
     if (phase === MOVER.idle) {
-      const length = this.log(next).commits.length - next.tailSeq;
+      const length = this.log(next).commits.length - next.firstEntry;
       if (length < TAIL_NODE_ENTRIES || this.flaw === 'a tail is never moved') return;
       const entries = this.flaw === 'a node has any length' ? length : TAIL_NODE_ENTRIES;
-      if (putsFirst) this.sendPut(mover, next.tailSeq, entries);
-      else this.sendMove(mover, next.tailSeq, entries);
-      this.end(STEP.moverStart, this.now.tailSeq, entries);
+      if (putsFirst) this.sendPut(mover, next.firstEntry, entries);
+      else this.sendMove(mover, next.firstEntry, entries);
+      this.end(STEP.moverStart, this.now.firstEntry, entries);
       return;
     }
     const sequence = next.moverSequence(mover);
@@ -392,12 +392,12 @@ export class CommitProtocol implements Model {
     const { now } = this;
     for (let i = 0; i < now.commits; i++) {
       const commit = this.commit(now.commitUnderWay(i));
-      const observedSeq = now.observedSeqUnderWay(i);
-      if (!this.storage.takes(now, commit, observedSeq)) continue;
+      const observedEntry = now.observedEntryUnderWay(i);
+      if (!this.storage.takes(now, commit, observedEntry)) continue;
       this.note('a commit is applied unheard');
       this.begin();
       this.storage.append(this.next, commit);
-      this.end(STEP.commitUnheard, commit.id, observedSeq);
+      this.end(STEP.commitUnheard, commit.id, observedEntry);
     }
     const { length } = this.log(now).commits;
     for (let sequence = 0; sequence < length; sequence++) {

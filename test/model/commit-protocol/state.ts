@@ -25,7 +25,7 @@ export interface Sizes {
 }
 
 /** Sequences and numbers of commits share a byte. */
-const SEQUENCES_MAX = 8;
+const ENTRIES_NUMBERED_MAX = 8;
 export const COMMITS_MAX = 32;
 const KEYS_PER_ENTRY_MAX = 3;
 const ONCE_MAX = TAIL_ENTRIES_MAX * KEYS_PER_ENTRY_MAX;
@@ -53,7 +53,7 @@ export class State {
   private readonly notedAt: number;
 
   constructor(sizes: Sizes) {
-    if (sizes.entriesMax > SEQUENCES_MAX) throw new Error('The scenario has too many batches.');
+    if (sizes.entriesMax > ENTRIES_NUMBERED_MAX) throw new Error('The scenario has too many batches.');
     this.sizes = sizes;
     let end = 7;
     const take = (bytes: number): number => {
@@ -80,8 +80,8 @@ export class State {
     return this.bytes[index] as number;
   }
 
-  // The head. Its tail is the log from `tailSeq` on: entries are added at one end only, and removed at the other while
-  // `tailSeq` goes up by as many.
+  // The head. Its tail is the log from `firstEntry` on: entries are added at one end only, and removed at the other while
+  // `firstEntry` goes up by as many.
 
   /** The number of the log that holds every entry ever appended. */
   get log(): number {
@@ -93,11 +93,11 @@ export class State {
     this.bytes[1] = Math.floor(id / 256);
   }
 
-  get tailSeq(): number {
+  get firstEntry(): number {
     return this.at(2);
   }
 
-  set tailSeq(sequence: number) {
+  set firstEntry(sequence: number) {
     this.bytes[2] = sequence;
   }
 
@@ -141,7 +141,7 @@ export class State {
     this.onceKeys -= count;
   }
 
-  // Tail nodes and their requests, by sequence, in a byte each. A node is told by its length, 2 or 3: as long as `tailSeq`
+  // Tail nodes and their requests, by sequence, in a byte each. A node is told by its length, 2 or 3: as long as `firstEntry`
   // was its sequence, the tail began with the same entries, and whoever puts it takes them from there.
 
   /** How many entries of the log it holds; 0 if it is not there. */
@@ -169,9 +169,9 @@ export class State {
     return (this.at(this.nodesAt + sequence) & (1 << (entries + 2))) !== 0;
   }
 
-  /** Those that demand a `tailSeq` which is past. It never goes back, so they have no effect any more. */
+  /** Those that demand a `firstEntry` which is past. It never goes back, so they have no effect any more. */
   forgetOutdatedMoves(): void {
-    for (let i = this.nodesAt; i < this.nodesAt + this.tailSeq; i++) this.bytes[i] = this.at(i) & 15;
+    for (let i = this.nodesAt; i < this.nodesAt + this.firstEntry; i++) this.bytes[i] = this.at(i) & 15;
   }
 
   // Commits under way, in the order of their bytes.
@@ -184,12 +184,12 @@ export class State {
     return this.at(this.requestsAt + index) >> 3;
   }
 
-  observedSeqUnderWay(index: number): number {
-    return this.at(this.requestsAt + index) % SEQUENCES_MAX;
+  observedEntryUnderWay(index: number): number {
+    return this.at(this.requestsAt + index) % ENTRIES_NUMBERED_MAX;
   }
 
-  sendCommit(commit: number, observedSeq: number): void {
-    const request = commit * SEQUENCES_MAX + observedSeq;
+  sendCommit(commit: number, observedEntry: number): void {
+    const request = commit * ENTRIES_NUMBERED_MAX + observedEntry;
     let index = this.requestsAt;
     let end = this.requestsAt + this.commits;
     while (index < end && this.at(index) < request) index++;
@@ -200,11 +200,11 @@ export class State {
     this.bytes[5] = this.commits + 1;
   }
 
-  forgetCommits(hasNoEffect: (commit: number, observedSeq: number) => boolean): void {
+  forgetCommits(hasNoEffect: (commit: number, observedEntry: number) => boolean): void {
     const end = this.requestsAt + this.commits;
     let kept = this.requestsAt;
     for (let i = 0; i < this.commits; i++) {
-      if (hasNoEffect(this.commitUnderWay(i), this.observedSeqUnderWay(i))) continue;
+      if (hasNoEffect(this.commitUnderWay(i), this.observedEntryUnderWay(i))) continue;
       this.bytes[kept++] = this.at(this.requestsAt + i);
     }
     this.bytes.fill(0, kept, end);
@@ -242,10 +242,10 @@ export class State {
     this.bytes[this.writersAt + WRITER_BYTES * writer + 2] = unsettled;
   }
 
-  setCommitting(writer: number, commit: number, observedSeq: number): void {
+  setCommitting(writer: number, commit: number, observedEntry: number): void {
     this.bytes[this.writersAt + WRITER_BYTES * writer] = WRITER.committing;
     this.bytes[this.writersAt + WRITER_BYTES * writer + 3] = commit;
-    this.bytes[this.writersAt + WRITER_BYTES * writer + 4] = observedSeq;
+    this.bytes[this.writersAt + WRITER_BYTES * writer + 4] = observedEntry;
   }
 
   /** Takes a batch out of the job, which ends with the last one. */

@@ -51,7 +51,7 @@ export class Narrator {
       const outcome = after.outcome(batch);
       return outcome === before.outcome(batch) ? [] : [`${name} ${outcomeInWords(outcome)}`];
     });
-    const headChanged = before.log !== after.log || before.tailSeq !== after.tailSeq;
+    const headChanged = before.log !== after.log || before.firstEntry !== after.firstEntry;
     return [what, ...answers, ...(headChanged ? [this.head(after)] : [])].join('; ');
   }
 
@@ -81,7 +81,7 @@ export class Narrator {
       case STEP.putReply:
         return `a mover has put ${node}`;
       case STEP.moveReply:
-        return `a mover's update of the head for ${node} is ${before.tailSeq === after.tailSeq ? 'refused' : 'applied'}`;
+        return `a mover's update of the head for ${node} is ${before.firstEntry === after.firstEntry ? 'refused' : 'applied'}`;
       case STEP.moverCrash:
         return `the mover of ${node} dies`;
       case STEP.putUnheard:
@@ -101,7 +101,7 @@ export class Narrator {
   private head(state: State): string {
     const { commits } = this.planner.logs[state.log] as Log;
     const names = commits.map((commit) => this.entryName(commit));
-    return `[${[...names.slice(0, state.tailSeq), '|', ...names.slice(state.tailSeq)].join(' ')}]`;
+    return `[${[...names.slice(0, state.firstEntry), '|', ...names.slice(state.firstEntry)].join(' ')}]`;
   }
 
   private entryName({ appends, data }: Commit): string {

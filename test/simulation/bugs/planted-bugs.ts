@@ -57,7 +57,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'observed-fence-ignored',
     why: 'A request may be applied although the tail has moved past what was observed, where its first try went.',
-    edits: [{ file: COMMITS, from: `    { if: 'at_most', name: HEAD.tailSeq, value: observedSeq },\n`, to: '' }],
+    edits: [{ file: COMMITS, from: `    { if: 'at_most', name: HEAD.firstEntry, value: observedEntry },\n`, to: '' }],
   },
   {
     name: 'retry-under-fresh-batch-id',
@@ -167,7 +167,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: PRODUCERS,
-        from: 'for (const part of await movedParts(items, name, this.asOf, head.tailSeq)) this.applyKnown(part);',
+        from: 'for (const part of await movedParts(items, name, this.asOf, head.firstEntry)) this.applyKnown(part);',
         to: '',
       },
     ],
@@ -183,9 +183,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       },
       {
         file: PRODUCERS,
-        from: 'const parts = [...(await movedParts(items, name, from, head.tailSeq)), ...placeTail(head)];',
+        from: 'const parts = [...(await movedParts(items, name, from, head.firstEntry)), ...placeTail(head)];',
         to: `const past = await readHead(items, name);
-    const parts = [...(await movedParts(items, name, from, past.tailSeq)), ...placeTail(past)];`,
+    const parts = [...(await movedParts(items, name, from, past.firstEntry)), ...placeTail(past)];`,
       },
     ],
   },
@@ -221,7 +221,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: COMMITS,
-        from: "items.update(key, updates, [{ if: 'equals', name: HEAD.tailSeq, value: sequence }]);",
+        from: "items.update(key, updates, [{ if: 'equals', name: HEAD.firstEntry, value: sequence }]);",
         to: 'items.update(key, updates, []);',
       },
     ],
@@ -259,8 +259,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: COMMITS,
-        from: 'nodesBetween(items, name, idempotency.observedSeq, head.tailSeq, ask)',
-        to: 'nodesBetween(items, name, head.tailSeq, head.tailSeq, ask)',
+        from: 'nodesBetween(items, name, idempotency.observedEntry, head.firstEntry, ask)',
+        to: 'nodesBetween(items, name, head.firstEntry, head.firstEntry, ask)',
       },
     ],
   },

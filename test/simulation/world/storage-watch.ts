@@ -29,7 +29,7 @@ interface WatchedHead {
   readonly entries: Uint8Array[];
   readonly onceKeys: number[];
   readonly next: number[];
-  tailSeq: number;
+  firstEntry: number;
   closed: boolean;
 }
 
@@ -123,10 +123,10 @@ export class StorageWatch {
     }
     const head = this.headOf(key.pk);
     const { attributes } = result;
-    const tailSeq = Number(attributes[HEAD.tailSeq] ?? 0);
+    const firstEntry = Number(attributes[HEAD.firstEntry] ?? 0);
     const tail = listOf(attributes, HEAD.tail);
     const once = listOf(attributes, HEAD.once);
-    const end = tailSeq + tail.length;
+    const end = firstEntry + tail.length;
     if (kind !== 'update' || end < head.entries.length || end > head.entries.length + 1)
       this.broken('R1', `Head ${key.pk} went from ${head.entries.length} entries to ${end}.`);
     if (end === head.entries.length + 1) {
@@ -134,11 +134,11 @@ export class StorageWatch {
       if (!this.isAlive(process)) this.mark('commit applied after its process died');
       this.takeEntry(key.pk, head, tail.at(-1) as Uint8Array);
     }
-    if (tailSeq !== head.tailSeq) this.moved(key.pk, head, tailSeq);
+    if (firstEntry !== head.firstEntry) this.moved(key.pk, head, firstEntry);
     let onceKeys = 0;
-    for (let sequence = tailSeq; sequence < head.entries.length; sequence++) {
+    for (let sequence = firstEntry; sequence < head.entries.length; sequence++) {
       onceKeys += head.onceKeys[sequence] as number;
-      if (!equalBytes(head.entries[sequence] as Uint8Array, tail[sequence - tailSeq] ?? NO_BYTES))
+      if (!equalBytes(head.entries[sequence] as Uint8Array, tail[sequence - firstEntry] ?? NO_BYTES))
         this.broken('R1', `Entry ${sequence} of head ${key.pk} changed.`);
     }
     if (once.length !== onceKeys)
@@ -166,14 +166,17 @@ export class StorageWatch {
     if (entry.parts.length > 1) this.mark('entry of several parts');
   }
 
-  private moved(pk: string, head: WatchedHead, tailSeq: number): void {
+  private moved(pk: string, head: WatchedHead, firstEntry: number): void {
     this.mark('tail moved');
-    const name = `${pk.replace('head#', 'node#')} ${head.tailSeq.toString().padStart(16, '0')}`;
+    const name = `${pk.replace('head#', 'node#')} ${head.firstEntry.toString().padStart(16, '0')}`;
     const entries = listOf(this.nodes.get(name) ?? {}, NODE.entries);
-    const gone = head.entries.slice(head.tailSeq, tailSeq);
-    if (tailSeq !== head.tailSeq + TAIL_NODE_ENTRIES || !sameLists(gone, entries))
-      this.broken('R1', `Head ${pk} let go of the entries ${head.tailSeq} to ${tailSeq} where its node has others.`);
-    head.tailSeq = tailSeq;
+    const gone = head.entries.slice(head.firstEntry, firstEntry);
+    if (firstEntry !== head.firstEntry + TAIL_NODE_ENTRIES || !sameLists(gone, entries))
+      this.broken(
+        'R1',
+        `Head ${pk} let go of the entries ${head.firstEntry} to ${firstEntry} where its node has others.`,
+      );
+    head.firstEntry = firstEntry;
   }
 
   private wroteTopic({ key, result }: ArrivedWrite): void {
@@ -200,7 +203,7 @@ export class StorageWatch {
   private headOf(pk: string): WatchedHead {
     let head = this.heads.get(pk);
     if (head === undefined) {
-      head = { entries: [], onceKeys: [], next: [], tailSeq: 0, closed: false };
+      head = { entries: [], onceKeys: [], next: [], firstEntry: 0, closed: false };
       this.heads.set(pk, head);
     }
     return head;
@@ -214,7 +217,8 @@ function refusal(conditions: readonly Condition[], met: Attributes | undefined):
   const failed = conditions.find((condition) => !conditionHolds(met, condition));
   if (failed === undefined || !('name' in failed)) return 'unknown';
   if (failed.name === HEAD.closed) return 'the head is closed';
-  if (failed.name === HEAD.tailSeq) return failed.if === 'equals' ? 'another moved the tail' : 'the tail has moved on';
+  if (failed.name === HEAD.firstEntry)
+    return failed.if === 'equals' ? 'another moved the tail' : 'the tail has moved on';
   if (failed.name === HEAD.tail) return failed.if === 'lacks' ? 'the entry is there' : 'the tail is full';
   if (failed.name === HEAD.once) return 'a once key is there';
   return 'not the expected offset';

@@ -16,13 +16,13 @@ function entryOf(number: number): Uint8Array {
 }
 
 /** A head of one record an entry, whose tail has these. */
-function attributesOf(tailSeq: number, tail: readonly number[]) {
-  const moved: SlotTotals[] = [{ nextOffset: tailSeq, maxTimestampMs: 1_000, bytes: 70 * tailSeq }];
+function attributesOf(firstEntry: number, tail: readonly number[]) {
+  const moved: SlotTotals[] = [{ nextOffset: firstEntry, maxTimestampMs: 1_000, bytes: 70 * firstEntry }];
   return {
-    [HEAD.tailSeq]: tailSeq,
+    [HEAD.firstEntry]: firstEntry,
     [HEAD.tail]: tail.map(entryOf),
-    [HEAD.next(0)]: tailSeq + tail.length,
-    ...(tailSeq > 0 ? { [HEAD.moved]: packTotals(moved) } : {}),
+    [HEAD.next(0)]: firstEntry + tail.length,
+    ...(firstEntry > 0 ? { [HEAD.totalsBeforeTail]: packTotals(moved) } : {}),
   };
 }
 

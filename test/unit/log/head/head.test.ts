@@ -6,7 +6,7 @@ import { makeBatchId } from '../../../../shared/log/head/batch-id.ts';
 import { type Entry, packEntry } from '../../../../shared/log/head/entry.ts';
 import {
   indexInTail,
-  nextSequence,
+  nextEntry,
   partitionBytes,
   partitionState,
   placeNode,
@@ -74,12 +74,12 @@ describe('a head', () => {
       fc.property(fc.array(commitArbitrary, { minLength: 1, maxLength: 40 }), (commits) => {
         const next = new Map<number, number>();
         const bytes = new Map<number, number>();
-        const expected = commits.flatMap(({ parts }, sequence) =>
+        const expected = commits.flatMap(({ parts }, entryNumber) =>
           parts.map(({ slot, records, bytes: size }) => {
             const baseOffset = next.get(slot) ?? 0;
             next.set(slot, baseOffset + records);
             bytes.set(slot, (bytes.get(slot) ?? 0) + size);
-            return { sequence, slot, records, baseOffset };
+            return { entryNumber, slot, records, baseOffset };
           }),
         );
         let item = commitAll(commits, undefined);
@@ -87,13 +87,13 @@ describe('a head', () => {
         const once: Uint8Array[] = [];
         for (;;) {
           const head = headFromAttributes(item);
-          expect(nextSequence(head)).toBe(commits.length);
+          expect(nextEntry(head)).toBe(commits.length);
           for (let slot = 0; slot < 16; slot++) {
             expect(partitionState(head, slot).nextOffset).toBe(next.get(slot) ?? 0);
             expect(partitionBytes(head, slot)).toBe(bytes.get(slot) ?? 0);
           }
-          const inTail = placeTail(head).map(({ sequence, part, baseOffset }) => ({
-            sequence,
+          const inTail = placeTail(head).map(({ entryNumber, part, baseOffset }) => ({
+            entryNumber,
             slot: part.slot,
             records: part.records,
             baseOffset,
@@ -105,11 +105,11 @@ describe('a head', () => {
           });
           if (head.tail.length < TAIL_NODE_ENTRIES) break;
           const moved = nodeToMove(head);
-          const node = nodeFromAttributes(moved.sequence, moved.node);
+          const node = nodeFromAttributes(moved.firstEntry, moved.node);
           expect(node.entries).toHaveLength(TAIL_NODE_ENTRIES);
           placed.push(
-            ...placeNode(node).map(({ sequence, part, baseOffset }) => ({
-              sequence,
+            ...placeNode(node).map(({ entryNumber, part, baseOffset }) => ({
+              entryNumber,
               slot: part.slot,
               records: part.records,
               baseOffset,
@@ -132,7 +132,7 @@ describe('a head', () => {
           const early = nodeToMove(headFromAttributes(commitAll(commits, undefined)));
           const late = nodeToMove(headFromAttributes(commitAll([...commits, ...later], undefined)));
           expect(late.node).toEqual(early.node);
-          expect(late.sequence).toBe(early.sequence);
+          expect(late.firstEntry).toBe(early.firstEntry);
         },
       ),
       { numRuns: 60 },
@@ -158,7 +158,7 @@ describe('a head', () => {
     expect(codeOf({ ...item, [HEAD.tail]: [] })).toBe('internal');
     expect(codeOf({ ...item, [HEAD.tail]: [Uint8Array.of(1, 2, 3)] })).toBe('corrupt_data');
     expect(codeOf({ ...item, [HEAD.tail]: 'text' })).toBe('corrupt_data');
-    expect(codeOf({ ...item, [HEAD.moved]: Uint8Array.of(9) })).toBe('corrupt_data');
-    expect(codeOf({ ...item, [HEAD.moved]: 5 })).toBe('corrupt_data');
+    expect(codeOf({ ...item, [HEAD.totalsBeforeTail]: Uint8Array.of(9) })).toBe('corrupt_data');
+    expect(codeOf({ ...item, [HEAD.totalsBeforeTail]: 5 })).toBe('corrupt_data');
   });
 });
