@@ -1,19 +1,17 @@
-import { COUNTER, PRODUCER_ID_COUNTER } from '../storage/keys.ts';
 import type { Clock, ItemStore, ObjectStore, Random } from '../storage/ports.ts';
 import * as apiKeys from './access/api-keys.ts';
-import { type AppendOutcome, type AppendRequest, append } from './append/append-batches.ts';
-import {
-  type AppendRecordsRequest,
-  appendRecords,
-  type RecordOutcome,
-  StickyPartitions,
-} from './append/append-records.ts';
-import { Committer } from './append/group-commit.ts';
+import { allocateProducerId } from './append/allocate-producer-id.ts';
+import { appendBatches } from './append/append-batches.ts';
+import { appendRecords, StickyPartitions } from './append/append-records.ts';
+import { GroupCommit } from './append/group-commit.ts';
+import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
 import { type ResumeDeletionsRequest, type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
+import { YoungProducers } from './memory/young-producers.ts';
+import type { Page, PageRequest } from './page.ts';
 import {
   type FetchPlan,
   type FetchPlanRequest,
@@ -24,10 +22,18 @@ import {
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
 import { type TopicWatch, watchTopic } from './read/watch-topic.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
-import * as topics from './topics/put-topic.ts';
-import { NO_TOPIC, UsageMeter, type UsageRow } from './usage/usage-meter.ts';
+import { deleteTopic } from './topics/delete-topic.ts';
+import {
+  describePartitions,
+  describeTopic,
+  type PartitionDescription,
+  type TopicDescription,
+} from './topics/describe.ts';
+import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
+import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
+import { UsageMeter, type UsageRow } from './usage/usage-meter.ts';
 
-export interface BrokerParts {
+export interface BrokerComponents {
   readonly objects: ObjectStore;
   readonly items: ItemStore;
   readonly clock: Clock;
@@ -37,119 +43,118 @@ export interface BrokerParts {
 
 /**
  * The log: every operation of Tailrace over an object store and an item store. Keeps nothing that matters: any number of
- * brokers, in any processes, may work on the same stores at the same time. Each method's contract stands with the
- * function of the same name.
+ * brokers, in any processes, may work on the same stores at the same time. The contract of each method is in the docstring
+ * of the function of the same name.
  */
 export class Broker {
-  private readonly context: BrokerContext;
-  private readonly committer: Committer;
-  private readonly sticky = new StickyPartitions();
+  readonly #context: BrokerContext;
+  readonly #groupCommit: GroupCommit;
+  readonly #sticky = new StickyPartitions();
 
-  constructor(parts: BrokerParts) {
-    const settings = { ...DEFAULT_SETTINGS, ...parts.settings };
-    const usage = new UsageMeter({ objects: parts.objects, items: parts.items });
-    this.context = {
+  constructor({ objects, items, clock, random, ...given }: BrokerComponents) {
+    const settings = { ...DEFAULT_SETTINGS, ...given.settings };
+    const usage = new UsageMeter({ objects, items });
+    this.#context = {
       usage,
-      clock: parts.clock,
-      random: parts.random,
+      clock,
+      random,
       settings,
-      topics: new TopicCache(usage, parts.clock, settings.topicCacheMs),
+      topics: new TopicCache(usage, clock, settings.topicCacheMs),
       cache: new DataCache(settings.cacheBytesMax),
       signals: new AppendSignals(),
+      youngProducers: new YoungProducers(usage, clock),
     };
-    this.committer = new Committer(this.context);
+    this.#groupCommit = new GroupCommit(this.#context);
   }
 
-  putTopic(request: topics.PutTopicRequest): ReturnType<typeof topics.putTopic> {
-    return topics.putTopic(this.context, request);
+  putTopic(request: PutTopicRequest): ReturnType<typeof putTopic> {
+    return putTopic(this.#context, request);
   }
 
-  listTopics(request?: topics.ListTopicsRequest): Promise<topics.Page<topics.TopicDescription>> {
-    return topics.listTopics(this.context, request);
+  listTopics(request?: ListTopicsRequest): Promise<Page<TopicDescription>> {
+    return listTopics(this.#context, request);
   }
 
-  describeTopic(name: string): Promise<topics.TopicDescription> {
-    return topics.describeTopic(this.context, name);
+  describeTopic(name: string): Promise<TopicDescription> {
+    return describeTopic(this.#context, name);
   }
 
-  describePartitions(name: string): Promise<topics.PartitionDescription[]> {
-    return topics.describePartitions(this.context, name);
+  describePartitions(name: string): Promise<PartitionDescription[]> {
+    return describePartitions(this.#context, name);
   }
 
   deleteTopic(name: string): Promise<void> {
-    return topics.deleteTopic(this.context, name);
+    return deleteTopic(this.#context, name);
   }
 
   resumeDeletions(request?: ResumeDeletionsRequest): Promise<ResumedDeletions> {
-    return resumeDeletions(this.context, request);
+    return resumeDeletions(this.#context, request);
   }
 
+  /** See `appendBatches`. */
   append(request: AppendRequest): Promise<AppendOutcome[]> {
-    return append(this.context, this.committer, request);
+    return appendBatches(this.#context, this.#groupCommit, request);
   }
 
   appendRecords(request: AppendRecordsRequest): Promise<RecordOutcome[]> {
-    return appendRecords(this.context, this.committer, this.sticky, request);
+    return appendRecords(this.#context, this.#groupCommit, this.#sticky, request);
+  }
+
+  allocateProducerId(): Promise<number> {
+    return allocateProducerId(this.#context);
   }
 
   read(request: ReadRequest): Promise<ReadResult> {
-    return read(this.context, request);
+    return read(this.#context, request);
   }
 
   offsetForTime(topic: string, partition: number, timestampMs: number): Promise<OffsetForTime> {
-    return offsetForTime(this.context, topic, partition, timestampMs);
+    return offsetForTime(this.#context, topic, partition, timestampMs);
   }
 
   watchTopic(name: string, signal: AbortSignal): Promise<TopicWatch> {
-    return watchTopic(this.context, name, signal);
+    return watchTopic(this.#context, name, signal);
   }
 
   listSegments(
     topic: string,
-    request?: topics.PageRequest & { partition?: number | undefined },
-  ): Promise<topics.Page<SegmentDescription>> {
-    return listSegments(this.context, topic, request);
+    request?: PageRequest & { partition?: number | undefined },
+  ): Promise<Page<SegmentDescription>> {
+    return listSegments(this.#context, topic, request);
   }
 
   planFetch(request: FetchPlanRequest): Promise<FetchPlan> {
-    return planFetch(this.context, request);
+    return planFetch(this.#context, request);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {
-    return apiKeys.createApiKey(this.context, request);
+    return apiKeys.createApiKey(this.#context, request);
   }
 
-  listApiKeys(request?: topics.PageRequest): Promise<topics.Page<apiKeys.ApiKeyDescription>> {
-    return apiKeys.listApiKeys(this.context, request);
+  listApiKeys(request?: PageRequest): Promise<Page<apiKeys.ApiKeyDescription>> {
+    return apiKeys.listApiKeys(this.#context, request);
   }
 
   revokeApiKey(id: string): Promise<void> {
-    return apiKeys.revokeApiKey(this.context, id);
+    return apiKeys.revokeApiKey(this.#context, id);
   }
 
   verifyApiKey(text: string): Promise<apiKeys.ApiKeyVerdict> {
-    return apiKeys.verifyApiKey(this.context, text);
-  }
-
-  /** A producer id that no one has had, to begin at epoch 0 and sequence 0. 1 UpdateItem. */
-  async allocateProducerId(): Promise<number> {
-    const { items } = this.context.usage.of(NO_TOPIC, 'admin');
-    const result = await items.update(PRODUCER_ID_COUNTER, [{ do: 'add', name: COUNTER.next, by: 1 }]);
-    return Number(result.attributes?.[COUNTER.next]) - 1;
+    return apiKeys.verifyApiKey(this.#context, text);
   }
 
   /** Requests to the storage that this process has made since it started, by topic and purpose. No request. */
   usage(): UsageRow[] {
-    return this.context.usage.rows();
+    return this.#context.usage.rows();
   }
 
   /** Resolves when every accepted append is settled and no tail is being moved. */
   idle(): Promise<void> {
-    return this.committer.idle();
+    return this.#groupCommit.idle();
   }
 
-  /** Takes no more appends and finishes those that were accepted. The stores stay open: they are the caller's. */
+  /** Accepts no more appends and finishes those that were accepted. The stores stay open: they are the caller's. */
   close(): Promise<void> {
-    return this.committer.close();
+    return this.#groupCommit.close();
   }
 }

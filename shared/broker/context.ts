@@ -2,6 +2,7 @@ import type { Clock, Random } from '../storage/ports.ts';
 import type { AppendSignals } from './memory/append-signals.ts';
 import type { DataCache } from './memory/data-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
+import type { YoungProducers } from './memory/young-producers.ts';
 import type { BrokerSettings } from './settings.ts';
 import type { UsageMeter } from './usage/usage-meter.ts';
 
@@ -14,4 +15,5 @@ export interface BrokerContext {
   readonly topics: TopicCache;
   readonly cache: DataCache;
   readonly signals: AppendSignals;
+  readonly youngProducers: YoungProducers;
 }

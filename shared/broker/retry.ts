@@ -5,17 +5,20 @@ const RETRY_WAIT_MS = 10;
 const RETRY_WAIT_MS_MAX = 1_000;
 
 /**
- * Repeats a request that may be repeated, until time is up. The error then tells what became of the append: `outcome`,
- * or, as the errors themselves say, `unknown` if any try may have been applied.
+ * Repeats a request that may be repeated, until `deadlineMs` (default: `commitTimeoutMs` from now). The error then has the
+ * outcome `outcomeIfFailed`; with `from_error` it is `unknown` if any attempt may have been applied.
+ *
+ * The adapters for AWS repeat a request up to four times themselves, within half a second; the product of the two layers
+ * is in `docs/architecture.md`, "Retries".
  */
 export async function retrying<T>(
   context: BrokerContext,
-  outcome: Outcome | 'as_it_says',
+  outcomeIfFailed: Outcome | 'from_error',
   request: () => Promise<T>,
   deadlineMs?: number,
 ): Promise<T> {
   const endMs = deadlineMs ?? context.clock.nowMs() + context.settings.commitTimeoutMs;
-  let known = outcome === 'as_it_says' ? 'not_applied' : outcome;
+  let outcome = outcomeIfFailed === 'from_error' ? 'not_applied' : outcomeIfFailed;
   for (let tries = 1; ; tries++) {
     try {
       return await request();
@@ -24,11 +27,11 @@ export async function retrying<T>(
         cause instanceof EventLogError
           ? cause
           : new EventLogError('internal', 'A request to the storage failed unexpectedly.', { cause });
-      if (outcome === 'as_it_says' && error.outcome === 'unknown') known = 'unknown';
+      if (outcomeIfFailed === 'from_error' && error.outcome === 'unknown') outcome = 'unknown';
       const waitMs = Math.min(RETRY_WAIT_MS_MAX, RETRY_WAIT_MS * 2 ** tries) * jitter(context.random.bytes(1));
       const transient = error.retry === 'as_is' && (error.code === 'throttled' || error.code === 'storage_unavailable');
       if (!transient || context.clock.nowMs() + waitMs > endMs) {
-        throw new EventLogError(error.code, error.message, { cause: error, details: error.details, outcome: known });
+        throw new EventLogError(error.code, error.message, { cause: error, details: error.details, outcome });
       }
       await context.clock.sleep(waitMs);
     }

@@ -95,12 +95,18 @@ export function idempotencyKey(topicId: string, hashHex: string): ItemKey {
 }
 export const IDEMPOTENCY = {
   fingerprint: 'f',
-  /** The partitions that the topic had at the first try, so that a retry puts every record where the first did. */
+  /** Random, hex: names this use of the key in once keys, and changes when the item is replaced. */
+  use: 'u',
+  /** The partitions that the topic had at the first attempt, so that a retry puts every record where the first did. */
   partitions: 'p',
-  /** JSON: head number -> the sequence observed before the first try. */
+  /** The `max.message.bytes` that the topic had then, so that a retry makes the same batches. */
+  batchBytesMax: 'b',
+  /** JSON: head number -> the entry number observed before the first attempt. */
   observed: 's',
   /** JSON of the first answer; absent until it is known. */
   answer: 'a',
+  /** 1 once the append was rejected and can't be applied any more: the next request under the key replaces the item. */
+  released: 'r',
   expiresAt: 'e',
 } as const;
 
@@ -116,9 +122,17 @@ export function jobKey(name: string): ItemKey {
 }
 export const JOB = { position: 'at' } as const;
 
-/** pk `counter`, sk `producer-id`: the next producer id to give out. */
+/** pk `counter`, sk `producer-id`: the next producer id to give out, and the first ids of the last two days. */
 export const PRODUCER_ID_COUNTER: ItemKey = { pk: 'counter', sk: 'producer-id' };
-export const COUNTER = { next: 'n' } as const;
+export const COUNTER = {
+  next: 'n',
+  /** The day of the last id, in days since 1970-01-01 (UTC). */
+  day: 'd',
+  /** The first id of that day. */
+  firstOfDay: 'y',
+  /** The first id of the day before it; `firstOfDay` if none was given out then. */
+  firstOfDayBefore: 'x',
+} as const;
 
 /** pk `apikeys`, sk the key's id, 16 hex digits: an API key, without its secret. */
 export const API_KEYS = 'apikeys';

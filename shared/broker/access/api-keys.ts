@@ -6,7 +6,7 @@ import { parseScopes, type Scope } from '../../log/scopes.ts';
 import { API_KEY, API_KEYS, apiKeyKey } from '../../storage/keys.ts';
 import type { Attributes } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
-import { decodePageToken, encodePageToken, type Page, type PageRequest, pageLimit } from '../topics/put-topic.ts';
+import { type Page, type PageRequest, queryPage } from '../page.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
 
 /**
@@ -85,13 +85,8 @@ export async function createApiKey(context: BrokerContext, request: CreateApiKey
 
 /** Keys in the order of their ids, the revoked and expired ones too; never their secrets. 1 Query a page. */
 export async function listApiKeys(context: BrokerContext, request: PageRequest = {}): Promise<Page<ApiKeyDescription>> {
-  const limit = pageLimit(request.limit);
-  const after = request.pageToken === undefined ? undefined : decodePageToken(request.pageToken);
   const { items } = context.usage.of(NO_TOPIC, 'admin');
-  const page = await items.query({ pk: API_KEYS, ...(after === undefined ? {} : { from: `${after}\0` }), limit });
-  const keys = page.items.map(({ sk, attributes }) => describe(sk, attributes));
-  const last = page.items.at(-1)?.sk;
-  return page.more && last !== undefined ? { items: keys, nextPageToken: encodePageToken(last) } : { items: keys };
+  return queryPage(items, API_KEYS, request, describe);
 }
 
 /**

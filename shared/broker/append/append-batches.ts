@@ -1,58 +1,19 @@
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import {
-  type AppendUnit,
-  atomicRefused,
+  type BatchOutcome,
   fitsCommit,
+  type HeadAppend,
+  IDEMPOTENT_BATCHES_PER_APPEND_MAX,
   keysDemanded,
-  type PartOutcome,
-  type UnitPart,
-} from '../../log/head/plan-commit.ts';
+  type PlacedBatch,
+} from '../../log/head/head-append.ts';
+import { atomicRefused } from '../../log/head/plan-commit.ts';
 import { BATCHES_PER_REQUEST_MAX, OFFSET_MAX } from '../../log/limits.ts';
-import { type CheckedBatch, checkProducedBatch } from '../../log/topic/check-batch.ts';
+import { checkProducedBatch } from '../../log/topic/check-batch.ts';
 import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import type { Committer } from './group-commit.ts';
-
-export interface AppendRequest {
-  readonly batches: readonly BatchToAppend[];
-  /** All batches by one commit, or none: they must be of one topic and of partitions that one head decides. */
-  readonly atomic?: boolean | undefined;
-}
-
-export interface BatchToAppend {
-  readonly topic: string;
-  readonly partition: number;
-  /**
-   * One Kafka RecordBatch, magic 2, or one that was made and checked here. Its base offset is ignored; its producer id,
-   * epoch and sequence are honoured.
-   */
-  readonly batch: Uint8Array | CheckedBatch;
-  /** Append only if the batch gets this offset. On the first batch of a partition, for all its batches in the request. */
-  readonly expectedOffset?: number | undefined;
-}
-
-export type AppendOutcome =
-  | {
-      readonly ok: true;
-      readonly baseOffset: number;
-      readonly records: number;
-      readonly logStartOffset: number;
-      /** An earlier try had appended it, at this offset. */
-      readonly duplicate: boolean;
-      /** What LogAppendTime gave the records. */
-      readonly logAppendTimeMs: number | undefined;
-    }
-  | { readonly ok: false; readonly error: EventLogError };
-
-/** How a whole append of one topic is made once: see `idempotency.ts`. */
-export interface AppendIdentity {
-  /** Of the topic that the key was used on; the append belongs to no other, not even of the same name. */
-  readonly topicId: string;
-  /** Of the key and of its use, as a key may be used anew when it has expired. */
-  readonly hash: Uint8Array;
-  /** By head number: a sequence from before the first try. */
-  readonly observedEntry: ReadonlyMap<number, number>;
-}
+import type { GroupCommit } from './group-commit.ts';
+import type { AppendIdentity, AppendOutcome, AppendRequest, BatchToAppend } from './outcomes.ts';
 
 /**
  * Appends record batches to any number of topics and partitions. Every batch has its own outcome, in the order of the
@@ -61,13 +22,13 @@ export interface AppendIdentity {
  *
  * Costs, for each head concerned, 1 PutItem (or a share of 1 PutObject) and 1 UpdateItem, shared with the appends of other
  * requests that are committed together, and 1 PutItem + 1 UpdateItem for every eighth commit. 1 GetItem for a topic, and
- * for a head, that was not met within the last second, and for a head that refuses something.
+ * for a head, that was not met within the last second, and for a head that rejects something.
  *
- * @throws EventLogError `throttled`, `shutting_down`, and `invalid_request` where the request as a whole makes no sense.
+ * @throws EventLogError `throttled`, `shutting_down`, and `invalid_request` if the request as a whole makes no sense
  */
-export async function append(
+export async function appendBatches(
   context: BrokerContext,
-  committer: Committer,
+  groupCommit: GroupCommit,
   request: AppendRequest,
   identity?: AppendIdentity,
 ): Promise<AppendOutcome[]> {
@@ -76,23 +37,21 @@ export async function append(
     throw new EventLogError(
       'request_too_large',
       `An append carries at most ${BATCHES_PER_REQUEST_MAX} batches; this one has ${batches.length}.`,
-      {
-        details: { batchesMax: BATCHES_PER_REQUEST_MAX },
-      },
+      { details: { batchesMax: BATCHES_PER_REQUEST_MAX } },
     );
   }
   checkExpectedOffsets(batches);
   const outcomes: (AppendOutcome | undefined)[] = batches.map(() => undefined);
   let prepared = await Promise.all(batches.map((batch, index) => prepare(context, batch, index, identity)));
-  // A second round only for batches that met a topic which was deleted, and perhaps made again, a moment ago.
+  // A second round only for batches whose topic was deleted, and perhaps made again, a moment ago.
   for (let round = 0; prepared.length > 0; round++) {
-    const usable = prepared.filter((item): item is PreparedBatch => !(item.error instanceof EventLogError));
+    const usable = prepared.filter((item): item is PreparedBatch => item.error === undefined);
     for (const item of prepared) if (item.error !== undefined) outcomes[item.index] = { ok: false, error: item.error };
     if (request.atomic && usable.length < batches.length) return refuseAll(outcomes);
-    // What a key stands for is committed whole in each head, or a retry would not know it again.
+    // What a key stands for is committed as a whole in each head, or a retry would not recognise it.
     const error = identity === undefined ? undefined : prepared.find((item) => item.error !== undefined)?.error;
     if (error !== undefined) return batches.map(() => ({ ok: false, error }));
-    const closed = await appendPrepared(committer, usable, request.atomic ?? false, identity, outcomes);
+    const closed = await appendPrepared(groupCommit, usable, request.atomic ?? false, identity, outcomes);
     for (const { topic } of closed) context.topics.forget(topic.name);
     if (round === 1 || identity !== undefined) {
       for (const { index, topic } of closed) outcomes[index] = { ok: false, error: deletedMeanwhile(topic.name) };
@@ -107,13 +66,13 @@ export async function append(
   );
 }
 
-type PreparedBatch = {
+/** A batch that can be appended, with its place in the request. */
+interface PreparedBatch {
   readonly index: number;
   readonly topic: Topic;
-  readonly part: UnitPart;
-  readonly logAppendTimeMs: number | undefined;
+  readonly batch: PlacedBatch;
   readonly error?: undefined;
-};
+}
 
 async function prepare(
   context: BrokerContext,
@@ -126,21 +85,21 @@ async function prepare(
     const topic = await context.topics.get(given.topic);
     if (identity !== undefined && topic.topicId !== identity.topicId) throw deletedMeanwhile(given.topic);
     checkPartition(topic, given.partition);
-    const { batch } = given;
-    const checked =
-      batch instanceof Uint8Array ? checkProducedBatch(batch, topic.config, context.clock.nowMs()) : batch;
     const { partition, expectedOffset } = given;
-    const part: UnitPart = { ...checked, partition, slot: headOf(topic, partition).slot, expectedOffset };
-    return { index, topic, part, logAppendTimeMs: checked.logAppendTimeMs };
+    const checked =
+      given.batch instanceof Uint8Array
+        ? checkProducedBatch(given.batch, topic.config, context.clock.nowMs())
+        : given.batch;
+    return { index, topic, batch: { ...checked, partition, slot: headOf(topic, partition).slot, expectedOffset } };
   } catch (error) {
     if (error instanceof EventLogError) return { index, error };
     throw error;
   }
 }
 
-/** Hands the batches to the committer, head by head, and notes their outcomes. Answers those whose head is closed. */
+/** Commits the batches, head by head, and notes their outcomes. Returns those whose head is closed. */
 async function appendPrepared(
-  committer: Committer,
+  groupCommit: GroupCommit,
   prepared: readonly PreparedBatch[],
   atomic: boolean,
   identity: AppendIdentity | undefined,
@@ -153,49 +112,43 @@ async function appendPrepared(
     throw invalidField('atomic', message);
   }
   const work = heads.map(({ topic, headNumber, batches }) => {
-    const observedEntry = identity?.observedEntry.get(headNumber);
-    const idempotency = identity === undefined ? undefined : { hash: identity.hash, observedEntry: observedEntry ?? 0 };
-    return { topic, headNumber, units: makeUnits(batches, atomic, idempotency) };
+    const idempotency =
+      identity === undefined
+        ? undefined
+        : { use: identity.use, observedEntry: identity.observedEntry.get(headNumber) ?? 0 };
+    return { topic, headNumber, made: makeHeadAppends(batches, atomic, idempotency) };
   });
-  // All or nothing, before anything is appended: what is thrown here says that nothing was.
-  committer.admit(prepared.reduce((sum, { part }) => sum + part.data.length, 0));
+  // Before anything is appended: an error that is thrown here says that nothing was.
+  groupCommit.admit(prepared.reduce((sum, { batch }) => sum + batch.data.length, 0));
   const closed: PreparedBatch[] = [];
   await Promise.all(
-    work.map(async ({ topic, headNumber, units }) => {
-      const settled = await committer.append(
-        topic,
-        headNumber,
-        units.map(({ unit }) => unit),
-      );
+    work.map(async ({ topic, headNumber, made }) => {
+      const appends = made.map(({ append }) => append);
+      const settled = await groupCommit.append(topic, headNumber, appends);
       settled.forEach((result, i) => {
-        const members = units[i]?.members ?? [];
-        if (result === 'head_closed') closed.push(...members);
+        const members = made[i]?.members ?? [];
+        if (result.type === 'head_closed') closed.push(...members);
         else
           for (const [k, member] of members.entries())
-            outcomes[member.index] = outcomeOf(member, result[k] as PartOutcome);
+            outcomes[member.index] = outcomeOf(member, result.outcomes[k] as BatchOutcome);
       });
     }),
   );
   return closed;
 }
 
-interface UnitOfBatches {
-  readonly unit: AppendUnit;
-  readonly members: readonly PreparedBatch[];
-}
-
-/** Each batch is a unit by itself, but where all stand or fall together: atomic, keyed, or with an expected offset. */
-function makeUnits(
+/** Each batch is an append by itself, unless several succeed or fail together: atomic, keyed, or with an expected offset. */
+function makeHeadAppends(
   batches: readonly PreparedBatch[],
   atomic: boolean,
-  idempotency: AppendUnit['idempotency'],
-): UnitOfBatches[] {
+  idempotency: HeadAppend['idempotency'],
+): { readonly append: HeadAppend; readonly members: readonly PreparedBatch[] }[] {
   const together = new Map<string, PreparedBatch[]>();
   const conditional = new Set(
-    batches.filter(({ part }) => part.expectedOffset !== undefined).map(({ part }) => part.partition),
+    batches.filter(({ batch }) => batch.expectedOffset !== undefined).map(({ batch }) => batch.partition),
   );
-  batches.forEach((batch, i) => {
-    const { partition } = batch.part;
+  batches.forEach((prepared, i) => {
+    const { partition } = prepared.batch;
     const name =
       atomic || idempotency !== undefined
         ? 'all'
@@ -203,24 +156,23 @@ function makeUnits(
           ? `partition ${partition}`
           : `batch ${i}`;
     const members = together.get(name);
-    if (members === undefined) together.set(name, [batch]);
-    else members.push(batch);
+    if (members === undefined) together.set(name, [prepared]);
+    else members.push(prepared);
   });
   return [...together.values()].map((members) => {
-    const parts = members.map(({ part }) => part);
-    const unit: AppendUnit = {
+    const append: HeadAppend = {
       atomic: members.length > 1 || atomic,
-      parts,
-      bytes: parts.reduce((sum, part) => sum + part.data.length, 0),
+      batches: members.map(({ batch }) => batch),
+      bytes: members.reduce((sum, { batch }) => sum + batch.data.length, 0),
       idempotency,
     };
-    if (!fitsCommit(keysDemanded(unit))) {
+    if (!fitsCommit(keysDemanded(append))) {
       throw new EventLogError(
         'request_too_large',
-        'Too many batches of idempotent producers for one atomic append; send at most 24.',
+        `An atomic append holds at most ${IDEMPOTENT_BATCHES_PER_APPEND_MAX} batches of idempotent producers. Send fewer at once.`,
       );
     }
-    return { unit, members };
+    return { append, members };
   });
 }
 
@@ -228,28 +180,22 @@ function groupByHead(
   prepared: readonly PreparedBatch[],
 ): { topic: Topic; headNumber: number; batches: PreparedBatch[] }[] {
   const heads = new Map<string, { topic: Topic; headNumber: number; batches: PreparedBatch[] }>();
-  for (const batch of prepared) {
-    const { topic } = batch;
-    const { headNumber } = headOf(topic, batch.part.partition);
+  for (const item of prepared) {
+    const { topic } = item;
+    const { headNumber } = headOf(topic, item.batch.partition);
     const key = `${topic.topicId}#${headNumber}`;
     const head = heads.get(key);
-    if (head === undefined) heads.set(key, { topic, headNumber, batches: [batch] });
-    else head.batches.push(batch);
+    if (head === undefined) heads.set(key, { topic, headNumber, batches: [item] });
+    else head.batches.push(item);
   }
   return [...heads.values()];
 }
 
-function outcomeOf({ part, logAppendTimeMs }: PreparedBatch, result: PartOutcome): AppendOutcome {
+function outcomeOf({ batch }: PreparedBatch, result: BatchOutcome): AppendOutcome {
   if (result.type === 'failed') return { ok: false, error: result.error };
+  const { records, logAppendTimeMs } = batch;
   const { baseOffset, logStartOffset } = result;
-  return {
-    ok: true,
-    baseOffset,
-    records: part.records,
-    logStartOffset,
-    duplicate: result.type === 'duplicate',
-    logAppendTimeMs,
-  };
+  return { ok: true, baseOffset, records, logStartOffset, duplicate: result.type === 'duplicate', logAppendTimeMs };
 }
 
 function checkExpectedOffsets(batches: readonly BatchToAppend[]): void {
@@ -266,14 +212,14 @@ function checkExpectedOffsets(batches: readonly BatchToAppend[]): void {
   });
 }
 
-/** Where one batch of an atomic append fails before the commit, the others fail for its sake. */
+/** If one batch of an atomic append fails before the commit, the others fail with it. */
 function refuseAll(outcomes: readonly (AppendOutcome | undefined)[]): AppendOutcome[] {
   const error = atomicRefused();
   return outcomes.map((outcome) => outcome ?? { ok: false, error });
 }
 
 function deletedMeanwhile(name: string): EventLogError {
-  return new EventLogError('unknown_topic', `Topic '${name}' was deleted while this was appended.`, {
+  return new EventLogError('unknown_topic', `Topic '${name}' was deleted during the append.`, {
     details: { topic: name },
   });
 }

@@ -1,7 +1,5 @@
-import type { RecordHeader } from '../../log/batch/record.ts';
 import { BATCH_HEADER_BYTES, encodeBatch, recordBytesBound } from '../../log/batch/record-batch.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
-import type { EntryProducer } from '../../log/head/entry.ts';
 import { addSequence } from '../../log/head/producer.ts';
 import { HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../../log/limits.ts';
 import { checkTimestamp } from '../../log/topic/check-batch.ts';
@@ -9,64 +7,35 @@ import { partitionForKey } from '../../log/topic/partitioner.ts';
 import { checkPartition, checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import { choiceSetting, numberSetting, requiredCompression } from '../../log/topic/topic-config.ts';
 import type { BrokerContext } from '../context.ts';
-import { type AppendIdentity, type AppendOutcome, append, type BatchToAppend } from './append-batches.ts';
-import type { Committer } from './group-commit.ts';
-import { appendOnce } from './idempotency-key.ts';
-
-export interface RecordToAppend {
-  readonly key: Uint8Array | null;
-  readonly value: Uint8Array | null;
-  readonly headers: readonly RecordHeader[];
-  /** Default: now. */
-  readonly timestampMs?: number | undefined;
-  /** Default: by the key as Kafka's clients choose it; without a key, one partition for the whole request. */
-  readonly partition?: number | undefined;
-}
-
-export interface AppendRecordsRequest {
-  readonly topic: string;
-  readonly records: readonly RecordToAppend[];
-  /** All records by one commit, or none; see `AppendRequest.atomic`. */
-  readonly atomic?: boolean | undefined;
-  /** For records of one partition: `baseSequence` is that of the first record, and each record takes one. */
-  readonly producer?: EntryProducer | undefined;
-  /** For records of one partition: append only if the first record gets this offset. */
-  readonly expectedOffset?: number | undefined;
-  /** Any text of up to 255 characters: for 24 hours, the same append under the same key is done once and answered alike. */
-  readonly idempotencyKey?: string | undefined;
-}
-
-export type RecordOutcome =
-  | {
-      readonly ok: true;
-      readonly partition: number;
-      readonly offset: number;
-      readonly timestampMs: number;
-      readonly duplicate: boolean;
-    }
-  | { readonly ok: false; readonly error: EventLogError };
-
-/** One batch to be, with the places of its records in the request. */
-interface PlannedBatch {
-  readonly partition: number;
-  readonly places: number[];
-  bytes: number;
-}
-
-interface Plan {
-  readonly batches: PlannedBatch[];
-  readonly errors: Map<number, EventLogError>;
-}
+import { appendBatches } from './append-batches.ts';
+import type { GroupCommit } from './group-commit.ts';
+import {
+  isShutOut,
+  type KeyedAppend,
+  type OpenKeyRequest,
+  openKey,
+  settleKey,
+  shutOut,
+  stickyOfKey,
+} from './idempotency-key.ts';
+import type {
+  AppendIdentity,
+  AppendOutcome,
+  AppendRecordsRequest,
+  BatchToAppend,
+  RecordOutcome,
+  RecordToAppend,
+} from './outcomes.ts';
 
 /** The next sticky partition: each request without keys goes to another one. */
 export class StickyPartitions {
-  private readonly next = new Map<string, number>();
+  readonly #next = new Map<string, number>();
 
   take(topic: Topic, random: (length: number) => Uint8Array): number {
-    const last = this.next.get(topic.topicId) ?? (random(2) as Uint8Array).reduce((sum, byte) => sum * 256 + byte, 0);
-    this.next.delete(topic.topicId);
-    this.next.set(topic.topicId, last + 1);
-    if (this.next.size > STICKY_TOPICS_MAX) this.next.delete(this.next.keys().next().value as string);
+    const last = this.#next.get(topic.topicId) ?? random(2).reduce((sum, byte) => sum * 256 + byte, 0);
+    this.#next.delete(topic.topicId);
+    this.#next.set(topic.topicId, last + 1);
+    if (this.#next.size > STICKY_TOPICS_MAX) this.#next.delete(this.#next.keys().next().value as string);
     return last % topic.partitions;
   }
 }
@@ -74,48 +43,110 @@ export class StickyPartitions {
 const STICKY_TOPICS_MAX = 10_000;
 
 /**
- * Appends records to one topic: chooses partitions, makes a batch for each (several where one would pass the topic's
- * `max.message.bytes`), and appends those as `append` does, at the same cost. Every record has its own outcome, in the
- * order of the request. Under an idempotency key, 1 PutItem and 1 UpdateItem more.
+ * Appends records to one topic: chooses partitions, makes a batch for each (several if one would pass the topic's
+ * `max.message.bytes`), and appends those as `appendBatches` does, at the same cost. Every record has its own outcome, in
+ * the order of the request. Under an idempotency key, 1 PutItem and 1 UpdateItem more.
  * @throws EventLogError `unknown_topic`, `invalid_request`, `idempotency_key_reused`, `throttled`, `shutting_down`
  */
 export async function appendRecords(
   context: BrokerContext,
-  committer: Committer,
+  groupCommit: GroupCommit,
   sticky: StickyPartitions,
   request: AppendRecordsRequest,
 ): Promise<RecordOutcome[]> {
   checkTopicName(request.topic);
   const topic = await context.topics.get(request.topic);
+  const nowMs = context.clock.nowMs();
   const { idempotencyKey } = request;
-  if (idempotencyKey === undefined) {
-    return appendPlanned(
-      context,
-      committer,
-      request,
-      topic,
-      planBatches(
-        request,
-        topic,
-        sticky.take(topic, (n) => context.random.bytes(n)),
-      ),
-    );
-  }
-  if (request.producer !== undefined)
-    throw invalidField(
-      'Idempotency-Key',
-      'An append is made once by its producer sequence or by an idempotency key, not by both.',
-    );
-  return appendOnce(context, committer, topic, idempotencyKey, request, {
-    plan: (then, hash) =>
-      planBatches(request, then, new DataView(hash.buffer, hash.byteOffset).getUint16(0) % then.partitions),
-    partitions: (plan) => plan.batches.map((batch) => batch.partition),
-    run: (then, plan, identity) => appendPlanned(context, committer, request, then, plan, identity),
-  });
+  if (idempotencyKey !== undefined) return appendUnderKey(context, groupCommit, request, topic, idempotencyKey);
+  const stickyPartition = sticky.take(topic, (length) => context.random.bytes(length));
+  return appendPlanned(context, groupCommit, request, topic, planBatches(request, topic, stickyPartition, nowMs));
 }
 
-function planBatches(request: AppendRecordsRequest, topic: Topic, stickyPartition: number): Plan {
+/** As `appendRecords`, once for all attempts: see `idempotency-key.ts`. */
+async function appendUnderKey(
+  context: BrokerContext,
+  groupCommit: GroupCommit,
+  request: AppendRecordsRequest,
+  topic: Topic,
+  key: string,
+): Promise<RecordOutcome[]> {
+  if (request.producer !== undefined) {
+    throw invalidField(
+      'Idempotency-Key',
+      'An append has either a producer sequence or an idempotency key. Leave out one of them.',
+    );
+  }
+  const plan = planBatches(request, topic, stickyOfKey(key, topic.partitions), context.clock.nowMs());
+  const partitions = plan.batches.map(({ partition }) => partition);
+  const opening: OpenKeyRequest = { topic, key, request, partitions, isValid: plan.errors.size === 0 };
+  const opened = await openKey(context, groupCommit, opening);
+  if (opened.type === 'answered') return opened.outcomes;
+  // Checked before the key is noted, so that a request which can't be appended leaves the key free.
+  if (opened.type === 'not_opened') return refuseOthers(request.records.length, plan.errors);
+  const { keyed } = opened;
+  // What the first attempt was checked against counts for every retry, or it would not find what was appended.
+  const planned = planBatches(request, keyed.topic, stickyOfKey(key, keyed.topic.partitions), undefined);
+  const append = () => appendPlanned(context, groupCommit, request, keyed.topic, planned, keyed.identity);
+  const outcomes = await append();
+  return settleOutcomes(context, groupCommit, keyed, outcomes, append);
+}
+
+/**
+ * Notes the answer under the key; or, if the append was rejected for certain and can't be applied any more, gives the key
+ * free. An append that expects an offset which the partition has not reached yet could still be applied by a late attempt,
+ * so it is shut out of its head first.
+ */
+async function settleOutcomes(
+  context: BrokerContext,
+  groupCommit: GroupCommit,
+  keyed: KeyedAppend,
+  outcomes: RecordOutcome[],
+  append: () => Promise<RecordOutcome[]>,
+): Promise<RecordOutcome[]> {
+  const mismatch = outcomes.flatMap((outcome) =>
+    !outcome.ok && outcome.error.code === 'offset_mismatch' ? [outcome.error] : [],
+  )[0];
+  if (mismatch === undefined || outcomes.some(({ ok }) => ok)) {
+    await settleKey(context, keyed, outcomes);
+    return outcomes;
+  }
+  const isForGood = Number(mismatch.details.nextOffset) > Number(mismatch.details.expectedOffset);
+  if (!isForGood) {
+    await shutOut(context, groupCommit, keyed);
+    const again = await append();
+    if (again.some(({ ok }) => ok)) {
+      await settleKey(context, keyed, again);
+      return again;
+    }
+    if (!again.every(isShutOut)) return outcomes;
+  }
+  await settleKey(context, keyed, 'rejected');
+  return outcomes;
+}
+
+/** One batch to be made, with the places of its records in the request. */
+interface PlannedBatch {
+  readonly partition: number;
+  readonly places: number[];
+  bytes: number;
+}
+
+interface Plan {
+  readonly batches: readonly PlannedBatch[];
+  /** By place: why a record can't be appended. Such records are in no batch. */
+  readonly errors: ReadonlyMap<number, EventLogError>;
+}
+
+/** Which records go into which batch. Without `nowMs` the bounds on timestamps are not checked. */
+function planBatches(
+  request: AppendRecordsRequest,
+  topic: Topic,
+  stickyPartition: number,
+  nowMs: number | undefined,
+): Plan {
   const bytesMax = numberSetting(topic.config, 'max.message.bytes');
+  const checksTime = nowMs !== undefined && !usesLogAppendTime(topic);
   const batches: PlannedBatch[] = [];
   const errors = new Map<number, EventLogError>();
   const open = new Map<number, PlannedBatch>();
@@ -126,6 +157,10 @@ function planBatches(request: AppendRecordsRequest, topic: Topic, stickyPartitio
       checkPartition(topic, partition);
       if (record.headers.length > HEADERS_PER_RECORD_MAX) {
         throw invalidField(`records[${place}].headers`, `A record has at most ${HEADERS_PER_RECORD_MAX} headers.`);
+      }
+      if (checksTime && record.timestampMs !== undefined) {
+        const error = checkTimestamp(record.timestampMs, place, topic.config, nowMs);
+        if (error !== undefined) throw error;
       }
       const bytes = recordBytesBound(record);
       if (BATCH_HEADER_BYTES + bytes > bytesMax) throw recordTooLarge(place, bytes, bytesMax);
@@ -143,86 +178,51 @@ function planBatches(request: AppendRecordsRequest, topic: Topic, stickyPartitio
       errors.set(place, error);
     }
   });
-  const single =
-    request.producer !== undefined ? 'Producer-Seq' : request.expectedOffset !== undefined ? 'If-Match' : undefined;
-  const chosen = request.records.every((record) => record.key !== null || record.partition !== undefined);
-  if (single !== undefined && (open.size > 1 || (!chosen && topic.partitions > 1))) {
-    throw invalidField(single, 'This needs all records in one partition; give each record the same partition.');
-  }
+  checkOnePartition(request, topic, open.size);
   return { batches, errors };
+}
+
+/** A producer sequence and an expected offset belong to one partition. */
+function checkOnePartition(request: AppendRecordsRequest, topic: Topic, partitions: number): void {
+  const header =
+    request.producer !== undefined ? 'Producer-Seq' : request.expectedOffset !== undefined ? 'If-Match' : undefined;
+  if (header === undefined) return;
+  const isChosen = request.records.every((record) => record.key !== null || record.partition !== undefined);
+  if (partitions <= 1 && (isChosen || topic.partitions === 1)) return;
+  throw invalidField(
+    header,
+    `${header} requires all records to be in one partition. Set the same partition on each record.`,
+  );
 }
 
 async function appendPlanned(
   context: BrokerContext,
-  committer: Committer,
+  groupCommit: GroupCommit,
   request: AppendRecordsRequest,
   topic: Topic,
-  plan: Plan,
+  { batches, errors }: Plan,
   identity?: AppendIdentity,
 ): Promise<RecordOutcome[]> {
-  const nowMs = context.clock.nowMs();
-  const logAppendTime = choiceSetting(topic.config, 'message.timestamp.type') === 'LogAppendTime';
-  const timestampOf = (place: number): number =>
-    logAppendTime ? nowMs : (request.records[place]?.timestampMs ?? nowMs);
-  const errors = new Map(plan.errors);
-  const whole =
+  const isWhole =
     request.atomic || request.producer !== undefined || request.expectedOffset !== undefined || identity !== undefined;
-  if (!logAppendTime) {
-    request.records.forEach((record, place) => {
-      const error =
-        record.timestampMs === undefined ? undefined : checkTimestamp(record.timestampMs, place, topic.config, nowMs);
-      if (error !== undefined && !errors.has(place)) errors.set(place, error);
-    });
-  }
-  if (whole && errors.size > 0) return refuseOthers(request.records.length, errors);
-  const batches: { batch: PlannedBatch; places: number[] }[] = plan.batches
-    .map((batch) => ({ batch, places: batch.places.filter((place) => !errors.has(place)) }))
-    .filter(({ places }) => places.length > 0);
-  let sequence = request.producer?.baseSequence ?? 0;
-  const toAppend = batches.map(({ batch, places }, i): BatchToAppend => {
-    const records = places.map((place) => ({
-      ...(request.records[place] as RecordToAppend),
-      timestampMs: timestampOf(place),
-    }));
-    const producer = request.producer === undefined ? undefined : { ...request.producer, baseSequence: sequence };
-    sequence = addSequence(sequence, records.length);
-    const data = encodeBatch(records, {
-      compression: requiredCompression(topic.config) ?? 'none',
-      producer,
-      logAppendTimeMs: logAppendTime ? nowMs : undefined,
-    });
-    const maxTimestampMs = records.reduce(
-      (max, record) => Math.max(max, record.timestampMs),
-      records[0]?.timestampMs ?? nowMs,
-    );
-    return {
-      topic: topic.name,
-      partition: batch.partition,
-      batch: {
-        data,
-        records: records.length,
-        maxTimestampMs,
-        producer,
-        logAppendTimeMs: logAppendTime ? nowMs : undefined,
-      },
-      expectedOffset: i === 0 ? request.expectedOffset : undefined,
-    };
-  });
+  if (isWhole && errors.size > 0) return refuseOthers(request.records.length, errors);
+  const nowMs = context.clock.nowMs();
+  const toAppend = encodeBatches(request, topic, batches, nowMs);
   const appended =
     toAppend.length === 0
       ? []
-      : await append(context, committer, { batches: toAppend, atomic: request.atomic }, identity);
+      : await appendBatches(context, groupCommit, { batches: toAppend, atomic: request.atomic }, identity);
   const outcomes: RecordOutcome[] = [];
   for (const [place, error] of errors) outcomes[place] = { ok: false, error };
-  batches.forEach(({ batch, places }, i) => {
+  batches.forEach(({ partition, places }, i) => {
     const outcome = appended[i] as AppendOutcome;
     places.forEach((place, k) => {
       outcomes[place] = outcome.ok
         ? {
             ok: true,
-            partition: batch.partition,
+            partition,
             offset: outcome.baseOffset + k,
-            timestampMs: timestampOf(place),
+            timestampMs: outcome.logAppendTimeMs ?? request.records[place]?.timestampMs ?? nowMs,
             duplicate: outcome.duplicate,
           }
         : { ok: false, error: outcome.error };
@@ -231,10 +231,44 @@ async function appendPlanned(
   return outcomes;
 }
 
+function encodeBatches(
+  request: AppendRecordsRequest,
+  topic: Topic,
+  batches: readonly PlannedBatch[],
+  nowMs: number,
+): BatchToAppend[] {
+  const logAppendTimeMs = usesLogAppendTime(topic) ? nowMs : undefined;
+  const compression = requiredCompression(topic.config) ?? 'none';
+  let baseSequence = request.producer?.baseSequence ?? 0;
+  return batches.map(({ partition, places }, i): BatchToAppend => {
+    const records = places.map((place) => {
+      const record = request.records[place] as RecordToAppend;
+      return { ...record, timestampMs: logAppendTimeMs ?? record.timestampMs ?? nowMs };
+    });
+    const producer = request.producer === undefined ? undefined : { ...request.producer, baseSequence };
+    baseSequence = addSequence(baseSequence, records.length);
+    const data = encodeBatch(records, { compression, producer, logAppendTimeMs });
+    const maxTimestampMs = records.reduce(
+      (max, record) => Math.max(max, record.timestampMs),
+      records[0]?.timestampMs ?? nowMs,
+    );
+    return {
+      topic: topic.name,
+      partition,
+      batch: { data, records: records.length, maxTimestampMs, producer, logAppendTimeMs },
+      expectedOffset: i === 0 ? request.expectedOffset : undefined,
+    };
+  });
+}
+
+function usesLogAppendTime(topic: Topic): boolean {
+  return choiceSetting(topic.config, 'message.timestamp.type') === 'LogAppendTime';
+}
+
 function refuseOthers(count: number, errors: ReadonlyMap<number, EventLogError>): RecordOutcome[] {
   const refused = new EventLogError(
     'atomic_append_refused',
-    'Another record of this append was refused, so nothing was appended.',
+    'Another record of this append was rejected, so nothing was appended.',
   );
   return Array.from({ length: count }, (_, place) => ({ ok: false, error: errors.get(place) ?? refused }));
 }
@@ -243,8 +277,6 @@ function recordTooLarge(place: number, bytes: number, bytesMax: number): EventLo
   return new EventLogError(
     'record_too_large',
     `Record ${place} takes ${bytes} bytes with its batch; the topic's max.message.bytes is ${bytesMax}.`,
-    {
-      details: { record: place, bytes, bytesMax },
-    },
+    { details: { record: place, bytes, bytesMax } },
   );
 }

@@ -1,112 +1,209 @@
 import { createHash } from 'node:crypto';
-import { toHex } from '../../log/bytes.ts';
+import { fromHex, toHex } from '../../log/bytes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { IDEMPOTENCY_KEY_LENGTH_MAX, IDEMPOTENCY_KEY_LIFETIME_MS } from '../../log/limits.ts';
 import { headOf, type Topic } from '../../log/topic/topic.ts';
+import { numberSetting } from '../../log/topic/topic-config.ts';
 import { IDEMPOTENCY, idempotencyKey } from '../../storage/keys.ts';
-import type { Attributes, Condition } from '../../storage/ports.ts';
+import type { Attributes, Condition, ItemKey } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
-import type { AppendIdentity } from './append-batches.ts';
-import type { AppendRecordsRequest, RecordOutcome } from './append-records.ts';
-import type { Committer } from './group-commit.ts';
-
-/** How a keyed append is planned and run. A plan depends on the topic's partitions and the key's hash alone. */
-interface KeyedAppend<Plan> {
-  plan(topic: Topic, hash: Uint8Array): Plan;
-  partitions(plan: Plan): readonly number[];
-  run(topic: Topic, plan: Plan, identity: AppendIdentity): Promise<RecordOutcome[]>;
-}
+import type { GroupCommit } from './group-commit.ts';
+import type { AppendIdentity, AppendRecordsRequest, RecordOutcome } from './outcomes.ts';
 
 /**
- * An append under an idempotency key. Before the first try an item notes what must be the same in every try: the content,
- * the number of partitions, and for each head a sequence from before; so a retry, by whichever process, puts every record
- * in the same partition, and finds what an earlier try committed by its once key, in the tail or in the tail nodes from
- * that sequence on. The first complete answer is noted there too, and given again for 24 hours.
+ * Appends under an idempotency key. Before the first attempt an item, the note, keeps what must be the same in every
+ * attempt: the content, what decides its batches (the number of partitions, the size of a batch), and for each head an
+ * entry number from before. So a retry, by any process, puts every record into the same partition, and finds what an
+ * earlier attempt committed by its once key, in the tail or in the tail nodes from that entry on. The first complete answer
+ * is noted too, and returned again for 24 hours.
  *
- * An append of several heads is committed head by head: where a try ends half-way, the next one completes it.
+ * The once key is not made of the idempotency key but of a random name for this *use* of it: a key may be used again, for
+ * something else, after its note has expired or after its append was rejected, and must then not find the earlier entries.
+ *
+ * A rejected append gives its key free only when no attempt of it can be applied any more, not even one that is still on
+ * its way: the note is marked as released, and the next request under the key replaces it, with a use of its own. Deleting
+ * the note would be less: a late request to make it would bring it back.
+ *
+ * An append of several heads is committed head by head. If an attempt ends half-way, the next one completes it.
  */
-export async function appendOnce<Plan>(
-  context: BrokerContext,
-  committer: Committer,
-  topic: Topic,
-  key: string,
-  request: AppendRecordsRequest,
-  keyed: KeyedAppend<Plan>,
-): Promise<RecordOutcome[]> {
-  if (key.length === 0 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX) {
-    throw invalidField('Idempotency-Key', `An idempotency key has 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters.`);
-  }
-  const { items } = context.usage.of(topic.name, 'append');
-  const hash = createHash('sha256').update(key).digest().subarray(0, HASH_BYTES);
-  const itemKey = idempotencyKey(topic.topicId, toHex(hash));
-  const fingerprint = fingerprintOf(request);
-  const note = await noteFirstTry(context, committer, topic, itemKey, fingerprint, keyed, hash);
-  if (note[IDEMPOTENCY.fingerprint] !== fingerprint) {
-    throw new EventLogError(
-      'idempotency_key_reused',
-      'This idempotency key was used to append something else. Use a new key for new content.',
-    );
-  }
-  const answer = note[IDEMPOTENCY.answer];
-  if (typeof answer === 'string') return parseAnswer(answer);
-  const then = { ...topic, partitions: Number(note[IDEMPOTENCY.partitions]) };
-  const observed = Object.entries(JSON.parse(String(note[IDEMPOTENCY.observed])) as Record<string, number>);
-  const observedEntry = new Map(observed.map(([headNumber, sequence]) => [Number(headNumber), sequence]));
-  // A key that is used again after its note has expired stands for another append: its entries must not be taken for it.
-  const use = createHash('sha256').update(hash).update(String(note[IDEMPOTENCY.expiresAt]));
-  const identity = { topicId: topic.topicId, hash: use.digest().subarray(0, HASH_BYTES), observedEntry };
-  const outcomes = await keyed.run(then, keyed.plan(then, hash), identity);
-  const printed = outcomes.every((outcome) => outcome.ok) ? printAnswer(outcomes) : undefined;
-  if (printed !== undefined && printed.length <= ANSWER_LENGTH_MAX) {
-    // Without the answer a retry finds the same offsets by the once keys.
-    await items.update(itemKey, [{ do: 'set', name: IDEMPOTENCY.answer, value: printed }]).catch(() => {});
-  }
-  return outcomes;
+
+export interface OpenKeyRequest {
+  readonly topic: Topic;
+  readonly key: string;
+  readonly request: AppendRecordsRequest;
+  /** The partitions that the records go to. */
+  readonly partitions: readonly number[];
+  /** Every record can be appended, as far as it can be told before the append. */
+  readonly isValid: boolean;
 }
 
-const HASH_BYTES = 16;
+export type OpenedKey =
+  | { readonly type: 'answered'; readonly outcomes: RecordOutcome[] }
+  | { readonly type: 'open'; readonly keyed: KeyedAppend }
+  /** The request is not valid, and no earlier one with the same content was: the key stays free. */
+  | { readonly type: 'not_opened' };
+
+export interface KeyedAppend {
+  /** As of the first attempt, as far as it decides which record goes into which batch. */
+  readonly topic: Topic;
+  readonly identity: AppendIdentity;
+  readonly itemKey: ItemKey;
+  readonly use: string;
+}
+
+const USE_BYTES = 16;
 /** A longer answer would cost more to keep than to find again. */
 const ANSWER_LENGTH_MAX = 32_768;
 
-async function noteFirstTry<Plan>(
+/**
+ * Makes the note of a first attempt, or finds that of an earlier one. 1 PutItem, or 1 GetItem for a request that is not
+ * valid; 1 PutItem more if an earlier note has expired or was released.
+ * @throws EventLogError `invalid_request` for the key, `idempotency_key_reused` if the key was used for other content
+ */
+export async function openKey(
   context: BrokerContext,
-  committer: Committer,
-  topic: Topic,
-  itemKey: ReturnType<typeof idempotencyKey>,
-  fingerprint: string,
-  keyed: KeyedAppend<Plan>,
-  hash: Uint8Array,
-): Promise<Attributes> {
+  groupCommit: GroupCommit,
+  { topic, key, request, partitions, isValid }: OpenKeyRequest,
+): Promise<OpenedKey> {
   const { items } = context.usage.of(topic.name, 'append');
-  const heads = new Set(
-    keyed.partitions(keyed.plan(topic, hash)).map((partition) => headOf(topic, partition).headNumber),
+  const itemKey = idempotencyKey(topic.topicId, toHex(hashOf(key)));
+  const fingerprint = fingerprintOf(request);
+  const nowSeconds = Math.floor(context.clock.nowMs() / 1_000);
+  const isOver = (note: Attributes): boolean =>
+    Number(note[IDEMPOTENCY.expiresAt]) <= nowSeconds || note[IDEMPOTENCY.released] !== undefined;
+  let note: Attributes | undefined;
+  if (!isValid) {
+    note = (await items.get(itemKey)).attributes;
+    if (note === undefined || isOver(note)) return { type: 'not_opened' };
+  } else {
+    const made: Attributes = {
+      [IDEMPOTENCY.fingerprint]: fingerprint,
+      [IDEMPOTENCY.use]: toHex(context.random.bytes(USE_BYTES)),
+      [IDEMPOTENCY.partitions]: topic.partitions,
+      [IDEMPOTENCY.batchBytesMax]: numberSetting(topic.config, 'max.message.bytes'),
+      [IDEMPOTENCY.observed]: JSON.stringify(await observedEntries(groupCommit, topic, partitions)),
+      [IDEMPOTENCY.expiresAt]: nowSeconds + IDEMPOTENCY_KEY_LIFETIME_MS / 1_000,
+    };
+    let condition: Condition = { if: 'item_absent' };
+    while (note === undefined) {
+      const put = await items.put(itemKey, made, [condition]);
+      if (put.ok) note = made;
+      else if (put.attributes !== undefined && !isOver(put.attributes)) note = put.attributes;
+      else if (put.attributes === undefined) condition = { if: 'item_absent' };
+      else condition = { if: 'equals', name: IDEMPOTENCY.use, value: String(put.attributes[IDEMPOTENCY.use]) };
+    }
+  }
+  if (note[IDEMPOTENCY.fingerprint] !== fingerprint) throw keyReused();
+  const answer = note[IDEMPOTENCY.answer];
+  if (typeof answer === 'string') return { type: 'answered', outcomes: parseAnswer(answer) };
+  return { type: 'open', keyed: keyedAppend(topic, itemKey, note) };
+}
+
+function keyedAppend(topic: Topic, itemKey: ItemKey, note: Attributes): KeyedAppend {
+  const observed = Object.entries(JSON.parse(String(note[IDEMPOTENCY.observed])) as Record<string, number>);
+  const use = String(note[IDEMPOTENCY.use]);
+  return {
+    topic: {
+      ...topic,
+      partitions: Number(note[IDEMPOTENCY.partitions]),
+      config: { ...topic.config, 'max.message.bytes': Number(note[IDEMPOTENCY.batchBytesMax]) },
+    },
+    identity: {
+      topicId: topic.topicId,
+      use: fromHex(use),
+      observedEntry: new Map(observed.map(([headNumber, entryNumber]) => [Number(headNumber), entryNumber])),
+    },
+    itemKey,
+    use,
+  };
+}
+
+/**
+ * Notes what became of the append. A complete answer is returned to every retry; `rejected` gives the key free. Anything
+ * else leaves the note as it is. 1 UpdateItem. If it fails nothing is lost: a retry finds the same offsets by the once
+ * keys, and is rejected as it was.
+ */
+export async function settleKey(
+  context: BrokerContext,
+  { topic, itemKey, use }: KeyedAppend,
+  outcomes: readonly RecordOutcome[] | 'rejected',
+): Promise<void> {
+  const { items } = context.usage.of(topic.name, 'append');
+  const isThisUse: Condition = { if: 'equals', name: IDEMPOTENCY.use, value: use };
+  const mark = (name: string, value: string | number) =>
+    items.update(itemKey, [{ do: 'set', name, value }], [isThisUse]).catch(() => {});
+  if (outcomes === 'rejected') {
+    await mark(IDEMPOTENCY.released, 1);
+    return;
+  }
+  const answer = outcomes.every(({ ok }) => ok) ? printAnswer(outcomes) : undefined;
+  if (answer !== undefined && answer.length <= ANSWER_LENGTH_MAX) await mark(IDEMPOTENCY.answer, answer);
+}
+
+/**
+ * Leaves the use's once key in the heads concerned, so that no attempt of it can be applied any more. Whether it was left,
+ * or an attempt was applied before, the next append under the use tells. 1 UpdateItem for each head.
+ */
+export async function shutOut(
+  context: BrokerContext,
+  groupCommit: GroupCommit,
+  { topic, identity }: KeyedAppend,
+): Promise<void> {
+  const current = await context.topics.get(topic.name);
+  if (current.topicId !== identity.topicId) return;
+  await Promise.all(
+    [...identity.observedEntry].map(([headNumber, observedEntry]) =>
+      groupCommit.append(current, headNumber, [
+        { atomic: true, batches: [], bytes: 0, idempotency: { use: identity.use, observedEntry } },
+      ]),
+    ),
   );
+}
+
+/** Whether a record was rejected because its use of the key was shut out. */
+export function isShutOut(outcome: RecordOutcome): boolean {
+  return !outcome.ok && outcome.error.code === 'idempotency_key_reused';
+}
+
+/** The partition for records without a key; the same for every attempt. */
+export function stickyOfKey(key: string, partitions: number): number {
+  const hash = hashOf(key);
+  return new DataView(hash.buffer, hash.byteOffset).getUint16(0) % partitions;
+}
+
+const HASH_BYTES = 16;
+
+/** @throws EventLogError `invalid_request` for a key that is too short or too long */
+function hashOf(key: string): Uint8Array {
+  if (key.length === 0 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX) {
+    throw invalidField('Idempotency-Key', `An idempotency key has 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters.`);
+  }
+  return createHash('sha256').update(key).digest().subarray(0, HASH_BYTES);
+}
+
+async function observedEntries(
+  groupCommit: GroupCommit,
+  topic: Topic,
+  partitions: readonly number[],
+): Promise<Record<string, number>> {
+  const heads = new Set(partitions.map((partition) => headOf(topic, partition).headNumber));
   const observed: Record<string, number> = {};
   await Promise.all(
     [...heads].map(async (headNumber) => {
-      observed[headNumber] = await committer.observedEntry(topic, headNumber);
+      observed[headNumber] = await groupCommit.observedEntry(topic, headNumber);
     }),
   );
-  const nowSeconds = Math.floor(context.clock.nowMs() / 1_000);
-  const note: Attributes = {
-    [IDEMPOTENCY.fingerprint]: fingerprint,
-    [IDEMPOTENCY.partitions]: topic.partitions,
-    [IDEMPOTENCY.observed]: JSON.stringify(observed),
-    [IDEMPOTENCY.expiresAt]: nowSeconds + IDEMPOTENCY_KEY_LIFETIME_MS / 1_000,
-  };
-  let condition: Condition = { if: 'item_absent' };
-  for (;;) {
-    const noted = await items.put(itemKey, note, [condition]);
-    if (noted.ok) return note;
-    const met = noted.attributes;
-    const expiresAt = Number(met?.[IDEMPOTENCY.expiresAt] ?? 0);
-    if (met !== undefined && expiresAt > nowSeconds) return met;
-    condition =
-      met === undefined ? { if: 'item_absent' } : { if: 'equals', name: IDEMPOTENCY.expiresAt, value: expiresAt };
-  }
+  return observed;
 }
 
-/** Of what the caller gave, and not of what depends on the time of the try. */
+function keyReused(): EventLogError {
+  return new EventLogError(
+    'idempotency_key_reused',
+    'This idempotency key was used to append something else. Use a new key for new content.',
+  );
+}
+
+/** Made of what the caller gave, and of nothing that depends on when an attempt is made. */
 function fingerprintOf(request: AppendRecordsRequest): string {
   const hash = createHash('sha256');
   const add = (bytes: Uint8Array | null | undefined): void => {

@@ -120,12 +120,12 @@ export async function queryNodes(
 
 const NODES_PER_QUERY = 64;
 
-/** How a query is made, by one who repeats it where it fails, say. */
+/** Runs a query; callers pass a wrapper that retries. */
 export type Ask = <T>(request: () => Promise<T>) => Promise<T>;
 
 /**
  * The tail nodes that hold the entries `[from, to)`, all of them below the `firstEntry` of the head. 1 Query for every 64.
- * @throws EventLogError `corrupt_data` where one is missing: whoever searches them must not take it for empty
+ * @throws EventLogError `corrupt_data` if one is missing, since a search must not take it for empty
  */
 export async function* nodesBetween(
   items: ItemStore,

@@ -29,7 +29,7 @@ export class HeadProducers {
   private asOf = 0;
   private readonly known = new Map<number, KnownProducer>();
 
-  get(producerId: number): ProducerState | undefined {
+  stateOf(producerId: number): ProducerState | undefined {
     return this.known.get(producerId)?.state;
   }
 

@@ -3,7 +3,7 @@ import { JOB, jobKey, TOPIC, TOPICS, topicKey } from '../../storage/keys.ts';
 import type { Attributes } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { topicFromAttributes } from '../memory/topic-cache.ts';
-import { finishDeletion } from '../topics/put-topic.ts';
+import { finishDeletion } from '../topics/delete-topic.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
 
 export interface ResumeDeletionsRequest {

@@ -3,7 +3,8 @@ import type { Topic } from '../../log/topic/topic.ts';
 import type { TopicConfig } from '../../log/topic/topic-config.ts';
 import { TOPIC, topicKey } from '../../storage/keys.ts';
 import type { Attributes, Clock } from '../../storage/ports.ts';
-import { NO_TOPIC, noRequests, type UsageMeter } from '../usage/usage-meter.ts';
+import { noRequests } from '../usage/request-counts.ts';
+import { NO_TOPIC, type UsageMeter } from '../usage/usage-meter.ts';
 
 /** Topics are dropped from memory beyond this many; the oldest read go first. */
 const TOPICS_KEPT_MAX = 10_000;
@@ -49,7 +50,7 @@ export class TopicCache {
     this.usage.add(attributes === undefined ? NO_TOPIC : name, 'admin', counts, 1);
     if (attributes === undefined || attributes[TOPIC.deleting] !== undefined) {
       this.kept.delete(name);
-      throw new EventLogError('unknown_topic', `There is no topic '${name}'.`, { details: { topic: name } });
+      throw unknownTopic(name);
     }
     const topic = topicFromAttributes(name, attributes);
     this.kept.delete(name);
@@ -63,6 +64,10 @@ export class TopicCache {
     this.kept.delete(name);
     this.reading.delete(name);
   }
+}
+
+export function unknownTopic(name: string): EventLogError {
+  return new EventLogError('unknown_topic', `There is no topic '${name}'.`, { details: { topic: name } });
 }
 
 export function topicFromAttributes(name: string, attributes: Attributes): Topic {

@@ -10,7 +10,7 @@ import { checkTopicName } from '../../log/topic/topic.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { dataName } from '../data/read-part.ts';
-import { decodePageToken, encodePageToken, type Page, type PageRequest, pageLimit } from '../topics/put-topic.ts';
+import { decodePageToken, encodePageToken, type Page, type PageRequest, pageLimit } from '../page.ts';
 import { locateParts, type PartitionView, viewPartition } from './locate-parts.ts';
 import { checkInRange } from './read.ts';
 

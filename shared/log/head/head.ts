@@ -84,16 +84,23 @@ export interface PlacedPart {
 /** All parts of consecutive entries, with their offsets; `before` are the totals as of the first entry. */
 export function placeParts(entries: readonly Entry[], firstEntry: number, before: readonly SlotTotals[]): PlacedPart[] {
   const next: number[] = [];
-  const placed: PlacedPart[] = [];
-  for (let i = 0; i < entries.length; i++) {
-    const entry = entries[i] as Entry;
-    for (const part of entry.parts) {
+  return entries.flatMap((entry, i) =>
+    entry.parts.map((part) => {
       const baseOffset = next[part.slot] ?? before[part.slot]?.nextOffset ?? 0;
-      placed.push({ entryNumber: firstEntry + i, entry, part, baseOffset });
       next[part.slot] = baseOffset + part.records;
-    }
-  }
-  return placed;
+      return { entryNumber: firstEntry + i, entry, part, baseOffset };
+    }),
+  );
+}
+
+/** The parts of one entry, with their offsets; `firstOffset` is that of the entry in a slot. */
+export function placeEntry(entry: Entry, entryNumber: number, firstOffset: (slot: number) => number): PlacedPart[] {
+  const next: number[] = [];
+  return entry.parts.map((part) => {
+    const baseOffset = next[part.slot] ?? firstOffset(part.slot);
+    next[part.slot] = baseOffset + part.records;
+    return { entryNumber, entry, part, baseOffset };
+  });
 }
 
 export function placeTail(head: Head): PlacedPart[] {

@@ -38,16 +38,19 @@ export function firstBatchOnceKey(slot: number, producerId: number): Uint8Array 
   return writer.finish().slice();
 }
 
-/** An append under an idempotency key; `hash` is the key's and the topic's. */
-export function idempotencyOnceKey(hash: Uint8Array): Uint8Array {
-  const key = new Uint8Array(hash.length + 1);
+/** An append under an idempotency key; `use` names this use of the key. */
+export function idempotencyOnceKey(use: Uint8Array): Uint8Array {
+  const key = new Uint8Array(use.length + 1);
   key[0] = KIND_IDEMPOTENCY_KEY;
-  key.set(hash, 1);
+  key.set(use, 1);
   return key;
 }
 
 /**
- * Fences. The first batch of a newer epoch must shut out every older one, yet a condition can only ask for exact keys.
+ * Fences, of a producer in one slot. The first batch of a newer epoch must shut out every older one there, yet a condition
+ * can only ask for exact keys. Other slots are left alone: Kafka's clients raise the epoch by themselves after a lost
+ * batch, and let their other partitions finish under the old one.
+ *
  * So epochs (15 bits) are cut into three digits of 5 bits, and a fence below E leaves, at each digit, a key for every
  * smaller digit under the same higher ones: at most 93 keys, and one where epochs go up by one. An epoch lies below E
  * exactly if one of its own three keys is among them.
@@ -56,27 +59,28 @@ const DIGIT = 32;
 const DIGITS = 3;
 
 /** What a batch of this epoch demands absent. */
-export function fenceKeysOf(producerId: number, epoch: number): Uint8Array[] {
+export function fenceKeysOf(slot: number, producerId: number, epoch: number): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (let level = 0; level < DIGITS; level++)
-    keys.push(fenceKey(producerId, level, Math.floor(epoch / DIGIT ** level)));
+    keys.push(fenceKey(slot, producerId, level, Math.floor(epoch / DIGIT ** level)));
   return keys;
 }
 
-/** What the first batch of epoch `below` leaves, where `from` is the oldest epoch that may still write. */
-export function fenceKeysBelow(producerId: number, from: number, below: number): Uint8Array[] {
+/** What the slot's first batch of epoch `below` leaves; `from` is the oldest epoch that can still write there. */
+export function fenceKeysBelow(slot: number, producerId: number, from: number, below: number): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (let level = 0; level < DIGITS; level++) {
     const end = Math.floor(below / DIGIT ** level);
     const start = Math.max(Math.floor(from / DIGIT ** level), end - (end % DIGIT));
-    for (let prefix = start; prefix < end; prefix++) keys.push(fenceKey(producerId, level, prefix));
+    for (let prefix = start; prefix < end; prefix++) keys.push(fenceKey(slot, producerId, level, prefix));
   }
   return keys;
 }
 
-function fenceKey(producerId: number, level: number, prefix: number): Uint8Array {
+function fenceKey(slot: number, producerId: number, level: number, prefix: number): Uint8Array {
   const writer = new ByteWriter(16);
   writer.uint8(KIND_FENCE);
+  writer.varuint(slot);
   writer.varuint(producerId);
   writer.uint8(level);
   writer.varuint(prefix);

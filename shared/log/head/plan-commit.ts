@@ -4,45 +4,21 @@ import { OFFSET_MAX } from '../limits.ts';
 import type { BatchId } from './batch-id.ts';
 import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry } from './entry.ts';
 import { type Head, partitionState } from './head.ts';
+import type { BatchOutcome, HeadAppend, PlacedBatch } from './head-append.ts';
 import { batchOnceKey, fenceKeysBelow, fenceKeysOf, firstBatchOnceKey, idempotencyOnceKey } from './once-key.ts';
 import { applyBatch, decideProducer, type ProducerState } from './producer.ts';
 
-/**
- * What one append brings to one head. Its parts are committed by the same entry or, where `atomic` is not set, at least
- * in their order.
- */
-export interface AppendUnit {
-  readonly atomic: boolean;
-  readonly parts: readonly UnitPart[];
-  readonly bytes: number;
-  /**
-   * The hash of an idempotency key, and a sequence of the head from before its first use. Whoever plans has made sure
-   * that no entry holds the key as of what was observed.
-   */
-  readonly idempotency?: { readonly hash: Uint8Array; readonly observedEntry: number } | undefined;
+/** What the planner knows of idempotent producers, as of the head that was observed. */
+export interface KnownProducers {
+  stateOf(producerId: number): ProducerState | undefined;
+  /** Whether the id was given out so recently that no head can have forgotten its state. */
+  isYoung(producerId: number): boolean;
 }
 
-/** One record batch. */
-export interface UnitPart {
-  readonly partition: number;
-  readonly slot: number;
-  readonly data: Uint8Array;
-  readonly records: number;
-  readonly maxTimestampMs: number;
-  readonly producer?: EntryProducer | undefined;
-  /** The offset that the batch must get, else it is refused. */
-  readonly expectedOffset?: number | undefined;
-}
-
-export type PartOutcome =
-  | { readonly type: 'appended'; readonly baseOffset: number; readonly logStartOffset: number }
-  | { readonly type: 'duplicate'; readonly baseOffset: number; readonly logStartOffset: number }
-  | { readonly type: 'failed'; readonly error: EventLogError };
-
-/** A part with its place in the data that was written. */
-export interface LaidOutPart {
-  readonly unit: AppendUnit;
-  /** Which of the unit's parts. */
+/** A batch with its position in the data that was written. */
+export interface LaidOutBatch {
+  readonly append: HeadAppend;
+  /** The batch's place in `append.batches`. */
   readonly index: number;
   readonly position: number;
 }
@@ -52,198 +28,223 @@ export interface WrittenData {
   readonly location: Location;
 }
 
-/** What to do with some units, decided from what is known of the head. */
+/** What to do with some appends, decided from what is known of the head. */
 export interface CommitPlan {
-  /** Units that are settled without a commit. */
-  readonly settled: Map<AppendUnit, PartOutcome[]>;
-  /** Units that must wait for the next entry, since what they ask for depends on this one. */
-  readonly deferred: AppendUnit[];
+  /** Appends that are settled without a commit. */
+  readonly settled: Map<HeadAppend, BatchOutcome[]>;
+  /** Appends that must wait for the next entry, since one of them depends on this entry and the others come after it. */
+  readonly deferred: HeadAppend[];
   /** What to commit, if anything is left. */
   readonly commit: PlannedCommit | undefined;
 }
 
+/**
+ * One entry to append, and what the head must be like for it. An entry without parts only leaves its once keys: every
+ * commit that demands one of them absent is rejected from then on.
+ */
 export interface PlannedCommit {
   readonly entry: Entry;
   readonly packed: Uint8Array;
-  /** Once keys to leave; also demanded absent, but for fences. */
+  /** Once keys to leave; also demanded absent, except fence keys. */
   readonly leave: readonly Uint8Array[];
-  /** Once keys that must not be there. */
+  /** Once keys that must not be in the head. */
   readonly demandAbsent: readonly Uint8Array[];
   /** Slot -> the offset that must be the partition's next one. */
   readonly expected: ReadonlyMap<number, number>;
   /** Slot -> offsets taken up. */
   readonly recordsBySlot: ReadonlyMap<number, number>;
-  /** Outcomes of the units in it, with offsets counted from the entry's first in each slot. */
-  readonly units: ReadonlyMap<AppendUnit, readonly PlannedOutcome[]>;
+  /** The outcomes of the appends in the entry. */
+  readonly appends: ReadonlyMap<HeadAppend, readonly PlannedOutcome[]>;
 }
 
+/** `pending`: appended by this commit, at an offset counted from the entry's first one in the slot. */
 export type PlannedOutcome =
   | { readonly type: 'pending'; readonly slot: number; readonly offsetInEntry: number }
-  | PartOutcome;
+  | BatchOutcome;
 
-/**
- * DynamoDB takes 300 operators in an expression. The head's own conditions and sixteen slots take 60 of them; a key that
- * is demanded absent takes two.
- */
-const KEYS_PER_COMMIT_MAX = 120;
-/** A batch of an idempotent producer demands its own once key absent, three fences, and that no other came first. */
-const KEYS_PER_IDEMPOTENT_BATCH = 5;
-
-/** How many once keys a unit demands absent. */
-export function keysDemanded(unit: AppendUnit): number {
-  let keys = unit.idempotency === undefined ? 0 : 1;
-  for (const part of unit.parts) if (part.producer !== undefined) keys += KEYS_PER_IDEMPOTENT_BATCH;
-  return keys;
+/** What an entry holds so far, and what it demands. */
+interface Gathered {
+  /** Producer id -> its state after the batches of this entry, whose base offsets are `PENDING`. */
+  readonly states: Map<number, ProducerState>;
+  readonly recordsBySlot: Map<number, number>;
+  readonly expected: Map<number, number>;
+  readonly leave: Uint8Array[];
+  readonly demandAbsent: Uint8Array[];
 }
 
-export function fitsCommit(keys: number): boolean {
-  return keys <= KEYS_PER_COMMIT_MAX;
-}
+type Decided = BatchOutcome | { readonly type: 'accepted' };
+const ACCEPTED: Decided = { type: 'accepted' };
+
+type AppendDecision =
+  /** Some batches go into the entry, or only the append's once key; `adds` is what they bring along. */
+  | { readonly type: 'accepted'; readonly outcomes: readonly Decided[]; readonly adds: Gathered }
+  | { readonly type: 'settled'; readonly outcomes: BatchOutcome[] }
+  /** It depends on an append that is gathered already, or on another batch of its own. */
+  | { readonly type: 'depends' };
 
 /**
- * Decides, for units in their order and data as laid out, which parts are refused, which are duplicates, and what entry
- * appends the rest. Pure: `head` and `producers` are what was observed, and the plan's conditions make it exact.
+ * Decides, for appends in their order and data as laid out, which batches are rejected, which are duplicates, and what
+ * entry appends the rest. Pure: `head` and `producers` are what was observed, and the plan's conditions make it exact.
  */
 export function planCommit(
   head: Head,
-  producers: (producerId: number) => ProducerState | undefined,
-  units: readonly AppendUnit[],
-  layout: readonly LaidOutPart[],
+  producers: KnownProducers,
+  appends: readonly HeadAppend[],
+  layout: readonly LaidOutBatch[],
   written: WrittenData,
 ): CommitPlan {
-  const settled = new Map<AppendUnit, PartOutcome[]>();
-  const deferred: AppendUnit[] = [];
-  const accepted = new Map<AppendUnit, (PartOutcome | 'accepted')[]>();
-  const pendingStates = new Map<number, ProducerState>();
-  const appendedSlots = new Map<number, number>();
-  const expected = new Map<number, number>();
-  const keyed = new Map<AppendUnit, number>();
-  const leave: Uint8Array[] = [];
-  const demandAbsent: Uint8Array[] = [];
-
-  for (const unit of units) {
+  const settled = new Map<HeadAppend, BatchOutcome[]>();
+  const deferred: HeadAppend[] = [];
+  const accepted = new Map<HeadAppend, readonly Decided[]>();
+  const keyed = new Map<HeadAppend, number>();
+  const gathered = nothingGathered();
+  for (const append of appends) {
+    // An append that waits holds up those behind it: they keep their order.
     if (deferred.length > 0) {
-      deferred.push(unit);
+      deferred.push(append);
       continue;
     }
-    const idempotencyKey = unit.idempotency === undefined ? undefined : idempotencyOnceKey(unit.idempotency.hash);
-    if (idempotencyKey !== undefined && leave.some((left) => equalBytes(left, idempotencyKey))) {
-      // The same append once more, which then finds this entry.
-      deferred.push(unit);
+    const useKey = append.idempotency === undefined ? undefined : idempotencyOnceKey(append.idempotency.use);
+    if (useKey !== undefined && gathered.leave.some((left) => equalBytes(left, useKey))) {
+      // The same append again; it will find this entry.
+      deferred.push(append);
       continue;
     }
-    const states = new Map(pendingStates);
-    const slots = new Map(appendedSlots);
-    const unitExpected = new Map<number, number>();
-    const unitLeave: Uint8Array[] = [];
-    const unitDemand: Uint8Array[] = [];
-    let waits = false;
-    const outcomes = unit.parts.map((part): PartOutcome | 'accepted' => {
-      const { nextOffset, logStartOffset } = partitionState(head, part.slot);
-      if (nextOffset + (slots.get(part.slot) ?? 0) + part.records > OFFSET_MAX) {
-        return failed(
-          new EventLogError('offset_out_of_range', `Partition ${part.partition} has reached the largest offset.`),
+    const decision = decideAppend(head, producers, gathered, append);
+    if (decision.type === 'depends') {
+      if (accepted.size > 0) deferred.push(append);
+      else
+        settled.set(
+          append,
+          append.batches.map(() => failed(repeatsItself())),
         );
-      }
-      if (part.expectedOffset !== undefined && !unitExpected.has(part.slot)) {
-        // Only the first batch of a slot in an entry can be held to an offset by a condition on the head.
-        if (slots.has(part.slot)) {
-          waits = true;
-          return 'accepted';
-        }
-        if (part.expectedOffset !== nextOffset)
-          return failed(offsetMismatch(part.partition, part.expectedOffset, nextOffset));
-        unitExpected.set(part.slot, part.expectedOffset);
-      }
-      if (part.producer !== undefined) {
-        const { producerId, producerEpoch, baseSequence } = part.producer;
-        const batch = { slot: part.slot, producerEpoch, baseSequence, records: part.records };
-        const state = states.get(producerId) ?? producers(producerId);
-        const decision = decideProducer(state, batch);
-        if (decision.type === 'duplicate' && decision.baseOffset === PENDING) {
-          waits = true;
-          return 'accepted';
-        }
-        if (decision.type === 'duplicate')
-          return { type: 'duplicate', baseOffset: decision.baseOffset, logStartOffset };
-        if (decision.type !== 'accepted') return failed(producerError(part, decision));
-        states.set(producerId, applyBatch(state, batch, PENDING));
-        const onceKey = batchOnceKey(part.slot, producerId, producerEpoch, baseSequence);
-        unitLeave.push(onceKey);
-        unitDemand.push(onceKey, ...fenceKeysOf(producerId, producerEpoch));
-        if (!state?.slots.has(part.slot)) {
-          const firstKey = firstBatchOnceKey(part.slot, producerId);
-          unitLeave.push(firstKey);
-          unitDemand.push(firstKey);
-        }
-        if (producerEpoch > (state?.epoch ?? 0)) {
-          unitLeave.push(...fenceKeysBelow(producerId, state?.epoch ?? 0, producerEpoch));
-        }
-      }
-      slots.set(part.slot, (slots.get(part.slot) ?? 0) + part.records);
-      return 'accepted';
-    });
-    if (waits && accepted.size > 0) {
-      deferred.push(unit);
-      continue;
+    } else if (decision.type === 'settled') {
+      settled.set(append, decision.outcomes);
+    } else {
+      accepted.set(append, decision.outcomes);
+      gather(gathered, decision.adds);
+      if (useKey === undefined) continue;
+      keyed.set(append, gathered.leave.length);
+      gathered.leave.push(useKey);
+      gathered.demandAbsent.push(useKey);
     }
-    if (waits) {
-      settled.set(
-        unit,
-        unit.parts.map(() => failed(repeatsItself())),
-      );
-      continue;
-    }
-    const failure = outcomes.find((outcome) => outcome !== 'accepted' && outcome.type === 'failed');
-    if (failure !== undefined && unit.atomic) {
-      settled.set(
-        unit,
-        outcomes.map((outcome) =>
-          outcome !== 'accepted' && outcome.type === 'failed' ? outcome : failed(atomicRefused()),
-        ),
-      );
-      continue;
-    }
-    if (!outcomes.includes('accepted')) {
-      settled.set(unit, outcomes as PartOutcome[]);
-      continue;
-    }
-    if (idempotencyKey !== undefined) {
-      keyed.set(unit, leave.length + unitLeave.length);
-      unitLeave.push(idempotencyKey);
-      unitDemand.push(idempotencyKey);
-    }
-    accepted.set(unit, outcomes);
-    for (const [id, state] of states) pendingStates.set(id, state);
-    for (const [slot, records] of slots) appendedSlots.set(slot, records);
-    for (const [slot, offset] of unitExpected) expected.set(slot, offset);
-    leave.push(...unitLeave);
-    demandAbsent.push(...unitDemand);
   }
-  const commit =
-    accepted.size === 0 ? undefined : buildCommit(accepted, layout, written, keyed, { expected, leave, demandAbsent });
+  const commit = accepted.size === 0 ? undefined : buildCommit(accepted, layout, written, keyed, gathered);
   return { settled, deferred, commit };
 }
 
-/** The base offset, in a producer's pending state, of a batch that is part of the plan itself. */
+/** The base offset, in a producer's state, of a batch that is part of the plan itself. */
 const PENDING = -1;
 
+function nothingGathered(): Gathered {
+  return { states: new Map(), recordsBySlot: new Map(), expected: new Map(), leave: [], demandAbsent: [] };
+}
+
+function gather(gathered: Gathered, adds: Gathered): void {
+  for (const [id, state] of adds.states) gathered.states.set(id, state);
+  for (const [slot, records] of adds.recordsBySlot) addRecords(gathered, slot, records);
+  for (const [slot, offset] of adds.expected) gathered.expected.set(slot, offset);
+  for (const key of adds.leave) gathered.leave.push(key);
+  for (const key of adds.demandAbsent) gathered.demandAbsent.push(key);
+}
+
+function addRecords({ recordsBySlot }: Gathered, slot: number, records: number): void {
+  recordsBySlot.set(slot, (recordsBySlot.get(slot) ?? 0) + records);
+}
+
+/** Decides one append, given what is gathered, which it does not change. */
+function decideAppend(head: Head, producers: KnownProducers, gathered: Gathered, append: HeadAppend): AppendDecision {
+  const adds = nothingGathered();
+  const outcomes: Decided[] = [];
+  for (const batch of append.batches) {
+    const outcome = decideBatch(head, producers, gathered, adds, batch);
+    if (outcome === undefined) return { type: 'depends' };
+    outcomes.push(outcome);
+  }
+  if (append.atomic && outcomes.some(({ type }) => type === 'failed')) {
+    const refused = outcomes.map((outcome) => (outcome.type === 'failed' ? outcome : failed(atomicRefused())));
+    return { type: 'settled', outcomes: refused };
+  }
+  if (outcomes.length === 0 || outcomes.includes(ACCEPTED)) return { type: 'accepted', outcomes, adds };
+  return { type: 'settled', outcomes: outcomes as BatchOutcome[] };
+}
+
+/** Decides one batch, and adds to `adds` what it brings along; `undefined` if it depends on the entry being planned. */
+function decideBatch(
+  head: Head,
+  producers: KnownProducers,
+  gathered: Gathered,
+  adds: Gathered,
+  batch: PlacedBatch,
+): Decided | undefined {
+  const { slot, partition, records, producer, expectedOffset } = batch;
+  const { nextOffset, logStartOffset } = partitionState(head, slot);
+  const recordsBefore = (gathered.recordsBySlot.get(slot) ?? 0) + (adds.recordsBySlot.get(slot) ?? 0);
+  let state: ProducerState | undefined;
+  if (producer !== undefined) {
+    const { producerId } = producer;
+    state = adds.states.get(producerId) ?? gathered.states.get(producerId) ?? producers.stateOf(producerId);
+    const decision = decideProducer(state, { ...producer, slot, records }, producers.isYoung(producerId));
+    // Before the expected offset is looked at: a retry of a conditional append that was applied gets its first answer.
+    if (decision.type === 'duplicate') {
+      if (decision.baseOffset === PENDING) return undefined;
+      return { type: 'duplicate', baseOffset: decision.baseOffset, logStartOffset };
+    }
+    if (decision.type !== 'accepted') return failed(producerError(batch, producer, decision, logStartOffset));
+  }
+  if (nextOffset + recordsBefore + records > OFFSET_MAX) {
+    return failed(
+      new EventLogError('offset_out_of_range', `Partition ${partition} has reached the largest offset, ${OFFSET_MAX}.`),
+    );
+  }
+  if (expectedOffset !== undefined) {
+    // Only the first batch of a slot in an entry can be held to an offset by a condition on the head.
+    if (recordsBefore > 0) return undefined;
+    if (expectedOffset !== nextOffset) return failed(offsetMismatch(partition, expectedOffset, nextOffset));
+    adds.expected.set(slot, expectedOffset);
+  }
+  if (producer !== undefined) addProducer(adds, batch, producer, state);
+  addRecords(adds, slot, records);
+  return ACCEPTED;
+}
+
+/** The producer's state after the batch, and the once keys that keep out its other attempts and every older epoch. */
+function addProducer(
+  adds: Gathered,
+  { slot, records }: PlacedBatch,
+  producer: EntryProducer,
+  state: ProducerState | undefined,
+): void {
+  const { producerId, producerEpoch, baseSequence } = producer;
+  const epoch = state?.slots.get(slot)?.epoch;
+  adds.states.set(producerId, applyBatch(state, { ...producer, slot, records }, PENDING));
+  const onceKey = batchOnceKey(slot, producerId, producerEpoch, baseSequence);
+  adds.leave.push(onceKey);
+  adds.demandAbsent.push(onceKey, ...fenceKeysOf(slot, producerId, producerEpoch));
+  if (epoch === undefined) {
+    const firstKey = firstBatchOnceKey(slot, producerId);
+    adds.leave.push(firstKey);
+    adds.demandAbsent.push(firstKey);
+  }
+  if (producerEpoch > (epoch ?? 0)) adds.leave.push(...fenceKeysBelow(slot, producerId, epoch ?? 0, producerEpoch));
+}
+
 function buildCommit(
-  accepted: ReadonlyMap<AppendUnit, readonly (PartOutcome | 'accepted')[]>,
-  layout: readonly LaidOutPart[],
+  accepted: ReadonlyMap<HeadAppend, readonly Decided[]>,
+  layout: readonly LaidOutBatch[],
   written: WrittenData,
-  keyed: ReadonlyMap<AppendUnit, number>,
-  conditions: Pick<PlannedCommit, 'expected' | 'leave' | 'demandAbsent'>,
+  keyed: ReadonlyMap<HeadAppend, number>,
+  { expected, leave, demandAbsent }: Gathered,
 ): PlannedCommit {
   const parts: EntryPart[] = [];
   const recordsBySlot = new Map<number, number>();
-  const units = new Map<AppendUnit, PlannedOutcome[]>();
-  for (const [unit, outcomes] of accepted) units.set(unit, outcomes.slice() as PlannedOutcome[]);
-  for (const { unit, index, position } of layout) {
-    if (accepted.get(unit)?.[index] !== 'accepted') continue;
-    const { slot, records, maxTimestampMs, producer, data } = unit.parts[index] as UnitPart;
+  const appends = new Map<HeadAppend, PlannedOutcome[]>();
+  for (const [append, outcomes] of accepted) appends.set(append, outcomes.slice() as PlannedOutcome[]);
+  for (const { append, index, position } of layout) {
+    if (accepted.get(append)?.[index] !== ACCEPTED) continue;
+    const { slot, records, maxTimestampMs, producer, data } = append.batches[index] as PlacedBatch;
     const offsetInEntry = recordsBySlot.get(slot) ?? 0;
-    (units.get(unit) as PlannedOutcome[])[index] = { type: 'pending', slot, offsetInEntry };
+    (appends.get(append) as PlannedOutcome[])[index] = { type: 'pending', slot, offsetInEntry };
     recordsBySlot.set(slot, offsetInEntry + records);
     const added: EntryPart = {
       slot,
@@ -252,24 +253,24 @@ function buildCommit(
       bytes: data.length,
       maxTimestampMs,
       producer,
-      keyed: keyed.get(unit),
+      keyed: keyed.get(append),
     };
     const last = parts.at(-1);
     if (last !== undefined && canJoin(last, added)) parts[parts.length - 1] = join(last, added);
     else parts.push(added);
   }
-  const entry: Entry = { ...written, onceKeys: conditions.leave.length, parts };
-  return { ...conditions, entry, packed: packEntry(entry), recordsBySlot, units };
+  const entry: Entry = { ...written, onceKeys: leave.length, parts };
+  return { entry, packed: packEntry(entry), leave, demandAbsent, expected, recordsBySlot, appends };
 }
 
-/** What a read gets at least, so a bound on what a small read has to fetch. */
+/** A read returns whole parts, so this bounds what a small read has to fetch. */
 const PART_BYTES_MAX = 1024 * 1024;
 
 /** Neighbours in the data and in the partition make one part, unless each must be told apart later. */
 function canJoin(last: EntryPart, added: EntryPart): boolean {
-  const alone = (part: EntryPart): boolean => part.producer !== undefined || part.keyed !== undefined;
+  const isToldApart = (part: EntryPart): boolean => part.producer !== undefined || part.keyed !== undefined;
   const adjacent = last.slot === added.slot && last.position + last.bytes === added.position;
-  return adjacent && last.bytes + added.bytes <= PART_BYTES_MAX && !alone(last) && !alone(added);
+  return adjacent && last.bytes + added.bytes <= PART_BYTES_MAX && !isToldApart(last) && !isToldApart(added);
 }
 
 function join(last: EntryPart, added: EntryPart): EntryPart {
@@ -281,33 +282,34 @@ function join(last: EntryPart, added: EntryPart): EntryPart {
   };
 }
 
-function failed(error: EventLogError): PartOutcome {
+function failed(error: EventLogError): BatchOutcome {
   return { type: 'failed', error };
 }
 
 function offsetMismatch(partition: number, expectedOffset: number, nextOffset: number): EventLogError {
   return new EventLogError(
     'offset_mismatch',
-    `The next offset of partition ${partition} is ${nextOffset}, not ${expectedOffset}. Read what came in between, then decide anew.`,
+    `The next offset of partition ${partition} is ${nextOffset}, not ${expectedOffset}. Read what was appended in between, then decide again.`,
     { details: { partition, expectedOffset, nextOffset } },
   );
 }
 
 function producerError(
-  part: UnitPart,
+  { partition }: PlacedBatch,
+  { producerId, producerEpoch, baseSequence }: EntryProducer,
   decision: { type: 'fenced'; currentEpoch: number } | { type: 'out_of_order'; expectedSequence: number },
+  logStartOffset: number,
 ): EventLogError {
-  const { producerId, producerEpoch, baseSequence } = part.producer as EntryProducer;
-  const details = { partition: part.partition, producerId, producerEpoch, baseSequence };
+  const details = { partition, producerId, producerEpoch, baseSequence, logStartOffset };
   return decision.type === 'fenced'
     ? new EventLogError(
         'producer_fenced',
-        `Producer ${producerId} has written with epoch ${decision.currentEpoch}; epoch ${producerEpoch} may not write any more.`,
+        `Producer ${producerId} has written to partition ${partition} with epoch ${decision.currentEpoch}; epoch ${producerEpoch} can no longer write there.`,
         { details: { ...details, currentEpoch: decision.currentEpoch } },
       )
     : new EventLogError(
         'out_of_order_sequence',
-        `Producer ${producerId} sent sequence ${baseSequence} to partition ${part.partition}, where ${decision.expectedSequence} comes next.`,
+        `Producer ${producerId} sent sequence ${baseSequence} to partition ${partition}; the next sequence there is ${decision.expectedSequence}.`,
         { details: { ...details, expectedSequence: decision.expectedSequence } },
       );
 }
@@ -319,10 +321,10 @@ function repeatsItself(): EventLogError {
   );
 }
 
-/** For the batches of an atomic append that are refused for another's sake. */
+/** For the batches of an atomic append that are rejected because another one is. */
 export function atomicRefused(): EventLogError {
   return new EventLogError(
     'atomic_append_refused',
-    'Another batch of this atomic append was refused, so nothing was appended.',
+    'Another batch of this atomic append was rejected, so nothing was appended.',
   );
 }

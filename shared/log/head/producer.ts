@@ -4,11 +4,11 @@ import { PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from '../limits.ts';
 import type { EntryPart } from './entry.ts';
 
 /**
- * What a head knows of one idempotent producer (Kafka's producer id, epoch and sequence; KIP-98), kept for all
- * partitions of the head together: the newest epoch that has written, and per slot the last five batches.
+ * What a head knows of one idempotent producer (Kafka's producer id, epoch and sequence; KIP-98), for each slot by itself:
+ * the newest epoch that has written there, and its last five batches. A producer may write to several slots under
+ * different epochs at once, as Kafka's clients do after they lost a batch.
  */
 export interface ProducerState {
-  readonly epoch: number;
   readonly slots: ReadonlyMap<number, SlotBatches>;
 }
 
@@ -38,23 +38,31 @@ export type ProducerDecision =
   | { readonly type: 'out_of_order'; readonly expectedSequence: number };
 
 /**
- * As Kafka's brokers decide (`ProducerAppendInfo`): an older epoch is fenced; a batch that equals one of the last five is
- * a duplicate; otherwise it must follow the last one, and a new epoch begins at 0. Of a producer that is not known, any
- * sequence is accepted, since its state may have expired.
+ * As Kafka's brokers decide (`ProducerAppendInfo`), by what the slot knows: an older epoch is fenced; a batch that equals
+ * one of the last five is a duplicate; otherwise it must follow the last one, and a new epoch begins at 0.
+ *
+ * A slot that does not know the producer accepts any sequence from an old id, whose state may have expired. A young id
+ * must begin at 0 there: its state can't have expired, so any other sequence is a batch that overtook the first one. Kafka
+ * has no such rule; there the first batch would then be out of order for ever.
  */
-export function decideProducer(state: ProducerState | undefined, batch: ProducedBatch): ProducerDecision {
-  if (state === undefined) return { type: 'accepted' };
-  if (batch.producerEpoch < state.epoch) return { type: 'fenced', currentEpoch: state.epoch };
-  const slot = state.slots.get(batch.slot);
-  if (slot === undefined) return { type: 'accepted' };
-  if (slot.epoch < batch.producerEpoch) {
-    return batch.baseSequence === 0 ? { type: 'accepted' } : { type: 'out_of_order', expectedSequence: 0 };
-  }
+export function decideProducer(
+  state: ProducerState | undefined,
+  batch: ProducedBatch,
+  isYoung: boolean,
+): ProducerDecision {
+  const slot = state?.slots.get(batch.slot);
+  if (slot === undefined) return isYoung ? beginsAtZero(batch) : { type: 'accepted' };
+  if (batch.producerEpoch < slot.epoch) return { type: 'fenced', currentEpoch: slot.epoch };
+  if (batch.producerEpoch > slot.epoch) return beginsAtZero(batch);
   const same = slot.batches.find((kept) => kept.baseSequence === batch.baseSequence && kept.records === batch.records);
   if (same !== undefined) return { type: 'duplicate', baseOffset: same.baseOffset };
   const last = slot.batches.at(-1);
   const expectedSequence = last === undefined ? 0 : addSequence(last.baseSequence, last.records);
   return batch.baseSequence === expectedSequence ? { type: 'accepted' } : { type: 'out_of_order', expectedSequence };
+}
+
+function beginsAtZero({ baseSequence }: ProducedBatch): ProducerDecision {
+  return baseSequence === 0 ? { type: 'accepted' } : { type: 'out_of_order', expectedSequence: 0 };
 }
 
 /** The state after a batch was appended at `baseOffset`. */
@@ -64,7 +72,7 @@ export function applyBatch(state: ProducerState | undefined, batch: ProducedBatc
   const kept = was?.epoch === batch.producerEpoch ? was.batches : [];
   const added = { baseSequence: batch.baseSequence, records: batch.records, baseOffset };
   slots.set(batch.slot, { epoch: batch.producerEpoch, batches: [...kept, added].slice(-PRODUCER_BATCHES_KEPT) });
-  return { epoch: Math.max(state?.epoch ?? 0, batch.producerEpoch), slots };
+  return { slots };
 }
 
 /** The batch that a part of an entry holds, if an idempotent producer made it. */
@@ -80,7 +88,7 @@ export function addSequence(sequence: number, by: number): number {
 }
 
 /**
- * Packed: version uint8 = 1 · epoch varuint · slots varuint · per slot: slot varuint · epoch varuint · batches varuint
+ * Packed: version uint8 = 1 · slots varuint · per slot: slot varuint · epoch varuint · batches varuint
  * · per batch: baseSequence varuint · records varuint · baseOffset varuint. Persisted in producer items.
  */
 const VERSION = 1;
@@ -88,7 +96,6 @@ const VERSION = 1;
 export function packProducer(state: ProducerState): Uint8Array {
   const writer = new ByteWriter(64);
   writer.uint8(VERSION);
-  writer.varuint(state.epoch);
   writer.varuint(state.slots.size);
   for (const [slot, { epoch, batches }] of state.slots) {
     writer.varuint(slot);
@@ -109,7 +116,6 @@ export function unpackProducer(packed: Uint8Array): ProducerState {
     const reader = new ByteReader(packed);
     const version = reader.uint8();
     invariant(version === VERSION, () => `producer version ${version} is not ${VERSION}`);
-    const epoch = reader.varuint();
     const slots = new Map<number, SlotBatches>();
     for (let left = reader.varuint(); left > 0; left--) {
       const slot = reader.varuint();
@@ -121,7 +127,7 @@ export function unpackProducer(packed: Uint8Array): ProducerState {
       slots.set(slot, { epoch: slotEpoch, batches });
     }
     invariant(reader.remaining === 0, 'a producer state ends with its last slot');
-    return { epoch, slots };
+    return { slots };
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'A producer item cannot be read.', { cause });
   }

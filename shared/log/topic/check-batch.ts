@@ -9,13 +9,9 @@ import {
   withTimestamps,
 } from '../batch/record-batch.ts';
 import { EventLogError } from '../errors.ts';
-import type { UnitPart } from '../head/plan-commit.ts';
+import type { CheckedBatch } from '../head/head-append.ts';
 import { PRODUCER_EPOCH_MAX } from '../limits.ts';
 import { choiceSetting, numberSetting, requiredCompression, type TopicConfig } from './topic-config.ts';
-
-export type CheckedBatch = Pick<UnitPart, 'data' | 'records' | 'maxTimestampMs' | 'producer'> & {
-  readonly logAppendTimeMs: number | undefined;
-};
 
 /**
  * What Kafka's brokers check and set of a produced batch (`LogValidator`): that it is one whole batch which decodes to

@@ -61,15 +61,19 @@ export const TOPIC_SETTING_NAMES = Object.keys(TOPIC_SETTINGS) as TopicSettingNa
 export function parseTopicConfig(given: Readonly<Record<string, unknown>>): TopicConfig {
   const config: Partial<Record<TopicSettingName, TopicSettingValue>> = {};
   for (const [name, value] of Object.entries(given)) {
-    if (!Object.hasOwn(TOPIC_SETTINGS, name)) {
-      throw invalidField(
-        `config.${name}`,
-        `There is no topic setting of this name. There are: ${TOPIC_SETTING_NAMES.join(', ')}.`,
-      );
-    }
+    checkSettingName(name);
     config[name as TopicSettingName] = parseSetting(name as TopicSettingName, value);
   }
   return config;
+}
+
+/** @throws EventLogError `invalid_request` naming the settings that there are */
+export function checkSettingName(name: string): void {
+  if (Object.hasOwn(TOPIC_SETTINGS, name)) return;
+  throw invalidField(
+    `config.${name}`,
+    `There is no topic setting of this name. The settings are: ${TOPIC_SETTING_NAMES.join(', ')}.`,
+  );
 }
 
 function parseSetting(name: TopicSettingName, value: unknown): TopicSettingValue {

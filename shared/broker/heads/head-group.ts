@@ -1,0 +1,106 @@
+import { EventLogError } from '../../log/errors.ts';
+import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../log/head/head-append.ts';
+import type { LaidOutBatch } from '../../log/head/plan-commit.ts';
+import type { HeadName } from './items.ts';
+
+/** What became of one append to a head. */
+export type HeadAppendOutcome =
+  | { readonly type: 'settled'; readonly outcomes: readonly BatchOutcome[] }
+  /** The topic was deleted; nothing was appended. */
+  | { readonly type: 'head_closed' };
+
+export interface WaitingAppend {
+  readonly append: HeadAppend;
+  readonly settle: (outcome: HeadAppendOutcome) => void;
+}
+
+/** The appends to one head that are committed together. Their data is laid out by slot, so that batches of a partition are neighbours. */
+export class HeadGroup {
+  readonly topicName: string;
+  readonly name: HeadName;
+  /** The length of all data. */
+  readonly bytes: number;
+  #layout: LaidOutBatch[] = [];
+  #start = 0;
+  readonly #settles: Map<HeadAppend, WaitingAppend['settle']>;
+
+  constructor(topicName: string, name: HeadName, waiting: readonly WaitingAppend[]) {
+    this.topicName = topicName;
+    this.name = name;
+    this.bytes = waiting.reduce((sum, { append }) => sum + append.bytes, 0);
+    this.#settles = new Map(waiting.map(({ append, settle }) => [append, settle]));
+  }
+
+  /** In the order in which they came. */
+  get unsettled(): HeadAppend[] {
+    return [...this.#settles.keys()];
+  }
+
+  get layout(): readonly LaidOutBatch[] {
+    return this.#layout;
+  }
+
+  /** Gives every batch its position in the data that will be written; the group's data begins at `start` there. */
+  layOut(start: number): void {
+    this.#start = start;
+    const batches = this.unsettled.flatMap((append) =>
+      append.batches.map((batch, index) => ({ append, index, batch })),
+    );
+    batches.sort((a, b) => a.batch.slot - b.batch.slot);
+    let position = start;
+    this.#layout = batches.map(({ append, index, batch }) => {
+      const laidOut = { append, index, position };
+      position += batch.data.length;
+      return laidOut;
+    });
+  }
+
+  chunks(): Uint8Array[] {
+    return this.#layout.map(dataOf);
+  }
+
+  data(): Uint8Array {
+    return this.slice(this.#start, this.bytes);
+  }
+
+  /** A copy of a range of the data that begins and ends with a batch; positions count as in what was written. */
+  slice(position: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    for (const batch of this.#layout) {
+      const data = dataOf(batch);
+      if (batch.position >= position && batch.position + data.length <= position + length)
+        bytes.set(data, batch.position - position);
+    }
+    return bytes;
+  }
+
+  settle(append: HeadAppend, outcomes: readonly BatchOutcome[]): void {
+    this.#settle(append, { type: 'settled', outcomes });
+  }
+
+  settleAllAsClosed(): void {
+    for (const append of this.unsettled) this.#settle(append, { type: 'head_closed' });
+  }
+
+  /** Settles all that are left with an error. */
+  fail(cause: unknown): void {
+    const error =
+      cause instanceof EventLogError
+        ? cause
+        : new EventLogError('internal', 'Unexpected error during append. Report the request id.', { cause });
+    for (const append of this.unsettled)
+      this.settle(
+        append,
+        append.batches.map(() => ({ type: 'failed', error })),
+      );
+  }
+
+  #settle(append: HeadAppend, outcome: HeadAppendOutcome): void {
+    this.#settles.get(append)?.(outcome);
+    this.#settles.delete(append);
+  }
+}
+
+function dataOf({ append, index }: LaidOutBatch): Uint8Array {
+  return (append.batches[index] as PlacedBatch).data;
+}

@@ -1,0 +1,42 @@
+import { TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
+import { HEAD, headKey } from '../../storage/keys.ts';
+import type { BrokerContext } from '../context.ts';
+import { headFromAttributes, nodeKey, nodeToMove } from './items.ts';
+import type { KnownHead } from './known-head.ts';
+import { checkpointProducers } from './producers.ts';
+
+/** Moves the oldest eight entries into a tail node: 1 PutItem + 1 UpdateItem. Movers may race: all write the same node. */
+export async function moveTail(context: BrokerContext, known: KnownHead): Promise<void> {
+  const { head, name } = known;
+  if (head === undefined || head.tail.length < TAIL_NODE_ENTRIES) return;
+  const { items } = context.usage.of(known.topicName, 'move_tail');
+  const { firstEntry, node, updates } = nodeToMove(head);
+  await items.put(nodeKey(name, firstEntry), node);
+  const key = headKey(name.topicId, name.headNumber);
+  const sentAtMs = context.clock.nowMs();
+  const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.firstEntry, value: firstEntry }]);
+  known.see(headFromAttributes(result.attributes, head), sentAtMs);
+  const end = firstEntry + TAIL_NODE_ENTRIES;
+  if (result.ok && end % context.settings.checkpointEntries === 0)
+    await checkpointProducers(items, name, end, context.clock.nowMs());
+}
+
+/**
+ * Moves the tail in the background while it is long enough, so that the append that made it long does not wait. If a move
+ * fails, the next append starts it again. `track` is told of the work.
+ */
+export function moveTailLater(context: BrokerContext, known: KnownHead, track: (work: Promise<unknown>) => void): void {
+  const isLong = (): boolean => (known.head?.tail.length ?? 0) >= TAIL_NODE_ENTRIES;
+  if (known.isMoving || !isLong()) return;
+  known.isMoving = true;
+  const move = async (): Promise<void> => {
+    while (isLong()) await moveTail(context, known);
+  };
+  track(
+    move()
+      .catch(() => {})
+      .finally(() => {
+        known.isMoving = false;
+      }),
+  );
+}

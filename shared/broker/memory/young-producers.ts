@@ -1,0 +1,48 @@
+import { COUNTER, PRODUCER_ID_COUNTER } from '../../storage/keys.ts';
+import type { Clock } from '../../storage/ports.ts';
+import { NO_TOPIC, type UsageMeter } from '../usage/usage-meter.ts';
+
+const DAY_MS = 86_400_000;
+const KEPT_MS = 3_600_000;
+
+/** The day of a time, counted from 1970-01-01 (UTC). */
+export function dayOf(timeMs: number): number {
+  return Math.floor(timeMs / DAY_MS);
+}
+
+/**
+ * Which producer ids were given out so recently that no head can have forgotten their states, which are kept for 72 hours:
+ * the ids of today and yesterday, by what the counter says of the first id of each day. Kept for an hour, which can only
+ * make an id count as young for an hour longer.
+ */
+export class YoungProducers {
+  readonly #usage: UsageMeter;
+  readonly #clock: Clock;
+  #firstYoungId = Number.POSITIVE_INFINITY;
+  #readAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(usage: UsageMeter, clock: Clock) {
+    this.#usage = usage;
+    this.#clock = clock;
+  }
+
+  /** As of the last `load`. */
+  isYoung(producerId: number): boolean {
+    return producerId >= this.#firstYoungId;
+  }
+
+  /** 1 GetItem an hour. */
+  async load(): Promise<void> {
+    const nowMs = this.#clock.nowMs();
+    const ageMs = nowMs - this.#readAtMs;
+    if (ageMs >= 0 && ageMs < KEPT_MS) return;
+    const { attributes } = await this.#usage.of(NO_TOPIC, 'append').items.get(PRODUCER_ID_COUNTER);
+    const count = (name: string): number => Number(attributes?.[name] ?? 0);
+    const day = count(COUNTER.day);
+    // Ids that were not given out by anyone count as young: their first batch has sequence 0 like every other.
+    if (day >= dayOf(nowMs)) this.#firstYoungId = count(COUNTER.firstOfDayBefore);
+    else if (day === dayOf(nowMs) - 1) this.#firstYoungId = count(COUNTER.firstOfDay);
+    else this.#firstYoungId = count(COUNTER.next);
+    this.#readAtMs = nowMs;
+  }
+}
