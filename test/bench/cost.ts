@@ -1,6 +1,6 @@
 import { Broker } from '../../shared/broker/broker.ts';
 import { PRICES } from '../../shared/broker/usage/prices.ts';
-import { addCounts, dollars, noRequests, type RequestCounts } from '../../shared/broker/usage/usage-meter.ts';
+import { addCounts, dollars, noRequests, type RequestCounts } from '../../shared/broker/usage/request-counts.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 import { memoryStores } from '../support/memory-broker.ts';

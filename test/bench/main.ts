@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Broker } from '../../shared/broker/broker.ts';
-import { addCounts, dollars, noRequests } from '../../shared/broker/usage/usage-meter.ts';
+import { addCounts, dollars, noRequests } from '../../shared/broker/usage/request-counts.ts';
 import { startTailrace } from '../../shared/local/start.ts';
 import { encodeBatch } from '../../shared/log/batch/record-batch.ts';
 import { startServer } from '../support/server-process.ts';

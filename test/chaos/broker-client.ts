@@ -1,4 +1,4 @@
-import type { RecordOutcome } from '../../shared/broker/append/append-records.ts';
+import type { RecordOutcome } from '../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
 import type { AppendInvocation, ReadRecord, RecordFate } from '../history/history.ts';

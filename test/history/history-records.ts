@@ -1,4 +1,4 @@
-import type { RecordToAppend } from '../../shared/broker/append/append-records.ts';
+import type { RecordToAppend } from '../../shared/broker/append/outcomes.ts';
 import { recordsOf, type StoredBatch } from '../../shared/log/batch/stored-batch.ts';
 import type { AppendedRecord, ReadRecord } from './history.ts';
 

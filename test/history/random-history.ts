@@ -217,7 +217,7 @@ class RandomLog {
       const state = incarnation.producers.get(id);
       const baseSequence = addSequence(producer.sequence, unit.places[0] as number);
       const batch = { slot: partition, producerEpoch: producer.epoch, baseSequence, records: unit.places.length };
-      const decision = decideProducer(state, batch);
+      const decision = decideProducer(state, batch, false);
       if (decision.type === 'duplicate') {
         const { baseOffset } = decision;
         const fates = unit.places.map(

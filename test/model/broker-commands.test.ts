@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { AppendRecordsRequest, RecordOutcome } from '../../shared/broker/append/append-records.ts';
+import type { AppendRecordsRequest, RecordOutcome } from '../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { memoryBroker, memoryStores, readAll, record, text } from '../support/memory-broker.ts';
 

@@ -1,7 +1,8 @@
-import type { AppendRecordsRequest, RecordToAppend } from '../../shared/broker/append/append-records.ts';
+import type { AppendRecordsRequest, RecordToAppend } from '../../shared/broker/append/outcomes.ts';
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
-import { addCounts, noRequests, type Purpose, type RequestCounts } from '../../shared/broker/usage/usage-meter.ts';
+import { addCounts, noRequests, type RequestCounts } from '../../shared/broker/usage/request-counts.ts';
+import type { Purpose } from '../../shared/broker/usage/usage-meter.ts';
 import type { StoredRecord } from '../../shared/log/batch/record.ts';
 import { recordsOf } from '../../shared/log/batch/stored-batch.ts';
 import { type ErrorCode, EventLogError } from '../../shared/log/errors.ts';

@@ -33,13 +33,7 @@ export async function appendBatches(
   identity?: AppendIdentity,
 ): Promise<AppendOutcome[]> {
   const { batches } = request;
-  if (batches.length > BATCHES_PER_REQUEST_MAX) {
-    throw new EventLogError(
-      'request_too_large',
-      `An append carries at most ${BATCHES_PER_REQUEST_MAX} batches; this one has ${batches.length}.`,
-      { details: { batchesMax: BATCHES_PER_REQUEST_MAX } },
-    );
-  }
+  checkBatchCount(batches.length);
   checkExpectedOffsets(batches);
   const outcomes: (AppendOutcome | undefined)[] = batches.map(() => undefined);
   let prepared = await Promise.all(batches.map((batch, index) => prepare(context, batch, index, identity)));
@@ -106,11 +100,7 @@ async function appendPrepared(
   outcomes: (AppendOutcome | undefined)[],
 ): Promise<PreparedBatch[]> {
   const heads = groupByHead(prepared);
-  if (atomic && heads.length > 1) {
-    const message =
-      'An atomic append needs batches of one topic whose partitions one head decides (16 in a row, the first being 0, 16, 32 …).';
-    throw invalidField('atomic', message);
-  }
+  if (atomic) checkAtomic(heads.length);
   const work = heads.map(({ topic, headNumber, batches }) => {
     const idempotency =
       identity === undefined
@@ -196,6 +186,25 @@ function outcomeOf({ batch }: PreparedBatch, result: BatchOutcome): AppendOutcom
   const { records, logAppendTimeMs } = batch;
   const { baseOffset, logStartOffset } = result;
   return { ok: true, baseOffset, records, logStartOffset, duplicate: result.type === 'duplicate', logAppendTimeMs };
+}
+
+/** @throws EventLogError `request_too_large` */
+export function checkBatchCount(batches: number): void {
+  if (batches <= BATCHES_PER_REQUEST_MAX) return;
+  throw new EventLogError(
+    'request_too_large',
+    `An append carries at most ${BATCHES_PER_REQUEST_MAX} batches; this one has ${batches}. Send it as several requests.`,
+    { details: { batchesMax: BATCHES_PER_REQUEST_MAX } },
+  );
+}
+
+/** @throws EventLogError `invalid_request` if the batches of an atomic append are of several heads */
+export function checkAtomic(heads: number): void {
+  if (heads <= 1) return;
+  throw invalidField(
+    'atomic',
+    'An atomic append needs batches of one topic whose partitions one head decides: 16 in a row, the first being 0, 16, 32 …',
+  );
 }
 
 function checkExpectedOffsets(batches: readonly BatchToAppend[]): void {

@@ -4,10 +4,10 @@ import { addSequence } from '../../log/head/producer.ts';
 import { HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../../log/limits.ts';
 import { checkTimestamp } from '../../log/topic/check-batch.ts';
 import { partitionForKey } from '../../log/topic/partitioner.ts';
-import { checkPartition, checkTopicName, type Topic } from '../../log/topic/topic.ts';
+import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import { choiceSetting, numberSetting, requiredCompression } from '../../log/topic/topic-config.ts';
 import type { BrokerContext } from '../context.ts';
-import { appendBatches } from './append-batches.ts';
+import { appendBatches, checkAtomic, checkBatchCount } from './append-batches.ts';
 import type { GroupCommit } from './group-commit.ts';
 import {
   isShutOut,
@@ -79,10 +79,13 @@ async function appendUnderKey(
   }
   const plan = planBatches(request, topic, stickyOfKey(key, topic.partitions), context.clock.nowMs());
   const partitions = plan.batches.map(({ partition }) => partition);
+  // Whatever is wrong with the request is found before the key is noted, so that the key stays free.
+  checkBatchCount(plan.batches.length);
+  if (request.atomic) checkAtomic(new Set(partitions.map((partition) => headOf(topic, partition).headNumber)).size);
+  groupCommit.admit(plan.batches.reduce((sum, { bytes }) => sum + bytes, 0));
   const opening: OpenKeyRequest = { topic, key, request, partitions, isValid: plan.errors.size === 0 };
   const opened = await openKey(context, groupCommit, opening);
   if (opened.type === 'answered') return opened.outcomes;
-  // Checked before the key is noted, so that a request which can't be appended leaves the key free.
   if (opened.type === 'not_opened') return refuseOthers(request.records.length, plan.errors);
   const { keyed } = opened;
   // What the first attempt was checked against counts for every retry, or it would not find what was appended.

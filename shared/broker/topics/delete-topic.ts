@@ -1,4 +1,3 @@
-import { EventLogError } from '../../log/errors.ts';
 import { checkTopicName, headCount, type Topic } from '../../log/topic/topic.ts';
 import { GARBAGE, garbageKey, HEAD, headKey, TOPIC, topicKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';

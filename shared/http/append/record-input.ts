@@ -1,4 +1,4 @@
-import type { RecordToAppend } from '../../broker/append/append-records.ts';
+import type { RecordToAppend } from '../../broker/append/outcomes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { RECORDS_PER_REQUEST_MAX } from '../../log/limits.ts';
 import { appendInput, type EntriesInput, entriesInput, type RecordInput, recordInput } from '../contract.ts';

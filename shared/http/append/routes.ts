@@ -1,4 +1,4 @@
-import type { RecordOutcome, RecordToAppend } from '../../broker/append/append-records.ts';
+import type { RecordOutcome, RecordToAppend } from '../../broker/append/outcomes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX } from '../../log/limits.ts';
 import { allowsTopic } from '../../log/scopes.ts';

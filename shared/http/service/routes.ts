@@ -1,5 +1,5 @@
 import { PRICES } from '../../broker/usage/prices.ts';
-import { addCounts, dollars, noRequests } from '../../broker/usage/usage-meter.ts';
+import { addCounts, dollars, noRequests } from '../../broker/usage/request-counts.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { bytes, json, text } from '../answer/respond.ts';
 import { type HealthOutput, MEDIA, type RootOutput, type UsageOutput } from '../contract.ts';

@@ -2,14 +2,8 @@ import { toHex } from '../../../shared/log/bytes.ts';
 import { makeBatchId } from '../../../shared/log/head/batch-id.ts';
 import type { Entry } from '../../../shared/log/head/entry.ts';
 import { addTotals, EMPTY_TOTALS, type Head, type PlacedPart, placeParts } from '../../../shared/log/head/head.ts';
-import {
-  type AppendUnit,
-  type CommitPlan,
-  type LaidOutPart,
-  type PartOutcome,
-  planCommit,
-  type UnitPart,
-} from '../../../shared/log/head/plan-commit.ts';
+import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../../shared/log/head/head-append.ts';
+import { type CommitPlan, type LaidOutBatch, planCommit } from '../../../shared/log/head/plan-commit.ts';
 import { applyBatch, type ProducerState, producedBatch } from '../../../shared/log/head/producer.ts';
 import type { Flaw } from './flaws.ts';
 import type { Batch } from './scenarios.ts';
@@ -81,7 +75,7 @@ export class Planner {
   readonly logs: Log[] = [];
   readonly commits: Commit[] = [];
   private readonly flaw: Flaw | undefined;
-  private readonly units: readonly AppendUnit[];
+  private readonly appends: readonly HeadAppend[];
   private readonly entries = new Ids();
   private readonly keys = new Ids();
   private readonly commitIds = new Ids();
@@ -91,7 +85,7 @@ export class Planner {
 
   constructor(batches: readonly Batch[], flaw: Flaw | undefined) {
     this.flaw = flaw;
-    this.units = batches.map(unitOf);
+    this.appends = batches.map(appendOf);
     this.addLog(undefined, []);
   }
 
@@ -119,24 +113,25 @@ export class Planner {
   }
 
   private makePlan({ data, group, unsettled }: Job, observed: Log, producersAsOf: Log): Plan {
-    const units = group.map((batch) => this.units[batch] as AppendUnit);
-    const layout = units.map((unit, position): LaidOutPart => ({ unit, index: 0, position }));
+    const appends = group.map((batch) => this.appends[batch] as HeadAppend);
+    const layout = appends.map((append, position): LaidOutBatch => ({ append, index: 0, position }));
     const batchId = makeBatchId(Uint8Array.of(data.batch, data.attempt, 0, 0, 0, 0), 0);
-    const left = units.filter((_, member) => (unsettled & (1 << member)) !== 0);
+    const left = appends.filter((_, member) => (unsettled & (1 << member)) !== 0);
     const states = producerStates(producersAsOf);
-    const made = planCommit(headOf(observed), (id) => states.get(id), left, layout, { batchId, location: 'inline' });
-    const settles = [...made.settled].map(([unit, outcomes]) => ({
-      member: units.indexOf(unit),
-      answer: this.answerOf(outcomes[0] as PartOutcome),
+    const producers = { stateOf: (id: number) => states.get(id), isYoung: () => false };
+    const made = planCommit(headOf(observed), producers, left, layout, { batchId, location: 'inline' });
+    const settles = [...made.settled].map(([append, outcomes]) => ({
+      member: appends.indexOf(append),
+      answer: this.answerOf(outcomes[0] as BatchOutcome),
     }));
     return {
       refuses: settles.some(({ answer }) => answer.type !== 'offset'),
       settles,
-      commit: made.commit === undefined ? undefined : this.addCommit(made.commit, data, group, units),
+      commit: made.commit === undefined ? undefined : this.addCommit(made.commit, data, group, appends),
     };
   }
 
-  private answerOf(outcome: PartOutcome): Answer {
+  private answerOf(outcome: BatchOutcome): Answer {
     if (outcome.type !== 'failed') return { type: 'offset', offset: outcome.baseOffset };
     const { code } = outcome.error;
     if (code === 'out_of_order_sequence' && this.flaw === 'a plan takes what is out of order for fenced') {
@@ -152,17 +147,17 @@ export class Planner {
     planned: NonNullable<CommitPlan['commit']>,
     data: DataName,
     group: readonly number[],
-    units: readonly AppendUnit[],
+    made: readonly HeadAppend[],
   ): Commit {
     const leaves = this.keyIds(planned.leave);
     const demandsAbsent = this.flaw === 'a commit demands no once keys absent' ? [] : this.keyIds(planned.demandAbsent);
     const packed = toHex(planned.packed);
     const id = this.commitIds.of(JSON.stringify([packed, leaves, demandsAbsent, [...planned.expected]]));
-    const appends = [...planned.units].map(([unit, outcomes]) => {
+    const appends = [...planned.appends].map(([append, outcomes]) => {
       const outcome = outcomes[0];
-      if (outcome?.type !== 'pending') throw new Error('Every unit of the model has one part.');
+      if (outcome?.type !== 'pending') throw new Error('Every append of the model has one batch.');
       const { slot, offsetInEntry } = outcome;
-      return { batch: group[units.indexOf(unit)] as number, slot, offsetInEntry };
+      return { batch: group[made.indexOf(append)] as number, slot, offsetInEntry };
     });
     const { entry } = planned;
     const expected = this.flaw === 'a commit does not demand its expected offset' ? new Map() : planned.expected;
@@ -224,21 +219,22 @@ class Ids {
   }
 }
 
-function unitOf({ slot, producer, expectedOffset, keyed }: Batch, batch: number): AppendUnit {
-  const part: UnitPart = {
+function appendOf({ slot, producer, expectedOffset, keyed }: Batch, batch: number): HeadAppend {
+  const placed: PlacedBatch = {
     partition: slot,
     slot,
     data: Uint8Array.of(batch),
     records: 1,
     maxTimestampMs: 0,
+    logAppendTimeMs: undefined,
     producer:
       producer === undefined
         ? undefined
         : { producerId: PRODUCER_ID, producerEpoch: producer.epoch, baseSequence: producer.sequence },
     expectedOffset,
   };
-  const idempotency = keyed ? { hash: Uint8Array.of(batch), observedEntry: 0 } : undefined;
-  return { atomic: false, parts: [part], bytes: 1, idempotency };
+  const idempotency = keyed ? { use: Uint8Array.of(batch), observedEntry: 0 } : undefined;
+  return { atomic: false, batches: [placed], bytes: 1, idempotency };
 }
 
 function totalsOf(entries: readonly Entry[]): ReturnType<typeof addTotals> {

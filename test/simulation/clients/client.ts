@@ -1,4 +1,4 @@
-import type { AppendRecordsRequest, RecordOutcome } from '../../../shared/broker/append/append-records.ts';
+import type { AppendRecordsRequest, RecordOutcome } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import type { ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
 import type {

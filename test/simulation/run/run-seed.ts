@@ -1,5 +1,5 @@
 import type { Broker } from '../../../shared/broker/broker.ts';
-import type { PartitionDescription } from '../../../shared/broker/topics/put-topic.ts';
+import type { PartitionDescription } from '../../../shared/broker/topics/describe.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';

@@ -9,7 +9,7 @@ import {
   PRODUCE,
   union,
 } from '../../../infra/constructs/access.ts';
-import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/append-records.ts';
+import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/head/batch-id.ts';
 import { ALL_SCOPES } from '../../../shared/log/scopes.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { AppendOutcome } from '../../../../shared/broker/append/append-batches.ts';
+import type { AppendOutcome } from '../../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { AppendRecordsRequest } from '../../../../shared/broker/append/append-records.ts';
+import type { AppendRecordsRequest } from '../../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { type Fault, faultyStores } from '../../../support/faulty-stores.ts';
 import {

@@ -12,8 +12,8 @@ const epochArbitrary = fc.oneof(
 
 describe('fence keys', () => {
   const isFenced = (epoch: number, from: number, below: number): boolean => {
-    const left = new Set(fenceKeysBelow(7, from, below).map(toHex));
-    return fenceKeysOf(7, epoch).some((key) => left.has(toHex(key)));
+    const left = new Set(fenceKeysBelow(3, 7, from, below).map(toHex));
+    return fenceKeysOf(3, 7, epoch).some((key) => left.has(toHex(key)));
   };
 
   it('shut out exactly the epochs below', () => {
@@ -42,16 +42,18 @@ describe('fence keys', () => {
 
   it('are few: 93 at most, and one where epochs go up by one within a digit', () => {
     let most = 0;
-    for (let below = 0; below <= PRODUCER_EPOCH_MAX; below++) most = Math.max(most, fenceKeysBelow(1, 0, below).length);
+    for (let below = 0; below <= PRODUCER_EPOCH_MAX; below++)
+      most = Math.max(most, fenceKeysBelow(0, 1, 0, below).length);
     expect(most).toBe(93);
-    expect(fenceKeysBelow(1, 4, 5)).toHaveLength(1);
-    expect(fenceKeysBelow(1, 5, 5)).toHaveLength(0);
-    expect(fenceKeysOf(1, PRODUCER_EPOCH_MAX)).toHaveLength(3);
+    expect(fenceKeysBelow(0, 1, 4, 5)).toHaveLength(1);
+    expect(fenceKeysBelow(0, 1, 5, 5)).toHaveLength(0);
+    expect(fenceKeysOf(0, 1, PRODUCER_EPOCH_MAX)).toHaveLength(3);
   });
 
-  it('are of one producer', () => {
-    const left = new Set(fenceKeysBelow(8, 0, PRODUCER_EPOCH_MAX).map(toHex));
-    expect(fenceKeysOf(9, 5).some((key) => left.has(toHex(key)))).toBe(false);
+  it('are of one producer in one slot', () => {
+    const left = new Set(fenceKeysBelow(2, 8, 0, PRODUCER_EPOCH_MAX).map(toHex));
+    expect(fenceKeysOf(2, 9, 5).some((key) => left.has(toHex(key)))).toBe(false);
+    expect(fenceKeysOf(3, 8, 5).some((key) => left.has(toHex(key)))).toBe(false);
   });
 });
 
@@ -62,7 +64,7 @@ it('no two once keys that mean different things are the same', () => {
       .tuple(fc.nat(15), safe, epochArbitrary, fc.nat(2 ** 31 - 1))
       .map((parts) => ({ name: `batch ${parts}`, keys: [batchOnceKey(...parts)] })),
     fc
-      .tuple(safe, epochArbitrary)
+      .tuple(fc.nat(15), safe, epochArbitrary)
       .map((parts) => ({ name: `fence ${parts}`, keys: fenceKeysOf(...parts).slice(0, 1) })),
     fc
       .uint8Array({ minLength: 16, maxLength: 16 })
