@@ -70,10 +70,46 @@ const STORE_HELPERS = [
 ];
 const STORE_PORTS = ['shared/storage/ports.ts', 'shared/storage/keys.ts'];
 const AWS = ['shared/storage/s3/', 'shared/storage/dynamodb/', 'shared/storage/aws-errors.ts', '@aws-sdk'];
-
-/** Dependencies point inwards. */
+const AWS_ADAPTER = [
+  'shared/log/',
+  ...STORE_PORTS,
+  ...STORE_HELPERS,
+  'shared/storage/aws-errors.ts',
+  '@aws-sdk',
+  '@smithy',
+  'node:',
+];
+/** What every room of the log may use. */
+const LOG_ROOT = ['shared/log/bytes.ts', 'shared/log/errors.ts', 'shared/log/limits.ts', 'shared/log/scopes.ts'];
+/** What every room of the broker may use. */
+const BROKER_ROOT = [
+  'shared/log/',
+  ...STORE_PORTS,
+  'shared/broker/context.ts',
+  'shared/broker/page.ts',
+  'shared/broker/retry.ts',
+  'shared/broker/settings.ts',
+  'shared/broker/usage/',
+  'shared/broker/memory/',
+  'node:crypto',
+];
+/**
+ * Dependencies point inwards. Within the log, the broker and the HTTP API a room stands on those below it and on none
+ * beside it.
+ */
 const RULES: readonly ImportRule[] = [
-  { of: 'shared/log/', may: ['shared/log/', 'crc-32', 'lz4js', 'snappyjs', 'node:zlib'], exists: true },
+  {
+    of: 'shared/log/batch/',
+    may: ['shared/log/batch/', ...LOG_ROOT, 'crc-32', 'lz4js', 'snappyjs', 'node:zlib'],
+    exists: true,
+  },
+  { of: 'shared/log/head/', may: ['shared/log/head/', 'shared/log/batch/', ...LOG_ROOT], exists: true },
+  {
+    of: 'shared/log/topic/',
+    may: ['shared/log/topic/', 'shared/log/batch/', 'shared/log/head/head-append.ts', ...LOG_ROOT],
+    exists: true,
+  },
+  { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
   { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/storage/aws-errors.ts', may: ['shared/log/', ...STORE_PORTS, '@aws-sdk', '@smithy'], exists: true },
@@ -93,50 +129,79 @@ const RULES: readonly ImportRule[] = [
     may: ['shared/log/', ...STORE_PORTS, ...STORE_HELPERS, 'shared/storage/file/', 'node:'],
     exists: true,
   },
-  {
-    of: 'shared/storage/s3/',
-    may: [
-      'shared/log/',
-      ...STORE_PORTS,
-      ...STORE_HELPERS,
-      'shared/storage/s3/',
-      'shared/storage/aws-errors.ts',
-      '@aws-sdk',
-      '@smithy',
-      'node:',
-    ],
-    exists: true,
-  },
-  {
-    of: 'shared/storage/dynamodb/',
-    may: [
-      'shared/log/',
-      ...STORE_PORTS,
-      ...STORE_HELPERS,
-      'shared/storage/dynamodb/',
-      'shared/storage/aws-errors.ts',
-      '@aws-sdk',
-      '@smithy',
-      'node:',
-    ],
-    exists: true,
-  },
+  { of: 'shared/storage/s3/', may: ['shared/storage/s3/', ...AWS_ADAPTER], exists: true },
+  { of: 'shared/storage/dynamodb/', may: ['shared/storage/dynamodb/', ...AWS_ADAPTER], exists: true },
   { of: 'shared/storage/system/', may: [...STORE_PORTS, 'node:crypto'], exists: true },
   { of: 'shared/storage/', may: ['shared/log/', ...STORE_PORTS, ...STORE_HELPERS], exists: true },
+  { of: 'shared/broker/usage/', may: ['shared/broker/usage/', 'shared/log/', ...STORE_PORTS], exists: true },
   {
-    of: 'shared/broker/',
-    may: ['shared/broker/', 'shared/log/', ...STORE_PORTS, 'lru-cache', 'node:crypto'],
+    of: 'shared/broker/memory/',
+    may: ['shared/broker/memory/', 'shared/broker/usage/', 'shared/log/', ...STORE_PORTS, 'lru-cache'],
     exists: true,
   },
-  { of: 'shared/http/contract.ts', may: ['shared/log/', 'zod'], exists: true },
-  { of: 'shared/http/', may: ['shared/http/', 'shared/broker/', 'shared/log/', 'hono', 'zod', 'jose'], exists: true },
+  { of: 'shared/broker/heads/', may: ['shared/broker/heads/', ...BROKER_ROOT], exists: true },
+  { of: 'shared/broker/data/', may: ['shared/broker/data/', 'shared/broker/heads/', ...BROKER_ROOT], exists: true },
+  { of: 'shared/broker/topics/', may: ['shared/broker/topics/', 'shared/broker/heads/', ...BROKER_ROOT], exists: true },
+  {
+    of: 'shared/broker/append/',
+    may: [
+      'shared/broker/append/',
+      'shared/broker/data/',
+      'shared/broker/heads/',
+      'shared/broker/topics/',
+      ...BROKER_ROOT,
+    ],
+    exists: true,
+  },
+  {
+    of: 'shared/broker/read/',
+    may: [
+      'shared/broker/read/',
+      'shared/broker/data/',
+      'shared/broker/heads/',
+      'shared/broker/topics/',
+      ...BROKER_ROOT,
+    ],
+    exists: true,
+  },
+  {
+    of: 'shared/broker/jobs/',
+    may: [
+      'shared/broker/jobs/',
+      'shared/broker/data/',
+      'shared/broker/heads/',
+      'shared/broker/topics/',
+      ...BROKER_ROOT,
+    ],
+    exists: true,
+  },
+  { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },
+  { of: 'shared/broker/broker.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
+  { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
+  { of: 'shared/broker/', may: BROKER_ROOT, exists: true },
+  {
+    of: 'shared/http/',
+    may: ['shared/http/', 'shared/broker/', 'shared/log/', 'shared/storage/ports.ts', 'hono', 'zod', 'jose'],
+    exists: true,
+  },
   { of: 'shared/kafka/', may: ['shared/kafka/', 'shared/broker/', 'shared/log/'], exists: false },
   { of: 'shared/client/', may: ['shared/client/', 'shared/http/contract.ts'], exists: false },
   { of: 'shared/console/', may: ['shared/console/', 'shared/client/'], exists: false },
-  { of: 'shared/local/', may: ['shared/', 'node:', '@hono/node-server'], not: AWS, exists: true },
-  { of: 'shared/cli/', may: ['shared/', 'node:'], not: AWS, exists: false },
+  {
+    of: 'shared/local/',
+    may: ['shared/', 'node:', '@hono/node-server'],
+    not: [...AWS, 'shared/aws/'],
+    exists: true,
+  },
+  { of: 'shared/cli/', may: ['shared/', 'node:'], not: [...AWS, 'shared/aws/'], exists: false },
   { of: 'shared/aws/environment.ts', may: ['shared/log/'], exists: true },
-  { of: 'functions/', may: ['functions/', 'shared/', 'node:', '@aws-sdk'], exists: true },
+  {
+    of: 'shared/aws/',
+    may: ['shared/', '@aws-sdk'],
+    not: ['shared/local/', 'shared/cli/', 'shared/console/'],
+    exists: true,
+  },
+  { of: 'functions/', may: ['functions/', 'shared/', 'node:'], exists: true },
   // The names of the table's keys and of the bucket's folders are what permissions and lifetimes are given by.
   {
     of: 'infra/',
@@ -154,11 +219,39 @@ const RULES: readonly ImportRule[] = [
   },
 ];
 
+/** Source files of one folder, besides its subfolders: with more of them a folder needs rooms, or a reason here. */
+const FILES_PER_FOLDER_MAX = 12;
+const FULLER_FOLDERS: Readonly<{ [folder: string]: string }> = {
+  'test/chaos': 'one kind of run',
+  'test/history': 'one judge, a file for each promise',
+  'test/localstack': 'one tool',
+  'test/support': 'helpers that know nothing of each other',
+};
+
 function isWithin(name: string, places: readonly string[]): boolean {
   return places.some((place) => {
     if (place.endsWith('/') || place.endsWith(':')) return name.startsWith(place);
     return name === place || name.startsWith(`${place}/`);
   });
+}
+
+/** The shortest way from a file through its imports back to it, types included. */
+function circleFrom(start: string): string | undefined {
+  const from = new Map<string, string>();
+  const queue = [start];
+  for (let path = queue.shift(); path !== undefined; path = queue.shift()) {
+    for (const name of BY_PATH.get(path)?.imports ?? []) {
+      if (name === start) {
+        const way = [path, start];
+        for (let at = from.get(path); at !== undefined; at = from.get(at)) way.unshift(at);
+        return way.join(' → ');
+      }
+      if (!BY_PATH.has(name) || from.has(name)) continue;
+      from.set(name, path);
+      queue.push(name);
+    }
+  }
+  return undefined;
 }
 
 /** What nothing imports since something else runs it; each with the reason. */
@@ -215,6 +308,13 @@ describe('dependencies', () => {
       }
     }
     expect(wrong).toEqual([]);
+  });
+
+  it('do not run in circles', () => {
+    const circles = FILES.filter(({ path }) => !path.startsWith('test/'))
+      .map(({ path }) => circleFrom(path))
+      .filter((circle) => circle !== undefined);
+    expect(circles).toEqual([]);
   });
 
   it('are of files that exist, named with their ending', () => {
@@ -306,6 +406,16 @@ describe('files', () => {
         LINES_MAX,
       );
     }
+  });
+
+  it(`are at most ${FILES_PER_FOLDER_MAX} in a folder, unless it says why`, () => {
+    const counts = new Map<string, number>();
+    for (const { path } of FILES.filter((file) => !/\.test\.ts$|\.d\.ts$/.test(file.path))) {
+      const folder = dirname(path);
+      counts.set(folder, (counts.get(folder) ?? 0) + 1);
+    }
+    const full = [...counts].filter(([, count]) => count > FILES_PER_FOLDER_MAX).map(([folder]) => folder);
+    expect(full.sort()).toEqual(Object.keys(FULLER_FOLDERS).sort());
   });
 
   it('have names in kebab case', () => {

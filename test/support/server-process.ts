@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-const SERVER = fileURLToPath(new URL('./server.ts', import.meta.url));
+const SERVER = fileURLToPath(new URL('../support/server.ts', import.meta.url));
 
 /** A server in a process of its own, to be treated badly. It ends with this process. */
 export interface ServerProcess {
