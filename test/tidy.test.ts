@@ -112,6 +112,7 @@ const RULES: readonly ImportRule[] = [
   { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
   { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },
+  { of: 'shared/storage/around-stores.ts', may: ['shared/storage/ports.ts'], exists: true },
   { of: 'shared/storage/aws-errors.ts', may: ['shared/log/', ...STORE_PORTS, '@aws-sdk', '@smithy'], exists: true },
   {
     of: 'shared/storage/memory/',
@@ -133,7 +134,11 @@ const RULES: readonly ImportRule[] = [
   { of: 'shared/storage/dynamodb/', may: ['shared/storage/dynamodb/', ...AWS_ADAPTER], exists: true },
   { of: 'shared/storage/system/', may: [...STORE_PORTS, 'node:crypto'], exists: true },
   { of: 'shared/storage/', may: ['shared/log/', ...STORE_PORTS, ...STORE_HELPERS], exists: true },
-  { of: 'shared/broker/usage/', may: ['shared/broker/usage/', 'shared/log/', ...STORE_PORTS], exists: true },
+  {
+    of: 'shared/broker/usage/',
+    may: ['shared/broker/usage/', 'shared/log/', 'shared/storage/around-stores.ts', ...STORE_PORTS],
+    exists: true,
+  },
   {
     of: 'shared/broker/memory/',
     may: ['shared/broker/memory/', 'shared/broker/usage/', 'shared/log/', ...STORE_PORTS, 'lru-cache'],

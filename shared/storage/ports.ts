@@ -136,6 +136,12 @@ export interface ItemPage {
   readonly units: number;
 }
 
+/** All that a log keeps. */
+export interface Stores {
+  readonly objects: ObjectStore;
+  readonly items: ItemStore;
+}
+
 /** Wall time, and waiting. Never trusted for correctness between processes. */
 export interface Clock {
   /** Milliseconds since 1970-01-01T00:00:00Z. */

@@ -1,19 +1,6 @@
 import { EventLogError } from '../../shared/log/errors.ts';
-import type {
-  Attributes,
-  ByteRange,
-  Clock,
-  Condition,
-  ItemKey,
-  ItemPage,
-  ItemRange,
-  ItemRead,
-  ItemStore,
-  ObjectStore,
-  SignedUrl,
-  Update,
-  WriteResult,
-} from '../../shared/storage/ports.ts';
+import { aroundStores, keyOf, type StoreRequest } from '../../shared/storage/around-stores.ts';
+import type { Clock, Stores, Update } from '../../shared/storage/ports.ts';
 
 /** One request to a store: what a plan of faults decides by. */
 export interface StoreCall {
@@ -58,74 +45,25 @@ async function run<T>(clock: Clock, plan: FaultPlan | undefined, request: () => 
   return fault === 'repeated' ? request() : result;
 }
 
-export class FaultyItemStore implements ItemStore {
-  private readonly store: ItemStore;
-  private readonly clock: Clock;
-  private readonly decide: DecideFault;
-
-  constructor(store: ItemStore, clock: Clock, decide: DecideFault) {
-    this.store = store;
-    this.clock = clock;
-    this.decide = decide;
-  }
-
-  get(key: ItemKey): Promise<ItemRead> {
-    return run(this.clock, this.decide({ method: 'get', key: key.pk }), () => this.store.get(key));
-  }
-
-  put(key: ItemKey, attributes: Attributes, conditions?: readonly Condition[]): Promise<WriteResult> {
-    return run(this.clock, this.decide({ method: 'put', key: key.pk }), () =>
-      this.store.put(key, attributes, conditions),
-    );
-  }
-
-  update(key: ItemKey, updates: readonly Update[], conditions?: readonly Condition[]): Promise<WriteResult> {
-    return run(this.clock, this.decide({ method: 'update', key: key.pk, updates }), () =>
-      this.store.update(key, updates, conditions),
-    );
-  }
-
-  delete(key: ItemKey, conditions?: readonly Condition[]): Promise<WriteResult> {
-    return run(this.clock, this.decide({ method: 'delete', key: key.pk }), () => this.store.delete(key, conditions));
-  }
-
-  query(range: ItemRange): Promise<ItemPage> {
-    return run(this.clock, this.decide({ method: 'query', key: range.pk }), () => this.store.query(range));
-  }
-}
-
-export class FaultyObjectStore implements ObjectStore {
-  private readonly store: ObjectStore;
-  private readonly clock: Clock;
-  private readonly decide: DecideFault;
-
-  constructor(store: ObjectStore, clock: Clock, decide: DecideFault) {
-    this.store = store;
-    this.clock = clock;
-    this.decide = decide;
-  }
-
-  put(key: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    return run(this.clock, this.decide({ method: 'put_object', key }), () => this.store.put(key, chunks));
-  }
-
-  get(key: string, range: ByteRange): Promise<Uint8Array | undefined> {
-    return run(this.clock, this.decide({ method: 'get_object', key }), () => this.store.get(key, range));
-  }
-
-  presign(key: string, range: ByteRange, expiresAtMs: number): Promise<SignedUrl> {
-    return this.store.presign(key, range, expiresAtMs);
-  }
-}
+const METHODS = {
+  putObject: 'put_object',
+  getObject: 'get_object',
+  getItem: 'get',
+  putItem: 'put',
+  updateItem: 'update',
+  deleteItem: 'delete',
+  query: 'query',
+} as const satisfies Record<Exclude<StoreRequest, 'presign'>, StoreCall['method']>;
 
 /** The stores behind faults. */
-export function faultyStores<S extends { objects: ObjectStore; items: ItemStore; clock: Clock }>(
-  stores: S,
-  decide: DecideFault,
-): S {
-  return {
-    ...stores,
-    objects: new FaultyObjectStore(stores.objects, stores.clock, decide),
-    items: new FaultyItemStore(stores.items, stores.clock, decide),
-  };
+export function faultyStores<S extends Stores & { readonly clock: Clock }>(stores: S, decide: DecideFault): S {
+  const around = aroundStores(stores, (request, send) => {
+    if (request === 'presign') return send;
+    return (...args) => {
+      const updates = request === 'updateItem' ? { updates: args[1] as readonly Update[] } : {};
+      const plan = decide({ method: METHODS[request], key: keyOf(args), ...updates });
+      return run(stores.clock, plan, () => send(...args));
+    };
+  });
+  return { ...stores, ...around };
 }

@@ -6,8 +6,8 @@ import { batchIdText } from '../../log/head/batch-id.ts';
 import type { Entry, EntryPart } from '../../log/head/entry.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../../storage/keys.ts';
+import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
-import type { Stores } from '../usage/usage-meter.ts';
 
 function dataKey(batchId: BatchId, part: Pick<EntryPart, 'position'>): string {
   return `${batchIdText(batchId)}:${part.position}`;

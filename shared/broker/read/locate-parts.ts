@@ -9,9 +9,9 @@ import {
   type TailNode,
 } from '../../log/head/head.ts';
 import { checkPartition, headOf, type Topic } from '../../log/topic/topic.ts';
+import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { type HeadName, missingNode, nodeFromAttributes, nodeKey, queryNodes, readHead } from '../heads/items.ts';
-import type { Stores } from '../usage/usage-meter.ts';
 
 /** Where the records of one partition lie: in the head's tail, or before that in tail nodes, found by binary search. */
 export interface PartitionView {

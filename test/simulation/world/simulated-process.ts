@@ -1,22 +1,6 @@
-import { concatBytes } from '../../../shared/log/bytes.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { copyAttributes } from '../../../shared/storage/apply-update.ts';
-import type {
-  Attributes,
-  AttributeValue,
-  ByteRange,
-  Clock,
-  Condition,
-  ItemKey,
-  ItemPage,
-  ItemRange,
-  ItemRead,
-  ItemStore,
-  ObjectStore,
-  SignedUrl,
-  Update,
-  WriteResult,
-} from '../../../shared/storage/ports.ts';
+import { aroundStores, keyOf, type StoreRequest } from '../../../shared/storage/around-stores.ts';
+import type { Clock, ItemStore, ObjectStore } from '../../../shared/storage/ports.ts';
 import { Chance } from './chance.ts';
 import type { EventLoop } from './event-loop.ts';
 import type { Fates } from './faults.ts';
@@ -80,8 +64,18 @@ export class SimulatedProcess {
       nowMs: () => EPOCH_MS + Math.floor(parts.loop.nowMs + this.skewMs),
       sleep: (ms, signal) => this.sleep(ms, signal),
     };
-    this.items = new ProcessItemStore(this, parts.storage);
-    this.objects = new ProcessObjectStore(this, parts.storage);
+    const { objects, items } = aroundStores(parts.storage.storesOf(parts.id), (request, run) => {
+      if (request === 'presign') return run;
+      return (...args) => {
+        const sent = copyOf(args);
+        return this.send(request, keyOf(sent), () => run(...sent));
+      };
+    });
+    this.objects = objects;
+    this.items = {
+      ...items,
+      query: (range) => this.send('query', range.pk, (share) => parts.storage.query(range, share)),
+    };
   }
 
   get alive(): boolean {
@@ -133,17 +127,15 @@ export class SimulatedProcess {
     });
   }
 
-  /**
-   * Sends a request whose effect is `apply`, which gets a number in [0, 1) to decide by; `changes` says whether it is
-   * more than a look.
-   */
-  send<T>(what: keyof typeof SENDS, about: string, changes: boolean, apply: (share: number) => Promise<T>): Promise<T> {
+  /** Sends a request whose effect is `apply`, which gets a number in [0, 1) to decide by. */
+  private send<T>(request: SentRequest, about: string, apply: (share: number) => Promise<T>): Promise<T> {
     // What a dying process still begins happens no more, and nothing in it goes on.
     if (this.isDead) return new Promise(() => {});
     const { loop, fates, latency, storage } = this.parts;
     const index = this.requests++;
     const fault = fates.ofStoreRequest(this.id, index, about);
-    loop.note(SENDS[what], this.id, about);
+    const { note, changes } = SENDS[request];
+    loop.note(note, this.id, about);
     if (fault !== undefined) loop.note(fault, this.id, about);
     storage.requests++;
     const takesMs = (aspect: number): number => {
@@ -225,87 +217,27 @@ export class SimulatedProcess {
   }
 }
 
-/** Ready-made, since they are noted with every request. */
-const SENDS = {
-  get: 'sends get',
-  put: 'sends put',
-  update: 'sends update',
-  delete: 'sends delete',
-  query: 'sends query',
-  put_object: 'sends put_object',
-  get_object: 'sends get_object',
-} as const;
+type SentRequest = Exclude<StoreRequest, 'presign'>;
+
+/** What is noted with each request, and whether it does more than look. */
+const SENDS: Readonly<Record<SentRequest, { readonly note: string; readonly changes: boolean }>> = {
+  getItem: { note: 'sends get', changes: false },
+  putItem: { note: 'sends put', changes: true },
+  updateItem: { note: 'sends update', changes: true },
+  deleteItem: { note: 'sends delete', changes: true },
+  query: { note: 'sends query', changes: false },
+  putObject: { note: 'sends put_object', changes: true },
+  getObject: { note: 'sends get_object', changes: false },
+};
 
 function noReply(): EventLogError {
   return new EventLogError('storage_unavailable', 'Simulated: no reply.');
 }
 
-/** What is sent is what it was when it was sent, whenever it arrives: bytes are copied here. */
-class ProcessItemStore implements ItemStore {
-  private readonly process: SimulatedProcess;
-  private readonly storage: SimulatedStorage;
-
-  constructor(process: SimulatedProcess, storage: SimulatedStorage) {
-    this.process = process;
-    this.storage = storage;
-  }
-
-  get(key: ItemKey): Promise<ItemRead> {
-    return this.process.send('get', key.pk, false, () => this.storage.items.get(key));
-  }
-
-  put(key: ItemKey, attributes: Attributes, conditions: readonly Condition[] = []): Promise<WriteResult> {
-    const sent = copyAttributes(attributes);
-    const asked = conditions.map(copyCondition);
-    return this.process.send('put', key.pk, true, () => this.storage.put(this.process.id, key, sent, asked));
-  }
-
-  update(key: ItemKey, updates: readonly Update[], conditions: readonly Condition[] = []): Promise<WriteResult> {
-    const sent = updates.map(copyUpdate);
-    const asked = conditions.map(copyCondition);
-    return this.process.send('update', key.pk, true, () => this.storage.update(this.process.id, key, sent, asked));
-  }
-
-  delete(key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {
-    const asked = conditions.map(copyCondition);
-    return this.process.send('delete', key.pk, true, () => this.storage.delete(this.process.id, key, asked));
-  }
-
-  query(range: ItemRange): Promise<ItemPage> {
-    return this.process.send('query', range.pk, false, (share) => this.storage.query(range, share));
-  }
-}
-
-function copyUpdate(update: Update): Update {
-  if (update.do === 'append') return { ...update, values: update.values.map((value) => new Uint8Array(value)) };
-  if (update.do !== 'set' || typeof update.value !== 'object') return update;
-  const { value } = copyAttributes({ value: update.value });
-  return { ...update, value: value as AttributeValue };
-}
-
-function copyCondition(condition: Condition): Condition {
-  return condition.if === 'lacks' ? { ...condition, value: new Uint8Array(condition.value) } : condition;
-}
-
-class ProcessObjectStore implements ObjectStore {
-  private readonly process: SimulatedProcess;
-  private readonly storage: SimulatedStorage;
-
-  constructor(process: SimulatedProcess, storage: SimulatedStorage) {
-    this.process = process;
-    this.storage = storage;
-  }
-
-  put(key: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'> {
-    const sent = concatBytes(chunks);
-    return this.process.send('put_object', key, true, () => this.storage.putObject(key, sent));
-  }
-
-  get(key: string, range: ByteRange): Promise<Uint8Array | undefined> {
-    return this.process.send('get_object', key, false, () => this.storage.objects.get(key, range));
-  }
-
-  presign(key: string, range: ByteRange, expiresAtMs: number): Promise<SignedUrl> {
-    return this.storage.objects.presign(key, range, expiresAtMs);
-  }
+/** A copy down to the bytes: what arrives is what the arguments were when they were sent. */
+function copyOf<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  if (value instanceof Uint8Array) return new Uint8Array(value) as Uint8Array & T;
+  if (Array.isArray(value)) return value.map(copyOf) as T[] & T;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, copyOf(field)])) as T;
 }

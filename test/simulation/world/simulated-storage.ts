@@ -1,17 +1,9 @@
 import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../../shared/storage/item-size.ts';
 import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
-import type {
-  Attributes,
-  Condition,
-  ItemKey,
-  ItemPage,
-  ItemRange,
-  Update,
-  WriteResult,
-} from '../../../shared/storage/ports.ts';
+import type { ItemPage, ItemRange, Stores, WriteResult } from '../../../shared/storage/ports.ts';
 import type { EventLoop } from './event-loop.ts';
-import type { StorageWatch } from './storage-watch.ts';
+import type { ArrivedWrite, StorageWatch } from './storage-watch.ts';
 
 /** A query that is read in two steps takes up to so long between them. */
 const QUERY_GAP_MS = 50;
@@ -34,38 +26,34 @@ export class SimulatedStorage {
     this.objects = objects;
   }
 
-  async put(
-    process: number,
-    key: ItemKey,
-    attributes: Attributes,
-    conditions: readonly Condition[] = [],
-  ): Promise<WriteResult> {
-    const result = await this.items.put(key, attributes, conditions);
-    this.watch.wrote({ process, key, conditions, result, kind: 'put' });
-    return result;
-  }
-
-  async update(
-    process: number,
-    key: ItemKey,
-    updates: readonly Update[],
-    conditions: readonly Condition[] = [],
-  ): Promise<WriteResult> {
-    const result = await this.items.update(key, updates, conditions);
-    this.watch.wrote({ process, key, conditions, result, kind: 'update' });
-    return result;
-  }
-
-  async delete(process: number, key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {
-    const result = await this.items.delete(key, conditions);
-    this.watch.wrote({ process, key, conditions, result, kind: 'delete' });
-    return result;
-  }
-
-  async putObject(key: string, bytes: Uint8Array): Promise<'created' | 'exists'> {
-    const result = await this.objects.put(key, [bytes]);
-    this.watch.putObject(key, bytes.length, result);
-    return result;
+  /** The stores as one process reaches them: the watch sees what it writes. */
+  storesOf(process: number): Stores {
+    const { items, objects, watch } = this;
+    const seen = async (write: Omit<ArrivedWrite, 'process' | 'result'>, answer: Promise<WriteResult>) => {
+      const result = await answer;
+      watch.wrote({ ...write, process, result });
+      return result;
+    };
+    return {
+      items: {
+        get: (key) => items.get(key),
+        put: (key, attributes, conditions = []) =>
+          seen({ kind: 'put', key, conditions }, items.put(key, attributes, conditions)),
+        update: (key, updates, conditions = []) =>
+          seen({ kind: 'update', key, conditions }, items.update(key, updates, conditions)),
+        delete: (key, conditions = []) => seen({ kind: 'delete', key, conditions }, items.delete(key, conditions)),
+        query: (range) => items.query(range),
+      },
+      objects: {
+        put: async (key, chunks) => {
+          const result = await objects.put(key, chunks);
+          watch.putObject(key, totalBytes(chunks), result);
+          return result;
+        },
+        get: (key, range) => objects.get(key, range),
+        presign: (key, range, expiresAtMs) => objects.presign(key, range, expiresAtMs),
+      },
+    };
   }
 
   /** `share`, in [0, 1), decides whether and where the query is cut in two that are not of the same moment. */
@@ -92,4 +80,8 @@ export class SimulatedStorage {
     }
     return { items, more: rest.more, units: readUnits(bytes) };
   }
+}
+
+function totalBytes(chunks: readonly Uint8Array[]): number {
+  return chunks.reduce((total, chunk) => total + chunk.length, 0);
 }

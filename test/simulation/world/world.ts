@@ -1,10 +1,9 @@
 import { Broker } from '../../../shared/broker/broker.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from '../../../shared/broker/settings.ts';
-import { concatBytes } from '../../../shared/log/bytes.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../shared/log/head/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
-import type { ItemStore, ObjectStore } from '../../../shared/storage/ports.ts';
+import { aroundStores, keyOf } from '../../../shared/storage/around-stores.ts';
 import type { HistoryEvent } from '../../history/history.ts';
 import { Chance } from './chance.ts';
 import { EventLoop } from './event-loop.ts';
@@ -121,27 +120,13 @@ export class World {
   /** A broker over the bare stores, where nothing fails: to judge. With `stuckTail`, it can't write tail nodes. */
   plainBroker({ stuckTail = false } = {}): Broker {
     const { clock, random, id } = this.makeProcess(stuckTail ? BEFORE : AFTER);
-    const { storage } = this;
-    const count = <T>(answer: Promise<T>): Promise<T> => {
+    const stores = aroundStores(this.storage.storesOf(id), (request, run) => async (...args) => {
+      if (stuckTail && request === 'putItem' && keyOf(args).startsWith('node#'))
+        throw new EventLogError('throttled', 'Simulated: throttled.');
       this.plainRequests++;
-      return answer;
-    };
-    const items: ItemStore = {
-      get: (key) => count(storage.items.get(key)),
-      put: (key, attributes, conditions) =>
-        stuckTail && key.pk.startsWith('node#')
-          ? Promise.reject(new EventLogError('throttled', 'Simulated: throttled.'))
-          : count(storage.put(id, key, attributes, conditions)),
-      update: (key, updates, conditions) => count(storage.update(id, key, updates, conditions)),
-      delete: (key, conditions) => count(storage.delete(id, key, conditions)),
-      query: (range) => count(storage.items.query(range)),
-    };
-    const objects: ObjectStore = {
-      put: (key, chunks) => count(storage.putObject(key, concatBytes(chunks))),
-      get: (key, range) => count(storage.objects.get(key, range)),
-      presign: (key, range, expiresAtMs) => storage.objects.presign(key, range, expiresAtMs),
-    };
-    return new Broker({ items, objects, clock, random });
+      return run(...args);
+    });
+    return new Broker({ ...stores, clock, random });
   }
 
   /**

@@ -3,8 +3,9 @@ import type { Broker } from '../../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../../shared/log/head/head.ts';
-import type { Condition, ItemKey, ItemStore, Update, WriteResult } from '../../../../shared/storage/ports.ts';
-import { type DecideFault, type FaultPlan, FaultyItemStore, faultyStores } from '../../../support/faulty-stores.ts';
+import { aroundStores } from '../../../../shared/storage/around-stores.ts';
+import type { Condition, ItemKey } from '../../../../shared/storage/ports.ts';
+import { type DecideFault, type FaultPlan, faultyStores } from '../../../support/faulty-stores.ts';
 import { appendTo, codeOf, memoryBroker, memoryStores, record, valuesOf } from '../../../support/memory-broker.ts';
 import { turn } from '../../../support/simulated-clock.ts';
 
@@ -204,27 +205,15 @@ describe('a commit', () => {
   });
 });
 
-/** Notes what the head's updates demand. */
-class Recorder extends FaultyItemStore {
-  readonly demands: (readonly Condition[])[] = [];
-  constructor(store: ItemStore, clock: ReturnType<typeof memoryStores>['clock']) {
-    super(store, clock, () => undefined);
-  }
-  override update(
-    key: ItemKey,
-    updates: readonly Update[],
-    conditions: readonly Condition[] = [],
-  ): Promise<WriteResult> {
-    this.demands.push(conditions);
-    return super.update(key, updates, conditions);
-  }
-}
-
 describe('the request of a commit', () => {
   it('stays within what a DynamoDB expression may hold, however many idempotent producers there are', async () => {
     const { stores } = await setUp();
-    const items = new Recorder(stores.items, stores.clock);
-    const broker = memoryBroker({ ...stores, items });
+    const demands: (readonly Condition[])[] = [];
+    const noted = aroundStores(stores, (request, run) => (...args) => {
+      if (request === 'updateItem') demands.push((args[2] ?? []) as readonly Condition[]);
+      return run(...args);
+    });
+    const broker = memoryBroker({ ...stores, ...noted });
     const outcomes = await Promise.all(
       Array.from({ length: 400 }, (_, id) =>
         broker.appendRecords({
@@ -235,7 +224,7 @@ describe('the request of a commit', () => {
       ),
     );
     expect(outcomes.every(([outcome]) => outcome?.ok)).toBe(true);
-    for (const conditions of items.demands) {
+    for (const conditions of demands) {
       // Each takes a function or comparison, most a NOT, and an AND between them; 16 slots and three lists are set.
       expect(conditions.length * 3 + 20 * 2).toBeLessThan(300 + conditions.length);
       expect(conditions.length).toBeLessThanOrEqual(4 + 120 + 16);
