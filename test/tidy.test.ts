@@ -64,8 +64,9 @@ interface ImportRule {
 }
 
 const STORE_HELPERS = [
-  'shared/storage/apply-update.ts',
+  'shared/storage/item-checks.ts',
   'shared/storage/item-size.ts',
+  'shared/storage/item-writes.ts',
   'shared/storage/object-checks.ts',
 ];
 const STORE_PORTS = ['shared/storage/ports.ts', 'shared/storage/keys.ts'];

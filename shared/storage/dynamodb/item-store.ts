@@ -8,10 +8,10 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { invalidField } from '../../log/errors.ts';
-import { ITEM_BYTES_MAX } from '../../log/limits.ts';
-import { checkItemKey, checkItemRange, checkWrite, conditionHolds } from '../apply-update.ts';
 import { type AwsAdapterOptions, withRetries } from '../aws-errors.ts';
-import { itemBytes } from '../item-size.ts';
+import { checkItemBytes, checkItemKey, checkItemRange, checkWrite } from '../item-checks.ts';
+import { itemBytes, writeUnits } from '../item-size.ts';
+import { conditionHolds } from '../item-writes.ts';
 import type {
   Attributes,
   Condition,
@@ -60,7 +60,7 @@ export class DynamoItemStore implements ItemStore {
 
   async put(key: ItemKey, attributes: Attributes, conditions: readonly Condition[] = []): Promise<WriteResult> {
     checkWrite(key, { kind: 'put', attributes, conditions });
-    checkItemBytes(key, attributes);
+    checkItemBytes(itemBytes(key, attributes));
     const item = toDynamoItem({ ...attributes, ...key });
     const expressions = new Expressions();
     const command = new PutItemCommand({
@@ -170,22 +170,12 @@ export class DynamoItemStore implements ItemStore {
           throw invalidField('updates', 'A number would leave the bounds of ±(2^53 − 1).');
         }
         // The exception does not tell its units; DynamoDB bills the item that was met.
-        return { ok: false, attributes, units: Math.max(1, Math.ceil(itemBytes(key, attributes) / 1_024)) };
+        return { ok: false, attributes, units: writeUnits(itemBytes(key, attributes), 0) };
       }
     });
   }
 
   private retrying<T>(request: string, run: () => Promise<T>): Promise<T> {
     return withRetries(this.options, `${request} of table '${this.options.tableName}'`, run);
-  }
-}
-
-function checkItemBytes(key: ItemKey, attributes: Attributes): void {
-  const bytes = itemBytes(key, attributes);
-  if (bytes > ITEM_BYTES_MAX) {
-    throw invalidField('attributes', `The item would hold ${bytes} bytes; at most ${ITEM_BYTES_MAX} fit.`, {
-      itemBytes: bytes,
-      itemBytesMax: ITEM_BYTES_MAX,
-    });
   }
 }

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
-import { checkItemKey, checkItemRange, checkWrite, copyAttributes } from '../apply-update.ts';
+import { checkItemKey, checkItemRange, checkWrite } from '../item-checks.ts';
 import { itemBytes, readUnits } from '../item-size.ts';
+import { copyAttributes } from '../item-writes.ts';
 import type {
   Attributes,
   AttributeValue,

@@ -1,5 +1,6 @@
-import { checkItemKey, checkItemRange, checkWrite, copyAttributes, decideWrite, type Write } from '../apply-update.ts';
+import { checkItemKey, checkItemRange, checkWrite, type Write } from '../item-checks.ts';
 import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../item-size.ts';
+import { copyAttributes, decideWrite } from '../item-writes.ts';
 import type {
   Attributes,
   Condition,

@@ -1,3 +1,4 @@
+import { concatBytes } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { UrlSigner } from '../file/url-signer.ts';
 import { checkByteRange, checkObjectKey } from '../object-checks.ts';
@@ -21,7 +22,7 @@ export class MemoryObjectStore implements ObjectStore {
   async put(key: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     checkObjectKey(key);
     if (this.#objects.has(key)) return 'exists';
-    this.#objects.set(key, concatenate(chunks));
+    this.#objects.set(key, concatBytes(chunks));
     return 'created';
   }
 
@@ -39,14 +40,4 @@ export class MemoryObjectStore implements ObjectStore {
     }
     return this.#signer.sign(key, range, expiresAtMs);
   }
-}
-
-function concatenate(chunks: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(chunks.reduce((total, chunk) => total + chunk.byteLength, 0));
-  let position = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, position);
-    position += chunk.byteLength;
-  }
-  return bytes;
 }

@@ -1,7 +1,7 @@
 import { equalBytes } from '../../../shared/log/bytes.ts';
 import { type Entry, unpackEntry } from '../../../shared/log/head/entry.ts';
 import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
-import { conditionHolds } from '../../../shared/storage/apply-update.ts';
+import { conditionHolds } from '../../../shared/storage/item-writes.ts';
 import {
   HEAD,
   headKey,
