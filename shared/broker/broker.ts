@@ -6,7 +6,8 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
-import { type ResumeDeletionsRequest, type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
+import type { JobRequest } from './jobs/job-run.ts';
+import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
@@ -87,7 +88,7 @@ export class Broker {
     return deleteTopic(this.#context, name);
   }
 
-  resumeDeletions(request?: ResumeDeletionsRequest): Promise<ResumedDeletions> {
+  resumeDeletions(request?: JobRequest): Promise<ResumedDeletions> {
     return resumeDeletions(this.#context, request);
   }
 

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { maintain } from '../../../../functions/lambda/job.ts';
-import type { ResumeDeletionsRequest, ResumedDeletions } from '../../../../shared/broker/jobs/resume-deletions.ts';
+import type { JobRequest } from '../../../../shared/broker/jobs/job-run.ts';
+import type { ResumedDeletions } from '../../../../shared/broker/jobs/resume-deletions.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TOPIC, topicKey } from '../../../../shared/storage/keys.ts';
 import { lambdaContext } from '../../../support/lambda-events.ts';
@@ -35,7 +36,7 @@ it('finishes what was interrupted, and tells so', async () => {
 
 it('stops in good time', async () => {
   const startMs = Date.now();
-  const resumeDeletions = async ({ signal }: ResumeDeletionsRequest = {}): Promise<ResumedDeletions> => {
+  const resumeDeletions = async ({ signal }: JobRequest = {}): Promise<ResumedDeletions> => {
     while (!signal?.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
     return { ...NOTHING, complete: false };
   };
