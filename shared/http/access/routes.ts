@@ -4,7 +4,7 @@ import { empty, json } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
 import type { Handler, HttpContext } from '../handler.ts';
 import { OPERATIONS } from '../operation.ts';
-import { decodeBody, parseJson, readBody } from '../request/body.ts';
+import { readJson } from '../request/body.ts';
 import { check, parseParams, parseQuery } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
 import { type ApiKeyOutput, type ApiKeyPage, apiKeyInput, apiKeyParams, type CreatedApiKeyOutput } from './contract.ts';
@@ -16,7 +16,7 @@ export function apiKeyHandlers({ broker }: HttpContext): Record<ApiKeyOperation,
     async createApiKey(call) {
       parseQuery(OPERATIONS.createApiKey.query, call.request.url);
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
-      const { name, scopes, expiresAtMs } = check(apiKeyInput, parseJson(decodeBody(await readBody(call.request))));
+      const { name, scopes, expiresAtMs } = check(apiKeyInput, await readJson(call.request));
       const { key, ...made } = await broker.createApiKey({ name, scopes: scopes.map(whole), expiresAtMs });
       const output: CreatedApiKeyOutput = { ...toOutput(made), key };
       return json(call, 201, output);

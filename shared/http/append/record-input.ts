@@ -19,22 +19,25 @@ export function recordsFromJson(body: Uint8Array): RecordToAppend[] {
   const parsed = parseJson(json);
   checkCount(countOf(parsed, 'records'));
   const { records } = check(appendInput, parsed);
-  const texts = records.some(needsText) ? textsOf(json, 0) : NO_TEXTS;
-  return records.map((record, i) => toRecord(record, `records[${i}]`, texts[i]));
+  const { texts } = membersOf(json, 0, '');
+  return records.map((record, i) => toRecord(record, `records[${i}]`, texts[i] as RecordTexts));
 }
 
-/** One record a line; lines without anything are passed over. @throws as `recordsFromJson` */
+/**
+ * One record a line. Lines may end with CR LF, and may be empty; each may begin with a byte order mark, as files that were
+ * put together have them. @throws as `recordsFromJson`
+ */
 export function recordsFromNdjson(body: Uint8Array): RecordToAppend[] {
   const records: RecordToAppend[] = [];
   let lineNumber = 0;
   for (const line of lines(decodeBody(body))) {
     lineNumber++;
-    if (line.trim() === '') continue;
+    if (line === '' || line.trim() === '') continue;
     checkCount(records.length + 1);
     const parsed = parseJson(line, `line ${lineNumber}`);
     const record = check(recordInput, parsed, ['records', records.length]);
-    const texts = needsText(record) ? recordTexts(line, 0).texts : undefined;
-    records.push(toRecord(record, `records[${records.length}]`, texts));
+    const field = `records[${records.length}]`;
+    records.push(toRecord(record, field, recordTexts(line, 0, () => field).texts));
   }
   if (records.length === 0) throw invalidField('records', 'There is no record; send at least one.');
   return records;
@@ -56,11 +59,11 @@ export function entriesFromJson(body: Uint8Array): EntryRecords[] {
   }
   const { entries } = check(entriesInput, parsed);
   checkIds(entries);
-  const texts = entries.some((entry) => entry.records.some(needsText)) ? entryTexts(json) : [];
+  const texts = entryTexts(json);
   return entries.map(({ id, topic, records }, i) => ({
     id,
     topic,
-    records: records.map((record, k) => toRecord(record, `entries[${i}].records[${k}]`, texts[i]?.[k])),
+    records: records.map((record, k) => toRecord(record, `entries[${i}].records[${k}]`, texts[i]?.[k] as RecordTexts)),
   }));
 }
 
@@ -87,10 +90,10 @@ function checkIds(entries: EntriesInput['entries']): void {
   });
 }
 
-function toRecord(record: RecordInput, field: string, texts: RecordTexts | undefined): RecordToAppend {
+function toRecord(record: RecordInput, field: string, texts: RecordTexts): RecordToAppend {
   return {
-    key: bytesOfJson(record.key, `${field}.key`, () => texts?.key as JsonSpan),
-    value: bytesOfJson(record.value, `${field}.value`, () => texts?.value as JsonSpan),
+    key: bytesOfJson(record.key, `${field}.key`, () => texts.key as JsonSpan),
+    value: bytesOfJson(record.value, `${field}.value`, () => texts.value as JsonSpan),
     headers:
       record.headers?.map(({ name, value }, i) => {
         if (!name.isWellFormed()) bytesOfText(name, `${field}.headers[${i}].name`);
@@ -107,68 +110,86 @@ interface RecordTexts {
   readonly value?: JsonSpan;
 }
 
-const NO_TEXTS: readonly RecordTexts[] = [];
-
-function needsText({ key, value }: RecordInput): boolean {
-  return isWritten(key) || isWritten(value);
-}
-
-function isWritten(value: unknown): boolean {
-  return typeof value === 'number' || (typeof value === 'object' && value !== null);
-}
-
-/** Of a member that comes twice the last one counts, as for `JSON.parse`. */
-function recordTexts(json: string, start: number): { readonly texts: RecordTexts; readonly end: number } {
-  let key: JsonSpan | undefined;
-  let value: JsonSpan | undefined;
-  const end = eachMember(json, start, (name, valueStart) => {
+/** The texts of the record at `start`, none of whose members may be given twice. */
+function recordTexts(
+  json: string,
+  start: number,
+  field: () => string,
+): { readonly texts: RecordTexts; readonly end: number } {
+  const texts: { key?: JsonSpan; value?: JsonSpan } = {};
+  const end = eachMember(json, start, field, (name, valueStart) => {
+    if (name === 'headers') return headersEnd(json, valueStart, field);
     const span = valueAt(json, valueStart);
-    if (name === 'key') key = span;
-    else if (name === 'value') value = span;
+    if (name === 'key') texts.key = span;
+    else if (name === 'value') texts.value = span;
     return span.end;
-  });
-  return { texts: { ...(key && { key }), ...(value && { value }) }, end };
-}
-
-/** Of the list `records` of the object at `start`. */
-function textsOf(json: string, start: number): RecordTexts[] {
-  return membersOf(json, start).texts;
-}
-
-function membersOf(json: string, start: number): { readonly texts: RecordTexts[]; readonly end: number } {
-  let texts: RecordTexts[] = [];
-  const end = eachMember(json, start, (name, valueStart) => {
-    if (name !== 'records') return valueAt(json, valueStart).end;
-    texts = [];
-    return eachElement(json, valueStart, (elementStart) => {
-      const record = recordTexts(json, elementStart);
-      texts.push(record.texts);
-      return record.end;
-    });
   });
   return { texts, end };
 }
 
-function entryTexts(json: string): RecordTexts[][] {
-  let texts: RecordTexts[][] = [];
-  eachMember(json, 0, (name, valueStart) => {
-    if (name !== 'entries') return valueAt(json, valueStart).end;
-    texts = [];
-    return eachElement(json, valueStart, (elementStart) => {
-      const entry = membersOf(json, elementStart);
-      texts.push(entry.texts);
-      return entry.end;
-    });
+function headersEnd(json: string, start: number, field: () => string): number {
+  if (json[start] !== '[') return valueAt(json, start).end;
+  let i = 0;
+  return eachElement(json, start, (elementStart) => {
+    const header = i++;
+    return eachMember(
+      json,
+      elementStart,
+      () => `${field()}.headers[${header}]`,
+      (_, valueStart) => valueAt(json, valueStart).end,
+    );
   });
+}
+
+/** Of the list `records` of the object at `start`, which `path` names. */
+function membersOf(json: string, start: number, path: string): { readonly texts: RecordTexts[]; readonly end: number } {
+  const texts: RecordTexts[] = [];
+  const end = eachMember(
+    json,
+    start,
+    () => path,
+    (name, valueStart) => {
+      if (name !== 'records') return valueAt(json, valueStart).end;
+      return eachElement(json, valueStart, (elementStart) => {
+        const record = recordTexts(
+          json,
+          elementStart,
+          () => `${path === '' ? '' : `${path}.`}records[${texts.length}]`,
+        );
+        texts.push(record.texts);
+        return record.end;
+      });
+    },
+  );
+  return { texts, end };
+}
+
+function entryTexts(json: string): RecordTexts[][] {
+  const texts: RecordTexts[][] = [];
+  eachMember(
+    json,
+    0,
+    () => '',
+    (name, valueStart) => {
+      if (name !== 'entries') return valueAt(json, valueStart).end;
+      return eachElement(json, valueStart, (elementStart) => {
+        const entry = membersOf(json, elementStart, `entries[${texts.length}]`);
+        texts.push(entry.texts);
+        return entry.end;
+      });
+    },
+  );
   return texts;
 }
+
+const BYTE_ORDER_MARK = 0xfeff;
 
 function* lines(text: string): Generator<string> {
   let start = 0;
   while (start < text.length) {
     const found = text.indexOf('\n', start);
     const end = found < 0 ? text.length : found;
-    yield text.slice(start, end);
+    yield text.slice(text.charCodeAt(start) === BYTE_ORDER_MARK ? start + 1 : start, end);
     start = end + 1;
   }
 }

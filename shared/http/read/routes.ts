@@ -12,7 +12,7 @@ import {
 import { abortedWith, type Call, type Handler, type HttpContext } from '../handler.ts';
 import { OPERATIONS } from '../operation.ts';
 import { toBase64 } from '../records/base64.ts';
-import { decodeBody, parseJson, readBody } from '../request/body.ts';
+import { readJson } from '../request/body.ts';
 import { check, parseHeaders, parseParams, parseQuery } from '../request/input.ts';
 import { chooseMediaType, requireMediaType } from '../request/media-type.ts';
 import { CREDENTIAL_CACHE_MS } from '../request/principal.ts';
@@ -77,7 +77,7 @@ export function readHandlers(context: HttpContext): Record<ReadOperation, Handle
       const { topic } = parseParams(OPERATIONS.planFetch.params, call.params);
       parseQuery(OPERATIONS.planFetch.query, call.request.url);
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
-      const { partitions } = check(fetchPlanInput, parseJson(decodeBody(await readBody(call.request))));
+      const { partitions } = check(fetchPlanInput, await readJson(call.request));
       const plan = await broker.planFetch({ topic, partitions });
       const output: FetchPlanOutput = {
         expiresAtMs: plan.expiresAtMs,

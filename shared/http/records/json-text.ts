@@ -1,6 +1,8 @@
+import { type EventLogError, invalidField } from '../../log/errors.ts';
+
 /**
  * The text of values within JSON, for keeping them as they were written: parsing and printing again would round large
- * numbers, drop repeated names and reorder members. Everything here works on text that `JSON.parse` has accepted, so it only
+ * numbers, drop members of a repeated name and reorder the others. Everything here works on text that `JSON.parse` has accepted, so it only
  * finds where things end. Nothing recurses, so that no nesting is too deep.
  */
 export interface JsonSpan {
@@ -15,6 +17,7 @@ export interface JsonSpan {
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
+const COLON = 0x3a;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
@@ -65,21 +68,65 @@ export function valueAt(json: string, start: number): JsonSpan {
   }
 }
 
-/** Calls `visit` with each member's name and where its value begins; it answers where the value ends. Answers its own end. */
-export function eachMember(json: string, start: number, visit: (name: string, valueStart: number) => number): number {
+/**
+ * Calls `visit` with each member's name and where its value begins; it returns where the value ends. Returns the object's
+ * own end. `JSON.parse` would keep the last of two members of one name and drop the other in silence, so that is an error.
+ * @throws EventLogError `invalid_request`; `field` names the object, or is empty for the whole
+ */
+export function eachMember(
+  json: string,
+  start: number,
+  field: () => string,
+  visit: (name: string, valueStart: number) => number,
+): number {
+  const seen: string[] = [];
   let at = skipBlanks(json, skipBlanks(json, start) + 1);
   while (json.charCodeAt(at) === QUOTE) {
     const nameEnd = endOfString(json, at);
-    const name = json.slice(at + 1, nameEnd - 1);
+    const name = plainName(json.slice(at + 1, nameEnd - 1));
+    if (seen.includes(name)) throw repeatedMember(field(), name);
+    seen.push(name);
     const colon = skipBlanks(json, nameEnd);
-    const plainName = name.includes('\\') ? (JSON.parse(`"${name}"`) as string) : name;
-    at = skipBlanks(json, visit(plainName, skipBlanks(json, colon + 1)));
+    at = skipBlanks(json, visit(name, skipBlanks(json, colon + 1)));
     if (json.charCodeAt(at) === COMMA) at = skipBlanks(json, at + 1);
   }
   return at + 1;
 }
 
-/** Calls `visit` with where each element begins; it answers where the element ends. Answers its own end. */
+function plainName(name: string): string {
+  return name.includes('\\') ? (JSON.parse(`"${name}"`) as string) : name;
+}
+
+function repeatedMember(field: string, name: string): EventLogError {
+  const path = `${field === '' ? '' : `${field}.`}${name.slice(0, 100)}`;
+  return invalidField(path, `${path} is given more than once in its object.`);
+}
+
+/** As `eachMember`, for every object of a text, however deep. @throws EventLogError `invalid_request` */
+export function checkMembers(json: string): void {
+  /** The names of each open object, and `undefined` for each open array. */
+  const open: (Set<string> | undefined)[] = [];
+  for (let at = 0; at < json.length; ) {
+    const code = json.charCodeAt(at);
+    if (code === OPEN_BRACE) open.push(new Set());
+    else if (code === OPEN_BRACKET) open.push(undefined);
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) open.pop();
+    if (code !== QUOTE) {
+      at++;
+      continue;
+    }
+    const end = endOfString(json, at);
+    const names = open.at(-1);
+    if (names !== undefined && json.charCodeAt(skipBlanks(json, end)) === COLON) {
+      const name = plainName(json.slice(at + 1, end - 1));
+      if (names.has(name)) throw repeatedMember('', name);
+      names.add(name);
+    }
+    at = end;
+  }
+}
+
+/** Calls `visit` with where each element begins; it returns where the element ends. Returns the array's own end. */
 export function eachElement(json: string, start: number, visit: (elementStart: number) => number): number {
   let at = skipBlanks(json, skipBlanks(json, start) + 1);
   while (json.charCodeAt(at) !== CLOSE_BRACKET) {

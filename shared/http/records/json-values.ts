@@ -2,7 +2,7 @@ import type { RecordHeader, StoredRecord } from '../../log/batch/record.ts';
 import { type EventLogError, invalidField } from '../../log/errors.ts';
 import { type Encoding, JSON_DEPTH_MAX } from '../contract.ts';
 import { fromBase64, toBase64 } from './base64.ts';
-import { hasLoneSurrogate, skipBlanks, valueAt } from './json-text.ts';
+import { checkMembers, hasLoneSurrogate, skipBlanks, valueAt } from './json-text.ts';
 
 /**
  * How JSON and the bytes of keys, values and headers stand for each other. Kafka stores bytes; what each JSON value means as
@@ -25,9 +25,12 @@ export function bytesOfJson(
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') return bytesOfText(value, field);
   if (typeof value === 'boolean') return UTF8.encode(String(value));
-  const coded = base64Of(value);
-  if (coded !== undefined) return bytesOfBase64(coded, field);
   const { text, depth } = textOf();
+  const coded = base64Of(value);
+  if (coded !== undefined) {
+    checkMembers(text);
+    return bytesOfBase64(coded, field);
+  }
   if (depth > JSON_DEPTH_MAX) {
     throw invalidField(field, `${field} is nested ${depth} deep; at most ${JSON_DEPTH_MAX} is allowed.`, {
       depthMax: JSON_DEPTH_MAX,

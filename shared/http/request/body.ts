@@ -1,26 +1,47 @@
+import { promisify } from 'node:util';
+import { gunzip } from 'node:zlib';
 import { concatBytes } from '../../log/bytes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { REQUEST_BYTES_MAX } from '../../log/limits.ts';
+import { checkMembers } from '../records/json-text.ts';
+
+const gunzipAsync = promisify(gunzip);
+/** Codings that are undone, one after the other: a request rarely has more than one. */
+const CODINGS_MAX = 4;
 
 /**
- * Reads a request's body, never more of it than `REQUEST_BYTES_MAX`, packed or unpacked.
- * @throws EventLogError `request_too_large` before anything is read where the length is told; `invalid_request` for a body
- * that ends early or does not unpack; `unsupported_media_type` for a content encoding other than gzip.
+ * Reads a request's body, never more of it than `REQUEST_BYTES_MAX`, packed or unpacked. Its `Content-Encoding` may list
+ * several codings (RFC 9110, section 8.4): gzip, also under the name x-gzip and of several members, and identity.
+ * @throws EventLogError `request_too_large`, before anything is read if the length says so; `invalid_request` for a body
+ * that ends early or does not unpack; `unsupported_media_type` for any other coding
  */
 export async function readBody(request: Request): Promise<Uint8Array> {
-  const encoding = request.headers.get('content-encoding')?.trim().toLowerCase() ?? '';
-  if (encoding !== '' && encoding !== 'identity' && encoding !== 'gzip') {
-    throw new EventLogError('unsupported_media_type', 'The content encoding is neither gzip nor identity.', {
-      details: { supported: 'gzip, identity' },
-    });
-  }
-  const body = await readSent(request);
-  return encoding === 'gzip' && body.length > 0 ? unpack(body) : body;
+  const codings = codingsOf(request.headers.get('content-encoding'));
+  let body = await readSent(request);
+  // The last coding was applied last. A body that is empty needs no unpacking: it was not packed either.
+  for (let left = codings; left > 0 && body.length > 0; left--) body = await unpack(body);
+  return body;
+}
+
+/** How many times the body was packed by gzip. */
+function codingsOf(header: string | null): number {
+  if (header === null) return 0;
+  const codings = header.split(',').map((coding) => coding.trim().toLowerCase());
+  const packed = codings.filter((coding) => coding !== '' && coding !== 'identity');
+  const unknown = packed.find((coding) => coding !== 'gzip' && coding !== 'x-gzip');
+  if (unknown === undefined && packed.length <= CODINGS_MAX) return packed.length;
+  throw new EventLogError(
+    'unsupported_media_type',
+    unknown === undefined
+      ? `The content encoding lists more than ${CODINGS_MAX} codings.`
+      : `The content encoding '${unknown.slice(0, 100)}' is not supported. Use gzip or identity.`,
+    { details: { supported: 'gzip, x-gzip, identity' } },
+  );
 }
 
 async function readSent(request: Request): Promise<Uint8Array> {
   const told = request.headers.get('content-length');
-  if (told === null) return request.body === null ? new Uint8Array(0) : readStream(request.body, 'The body');
+  if (told === null) return request.body === null ? new Uint8Array(0) : readStream(request.body);
   const length = /^\d{1,15}$/.test(told) ? Number(told) : undefined;
   if (length === undefined) throw invalidField('Content-Length', 'Content-Length is not a number of bytes.');
   if (length > REQUEST_BYTES_MAX) throw tooLarge('The body');
@@ -30,7 +51,7 @@ async function readSent(request: Request): Promise<Uint8Array> {
   return body;
 }
 
-async function readStream(stream: ReadableStream<Uint8Array>, what: string): Promise<Uint8Array> {
+async function readStream(stream: ReadableStream<Uint8Array>): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   const reader = stream.getReader();
   let length = 0;
@@ -40,19 +61,20 @@ async function readStream(stream: ReadableStream<Uint8Array>, what: string): Pro
     length += value.length;
     if (length > REQUEST_BYTES_MAX) {
       reader.cancel().catch(() => {});
-      throw tooLarge(what);
+      throw tooLarge('The body');
     }
     chunks.push(value);
   }
 }
 
+/** All members of a gzip file (RFC 1952, section 2.2). Bytes after the last one are an error, except zeros, as for gzip. */
 async function unpack(packed: Uint8Array): Promise<Uint8Array> {
-  const unpacked = new Blob([packed as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream('gzip'));
   try {
-    return await readStream(unpacked, 'The unpacked body');
+    const unpacked = await gunzipAsync(packed, { maxOutputLength: REQUEST_BYTES_MAX });
+    return new Uint8Array(unpacked.buffer, unpacked.byteOffset, unpacked.length);
   } catch (error) {
-    if (error instanceof EventLogError && error.code === 'request_too_large') throw error;
-    throw invalidField('Content-Encoding', 'The body is not one whole gzip stream.');
+    if (error instanceof RangeError) throw tooLarge('The unpacked body');
+    throw invalidField('Content-Encoding', 'The body is not one or more whole gzip members.');
   }
 }
 
@@ -70,7 +92,7 @@ function endedEarly(): never {
 
 const TEXT = new TextDecoder('utf-8', { fatal: true });
 
-/** @throws EventLogError `invalid_request` where the bytes are not UTF-8. */
+/** @throws EventLogError `invalid_request` if the bytes are not UTF-8 */
 export function decodeBody(bytes: Uint8Array): string {
   try {
     return TEXT.decode(bytes);
@@ -79,7 +101,20 @@ export function decodeBody(bytes: Uint8Array): string {
   }
 }
 
-/** @throws EventLogError `invalid_request` saying where the text is not JSON, and nothing of what it holds. */
+/** The body as JSON. @throws EventLogError as `readBody`, and `invalid_request` if it is not JSON or repeats a member */
+export async function readJson(request: Request): Promise<unknown> {
+  return jsonOf(await readBody(request));
+}
+
+/** As `readJson`, of a body that was read. */
+export function jsonOf(body: Uint8Array): unknown {
+  const json = decodeBody(body);
+  const parsed = parseJson(json);
+  checkMembers(json);
+  return parsed;
+}
+
+/** @throws EventLogError `invalid_request` saying where the text is not JSON, and nothing of what it holds */
 export function parseJson(json: string, field = 'body'): unknown {
   try {
     return JSON.parse(json);

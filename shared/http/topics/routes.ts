@@ -3,7 +3,7 @@ import { empty, json } from '../answer/respond.ts';
 import { MEDIA, type TopicDetail, type TopicInput, type TopicOutput, type TopicPage, topicInput } from '../contract.ts';
 import type { Handler, HttpContext } from '../handler.ts';
 import { OPERATIONS } from '../operation.ts';
-import { decodeBody, parseJson, readBody } from '../request/body.ts';
+import { jsonOf, readBody } from '../request/body.ts';
 import { check, parseParams, parseQuery } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
 import type { Principal } from '../request/principal.ts';
@@ -59,7 +59,7 @@ async function topicInputOf(request: Request): Promise<TopicInput> {
   const body = await readBody(request);
   if (body.length === 0) return {};
   requireMediaType(contentType, [MEDIA.json]);
-  return check(topicInput, parseJson(decodeBody(body)));
+  return check(topicInput, jsonOf(body));
 }
 
 function mutable<T>(page: { readonly items: readonly T[]; readonly nextPageToken?: string }): {

@@ -36,11 +36,23 @@ describe('records from JSON', () => {
     expect(third?.key).toBeNull();
   });
 
-  it('of members that come twice, the last one counts, as JSON has it', () => {
-    const records = ofJson(
-      '{"records":[{"value":[9]}],"records":[{"value":[1],"value":{"a":2}},{"value":[3],"value":"x"}]}',
-    );
-    expect(records.map(({ value }) => text(value))).toEqual(['{"a":2}', 'x']);
+  it.each([
+    ['{"records":[{"value":"first"}],"records":[{"value":"second"}]}', 'records'],
+    ['{"records":[{"value":1},{"key":"a","value":"x","key":"b"}]}', 'records[1].key'],
+    ['{"records":[{"value":"x","v\\u0061lue":"y"}]}', 'records[0].value'],
+    [
+      '{"records":[{"value":1,"headers":[{"name":"a","value":"1"},{"name":"b","value":"1","name":"c"}]}]}',
+      'records[0].headers[1].name',
+    ],
+    ['{"records":[{"value":{"$base64":"AA==","$base64":"AQ=="}}]}', '$base64'],
+  ])('with a member that is given twice are refused: %s', (json, field) => {
+    const error = errorOf(() => ofJson(json));
+    expect([error.code, error.details.field]).toEqual(['invalid_request', field]);
+    expect(error.message).toContain('more than once');
+  });
+
+  it('keep a value whose own members are given twice, to the letter', () => {
+    expect(text(ofJson('{"records":[{"value":{"a":1,"a":2}}]}')[0]?.value)).toBe('{"a":1,"a":2}');
   });
 
   it('keep every value, whatever stands around it', () => {

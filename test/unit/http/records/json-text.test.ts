@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { eachElement, eachMember, hasLoneSurrogate, valueAt } from '../../../../shared/http/records/json-text.ts';
+import {
+  checkMembers,
+  eachElement,
+  eachMember,
+  hasLoneSurrogate,
+  valueAt,
+} from '../../../../shared/http/records/json-text.ts';
 
 const blanks = fc.string({ unit: fc.constantFrom(' ', '\n', '\t', '\r'), maxLength: 3 });
 const strings = fc.oneof(
@@ -13,6 +19,7 @@ interface Written {
   readonly spaced: string;
   readonly tight: string;
   readonly depth: number;
+  readonly repeats: boolean;
 }
 
 const { written } = fc.letrec<{ written: Written; leaf: Written; list: Written; object: Written }>((tie) => ({
@@ -22,16 +29,19 @@ const { written } = fc.letrec<{ written: Written; leaf: Written; list: Written; 
       strings.map((text) => JSON.stringify(text)),
       fc.constantFrom('0', '-0', '1.0', '1e400', '12345678901234567890', 'true', 'false', 'null', '"\\u0041\\n"'),
     )
-    .map((text) => ({ spaced: text, tight: text, depth: 0 })),
+    .map((text) => ({ spaced: text, tight: text, depth: 0, repeats: false })),
   list: fc.array(fc.tuple(blanks, tie('written'), blanks), { maxLength: 4 }).map((items) => ({
     spaced: `[${items.map(([before, item, after]) => before + item.spaced + after).join(',')}]`,
     tight: `[${items.map(([, item]) => item.tight).join(',')}]`,
     depth: 1 + Math.max(0, ...items.map(([, item]) => item.depth)),
+    repeats: items.some(([, item]) => item.repeats),
   })),
   object: fc.array(fc.tuple(blanks, strings, blanks, tie('written'), blanks), { maxLength: 4 }).map((members) => ({
     spaced: `{${members.map(([a, name, b, item, c]) => `${a}${JSON.stringify(name)}${b}:${b}${item.spaced}${c}`).join(',')}}`,
     tight: `{${members.map(([, name, , item]) => `${JSON.stringify(name)}:${item.tight}`).join(',')}}`,
     depth: 1 + Math.max(0, ...members.map(([, , , item]) => item.depth)),
+    repeats:
+      new Set(members.map(([, name]) => name)).size < members.length || members.some(([, , , item]) => item.repeats),
   })),
 }));
 
@@ -54,7 +64,7 @@ describe('the text of values', () => {
     fc.assert(
       fc.property(written, (value) => {
         const parsed: unknown = JSON.parse(value.spaced);
-        if (typeof parsed !== 'object' || parsed === null) return;
+        if (typeof parsed !== 'object' || parsed === null || value.repeats) return;
         const found: [string, unknown][] = [];
         const take = (name: string, at: number): number => {
           const { text, end } = valueAt(value.spaced, at);
@@ -64,15 +74,25 @@ describe('the text of values', () => {
         let index = 0;
         const end = Array.isArray(parsed)
           ? eachElement(value.spaced, 0, (at) => take(String(index++), at))
-          : eachMember(value.spaced, 0, take);
+          : eachMember(value.spaced, 0, () => 'it', take);
         expect(end).toBe(value.spaced.length);
-        // Of repeated names the last one counts.
-        const last = new Map(found);
-        expect([...last.keys()].sort()).toEqual(Object.keys(parsed).sort());
-        for (const [name, member] of Object.entries(parsed)) expect(last.get(name)).toEqual(member);
+        expect(found.map(([name]) => name).sort()).toEqual(Object.keys(parsed).sort());
+        for (const [name, member] of Object.entries(parsed)) expect(new Map(found).get(name)).toEqual(member);
       }),
       { numRuns: 1_000 },
     );
+  });
+
+  it('has no name twice in an object at any depth, or that is an error', () => {
+    fc.assert(
+      fc.property(written, (value) => {
+        if (value.repeats) expect(() => checkMembers(value.spaced)).toThrow('more than once');
+        else checkMembers(value.spaced);
+      }),
+      { numRuns: 2_000 },
+    );
+    expect(() => checkMembers('{"a":[{"b":1,"\\u0062":2}]}')).toThrow('b is given more than once');
+    checkMembers('{"a":"a","b":["a","a",{"a":":"}]}');
   });
 
   it('is found at any depth', () => {
