@@ -1,6 +1,7 @@
 import type { Settings } from '../../shared/aws/environment.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { createHttpApp } from '../../shared/http/app.ts';
+import type { Tag } from '../../shared/http/operation.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 import { composeAccess } from './access.ts';
@@ -13,20 +14,25 @@ declare const TAILRACE_VERSION: string | undefined;
  * The HTTP API over a broker. Who may call it is decided before it, by the Function URL's IAM authorization, unless the
  * settings name ways of authentication.
  */
-export function composeHttp(broker: Broker, settings: Settings): (request: Request) => Response | Promise<Response> {
+export function composeHttp(
+  broker: Broker,
+  settings: Settings,
+  tags?: readonly Tag[],
+): (request: Request) => Response | Promise<Response> {
   const { allowedOrigins } = settings;
   const app = createHttpApp({
     broker,
     clock: systemClock,
     random: systemRandom,
     access: composeAccess(settings),
+    tags,
     settings: {
       ...(allowedOrigins === undefined ? {} : { allowedOrigins }),
       ...(typeof TAILRACE_VERSION === 'undefined' ? {} : { version: TAILRACE_VERSION }),
     },
     onError: (error, requestId) => {
       const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      logLine('ERROR', 'A request met an error that it should not.', { requestId, why });
+      logLine('ERROR', 'Unexpected error.', { requestId, why });
     },
   });
   return (request) => app.fetch(request);

@@ -1,19 +1,27 @@
 import { type Context, Hono } from 'hono';
 import { toHex } from '../log/bytes.ts';
 import { EventLogError } from '../log/errors.ts';
-import { apiKeyHandlers } from './access/routes.ts';
+import { accessHandlers } from './access/routes.ts';
 import { asEventLogError } from './answer/problem.ts';
 import { type AnswerContext, empty, problem } from './answer/respond.ts';
 import { appendHandlers } from './append/routes.ts';
 import { MEDIA } from './contract.ts';
-import { type Call, DEFAULT_HTTP_SETTINGS, type Handler, type HttpAppParts, type HttpContext } from './handler.ts';
-import { OPERATION_IDS, OPERATIONS, type Operation, type OperationId } from './operation.ts';
+import {
+  DEFAULT_HTTP_SETTINGS,
+  type Handler,
+  type Handlers,
+  type HttpAppComponents,
+  type HttpContext,
+} from './handler.ts';
+import { openApiDocument } from './openapi.ts';
+import type { Operation, Tag } from './operation.ts';
+import { OPERATION_IDS, OPERATIONS, type OperationId } from './operations.ts';
 import { readHandlers } from './read/routes.ts';
-import { checkPath, rawPath } from './request/input.ts';
+import { BINDING_HEADERS, checkPath, inputReader, rawPath } from './request/input.ts';
 import { chooseMediaType } from './request/media-type.ts';
 import { checkOrigin } from './request/origin.ts';
 import { type Access, createAccess, type Principal } from './request/principal.ts';
-import { objectHandlers, serviceHandlers } from './service/routes.ts';
+import { serviceHandlers } from './service/routes.ts';
 import { topicHandlers } from './topics/routes.ts';
 
 export interface HttpEnv {
@@ -29,13 +37,13 @@ const REQUEST_IDS_AT_ONCE = 64;
  * The HTTP API over a broker, as one function from a request to its answer: `app.fetch`. It runs the same behind Node's
  * server, in Lambda and in a test, keeps nothing between requests, and answers every error as a problem.
  */
-export function createHttpApp(parts: HttpAppParts): HttpApp {
+export function createHttpApp(components: HttpAppComponents): HttpApp {
   const context: HttpContext = {
-    ...parts,
-    settings: { ...DEFAULT_HTTP_SETTINGS, ...parts.settings },
-    onError: parts.onError ?? (() => {}),
+    ...components,
+    settings: { ...DEFAULT_HTTP_SETTINGS, ...components.settings },
+    onError: components.onError ?? (() => {}),
   };
-  const access = createAccess(parts.access ?? { mode: 'open' }, context);
+  const access = createAccess(components.access ?? { mode: 'open' }, context);
   const nextId = requestIds(context);
   // Paths are matched as they were sent, so that an encoded slash does not part segments.
   const app: HttpApp = new Hono<HttpEnv>({ getPath: rawPath });
@@ -50,35 +58,20 @@ export function createHttpApp(parts: HttpAppParts): HttpApp {
     await next();
   });
 
-  const handlers: Readonly<Record<OperationId, Handler>> = {
+  const served = operationsServed(context);
+  const handlers: Handlers<typeof OPERATIONS> = {
     ...topicHandlers(context),
     ...appendHandlers(context),
     ...readHandlers(context),
-    ...apiKeyHandlers(context),
-    ...serviceHandlers(context),
-    ...objectHandlers(context),
+    ...accessHandlers(context),
+    ...serviceHandlers(context, () => JSON.stringify(openApiDocument(served, describedAs(context)))),
   };
-  for (const id of OPERATION_IDS) {
-    if (id === 'getObject' && parts.signedObjects === undefined) continue;
-    const operation: Operation = OPERATIONS[id];
-    const handler = handlers[id];
-    const jsonOnly = answersJsonOnly(operation);
-    app.on(operation.method, routePath(operation.path), async (c) => {
-      const call = await admitted(c, operation, access);
-      if (jsonOnly) chooseMediaType(c.req.raw.headers.get('accept'), [MEDIA.json]);
-      return handler(call);
-    });
-  }
+  for (const id of Object.keys(served) as OperationId[]) register(app, OPERATIONS[id], handlers[id] as Handler, access);
 
   app.notFound((c) => {
     const answer = c.get('answer');
     const allowed = allowedMethods(app, c.req.path);
-    if (allowed.length === 0) {
-      return problem(
-        answer,
-        new EventLogError('not_found', 'There is nothing at this path. /openapi.json lists what there is.'),
-      );
-    }
+    if (allowed.length === 0) return problem(answer, notFound(components.tags));
     const allow = allowed.join(', ');
     if (c.req.method === 'OPTIONS') return empty(answer, 204, { Allow: allow, ...preflightHeaders(answer, allow) });
     const error = new EventLogError('method_not_allowed', `This path takes ${allow}.`, { details: { allow } });
@@ -95,7 +88,35 @@ export function createHttpApp(parts: HttpAppParts): HttpApp {
   return app;
 }
 
-/** Random bytes are asked for many ids at once: each asking is a system call. */
+/** Those with the tags that are asked for, if any are. */
+function operationsServed({ tags, signedObjects }: HttpContext): Partial<Record<OperationId, Operation>> {
+  const ids = OPERATION_IDS.filter(
+    (id) =>
+      (tags === undefined || tags.includes(OPERATIONS[id].tag)) && (id !== 'getObject' || signedObjects !== undefined),
+  );
+  return Object.fromEntries(ids.map((id) => [id, OPERATIONS[id]]));
+}
+
+function describedAs({ settings, access }: HttpContext): { version: string; authenticated: boolean } {
+  return { version: settings.version, authenticated: access?.mode === 'authenticated' };
+}
+
+function register(app: HttpApp, operation: Operation, handler: Handler, access: Access): void {
+  const read = inputReader(operation);
+  const jsonOnly = answersJsonOnly(operation);
+  app.on(operation.method, routePath(operation.path), async (c) => {
+    const { requestId, allowedOrigin } = c.get('answer');
+    const request = c.req.raw;
+    const params: Readonly<Record<string, string>> = c.req.param();
+    // Who may not make the request learns nothing from its checks.
+    const admitted = await admit(c, operation, access, params.topic);
+    const inputs = read(params, request.url, request.headers);
+    if (jsonOnly) chooseMediaType(request.headers.get('accept'), [MEDIA.json]);
+    return handler({ requestId, allowedOrigin, request, ...admitted, ...inputs });
+  });
+}
+
+/** Random bytes for many ids are taken at once: each time is a system call. */
 function requestIds({ random }: HttpContext): () => string {
   let left: Uint8Array = new Uint8Array(0);
   return () => {
@@ -106,25 +127,27 @@ function requestIds({ random }: HttpContext): () => string {
   };
 }
 
-/** The call of a request that may be made, as far as its path tells. @throws EventLogError as `Access.admit` */
-async function admitted(c: Context<HttpEnv>, operation: Operation, access: Access): Promise<Call> {
-  const { requestId, allowedOrigin } = c.get('answer');
-  const request = c.req.raw;
-  const params: Readonly<Record<string, string>> = c.req.param();
-  const admit = (): Promise<Principal> | Principal => access.admit(request, operation, params.topic);
-  const call = { requestId, allowedOrigin, request, params, principal: await admit() };
-  if (access.mode === 'open') return call;
+/** The caller, who may use the operation as far as its path says. @throws EventLogError as `Access.admit` */
+async function admit(
+  c: Context<HttpEnv>,
+  operation: Operation,
+  access: Access,
+  topic: string | undefined,
+): Promise<{ readonly principal: Principal; readonly isStillAllowed?: () => Promise<boolean> }> {
+  const ask = (): Promise<Principal> | Principal => access.admit(c.req.raw, operation, topic);
+  const principal = await ask();
+  if (access.mode === 'open') return { principal };
   const isStillAllowed = async (): Promise<boolean> => {
     try {
-      await admit();
+      await ask();
       return true;
     } catch (error) {
-      // That it can't be found out is no answer.
+      // A failed check is not a denial: keep the stream open.
       const { code } = asEventLogError(error);
       return code !== 'unauthenticated' && code !== 'access_denied';
     }
   };
-  return { ...call, isStillAllowed };
+  return { principal, isStillAllowed };
 }
 
 function answersJsonOnly({ answers }: Operation): boolean {
@@ -138,8 +161,17 @@ function routePath(path: string): string {
   );
 }
 
+function notFound(tags: readonly Tag[] | undefined): EventLogError {
+  return new EventLogError(
+    'not_found',
+    tags === undefined
+      ? 'There is nothing at this path. See /openapi.json for what there is.'
+      : `This address serves only: ${tags.join(', ')}. Everything else is at the address of the whole API.`,
+  );
+}
+
 function allowedMethods(app: HttpApp, path: string): string[] {
-  // The guard matches every path and method; an operation comes beside it.
+  // The first middleware matches every path and method; an operation comes beside it.
   const methods = ['GET', 'PUT', 'POST', 'DELETE'].filter((method) => app.router.match(method, path)[0].length > 1);
   if (methods.length === 0) return [];
   return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'];
@@ -150,8 +182,9 @@ function preflightHeaders({ allowedOrigin }: AnswerContext, allow: string): Reco
   if (allowedOrigin === undefined) return {};
   return {
     'Access-Control-Allow-Methods': allow,
-    'Access-Control-Allow-Headers':
-      'Authorization, Content-Type, Content-Encoding, Producer-Id, Producer-Epoch, Producer-Seq, Idempotency-Key, If-Match, Last-Event-ID',
+    'Access-Control-Allow-Headers': ['Authorization', 'Content-Type', 'Content-Encoding', ...BINDING_HEADERS].join(
+      ', ',
+    ),
     'Access-Control-Max-Age': '600',
   };
 }

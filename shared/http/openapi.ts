@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import type { ErrorCode } from '../log/errors.ts';
-import * as apiKeys from './access/contract.ts';
 import { PROBLEMS } from './answer/problem.ts';
-import * as contract from './contract.ts';
-import { COMMON_ERRORS, OPERATION_IDS, OPERATIONS, type Operation } from './operation.ts';
+import { MEDIA } from './contract.ts';
+import { COMMON_ERRORS, type Operation, TAGS } from './operation.ts';
+import { SCHEMAS } from './operations.ts';
 
 /**
  * The OpenAPI 3.1 document, made of the operations and their schemas: what is checked is what is described. OpenAPI 3.1
@@ -13,57 +13,22 @@ export type JsonObject = { [name: string]: unknown };
 
 export interface OpenApiOptions {
   readonly version: string;
-  /** Whether this server hands out the objects of fetch plans itself. */
-  readonly objects: boolean;
   /** Whether requests need a credential. */
   readonly authenticated: boolean;
 }
 
-/** Schemas that stand once, under their name. */
-const COMPONENTS: Readonly<Record<string, z.ZodType>> = {
-  ApiKey: apiKeys.apiKeyOutput,
-  ApiKeyInput: apiKeys.apiKeyInput,
-  ApiKeyPage: apiKeys.apiKeyPage,
-  CreatedApiKey: apiKeys.createdApiKeyOutput,
-  Scope: apiKeys.scope,
-  AppendInput: contract.appendInput,
-  AppendOutput: contract.appendOutput,
-  BatchesAppendOutput: contract.batchesAppendOutput,
-  Bytes: contract.base64Bytes,
-  EntriesInput: contract.entriesInput,
-  EntriesOutput: contract.entriesOutput,
-  FetchPlan: contract.fetchPlanOutput,
-  FetchPlanInput: contract.fetchPlanInput,
-  NdjsonLine: contract.ndjsonLine,
-  OffsetForTime: contract.offsetForTimeOutput,
-  PartitionState: contract.partitionState,
-  Problem: contract.problem,
-  Producer: contract.producerOutput,
-  ReadOutput: contract.readOutput,
-  Record: contract.recordOutput,
-  RecordHeader: contract.recordHeader,
-  RecordInput: contract.recordInput,
-  RecordOutcome: contract.recordOutcome,
-  Segment: contract.segmentOutput,
-  SegmentPage: contract.segmentPage,
-  TailRecord: contract.tailRecord,
-  Topic: contract.topicOutput,
-  TopicDetail: contract.topicDetail,
-  TopicInput: contract.topicInput,
-  TopicPage: contract.topicPage,
-  Usage: contract.usageOutput,
-};
-
-export function openApiDocument({ version, objects, authenticated }: OpenApiOptions): JsonObject {
+export function openApiDocument(
+  operations: Readonly<Record<string, Operation>>,
+  { version, authenticated }: OpenApiOptions,
+): JsonObject {
   const schemas = new SchemaPrinter();
   const paths: Record<string, JsonObject> = {};
-  for (const id of OPERATION_IDS) {
-    if (id === 'getObject' && !objects) continue;
-    const operation: Operation = OPERATIONS[id];
+  for (const [id, operation] of Object.entries(operations)) {
     const path = operation.path.replaceAll('+}', '}');
     const described = { ...describeOperation(id, operation, schemas), security: security(operation, authenticated) };
     paths[path] = { ...paths[path], [operation.method]: described };
   }
+  const tags = new Set(Object.values(operations).map(({ tag }) => tag));
   return {
     openapi: '3.1.1',
     info: {
@@ -73,7 +38,7 @@ export function openApiDocument({ version, objects, authenticated }: OpenApiOpti
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
     servers: [{ url: '/' }],
-    tags: ['topics', 'append', 'read', 'access', 'service'].map((name) => ({ name })),
+    tags: [...tags].map((name) => ({ name, description: TAGS[name] })),
     paths,
     components: { schemas: schemas.components(), securitySchemes: { bearer: BEARER } },
   };
@@ -83,8 +48,8 @@ const BEARER = {
   type: 'http',
   scheme: 'bearer',
   description:
-    'An API key, or a token of an issuer that the server trusts. Operations take the right that they name, on their topic. ' +
-    'On AWS requests may be signed (SigV4) instead, where the deployment says so.',
+    'An API key, or a token of an issuer that the server trusts. Each operation says which right it takes on its topic. On ' +
+    'AWS requests may be signed (SigV4) instead, if the deployment says so.',
 };
 
 /** An empty requirement is one that every request meets. */
@@ -174,23 +139,35 @@ function problems({ action, errors }: Operation): JsonObject {
       status,
       {
         description: codes.map((code) => `\`${code}\``).join(', '),
-        content: { [contract.MEDIA.problem]: { schema: reference('Problem') } },
+        content: { [MEDIA.problem]: { schema: reference('Problem') } },
       },
     ]),
   );
 }
 
 function mapContent(
-  content: Readonly<Record<string, z.ZodType | 'bytes' | 'events'>>,
+  content: Readonly<Record<string, z.ZodType | 'bytes' | 'events' | 'html'>>,
   schemas: SchemaPrinter,
 ): Record<string, JsonObject> {
   return Object.fromEntries(
     Object.entries(content).map(([type, schema]) => {
       if (schema === 'bytes') return [type, {}];
-      return [type, { schema: schema === 'events' ? { type: 'string' } : schemas.print(schema) }];
+      if (schema === 'events') return [type, EVENTS];
+      return [type, { schema: schema === 'html' ? { type: 'string' } : schemas.print(schema) }];
     }),
   );
 }
+
+/** OpenAPI 3.1 has no words for a stream of events; the extension says what the data of each kind of event is. */
+const EVENTS: JsonObject = {
+  schema: { type: 'string', description: 'Server-sent events (WHATWG HTML, section 9.2).' },
+  'x-events': {
+    record: reference('TailRecord'),
+    gap: reference('TailGap'),
+    heartbeat: reference('TailHeartbeat'),
+    error: reference('Problem'),
+  },
+};
 
 function reference(name: string): JsonObject {
   return { $ref: `#/components/schemas/${name}` };
@@ -198,14 +175,14 @@ function reference(name: string): JsonObject {
 
 /** Prints schemas; those that have a name as references. */
 class SchemaPrinter {
-  private readonly registry = z.registry<{ id: string }>();
+  readonly #registry = z.registry<{ id: string }>();
 
   constructor() {
-    for (const [id, schema] of Object.entries(COMPONENTS)) this.registry.add(schema, { id });
+    for (const [id, schema] of Object.entries(SCHEMAS)) this.#registry.add(schema, { id });
   }
 
   components(): Record<string, JsonObject> {
-    const { schemas } = z.toJSONSchema(this.registry, {
+    const { schemas } = z.toJSONSchema(this.#registry, {
       io: 'input',
       uri: (id) => `#/components/schemas/${id}`,
     });
@@ -213,9 +190,9 @@ class SchemaPrinter {
   }
 
   print(schema: z.ZodType): JsonObject {
-    const id = this.registry.get(schema)?.id;
+    const id = this.#registry.get(schema)?.id;
     if (id !== undefined) return reference(id);
-    const printed = z.toJSONSchema(schema, { io: 'input', metadata: this.registry }) as JsonObject;
+    const printed = z.toJSONSchema(schema, { io: 'input', metadata: this.#registry }) as JsonObject;
     const { $defs: _, ...rest } = stripped(printed);
     return withReferences(rest) as JsonObject;
   }

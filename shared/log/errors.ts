@@ -32,6 +32,8 @@ export const ERROR_CODES = {
   record_too_large: { retry: 'never', outcome: 'not_applied' },
   /** A whole request over its limit. */
   request_too_large: { retry: 'never', outcome: 'not_applied' },
+  /** The headers of a request, together, over the server's limit. */
+  headers_too_large: { retry: 'never', outcome: 'not_applied' },
   /** A newer epoch of this producer id has written. */
   producer_fenced: { retry: 'never', outcome: 'not_applied' },
   /** The sequence does not follow the last one of this producer and partition. */

@@ -1,4 +1,7 @@
-import type { AppendOutput, Problem, ReadOutput, RecordInput } from '../../shared/http/contract.ts';
+import type { AppendOutput } from '../../shared/http/append/contract.ts';
+import type { Problem } from '../../shared/http/contract.ts';
+import type { ReadOutput } from '../../shared/http/read/contract.ts';
+import type { RecordInput } from '../../shared/http/records/contract.ts';
 import type { AppendInvocation, ReadRecord, RecordFate } from '../history/history.ts';
 import { type AnswerTo, answerOf, type LogClient, type ReadAsked } from './log-client.ts';
 

@@ -1,17 +1,10 @@
 import { gzipSync } from 'node:zlib';
 import { expect } from 'vitest';
-import type {
-  FetchPlanOutput,
-  Problem,
-  ProducerOutput,
-  ReadOutput,
-  RootOutput,
-  SegmentPage,
-  TopicDetail,
-  TopicOutput,
-  TopicPage,
-  UsageOutput,
-} from '../../shared/http/contract.ts';
+import type { ProducerOutput } from '../../shared/http/append/contract.ts';
+import type { Problem } from '../../shared/http/contract.ts';
+import type { FetchPlanOutput, ReadOutput, SegmentPage } from '../../shared/http/read/contract.ts';
+import type { RootOutput, UsageOutput } from '../../shared/http/service/contract.ts';
+import type { TopicDetail, TopicOutput, TopicPage } from '../../shared/http/topics/contract.ts';
 import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/batch/record-batch.ts';
 import { concatBytes } from '../../shared/log/bytes.ts';
 import { REQUEST_BYTES_MAX } from '../../shared/log/limits.ts';
@@ -104,7 +97,7 @@ class Client {
     const { status, json, headers, text } = await this.call<Problem>(method, path, options);
     expect(status, text).toBeGreaterThanOrEqual(400);
     expect(json.status).toBe(status);
-    expect(json.type).toBe(`https://tailrace.dev/errors/${json.code}`);
+    expect(json.type).toBe(`/errors/${json.code}`);
     expect(json.instance).toBe(headers.get('request-id'));
     return json;
   }
@@ -845,7 +838,7 @@ export function httpSuite(name: string, make: () => Promise<HttpTarget>, options
           { value: i, partition: i % 2 },
           { value: i, partition: i % 2 },
         ]);
-      const items: SegmentPage['items'] = [];
+      const items: SegmentPage['items'][number][] = [];
       let query = 'limit=2';
       for (;;) {
         const { json } = await http.call<SegmentPage>('GET', `/v1/topics/${topic}/segments?${query}`);

@@ -1,7 +1,7 @@
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
 import { createHttpApp } from '../../shared/http/app.ts';
-import type { HttpAppParts } from '../../shared/http/handler.ts';
+import type { HttpAppComponents } from '../../shared/http/handler.ts';
 import { createUrlSigner } from '../../shared/storage/file/url-signer.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
@@ -12,7 +12,7 @@ import { SeededRandom } from './memory-broker.ts';
 export interface MemoryAppOptions {
   readonly clock?: Clock;
   readonly broker?: Partial<BrokerSettings>;
-  readonly http?: Partial<HttpAppParts>;
+  readonly http?: Partial<HttpAppComponents>;
 }
 
 export interface CallOptions {

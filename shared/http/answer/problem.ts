@@ -2,50 +2,130 @@ import { type ErrorCode, EventLogError } from '../../log/errors.ts';
 import { MEDIA, type Problem } from '../contract.ts';
 
 /**
- * How errors leave the HTTP API: RFC 9457 (`application/problem+json`). The table is the only place that gives a code its
- * status, and the compiler holds it complete.
+ * How errors leave the HTTP API: RFC 9457 (`application/problem+json`). Only this table gives a code its status, its title
+ * and its meaning for people, and the compiler keeps it complete.
  */
 export const PROBLEMS = {
-  invalid_request: { status: 400, title: 'Invalid request' },
-  invalid_batch: { status: 400, title: 'Invalid record batch' },
-  unknown_topic: { status: 404, title: 'Unknown topic' },
-  unknown_partition: { status: 404, title: 'Unknown partition' },
-  topic_conflict: { status: 409, title: 'Topic has other settings' },
-  offset_out_of_range: { status: 416, title: 'Offset out of range' },
-  offset_mismatch: { status: 412, title: 'The partition ends elsewhere' },
-  record_too_large: { status: 413, title: 'Record too large' },
-  request_too_large: { status: 413, title: 'Request too large' },
-  producer_fenced: { status: 409, title: 'Producer fenced by a newer epoch' },
-  out_of_order_sequence: { status: 409, title: 'Sequence out of order' },
-  idempotency_key_reused: { status: 422, title: 'Idempotency key used for other content' },
-  atomic_append_refused: { status: 409, title: 'Atomic append refused' },
-  not_found: { status: 404, title: 'Not found' },
-  method_not_allowed: { status: 405, title: 'Method not allowed' },
-  unsupported_media_type: { status: 415, title: 'Unsupported media type' },
-  not_acceptable: { status: 406, title: 'Not acceptable' },
-  unauthenticated: { status: 401, title: 'Unauthenticated' },
-  access_denied: { status: 403, title: 'Access denied' },
-  throttled: { status: 429, title: 'Too many requests' },
-  storage_unavailable: { status: 503, title: 'Storage unavailable' },
-  storage_full: { status: 507, title: 'Storage full' },
-  corrupt_data: { status: 500, title: 'Stored data is damaged or missing' },
-  data_folder_unusable: { status: 503, title: 'Data folder unusable' },
-  shutting_down: { status: 503, title: 'Shutting down' },
-  internal: { status: 500, title: 'Internal error' },
-} as const satisfies Record<ErrorCode, { readonly status: number; readonly title: string }>;
+  invalid_request: {
+    status: 400,
+    title: 'Invalid request',
+    meaning: 'A field, header or parameter is missing, unknown, of the wrong type or out of range. `field` names it.',
+  },
+  invalid_batch: {
+    status: 400,
+    title: 'Invalid record batch',
+    meaning: 'The bytes are not a valid Kafka record batch: wrong length, magic, CRC, count or compression.',
+  },
+  unknown_topic: { status: 404, title: 'Unknown topic', meaning: 'There is no topic of this name.' },
+  unknown_partition: { status: 404, title: 'Unknown partition', meaning: 'The topic has no such partition.' },
+  topic_conflict: {
+    status: 409,
+    title: 'Topic has other settings',
+    meaning: 'The topic exists, and cannot be changed to what the request asks for.',
+  },
+  offset_out_of_range: {
+    status: 416,
+    title: 'Offset out of range',
+    meaning: 'The offset is below the log start offset or past the high watermark. The details have both.',
+  },
+  offset_mismatch: {
+    status: 412,
+    title: 'The partition ends elsewhere',
+    meaning: 'A conditional append expected another offset. `nextOffset` is the present one.',
+  },
+  record_too_large: {
+    status: 413,
+    title: 'Record too large',
+    meaning: "A record or batch is larger than the topic's `max.message.bytes`.",
+  },
+  request_too_large: {
+    status: 413,
+    title: 'Request too large',
+    meaning: 'The request is larger than its limit. Send it as several smaller ones.',
+  },
+  headers_too_large: {
+    status: 431,
+    title: 'Request headers too large',
+    meaning: "The headers of the request are together larger than the server's limit.",
+  },
+  producer_fenced: {
+    status: 409,
+    title: 'Producer fenced by a newer epoch',
+    meaning: 'A newer epoch of this producer id has written to the partition.',
+  },
+  out_of_order_sequence: {
+    status: 409,
+    title: 'Sequence out of order',
+    meaning: 'The sequence does not follow the last one of this producer in the partition.',
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: 'Idempotency key used for other content',
+    meaning: 'The idempotency key was used with other content.',
+  },
+  atomic_append_refused: {
+    status: 409,
+    title: 'Atomic append refused',
+    meaning: 'The append is all or nothing, and another part of it failed.',
+  },
+  not_found: { status: 404, title: 'Not found', meaning: 'There is no such path, or no such API key.' },
+  method_not_allowed: {
+    status: 405,
+    title: 'Method not allowed',
+    meaning: 'The path has other methods. `Allow` names them.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    title: 'Unsupported media type',
+    meaning: 'The body has a type or an encoding that this operation does not take.',
+  },
+  not_acceptable: {
+    status: 406,
+    title: 'Not acceptable',
+    meaning: 'The answer is not available in any type of `Accept`.',
+  },
+  unauthenticated: {
+    status: 401,
+    title: 'Unauthenticated',
+    meaning: 'There is no credential, or it is not valid. `reason` is `missing`, `invalid` or `expired`.',
+  },
+  access_denied: {
+    status: 403,
+    title: 'Access denied',
+    meaning:
+      "The credential lacks the right, the page's origin may not use the server, or a signed address has expired or was altered.",
+  },
+  throttled: { status: 429, title: 'Too many requests', meaning: 'Too much at once. Wait `retryAfterMs`.' },
+  storage_unavailable: {
+    status: 503,
+    title: 'Storage unavailable',
+    meaning:
+      'The storage, or the issuer of tokens, did not answer; or the deadline passed before the outcome was certain.',
+  },
+  storage_full: { status: 507, title: 'Storage full', meaning: 'No space is left for records.' },
+  corrupt_data: {
+    status: 500,
+    title: 'Stored data is damaged or missing',
+    meaning: 'Stored bytes are missing or fail their checksum. Nothing of them is returned.',
+  },
+  data_folder_unusable: {
+    status: 503,
+    title: 'Data folder unusable',
+    meaning: 'The data folder belongs to another process, is read-only, or has a newer format.',
+  },
+  shutting_down: { status: 503, title: 'Shutting down', meaning: 'The server is being stopped.' },
+  internal: { status: 500, title: 'Internal error', meaning: 'A bug.' },
+} as const satisfies Record<ErrorCode, { readonly status: number; readonly title: string; readonly meaning: string }>;
 
-const ERROR_PAGES = 'https://tailrace.dev/errors/';
+/** Relative to the server that answers, which explains its own codes. */
+const ERROR_PAGES = '/errors/';
 
-/** What is thrown, as the API's error: anything that is not one of ours is a bug, whose text stays inside. */
+/** What was thrown, as the API's error: anything else than one of ours is a bug, whose text stays inside. */
 export function asEventLogError(error: unknown): EventLogError {
   if (error instanceof EventLogError) return error;
-  return new EventLogError(
-    'internal',
-    'Something went wrong here that should not have. The request id finds it in the log.',
-    {
-      cause: error,
-    },
-  );
+  return new EventLogError('internal', 'An unexpected error occurred. Its request id is in the log of the server.', {
+    cause: error,
+  });
 }
 
 /** The problem's body. `instance` is left out of problems within an answer, which has its request id once. */

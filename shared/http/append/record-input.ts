@@ -1,15 +1,17 @@
 import type { RecordToAppend } from '../../broker/append/outcomes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { RECORDS_PER_REQUEST_MAX } from '../../log/limits.ts';
-import { appendInput, type EntriesInput, entriesInput, type RecordInput, recordInput } from '../contract.ts';
+import type { RecordInput } from '../records/contract.ts';
+import { recordInput } from '../records/contract.ts';
 import { eachElement, eachMember, type JsonSpan, valueAt } from '../records/json-text.ts';
 import { bytesOfHeader, bytesOfJson, bytesOfText } from '../records/json-values.ts';
 import { decodeBody, parseJson } from '../request/body.ts';
 import { check } from '../request/input.ts';
+import { appendInput, type EntriesInput, entriesInput, valuesInput } from './contract.ts';
 
 /**
  * Records from JSON. The text is parsed and checked as a whole first; then keys and values that are objects, arrays or
- * numbers are taken from the text itself, so that they are stored as they were sent. An error anywhere refuses the whole
+ * numbers are taken from the text itself, so that they are stored as they were sent. An error anywhere rejects the whole
  * request before anything is appended.
  */
 
@@ -17,30 +19,45 @@ import { check } from '../request/input.ts';
 export function recordsFromJson(body: Uint8Array): RecordToAppend[] {
   const json = decodeBody(body);
   const parsed = parseJson(json);
+  if (Array.isArray(parsed)) throw bareValue('body', 'a JSON array');
   checkCount(countOf(parsed, 'records'));
   const { records } = check(appendInput, parsed);
   const { texts } = membersOf(json, 0, '');
   return records.map((record, i) => toRecord(record, `records[${i}]`, texts[i] as RecordTexts));
 }
 
-/**
- * One record a line. Lines may end with CR LF, and may be empty; each may begin with a byte order mark, as files that were
- * put together have them. @throws as `recordsFromJson`
- */
+/** One record a line; see `lines`. @throws as `recordsFromJson` */
 export function recordsFromNdjson(body: Uint8Array): RecordToAppend[] {
+  return eachLine(body, (line, parsed, place) => {
+    const field = `records[${place}]`;
+    const record = check(recordInput, parsed, ['records', place]);
+    return toRecord(record, field, recordTexts(line, 0, () => field).texts);
+  });
+}
+
+/** Values without an envelope: each element of an array, or a single object. @throws as `recordsFromJson` */
+export function valuesFromJson(body: Uint8Array): RecordToAppend[] {
+  const json = decodeBody(body);
+  const parsed = parseJson(json);
+  if (!Array.isArray(parsed)) return [valueRecord(parsed, 'body', valueAt(json, 0))];
+  checkCount(parsed.length);
+  check(valuesInput, parsed);
   const records: RecordToAppend[] = [];
-  let lineNumber = 0;
-  for (const line of lines(decodeBody(body))) {
-    lineNumber++;
-    if (line === '' || line.trim() === '') continue;
-    checkCount(records.length + 1);
-    const parsed = parseJson(line, `line ${lineNumber}`);
-    const record = check(recordInput, parsed, ['records', records.length]);
-    const field = `records[${records.length}]`;
-    records.push(toRecord(record, field, recordTexts(line, 0, () => field).texts));
-  }
-  if (records.length === 0) throw invalidField('records', 'There is no record; send at least one.');
+  eachElement(json, 0, (start) => {
+    const span = valueAt(json, start);
+    records.push(valueRecord(parsed[records.length], `[${records.length}]`, span));
+    return span.end;
+  });
   return records;
+}
+
+/** As `valuesFromJson`, one value a line; see `lines`. @throws as `recordsFromJson` */
+export function valuesFromNdjson(body: Uint8Array): RecordToAppend[] {
+  return eachLine(body, (line, parsed, place) => valueRecord(parsed, `records[${place}]`, valueAt(line, 0)));
+}
+
+function valueRecord(value: unknown, field: string, span: JsonSpan): RecordToAppend {
+  return { key: null, value: bytesOfJson(value, field, () => span), headers: [] };
 }
 
 export interface EntryRecords {
@@ -67,18 +84,43 @@ export function entriesFromJson(body: Uint8Array): EntryRecords[] {
   }));
 }
 
+/** The records of a body that has one JSON value a line. */
+function eachLine(
+  body: Uint8Array,
+  read: (line: string, parsed: unknown, place: number) => RecordToAppend,
+): RecordToAppend[] {
+  const records: RecordToAppend[] = [];
+  let lineNumber = 0;
+  for (const line of lines(decodeBody(body))) {
+    lineNumber++;
+    if (line === '' || line.trim() === '') continue;
+    checkCount(records.length + 1);
+    records.push(read(line, parseJson(line, `line ${lineNumber}`), records.length));
+  }
+  if (records.length === 0) throw invalidField('records', 'There is no record; send at least one.');
+  return records;
+}
+
 function countOf(parsed: unknown, name: string): number {
   if (typeof parsed !== 'object' || parsed === null || !Object.hasOwn(parsed, name)) return 0;
   const list = (parsed as Readonly<Record<string, unknown>>)[name];
   return Array.isArray(list) ? list.length : 0;
 }
 
-function checkCount(records: number): void {
+export function checkCount(records: number): void {
   if (records <= RECORDS_PER_REQUEST_MAX) return;
   throw new EventLogError(
     'request_too_large',
     `A request has at most ${RECORDS_PER_REQUEST_MAX} records. Send them as several requests.`,
     { details: { recordsMax: RECORDS_PER_REQUEST_MAX } },
+  );
+}
+
+/** For a body that looks as if it had no envelope. */
+function bareValue(field: string, what: string): EventLogError {
+  return invalidField(
+    field,
+    `The body is ${what}, where {"records": […]} is expected. To take each element as the value of a record, send it with ?envelope=false.`,
   );
 }
 
@@ -99,8 +141,8 @@ function toRecord(record: RecordInput, field: string, texts: RecordTexts): Recor
         if (!name.isWellFormed()) bytesOfText(name, `${field}.headers[${i}].name`);
         return { key: name, value: bytesOfHeader(value, `${field}.headers[${i}].value`) };
       }) ?? [],
-    timestampMs: record.timestamp,
-    partition: record.partition,
+    timestampMs: record.timestamp ?? undefined,
+    partition: record.partition ?? undefined,
   };
 }
 
@@ -141,7 +183,7 @@ function headersEnd(json: string, start: number, field: () => string): number {
   });
 }
 
-/** Of the list `records` of the object at `start`, which `path` names. */
+/** The texts of the list `records` in the object at `start`, which `path` names. */
 function membersOf(json: string, start: number, path: string): { readonly texts: RecordTexts[]; readonly end: number } {
   const texts: RecordTexts[] = [];
   const end = eachMember(
@@ -151,11 +193,8 @@ function membersOf(json: string, start: number, path: string): { readonly texts:
     (name, valueStart) => {
       if (name !== 'records') return valueAt(json, valueStart).end;
       return eachElement(json, valueStart, (elementStart) => {
-        const record = recordTexts(
-          json,
-          elementStart,
-          () => `${path === '' ? '' : `${path}.`}records[${texts.length}]`,
-        );
+        const field = (): string => `${path === '' ? '' : `${path}.`}records[${texts.length}]`;
+        const record = recordTexts(json, elementStart, field);
         texts.push(record.texts);
         return record.end;
       });
@@ -184,6 +223,7 @@ function entryTexts(json: string): RecordTexts[][] {
 
 const BYTE_ORDER_MARK = 0xfeff;
 
+/** Lines end with LF or CR LF, and may begin with a byte order mark, as in files that were put together. */
 function* lines(text: string): Generator<string> {
   let start = 0;
   while (start < text.length) {

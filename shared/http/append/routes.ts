@@ -4,45 +4,50 @@ import { OFFSET_MAX } from '../../log/limits.ts';
 import { allowsTopic } from '../../log/scopes.ts';
 import { asEventLogError, toProblem } from '../answer/problem.ts';
 import { json } from '../answer/respond.ts';
-import {
-  type AppendOutput,
-  type BatchesAppendOutput,
-  type EntriesOutput,
-  MEDIA,
-  type ProducerOutput,
-  type RecordOutcomeOutput,
-  type SingleAppendOutput,
-} from '../contract.ts';
-import type { Call, Handler, HttpContext } from '../handler.ts';
-import { OPERATIONS } from '../operation.ts';
-import { bytesOfText } from '../records/json-values.ts';
+import { MEDIA } from '../contract.ts';
+import type { Call, Handlers, HttpContext } from '../handler.ts';
 import { readBody } from '../request/body.ts';
-import { parseHeaders, parseParams, parseQuery } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
 import { accessDenied } from '../request/principal.ts';
+import { recordsFromCloudEvents } from './cloud-events.ts';
+import type {
+  AppendHeaders,
+  AppendOutput,
+  BatchesAppendOutput,
+  EntriesOutput,
+  ProducerOutput,
+  RecordOutcomeOutput,
+  SingleAppendOutput,
+} from './contract.ts';
+import type { appendOperations } from './operations.ts';
 import { splitBatches } from './record-batches.ts';
-import { type EntryRecords, entriesFromJson, recordsFromJson, recordsFromNdjson } from './record-input.ts';
+import {
+  type EntryRecords,
+  entriesFromJson,
+  recordsFromJson,
+  recordsFromNdjson,
+  valuesFromJson,
+  valuesFromNdjson,
+} from './record-input.ts';
+import { singleRecord } from './single-record.ts';
 
-type AppendOperation = 'appendRecords' | 'appendOne' | 'appendEntries' | 'makeProducer';
+/** Content types of records; what senders call lines of JSON differs. */
+const NDJSON_NAMES = [MEDIA.ndjson, 'application/ndjson', 'application/jsonl', 'application/x-jsonlines'] as const;
+const RECORD_TYPES = [MEDIA.json, ...NDJSON_NAMES, MEDIA.batches, MEDIA.cloudEvent, MEDIA.cloudEvents] as const;
 
-export function appendHandlers(context: HttpContext): Record<AppendOperation, Handler> {
+export function appendHandlers(context: HttpContext): Handlers<typeof appendOperations> {
   const { broker } = context;
   return {
     async appendRecords(call) {
-      const { topic } = parseParams(OPERATIONS.appendRecords.params, call.params);
-      const { atomic, partition } = parseQuery(OPERATIONS.appendRecords.query, call.request.url);
-      const once = appendOptions(call);
-      const type = requireMediaType(call.request.headers.get('content-type'), [
-        MEDIA.json,
-        MEDIA.ndjson,
-        MEDIA.batches,
-      ]);
-      if (type === MEDIA.batches) return appendBatches(context, call, topic, partition, atomic, once);
+      const { topic } = call.params;
+      const { atomic, partition, envelope = true } = call.query;
+      const once = appendOptions(call.headers);
+      const type = requireMediaType(call.request.headers.get('content-type'), RECORD_TYPES);
+      if (type === MEDIA.batches) return appendRaw(context, call, topic, partition, atomic, once);
       if (partition !== undefined) {
-        throw invalidField('partition', 'The parameter partition is for raw record batches; give it with each record.');
+        throw invalidField('partition', 'The parameter partition is for raw record batches. Set it on each record.');
       }
-      const body = await readBody(call.request);
-      const records = type === MEDIA.json ? recordsFromJson(body) : recordsFromNdjson(body);
+      const records = recordsOf(await readBody(call.request), type, envelope);
       const outcomes = await broker.appendRecords({ topic, records, atomic, ...once });
       throwIfAllFailed(outcomes);
       const output: AppendOutput = { records: outcomes.map(toOutput) };
@@ -50,28 +55,21 @@ export function appendHandlers(context: HttpContext): Record<AppendOperation, Ha
     },
 
     async appendOne(call) {
-      const { topic } = parseParams(OPERATIONS.appendOne.params, call.params);
-      const { key, partition } = parseQuery(OPERATIONS.appendOne.query, call.request.url);
-      const once = appendOptions(call);
-      const contentType = call.request.headers.get('content-type');
-      const record: RecordToAppend = {
-        key: key === undefined ? null : bytesOfText(key, 'key'),
-        value: await readBody(call.request),
-        headers: contentType === null ? [] : [{ key: 'content-type', value: bytesOfText(contentType, 'Content-Type') }],
-        partition,
-      };
-      const [outcome] = (await broker.appendRecords({ topic, records: [record], ...once })) as [RecordOutcome];
+      const { topic } = call.params;
+      const once = appendOptions(call.headers);
+      const records = [await singleRecord(call.request, call.query)];
+      const [outcome] = (await broker.appendRecords({ topic, records, ...once })) as [RecordOutcome];
       if (!outcome.ok) throw outcome.error;
       const output: SingleAppendOutput = place(outcome);
       return json(call, 200, output);
     },
 
     async appendEntries(call) {
-      const { atomic } = parseQuery(OPERATIONS.appendEntries.query, call.request.url);
-      parseHeaders(undefined, call.request.headers);
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
       const entries = entriesFromJson(await readBody(call.request));
-      const outcomes = await (atomic ? appendTogether(context, call, entries) : appendApart(context, call, entries));
+      const outcomes = await (call.query.atomic
+        ? appendTogether(context, call, entries)
+        : appendApart(context, call, entries));
       const errors = outcomes.map((outcome) => (Array.isArray(outcome) ? failureOf(outcome) : outcome));
       if (errors.every((error) => error !== undefined)) throw worst(errors);
       const output: EntriesOutput = {
@@ -86,11 +84,24 @@ export function appendHandlers(context: HttpContext): Record<AppendOperation, Ha
     },
 
     async makeProducer(call) {
-      parseQuery(OPERATIONS.makeProducer.query, call.request.url);
       const output: ProducerOutput = { producerId: await broker.allocateProducerId(), producerEpoch: 0 };
       return json(call, 201, output);
     },
   };
+}
+
+function recordsOf(
+  body: Uint8Array,
+  type: Exclude<(typeof RECORD_TYPES)[number], typeof MEDIA.batches>,
+  envelope: boolean,
+): RecordToAppend[] {
+  if (type === MEDIA.cloudEvent || type === MEDIA.cloudEvents) {
+    if (!envelope)
+      throw invalidField('envelope', 'CloudEvents have no envelope of their own. Leave the parameter out.');
+    return recordsFromCloudEvents(body, type);
+  }
+  if (type === MEDIA.json) return envelope ? recordsFromJson(body) : valuesFromJson(body);
+  return envelope ? recordsFromNdjson(body) : valuesFromNdjson(body);
 }
 
 interface AppendOptions {
@@ -102,8 +113,7 @@ interface AppendOptions {
 const PRODUCER_HEADERS = ['Producer-Id', 'Producer-Epoch', 'Producer-Seq'] as const;
 
 /** @throws EventLogError `invalid_request` */
-function appendOptions({ request }: Call): AppendOptions {
-  const headers = parseHeaders(OPERATIONS.appendRecords.headers, request.headers);
+function appendOptions(headers: AppendHeaders): AppendOptions {
   const given = PRODUCER_HEADERS.filter((name) => headers[name] !== undefined);
   if (given.length > 0 && given.length < PRODUCER_HEADERS.length) {
     const missing = PRODUCER_HEADERS.find((name) => headers[name] === undefined) as string;
@@ -132,9 +142,9 @@ function expectedOffsetOf(ifMatch: string): number {
   throw invalidField('If-Match', `An offset is at most ${OFFSET_MAX}.`);
 }
 
-async function appendBatches(
+async function appendRaw(
   { broker }: HttpContext,
-  call: Call,
+  call: Pick<Call, 'request' | 'requestId' | 'allowedOrigin'>,
   topic: string,
   partition: number | undefined,
   atomic: boolean | undefined,
@@ -146,7 +156,7 @@ async function appendBatches(
   if (producer !== undefined || idempotencyKey !== undefined) {
     throw invalidField(
       producer === undefined ? 'Idempotency-Key' : 'Producer-Id',
-      'Raw record batches carry their own producer id, epoch and sequence; leave this header out.',
+      'Raw record batches have their own producer id, epoch and sequence. Leave this header out.',
     );
   }
   const batches = splitBatches(await readBody(call.request)).map((batch, i) => ({
@@ -167,12 +177,12 @@ async function appendBatches(
   return json(call, 200, output);
 }
 
-/** An entry's outcomes, or the error with which it failed whole. */
+/** An entry's outcomes, or the error with which it failed as a whole. */
 type EntryOutcome = RecordOutcome[] | EventLogError;
 
 function appendApart(
   { broker }: HttpContext,
-  { principal }: Call,
+  { principal }: Pick<Call, 'principal'>,
   entries: readonly EntryRecords[],
 ): Promise<EntryOutcome[]> {
   return Promise.all(
@@ -186,7 +196,7 @@ function appendApart(
 /** All records of all entries as one append. */
 async function appendTogether(
   { broker }: HttpContext,
-  { principal }: Call,
+  { principal }: Pick<Call, 'principal'>,
   entries: readonly EntryRecords[],
 ): Promise<EntryOutcome[]> {
   const topic = (entries[0] as EntryRecords).topic;
@@ -225,7 +235,7 @@ function throwIfAllFailed(outcomes: readonly Outcome[]): void {
   if (error !== undefined) throw error;
 }
 
-/** The error that stands for all, where there is nothing but errors. */
+/** The error that stands for all, if there is nothing but errors. */
 function failureOf(outcomes: readonly Outcome[]): EventLogError | undefined {
   const errors: EventLogError[] = [];
   for (const outcome of outcomes) {
@@ -235,7 +245,7 @@ function failureOf(outcomes: readonly Outcome[]): EventLogError | undefined {
   return worst(errors);
 }
 
-/** One that leaves open whether it took effect comes before all others, and a cause before what it brought about. */
+/** An error whose outcome is unknown comes before all others, and a cause before its effects. */
 function worst(errors: readonly EventLogError[]): EventLogError {
   const found =
     errors.find((error) => error.outcome === 'unknown') ??

@@ -1,7 +1,7 @@
 import type { ReadResult } from '../../broker/read/read.ts';
 import type { StoredRecord } from '../../log/batch/record.ts';
 import { recordsOf } from '../../log/batch/stored-batch.ts';
-import type { Encoding } from '../contract.ts';
+import type { Encoding } from '../records/contract.ts';
 import { jsonOfRecord } from '../records/json-values.ts';
 
 /**

@@ -1,37 +1,36 @@
 import type { ReadFrom, ReadRequest, ReadResult } from '../../broker/read/read.ts';
-import { invalidField } from '../../log/errors.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_RECORDS_DEFAULT } from '../../log/limits.ts';
-import { empty, json, live, stream } from '../answer/respond.ts';
+import type { Clock } from '../../storage/ports.ts';
+import { bytes, empty, json, live, stream } from '../answer/respond.ts';
+import { MEDIA } from '../contract.ts';
+import { abortedWith, type Call, type Handlers, type HttpContext } from '../handler.ts';
+import { toBase64 } from '../records/base64.ts';
+import { readJson } from '../request/body.ts';
+import { check } from '../request/input.ts';
+import { chooseMediaType, requireMediaType } from '../request/media-type.ts';
+import { CREDENTIAL_CACHE_MS } from '../request/principal.ts';
 import {
   type FetchPlanOutput,
   fetchPlanInput,
-  MEDIA,
   type OffsetForTimeOutput,
+  type ReadQuery,
   type SegmentPage,
-} from '../contract.ts';
-import { abortedWith, type Call, type Handler, type HttpContext } from '../handler.ts';
-import { OPERATIONS } from '../operation.ts';
-import { toBase64 } from '../records/base64.ts';
-import { readJson } from '../request/body.ts';
-import { check, parseHeaders, parseParams, parseQuery } from '../request/input.ts';
-import { chooseMediaType, requireMediaType } from '../request/media-type.ts';
-import { CREDENTIAL_CACHE_MS } from '../request/principal.ts';
+} from './contract.ts';
+import type { readOperations } from './operations.ts';
 import { jsonOutput, ndjsonOutput, rawOutput } from './record-output.ts';
-import { openTail, parseTailFrom, type TailClock, type TailRequest } from './tail.ts';
-
-type ReadOperation = 'readRecords' | 'tailTopic' | 'planFetch' | 'listSegments' | 'getOffset';
+import { openTail, parseTailFrom, type TailRequest } from './tail.ts';
 
 /** A read so far before the end begins at the log start offset. */
 const FROM_START: ReadFrom = { tail: OFFSET_MAX };
 
-export function readHandlers(context: HttpContext): Record<ReadOperation, Handler> {
-  const { broker } = context;
+export function readHandlers(context: HttpContext): Handlers<typeof readOperations> {
+  const { broker, clock, signedObjects } = context;
   return {
     async readRecords(call) {
-      const { topic, partition } = parseParams(OPERATIONS.readRecords.params, call.params);
-      const query = parseQuery(OPERATIONS.readRecords.query, call.request.url);
+      const { query } = call;
+      const { topic, partition } = call.params;
       const from = readFrom(query);
-      parseHeaders(OPERATIONS.readRecords.headers, call.request.headers);
       const { limit, maxBytes, waitMs, encoding = 'auto' } = query;
       const type = chooseMediaType(call.request.headers.get('accept'), [
         MEDIA.json,
@@ -42,6 +41,12 @@ export function readHandlers(context: HttpContext): Record<ReadOperation, Handle
       if (type === MEDIA.sse) {
         refuse(query, ['limit', 'maxBytes', 'waitMs'], 'A live tail has no end');
         return follow(context, call, { topic, partition, from: { type: 'read', from }, filter: undefined, encoding });
+      }
+      if (call.headers['Last-Event-ID'] !== undefined) {
+        throw invalidField(
+          'Last-Event-ID',
+          'Last-Event-ID is for live tails. Ask for text/event-stream, or leave it out.',
+        );
       }
       if (type === MEDIA.batches) refuse(query, ['limit', 'encoding'], 'Raw record batches come whole and as they are');
       const report = (error: unknown): void => context.onError(error, call.requestId);
@@ -61,8 +66,8 @@ export function readHandlers(context: HttpContext): Record<ReadOperation, Handle
     },
 
     tailTopic(call) {
-      const { topic } = parseParams(OPERATIONS.tailTopic.params, call.params);
-      const { from = 'latest', filter, encoding = 'auto' } = parseQuery(OPERATIONS.tailTopic.query, call.request.url);
+      const { topic } = call.params;
+      const { from = 'latest', filter, encoding = 'auto' } = call.query;
       chooseMediaType(call.request.headers.get('accept'), [MEDIA.sse]);
       return follow(context, call, {
         topic,
@@ -74,11 +79,13 @@ export function readHandlers(context: HttpContext): Record<ReadOperation, Handle
     },
 
     async planFetch(call) {
-      const { topic } = parseParams(OPERATIONS.planFetch.params, call.params);
-      parseQuery(OPERATIONS.planFetch.query, call.request.url);
+      const { topic } = call.params;
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
       const { partitions } = check(fetchPlanInput, await readJson(call.request));
-      const plan = await broker.planFetch({ topic, partitions });
+      const plan = await broker.planFetch({
+        topic,
+        partitions: partitions.map(({ maxBytes, ...from }) => ({ ...from, maxBytes: maxBytes ?? undefined })),
+      });
       const output: FetchPlanOutput = {
         expiresAtMs: plan.expiresAtMs,
         partitions: plan.partitions.map((each) => ({
@@ -90,29 +97,46 @@ export function readHandlers(context: HttpContext): Record<ReadOperation, Handle
     },
 
     async listSegments(call) {
-      const { topic } = parseParams(OPERATIONS.listSegments.params, call.params);
-      const page = await broker.listSegments(topic, parseQuery(OPERATIONS.listSegments.query, call.request.url));
-      const output: SegmentPage = { ...page, items: [...page.items] };
-      return json(call, 200, output);
+      const page: SegmentPage = await broker.listSegments(call.params.topic, call.query);
+      return json(call, 200, page);
     },
 
     async getOffset(call) {
-      const { topic, partition } = parseParams(OPERATIONS.getOffset.params, call.params);
-      const { timestamp } = parseQuery(OPERATIONS.getOffset.query, call.request.url);
-      const { timestampMs, ...found } = await broker.offsetForTime(topic, partition, timestamp);
+      const { topic, partition } = call.params;
+      const { timestampMs, ...found } = await broker.offsetForTime(topic, partition, call.query.timestamp);
       const output: OffsetForTimeOutput = { ...found, timestamp: timestampMs };
       return json(call, 200, output);
+    },
+
+    /** Whatever is wrong with an address, the answer says nothing about the object. */
+    async getObject(call) {
+      const { key } = call.params;
+      const query = new URL(call.request.url).searchParams;
+      const range = rangeOf(query);
+      if (signedObjects === undefined || range === undefined || !signedObjects.verify(key, query, clock.nowMs())) {
+        throw new EventLogError('access_denied', 'The address was altered or has expired. Ask for a new fetch plan.');
+      }
+      const found = await signedObjects.get(key, range);
+      if (found === undefined) {
+        throw new EventLogError('corrupt_data', `The stored data '${key}' is missing.`, { details: { storedAs: key } });
+      }
+      return bytes(call, found, { 'Content-Type': MEDIA.bytes });
     },
   };
 }
 
-interface FromQuery {
-  readonly offset?: number | undefined;
-  readonly timestamp?: number | undefined;
-  readonly tail?: number | undefined;
+/** `undefined` unless each parameter is there once, so that what was signed and what is read are the same. */
+function rangeOf(query: URLSearchParams): { start: number; end: number } | undefined {
+  for (const name of ['start', 'end', 'expires', 'signature']) if (query.getAll(name).length !== 1) return undefined;
+  const [start, end] = ['start', 'end'].map((name) =>
+    /^\d{1,16}$/.test(query.get(name) ?? '') ? Number(query.get(name)) : -1,
+  );
+  if (start === undefined || end === undefined || start < 0 || end < start || !Number.isSafeInteger(end))
+    return undefined;
+  return { start, end };
 }
 
-function readFrom({ offset, timestamp, tail }: FromQuery): ReadFrom {
+function readFrom({ offset, timestamp, tail }: ReadQuery): ReadFrom {
   const given = Object.entries({ offset, timestamp, tail }).filter(([, value]) => value !== undefined);
   if (given.length > 1) {
     const [name] = given[1] as [string, unknown];
@@ -130,10 +154,10 @@ function refuse(query: Readonly<Record<string, unknown>>, names: readonly string
 
 async function follow(
   { broker, clock, settings, stopping, onError }: HttpContext,
-  call: Call,
+  call: Call<typeof readOperations.tailTopic> | Call<typeof readOperations.readRecords>,
   request: TailRequest,
 ): Promise<Response> {
-  const { 'Last-Event-ID': lastEventId = '' } = parseHeaders(OPERATIONS.tailTopic.headers, call.request.headers);
+  const { 'Last-Event-ID': lastEventId = '' } = call.headers;
   const from = lastEventId === '' ? request.from : parseTailFrom(lastEventId, 'Last-Event-ID');
   const stop = abortedWith(call.request.signal, stopping);
   if (call.isStillAllowed !== undefined) void endWhenDenied(call.isStillAllowed, clock, stop);
@@ -154,7 +178,7 @@ async function follow(
 /** A tail may outlive the credential that it was begun with, or its rights. Ends when the tail does. */
 async function endWhenDenied(
   isStillAllowed: () => Promise<boolean>,
-  clock: TailClock,
+  clock: Clock,
   stop: AbortController,
 ): Promise<void> {
   while (!stop.signal.aborted) {
@@ -164,7 +188,11 @@ async function endWhenDenied(
 }
 
 /** Waits for records no longer than the client, and the server, are there. */
-async function readOrWait({ broker, stopping }: HttpContext, call: Call, request: ReadRequest): Promise<ReadResult> {
+async function readOrWait(
+  { broker, stopping }: HttpContext,
+  call: Pick<Call, 'request'>,
+  request: ReadRequest,
+): Promise<ReadResult> {
   if (!request.waitMs) return broker.read(request);
   const stop = abortedWith(call.request.signal, stopping);
   try {

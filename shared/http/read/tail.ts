@@ -4,10 +4,12 @@ import type { TopicWatch } from '../../broker/read/watch-topic.ts';
 import { decodeRecords } from '../../log/batch/record-batch.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX } from '../../log/limits.ts';
+import type { Clock } from '../../storage/ports.ts';
 import { asEventLogError, toProblem } from '../answer/problem.ts';
 import { eventText, retryText } from '../answer/sse.ts';
-import { type Encoding, TAIL_PARTITIONS_MAX } from '../contract.ts';
+import type { Encoding } from '../records/contract.ts';
 import { jsonOfRecord, recordHasText } from '../records/json-values.ts';
+import { TAIL_PARTITIONS_MAX } from './contract.ts';
 
 /**
  * The live tail: the records of some or all partitions of a topic as server-sent events, for as long as someone listens.
@@ -17,16 +19,11 @@ import { jsonOfRecord, recordHasText } from '../records/json-values.ts';
  * and none is fetched for it meanwhile. It looks where the partitions end, reads those that have more in turns, and then
  * waits: for an append of this process, or for the next look, which finds appends of others, and new partitions.
  */
-export interface TailParts {
+export interface TailComponents {
   readonly broker: Pick<Broker, 'watchTopic' | 'describePartitions' | 'read'>;
-  readonly clock: TailClock;
+  readonly clock: Clock;
   readonly settings: TailSettings;
   readonly onError: (error: unknown) => void;
-}
-
-export interface TailClock {
-  nowMs(): number;
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 export interface TailSettings {
@@ -92,7 +89,7 @@ export function parseTailFrom(text: string, field: string): TailFrom {
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
  */
 export async function openTail(
-  parts: TailParts,
+  parts: TailComponents,
   request: TailRequest,
   stop: AbortController,
 ): Promise<AsyncGenerator<Uint8Array>> {
@@ -102,7 +99,7 @@ export async function openTail(
 }
 
 class Tail {
-  private readonly parts: TailParts;
+  private readonly parts: TailComponents;
   private readonly request: TailRequest;
   private readonly stop: AbortController;
   /** Partition -> the next offset to send. */
@@ -110,7 +107,7 @@ class Tail {
   private topicId = '';
   private sentAtMs = 0;
 
-  constructor(parts: TailParts, request: TailRequest, stop: AbortController) {
+  constructor(parts: TailComponents, request: TailRequest, stop: AbortController) {
     this.parts = parts;
     this.request = request;
     this.stop = stop;

@@ -1,7 +1,7 @@
 import type { RecordHeader, StoredRecord } from '../../log/batch/record.ts';
 import { type EventLogError, invalidField } from '../../log/errors.ts';
-import { type Encoding, JSON_DEPTH_MAX } from '../contract.ts';
 import { fromBase64, toBase64 } from './base64.ts';
+import { type Encoding, JSON_DEPTH_MAX } from './contract.ts';
 import { checkMembers, hasLoneSurrogate, skipBlanks, valueAt } from './json-text.ts';
 
 /**

@@ -1,10 +1,10 @@
-import * as z from 'zod';
+import type * as z from 'zod';
 import { type EventLogError, invalidField } from '../../log/errors.ts';
-import { appendHeaders } from '../contract.ts';
+import type { Inputs, Operation } from '../operation.ts';
 
 /**
  * What a request says besides its body, checked by the operation's schemas. Everything unknown, repeated or malformed is
- * refused by name: a misspelt parameter must not be silence.
+ * rejected by name: a misspelt parameter must not be silence.
  */
 type Given = Record<string, unknown>;
 
@@ -17,21 +17,66 @@ export function rawPath(request: Request): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
-/** So that the router, which leaves alone what it can't decode, decodes everything. @throws EventLogError `invalid_request` */
+/** So that the router, which leaves what it can't decode, decodes everything. @throws EventLogError `invalid_request` */
 export function checkPath(path: string): void {
   if (!path.includes('%')) return;
   decodePercent(path, 'path');
 }
 
+/**
+ * Headers that make a request conditional, done once, or resumed: ignoring one would do what its sender asked not to be
+ * done. `If-None-Match` can be ignored only by requests that change nothing (RFC 9110, section 13.1.2: nothing here has an
+ * entity tag). `If-Modified-Since` and `Range` can always be ignored (sections 13.1.3 and 14.2).
+ */
+export const BINDING_HEADERS = [
+  'Idempotency-Key',
+  'If-Match',
+  'If-Unmodified-Since',
+  'Last-Event-ID',
+  'Producer-Epoch',
+  'Producer-Id',
+  'Producer-Seq',
+] as const;
+const BINDING_IF_UNSAFE = 'If-None-Match';
+
+export type InputReader<O extends Operation> = (
+  params: Readonly<Record<string, string>>,
+  url: string,
+  headers: Headers,
+) => Inputs<O>;
+
+/** Reads what requests of an operation say besides their body. @throws EventLogError `invalid_request` naming the field */
+export function inputReader<O extends Operation>(operation: O): InputReader<O> {
+  const { params, query, signed, headers } = operation;
+  const known = Object.keys(headers?.shape ?? {});
+  const refused = [...BINDING_HEADERS, ...(operation.method === 'get' ? [] : [BINDING_IF_UNSAFE])].filter(
+    (name) => !known.includes(name),
+  );
+  return (rawParams, url, given) => {
+    for (const name of refused) {
+      if (given.has(name)) throw invalidField(name, `This request does not support ${name}. Leave the header out.`);
+    }
+    return {
+      params: readParams(params, rawParams),
+      query: signed ? {} : readQuery(query, url),
+      headers: headers === undefined ? {} : readHeaders(headers, known, given),
+    } as Inputs<O>;
+  };
+}
+
 /** The operation's path parameters, as the router has matched and decoded them. */
-export function parseParams<S extends z.ZodObject>(schema: S, raw: Readonly<Record<string, string>>): z.infer<S> {
+function readParams(schema: z.ZodObject, raw: Readonly<Record<string, string>>): Given {
   const given: Given = Object.create(null);
-  for (const [name, text] of Object.entries(raw)) given[name] = convert(schema.shape[name], text);
-  return check(schema, given);
+  let none = true;
+  for (const [name, text] of Object.entries(raw)) {
+    given[name] = convert(schema.shape[name], text);
+    none = false;
+  }
+  return none ? given : check(schema, given);
 }
 
 /** The operation's query parameters. `+` stands for a blank, as browsers and forms send it. */
-export function parseQuery<S extends z.ZodObject>(schema: S, url: string): z.infer<S> {
+function readQuery(schema: z.ZodObject, url: string): Given {
   const given: Given = Object.create(null);
   const start = url.indexOf('?');
   if (start >= 0) {
@@ -48,28 +93,20 @@ export function parseQuery<S extends z.ZodObject>(schema: S, url: string): z.inf
   return check(schema, given);
 }
 
-const NO_HEADERS = z.strictObject({});
-
-/**
- * The request headers that the operation knows. Headers that make an append conditional or done once are refused by
- * operations that could only ignore them.
- */
-export function parseHeaders<S extends z.ZodObject>(schema: S | undefined, headers: Headers): z.infer<S> {
+function readHeaders(schema: z.ZodObject, names: readonly string[], headers: Headers): Given {
   const given: Given = Object.create(null);
-  const known: z.ZodObject = schema ?? NO_HEADERS;
-  for (const name of Object.keys(known.shape)) {
+  let none = true;
+  for (const name of names) {
     const text = headers.get(name);
-    if (text !== null) given[name] = convert(known.shape[name], text);
+    if (text === null) continue;
+    given[name] = convert(schema.shape[name], text);
+    none = false;
   }
-  for (const name of Object.keys(appendHeaders.shape)) {
-    if (!Object.hasOwn(known.shape, name) && headers.has(name)) {
-      throw invalidField(name, `${name} has no meaning in this request; leave it out.`);
-    }
-  }
-  return check(known, given) as z.infer<S>;
+  // No header is required by any operation, so there is nothing to check.
+  return none ? given : check(schema, given);
 }
 
-/** @throws EventLogError `invalid_request` naming the first field that is wrong. */
+/** @throws EventLogError `invalid_request` naming the first field that is wrong */
 export function check<S extends z.ZodType>(schema: S, value: unknown, at: readonly PropertyKey[] = []): z.infer<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -107,7 +144,7 @@ function lowerFirst(message: string): string {
   return message.charAt(0).toLowerCase() + message.slice(1);
 }
 
-/** Parameters are text; those whose schema wants a number or a boolean are read as JSON writes them. */
+/** Parameters are text; a parameter whose schema wants a number or a boolean is read as JSON writes it. */
 function convert(schema: z.core.SomeType | undefined, text: string): unknown {
   const type = schema === undefined ? 'string' : typeOf(schema);
   if (type === 'number' && /^-?(0|[1-9]\d*)$/.test(text)) return Number(text);

@@ -5,7 +5,7 @@ import { EventLogError } from '../../log/errors.ts';
  * tells them apart is `Origin`, which pages can't leave out of requests that change something, and `Host`, which names the
  * page's own site when its name was pointed at this machine (DNS rebinding).
  */
-export interface GuardSettings {
+export interface OriginSettings {
   /** Origins besides the server's own, such as `https://console.example`, whose pages may use the API. */
   readonly allowedOrigins: readonly string[];
   /** Where given, the only host names, besides those of this machine, under which the server answers. */
@@ -18,7 +18,7 @@ const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
  * The request's origin where it is one of another site that may read the answer, for the CORS headers.
  * @throws EventLogError `access_denied`
  */
-export function checkOrigin(request: Request, settings: GuardSettings): string | undefined {
+export function checkOrigin(request: Request, settings: OriginSettings): string | undefined {
   const host = hostOf(request);
   if (settings.allowedHosts !== undefined) checkHost(host, settings.allowedHosts);
   const origin = request.headers.get('origin');

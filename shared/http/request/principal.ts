@@ -3,6 +3,7 @@ import type { Broker } from '../../broker/broker.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { TOKEN_LENGTH_MAX } from '../../log/limits.ts';
 import { ALL_SCOPES, allowsAllTopics, allowsSomeTopic, allowsTopic, type Scope } from '../../log/scopes.ts';
+import type { Clock } from '../../storage/ports.ts';
 import type { Operation } from '../operation.ts';
 import { type JwtSettings, type JwtVerifier, jwtVerifier } from './jwt.ts';
 
@@ -43,12 +44,12 @@ export interface Access {
   admit(request: Request, operation: Operation, topic: string | undefined): Promise<Principal> | Principal;
 }
 
-export interface AccessParts {
+export interface AccessComponents {
   readonly broker: Pick<Broker, 'verifyApiKey'>;
-  readonly clock: { nowMs(): number };
+  readonly clock: Pick<Clock, 'nowMs'>;
 }
 
-export function createAccess(settings: AccessSettings, parts: AccessParts): Access {
+export function createAccess(settings: AccessSettings, parts: AccessComponents): Access {
   if (settings.mode === 'open') return { mode: 'open', admit: () => EVERYBODY };
   const authenticator = new Authenticator(settings, parts);
   return {
@@ -90,12 +91,12 @@ interface Checked {
 
 class Authenticator {
   private readonly settings: Authenticated;
-  private readonly parts: AccessParts;
+  private readonly parts: AccessComponents;
   private readonly verifyJwt: JwtVerifier | undefined;
   /** By the token's hash, the least recently checked first. Only good ones, so that others can't drive them out. */
   private readonly checked = new Map<string, Checked>();
 
-  constructor(settings: Authenticated, parts: AccessParts) {
+  constructor(settings: Authenticated, parts: AccessComponents) {
     this.settings = settings;
     this.parts = parts;
     this.verifyJwt = settings.jwt === undefined ? undefined : jwtVerifier(settings.jwt, parts.clock);

@@ -81,22 +81,30 @@ function parseSetting(name: TopicSettingName, value: unknown): TopicSettingValue
   const field = `config.${name}`;
   if (setting.type === 'choice') {
     if (typeof value === 'string' && setting.values.includes(value)) return value;
-    throw invalidField(field, `${name} takes one of: ${setting.values.join(', ')}.`);
+    throw invalidField(field, `${name} takes ${settingRange(name)}.`);
   }
   const parsed = typeof value === 'string' && /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value;
-  const whole = name !== 'min.cleanable.dirty.ratio';
   if (
     typeof parsed === 'number' &&
     parsed >= setting.min &&
     parsed <= setting.max &&
-    (!whole || Number.isSafeInteger(parsed))
+    (!isWhole(name) || Number.isSafeInteger(parsed))
   ) {
     return parsed;
   }
-  throw invalidField(
-    field,
-    `${name} takes ${whole ? 'a whole number' : 'a number'} from ${setting.min} to ${setting.max}.`,
-  );
+  throw invalidField(field, `${name} takes ${settingRange(name)}.`);
+}
+
+/** What a setting takes, for people. */
+export function settingRange(name: TopicSettingName): string {
+  const setting: NumberSetting | ChoiceSetting = TOPIC_SETTINGS[name];
+  if (setting.type === 'choice') return `one of: ${setting.values.join(', ')}`;
+  return `${isWhole(name) ? 'a whole number' : 'a number'} from ${setting.min} to ${setting.max}`;
+}
+
+/** Every setting that is a number is a whole one, except a ratio. */
+export function isWhole(name: TopicSettingName): boolean {
+  return name !== 'min.cleanable.dirty.ratio';
 }
 
 export interface DescribedSetting {

@@ -1,7 +1,7 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { OperationId } from '../../../shared/http/operation.ts';
-import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operation.ts';
+import type { OperationId } from '../../../shared/http/operations.ts';
+import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operations.ts';
 import { ACTIONS, type Action, ALL_SCOPES, type Scope } from '../../../shared/log/scopes.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { memoryApp } from '../../support/memory-app.ts';
@@ -69,6 +69,7 @@ const CASES: Readonly<Record<OperationId, Case>> = {
   revokeApiKey: { right: ['admin', 'all topics'], request: at('/v1/api-keys/0123456789abcdef'), granted: [404, 404] },
   getUsage: { right: ['admin', 'all topics'], request: at('/v1/usage'), granted: [200, 200] },
   getHealth: { right: 'open', request: at('/v1/health'), granted: [200, 200] },
+  getError: { right: 'open', request: at('/errors/internal'), granted: [200, 200] },
   getOpenApi: { right: 'open', request: at('/openapi.json'), granted: [200, 200] },
   getRoot: { right: 'open', request: at('/'), granted: [200, 200] },
   // What lets in there is the signature in the address.

@@ -11,8 +11,9 @@ describe('problems', () => {
     const body = toProblem(error, 'request-1');
     expect(problemSchema.parse(body)).toEqual(body);
     expect(body).toMatchObject({
-      ...PROBLEMS[code],
-      type: `https://tailrace.dev/errors/${code}`,
+      status: PROBLEMS[code].status,
+      title: PROBLEMS[code].title,
+      type: `/errors/${code}`,
       code,
       detail: 'A detail.',
       instance: 'request-1',

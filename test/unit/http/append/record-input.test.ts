@@ -86,7 +86,6 @@ describe('records from JSON', () => {
     [{ records: [{ value: 1, partition: 1.5 }] }, 'records[0].partition'],
     [{ records: [{ value: 1, partition: '1' }] }, 'records[0].partition'],
     [{ records: [{ value: 1, timestamp: 2 ** 53 }] }, 'records[0].timestamp'],
-    [{ records: [{ value: 1, timestamp: null }] }, 'records[0].timestamp'],
     [{ records: [{ value: 1, headers: {} }] }, 'records[0].headers'],
     [{ records: [{ value: 1, headers: [{ name: 1, value: 'x' }] }] }, 'records[0].headers[0].name'],
     [{ records: [{ value: 1, headers: [{ name: 'x' }] }] }, 'records[0].headers[0].value'],

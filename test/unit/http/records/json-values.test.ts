@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Encoding } from '../../../../shared/http/contract.ts';
+import type { Encoding } from '../../../../shared/http/records/contract.ts';
 import { valueAt } from '../../../../shared/http/records/json-text.ts';
 import {
   bytesOfJson,

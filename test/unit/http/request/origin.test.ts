@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { checkOrigin, type GuardSettings } from '../../../../shared/http/request/origin.ts';
+import { checkOrigin, type OriginSettings } from '../../../../shared/http/request/origin.ts';
 
-function check(headers: Record<string, string>, settings: Partial<GuardSettings> = {}): string | undefined {
+function check(headers: Record<string, string>, settings: Partial<OriginSettings> = {}): string | undefined {
   const request = new Request('http://127.0.0.1:8080/v1/topics', { headers });
   return checkOrigin(request, { allowedOrigins: [], ...settings });
 }

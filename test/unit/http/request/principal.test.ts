@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { toRequest } from '../../../../functions/lambda/event.ts';
 import { composeHttp } from '../../../../functions/lambda/http.ts';
-import { OPERATION_IDS, OPERATIONS } from '../../../../shared/http/operation.ts';
+import { OPERATION_IDS, OPERATIONS } from '../../../../shared/http/operations.ts';
 import type { AccessSettings } from '../../../../shared/http/request/principal.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { ALL_SCOPES, type Scope } from '../../../../shared/log/scopes.ts';

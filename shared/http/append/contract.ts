@@ -1,0 +1,178 @@
+import * as z from 'zod';
+import {
+  IDEMPOTENCY_KEY_LENGTH_MAX,
+  PRODUCER_EPOCH_MAX,
+  RECORDS_PER_REQUEST_MAX,
+  SEQUENCE_MAX,
+} from '../../log/limits.ts';
+import { count, failed, offset, partition, problem, timeMs, topicName } from '../contract.ts';
+import { recordInput } from '../records/contract.ts';
+
+/** Entries of one append to several topics. */
+export const ENTRIES_PER_REQUEST_MAX = 1_000;
+export const ENTRY_ID_LENGTH_MAX = 255;
+/** Names in the parameter `keepHeaders`. */
+export const KEPT_HEADERS_MAX = 50;
+
+export const appendInput = z.strictObject({
+  records: z.array(recordInput).min(1).max(RECORDS_PER_REQUEST_MAX),
+});
+
+export const valuesInput = z
+  .array(z.unknown())
+  .min(1)
+  .max(RECORDS_PER_REQUEST_MAX)
+  .describe('With `envelope=false`: each element is the value of one record.');
+
+export const cloudEvent = z
+  .looseObject({
+    specversion: z.string().min(1),
+    id: z.string().min(1),
+    source: z.string().min(1),
+    type: z.string().min(1),
+  })
+  .describe('A CloudEvent, stored as it was sent with the record header `content-type: application/cloudevents+json`.');
+
+export const cloudEventBatch = z.array(cloudEvent).min(1).max(RECORDS_PER_REQUEST_MAX);
+
+const appendedRecord = z.object({ partition, offset, timestamp: timeMs });
+
+export const recordOutcome = z.union([appendedRecord, failed]);
+export type RecordOutcomeOutput = z.infer<typeof recordOutcome>;
+
+export const appendOutput = z
+  .object({ records: z.array(recordOutcome).describe('In the order of the request. At least one was appended.') })
+  .describe('The answer to records, of whatever content type.');
+export type AppendOutput = z.infer<typeof appendOutput>;
+
+export const singleAppendOutput = appendedRecord;
+export type SingleAppendOutput = z.infer<typeof singleAppendOutput>;
+
+export const batchesAppendOutput = z
+  .object({
+    batches: z
+      .array(
+        z.union([
+          z.object({
+            partition,
+            baseOffset: offset,
+            records: count,
+            duplicate: z.boolean().describe('An earlier attempt had appended it, at this offset.'),
+          }),
+          failed,
+        ]),
+      )
+      .describe('In the order of the request. At least one was appended.'),
+  })
+  .describe('The answer to raw record batches (`application/vnd.apache.kafka.record-batches`).');
+export type BatchesAppendOutput = z.infer<typeof batchesAppendOutput>;
+
+export const appendAnswer = z
+  .union([appendOutput, batchesAppendOutput])
+  .describe('`records` in the answer to records, `batches` in the answer to raw record batches.');
+
+export const entriesInput = z.strictObject({
+  entries: z
+    .array(
+      z.strictObject({
+        id: z.string().min(1).max(ENTRY_ID_LENGTH_MAX).describe('Any text that no other entry of the request has.'),
+        topic: topicName,
+        records: z.array(recordInput).min(1).max(RECORDS_PER_REQUEST_MAX),
+      }),
+    )
+    .min(1)
+    .max(ENTRIES_PER_REQUEST_MAX),
+});
+export type EntriesInput = z.infer<typeof entriesInput>;
+
+export const entriesOutput = z.object({
+  entries: z.array(
+    z.union([
+      z.object({ id: z.string(), records: z.array(recordOutcome) }),
+      z.object({ id: z.string(), error: problem }),
+    ]),
+  ),
+});
+export type EntriesOutput = z.infer<typeof entriesOutput>;
+
+export const producerOutput = z.object({
+  producerId: count.describe('Nobody has had this id before.'),
+  producerEpoch: z.int().min(0).max(PRODUCER_EPOCH_MAX),
+});
+export type ProducerOutput = z.infer<typeof producerOutput>;
+
+export const appendQuery = z.strictObject({
+  atomic: z.boolean().optional().describe('All records by one commit, or none.'),
+  envelope: z
+    .boolean()
+    .optional()
+    .describe(
+      'Default true: records have the members `key`, `value`, `headers`, `timestamp`, `partition`. With false, every element of ' +
+        'a JSON array, or every line of NDJSON, is itself the value of one record, as log shippers send events.',
+    ),
+  partition: partition
+    .optional()
+    .describe('The partition of raw record batches; required with them, and only with them.'),
+});
+
+export const singleAppendQuery = z.strictObject({
+  key: z.string().optional().describe("The record's key, as text; without it the record has none."),
+  partition: partition.optional(),
+  keepHeaders: z
+    .string()
+    .max(4_096)
+    .optional()
+    .describe(
+      'Request headers to keep as record headers, by their names in small letters: names separated by commas, each perhaps with ' +
+        `an asterisk at its end (\`x-github-*\`); at most ${KEPT_HEADERS_MAX}. Credentials are never kept.`,
+    ),
+});
+
+export const entriesQuery = z.strictObject({
+  atomic: z.boolean().optional().describe('All entries by one commit, or none: they must be for one topic.'),
+});
+
+export const appendHeaders = z.strictObject({
+  'Producer-Id': count
+    .optional()
+    .describe(
+      'From `POST /v1/producers`. These three come together: a retry with the same ones appends nothing twice.',
+    ),
+  'Producer-Epoch': z.int().min(0).max(PRODUCER_EPOCH_MAX).optional(),
+  'Producer-Seq': z
+    .int()
+    .min(0)
+    .max(SEQUENCE_MAX)
+    .optional()
+    .describe('The sequence of the first record; each record takes one. All records must be in one partition.'),
+  'Idempotency-Key': z
+    .string()
+    .min(1)
+    .max(IDEMPOTENCY_KEY_LENGTH_MAX)
+    .optional()
+    .describe(
+      'Any text. For 24 hours the same request under the same key is done once and gets the first answer again. A request ' +
+        'that is rejected and appends nothing leaves the key free.',
+    ),
+  'If-Match': z
+    .string()
+    .regex(/^"(0|[1-9]\d{0,15})"$/, 'takes one offset in double quotes, such as "42"')
+    .optional()
+    .describe(
+      'Append only if the first record gets this offset, in double quotes. All records must be in one partition.',
+    ),
+});
+export type AppendHeaders = z.infer<typeof appendHeaders>;
+
+export const appendSchemas = {
+  AppendAnswer: appendAnswer,
+  AppendInput: appendInput,
+  AppendOutput: appendOutput,
+  BatchesAppendOutput: batchesAppendOutput,
+  CloudEvent: cloudEvent,
+  EntriesInput: entriesInput,
+  EntriesOutput: entriesOutput,
+  Producer: producerOutput,
+  RecordOutcome: recordOutcome,
+  ValuesInput: valuesInput,
+};

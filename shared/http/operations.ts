@@ -1,0 +1,36 @@
+import { accessSchemas } from './access/contract.ts';
+import { accessOperations } from './access/operations.ts';
+import { appendSchemas } from './append/contract.ts';
+import { appendOperations } from './append/operations.ts';
+import { problem } from './contract.ts';
+import type { Operation } from './operation.ts';
+import { readSchemas } from './read/contract.ts';
+import { readOperations } from './read/operations.ts';
+import { recordSchemas } from './records/contract.ts';
+import { serviceSchemas } from './service/contract.ts';
+import { serviceOperations } from './service/operations.ts';
+import { topicSchemas } from './topics/contract.ts';
+import { topicOperations } from './topics/operations.ts';
+
+/** Every operation of the HTTP API. */
+export const OPERATIONS = {
+  ...topicOperations,
+  ...appendOperations,
+  ...readOperations,
+  ...accessOperations,
+  ...serviceOperations,
+} as const satisfies Record<string, Operation>;
+
+export type OperationId = keyof typeof OPERATIONS;
+export const OPERATION_IDS = Object.keys(OPERATIONS) as OperationId[];
+
+/** Schemas that are in the OpenAPI document once, under these names. */
+export const SCHEMAS = {
+  Problem: problem,
+  ...recordSchemas,
+  ...topicSchemas,
+  ...appendSchemas,
+  ...readSchemas,
+  ...accessSchemas,
+  ...serviceSchemas,
+};

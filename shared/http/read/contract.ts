@@ -1,0 +1,182 @@
+import * as z from 'zod';
+import {
+  FETCH_PLAN_PARTITIONS_MAX,
+  READ_BYTES_DEFAULT,
+  READ_BYTES_MAX,
+  READ_RECORDS_DEFAULT,
+  READ_RECORDS_MAX,
+  READ_WAIT_MS_MAX,
+} from '../../log/limits.ts';
+import {
+  count,
+  highWatermark,
+  limit,
+  logStartOffset,
+  nextPageToken,
+  offset,
+  pageToken,
+  partition,
+  timeMs,
+} from '../contract.ts';
+import { encoding, recordOutput } from '../records/contract.ts';
+
+/** Partitions that one live tail follows: the id of an event names an offset of each, and goes back in a header. */
+export const TAIL_PARTITIONS_MAX = 1_000;
+export const FILTER_LENGTH_MAX = 1_000;
+
+const positions = z.object({
+  nextOffset: offset.describe('Where the next read continues.'),
+  logStartOffset,
+  highWatermark,
+});
+
+export const readOutput = z.object({ records: z.array(recordOutput), ...positions.shape });
+export type ReadOutput = z.infer<typeof readOutput>;
+
+export const ndjsonLine = z
+  .union([recordOutput, z.object({ end: positions })])
+  .describe('One a line. Only the last line is `{"end": …}`: an answer without it is not whole.');
+
+export const offsetForTimeOutput = z.object({
+  offset: offset.describe('The offset of the first record of that time or later; the high watermark if there is none.'),
+  timestamp: z.int().nullable().describe("That record's time; null if there is none."),
+  logStartOffset,
+  highWatermark,
+});
+export type OffsetForTimeOutput = z.infer<typeof offsetForTimeOutput>;
+
+export const segmentOutput = z.object({
+  partition,
+  startOffset: offset,
+  endOffset: offset.describe('Exclusive.'),
+  storage: z.string().describe('`inline`: in the table. `hot`: in an object as it was appended, not merged yet.'),
+  storedAs: z.string().describe("The object's key, or the item's."),
+  position: count,
+  bytes: count,
+  maxTimestampMs: z.int(),
+  writtenAtMs: z.int(),
+});
+export const segmentPage = z.object({ items: z.array(segmentOutput).readonly(), nextPageToken });
+export type SegmentPage = z.infer<typeof segmentPage>;
+
+export const fetchPlanInput = z.strictObject({
+  partitions: z
+    .array(z.strictObject({ partition, offset, maxBytes: z.int().min(1).max(READ_BYTES_MAX).nullish() }))
+    .min(1)
+    .max(FETCH_PLAN_PARTITIONS_MAX),
+});
+
+const partOffsets = { startOffset: offset, endOffset: offset.describe('Exclusive.'), bytes: count };
+export const fetchPlanOutput = z
+  .object({
+    expiresAtMs: timeMs.describe('The addresses are valid until then.'),
+    partitions: z.array(
+      z.object({
+        partition,
+        logStartOffset,
+        highWatermark,
+        nextOffset: offset,
+        parts: z.array(
+          z.union([
+            z.object({
+              ...partOffsets,
+              storage: z.literal('hot'),
+              url: z.string().describe('GET it with `headers`: its answer is `bytes` long.'),
+              headers: z.record(z.string(), z.string()),
+            }),
+            z.object({ ...partOffsets, storage: z.literal('inline'), data: z.string().describe('Base64.') }),
+          ]),
+        ),
+      }),
+    ),
+  })
+  .describe(
+    'Where to fetch record batches directly, without passing through this server. Parts hold Kafka record batches back to ' +
+      'back. Their own base offset fields are not set: the first begins at `startOffset`, each next one where the one before ' +
+      'ends.',
+  );
+export type FetchPlanOutput = z.infer<typeof fetchPlanOutput>;
+
+export const objectParams = z.strictObject({ key: z.string().min(1).max(1_024) });
+/** The signature says which query parameters belong together, so only the signature checks them. */
+export const objectQuery = z.looseObject({
+  start: z.string(),
+  end: z.string(),
+  expires: z.string(),
+  signature: z.string(),
+});
+
+export const segmentsQuery = z.strictObject({ partition: partition.optional(), limit, pageToken });
+export const offsetQuery = z.strictObject({ timestamp: timeMs });
+
+export const readQuery = z.strictObject({
+  offset: offset.optional().describe('Begin at this offset. Default: at the log start offset.'),
+  timestamp: timeMs.optional().describe('Begin at the first record of this time or later.'),
+  tail: offset.optional().describe('Begin this many offsets before the end.'),
+  limit: z
+    .int()
+    .min(1)
+    .max(READ_RECORDS_MAX)
+    .optional()
+    .describe(`Records; default ${READ_RECORDS_DEFAULT}. Not with raw batches or a live tail.`),
+  maxBytes: z
+    .int()
+    .min(1)
+    .max(READ_BYTES_MAX)
+    .optional()
+    .describe(
+      `Bytes of records, at least one of which is always returned; default ${READ_BYTES_DEFAULT}. Raw batches are whole, so ` +
+        'more bytes may come. Not with a live tail.',
+    ),
+  waitMs: z
+    .int()
+    .min(0)
+    .max(READ_WAIT_MS_MAX)
+    .optional()
+    .describe('At the end, wait this long for records; default 0. Not with a live tail.'),
+  encoding: encoding.optional(),
+});
+export type ReadQuery = z.infer<typeof readQuery>;
+
+export const tailQuery = z.strictObject({
+  from: z
+    .string()
+    .max(TAIL_PARTITIONS_MAX * 24)
+    .optional()
+    .describe(
+      '`latest` (default), `earliest`, `ts:<milliseconds>`, or the id of an event, such as `0:17,1:4`: partitions that it does ' +
+        'not name begin at their log start offset.',
+    ),
+  filter: z
+    .string()
+    .min(1)
+    .max(FILTER_LENGTH_MAX)
+    .optional()
+    .describe('Only records whose key or value has this text.'),
+  encoding: encoding.optional(),
+});
+
+export const tailHeaders = z.strictObject({
+  'Last-Event-ID': z
+    .string()
+    .max(TAIL_PARTITIONS_MAX * 24)
+    .optional()
+    .describe('The id of the last event that was seen: the tail continues after it, whatever the query says.'),
+});
+
+export const tailGap = z
+  .object({ partition, from: offset, to: offset.describe('Exclusive.') })
+  .describe('Offsets that retention dropped before they could be read.');
+export const tailHeartbeat = z.object({ timestamp: timeMs });
+
+export const readSchemas = {
+  FetchPlan: fetchPlanOutput,
+  FetchPlanInput: fetchPlanInput,
+  NdjsonLine: ndjsonLine,
+  OffsetForTime: offsetForTimeOutput,
+  ReadOutput: readOutput,
+  Segment: segmentOutput,
+  SegmentPage: segmentPage,
+  TailGap: tailGap,
+  TailHeartbeat: tailHeartbeat,
+};

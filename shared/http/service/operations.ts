@@ -1,0 +1,78 @@
+import { MEDIA, noParams, noQuery } from '../contract.ts';
+import type { Operation } from '../operation.ts';
+import {
+  errorOutput,
+  errorParams,
+  healthOutput,
+  openApiOutput,
+  rootOutput,
+  usageOutput,
+  usageQuery,
+} from './contract.ts';
+
+export const serviceOperations = {
+  getUsage: {
+    method: 'get',
+    path: '/v1/usage',
+    tag: 'service',
+    action: 'admin',
+    topics: 'all',
+    summary: 'Counted requests to the storage, and what they would cost on AWS',
+    params: noParams,
+    query: usageQuery,
+    answers: {
+      200: { description: 'The requests since this process started.', content: { [MEDIA.json]: usageOutput } },
+    },
+    errors: [],
+  },
+  getHealth: {
+    method: 'get',
+    path: '/v1/health',
+    tag: 'service',
+    action: 'open',
+    topics: 'none',
+    summary: 'Whether the server answers',
+    params: noParams,
+    query: noQuery,
+    answers: { 200: { description: 'The server answers.', content: { [MEDIA.json]: healthOutput } } },
+    errors: [],
+  },
+  getError: {
+    method: 'get',
+    path: '/errors/{code}',
+    tag: 'service',
+    action: 'open',
+    topics: 'none',
+    summary: 'What an error code means: the address in the `type` of a problem',
+    params: errorParams,
+    query: noQuery,
+    answers: {
+      200: { description: 'The page about the code.', content: { [MEDIA.json]: errorOutput, [MEDIA.html]: 'html' } },
+    },
+    errors: [],
+  },
+  getOpenApi: {
+    method: 'get',
+    path: '/openapi.json',
+    tag: 'service',
+    action: 'open',
+    topics: 'none',
+    summary: 'This document',
+    params: noParams,
+    query: noQuery,
+    answers: { 200: { description: 'OpenAPI 3.1.', content: { [MEDIA.json]: openApiOutput } } },
+    errors: [],
+  },
+  getRoot: {
+    method: 'get',
+    path: '/',
+    tag: 'service',
+    action: 'open',
+    topics: 'none',
+    summary: 'Where to begin',
+    params: noParams,
+    query: noQuery,
+    answers: { 200: { description: 'Links.', content: { [MEDIA.json]: rootOutput } } },
+    errors: [],
+  },
+} as const satisfies Record<string, Operation>;

@@ -1,0 +1,87 @@
+import * as z from 'zod';
+import { PARTITIONS_PER_TOPIC_MAX } from '../../log/limits.ts';
+import {
+  isWhole,
+  settingRange,
+  TOPIC_SETTING_NAMES,
+  TOPIC_SETTINGS,
+  type TopicSettingName,
+} from '../../log/topic/topic-config.ts';
+import { count, highWatermark, logStartOffset, nextPageToken, partition, timeMs, topicName } from '../contract.ts';
+
+/** What a setting may be set to: its type and range, also as text, as Kafka's tools send numbers. */
+function settingInput(name: TopicSettingName): z.ZodType<string | number | null | undefined> {
+  const setting = TOPIC_SETTINGS[name];
+  const value =
+    setting.type === 'choice'
+      ? z.enum(setting.values)
+      : z.union([
+          (isWhole(name) ? z.int() : z.number()).min(setting.min).max(setting.max),
+          z.string().regex(/^-?\d+(\.\d+)?$/),
+        ]);
+  return z
+    .union([value, z.null()], { error: `takes ${settingRange(name)}, or null for the default` })
+    .optional()
+    .describe(`Default ${JSON.stringify(setting.default)}.`);
+}
+
+export const topicInput = z
+  .strictObject({
+    partitions: z
+      .int()
+      .min(1)
+      .max(PARTITIONS_PER_TOPIC_MAX)
+      .nullish()
+      .describe('Default 1 for a new topic. Partitions only grow.'),
+    config: z
+      .strictObject(Object.fromEntries(TOPIC_SETTING_NAMES.map((name) => [name, settingInput(name)])))
+      .nullish()
+      .describe(
+        "Kafka's names and values. A setting that is not named keeps its value; null resets it to the default.",
+      ),
+  })
+  .describe('What a topic is made or changed to.');
+export type TopicInput = z.infer<typeof topicInput>;
+
+const describedSetting = z.object({
+  value: z.union([z.string(), z.number()]),
+  source: z.enum(['default', 'topic']),
+});
+
+const topicMembers = {
+  name: topicName,
+  topicId: z.string().describe('A topic that is made again under its name gets another.'),
+  partitions: z.int().min(1).max(PARTITIONS_PER_TOPIC_MAX),
+  createdAtMs: timeMs,
+  config: z.object(
+    Object.fromEntries(TOPIC_SETTING_NAMES.map((name) => [name, describedSetting])) as Record<
+      TopicSettingName,
+      typeof describedSetting
+    >,
+  ),
+};
+export const topicOutput = z.object(topicMembers).describe('A topic.');
+export type TopicOutput = z.infer<typeof topicOutput>;
+
+export const partitionState = z.object({
+  partition,
+  logStartOffset,
+  highWatermark,
+  bytes: count.describe('The size of the stored record batches, as they are compressed.'),
+});
+
+export const topicDetail = z
+  .object({ ...topicMembers, partitionStates: z.array(partitionState) })
+  .describe('A topic and the ends of its partitions.');
+export type TopicDetail = z.infer<typeof topicDetail>;
+
+export const topicPage = z.object({ items: z.array(topicOutput).readonly(), nextPageToken });
+export type TopicPage = z.infer<typeof topicPage>;
+
+export const topicSchemas = {
+  PartitionState: partitionState,
+  Topic: topicOutput,
+  TopicDetail: topicDetail,
+  TopicInput: topicInput,
+  TopicPage: topicPage,
+};

@@ -1,0 +1,60 @@
+import { MEDIA, noParams, noQuery, pageQuery, topicParams } from '../contract.ts';
+import { BODY_ERRORS, type Operation } from '../operation.ts';
+import { topicDetail, topicInput, topicOutput, topicPage } from './contract.ts';
+
+export const topicOperations = {
+  listTopics: {
+    method: 'get',
+    path: '/v1/topics',
+    tag: 'topics',
+    action: 'any',
+    topics: 'some',
+    summary: 'List topics, in the order of their names',
+    params: noParams,
+    query: pageQuery,
+    answers: { 200: { description: 'A page of topics.', content: { [MEDIA.json]: topicPage } } },
+    errors: [],
+  },
+  putTopic: {
+    method: 'put',
+    path: '/v1/topics/{topic}',
+    tag: 'topics',
+    action: 'admin',
+    topics: 'path',
+    summary: 'Make a topic, or change it',
+    description: 'Sending the same again changes nothing. Partitions only grow.',
+    params: topicParams,
+    query: noQuery,
+    body: { required: false, content: { [MEDIA.json]: topicInput } },
+    answers: {
+      200: { description: 'The topic existed, and is now as requested.', content: { [MEDIA.json]: topicOutput } },
+      201: { description: 'The topic was made.', content: { [MEDIA.json]: topicOutput } },
+    },
+    errors: ['topic_conflict', ...BODY_ERRORS],
+  },
+  getTopic: {
+    method: 'get',
+    path: '/v1/topics/{topic}',
+    tag: 'topics',
+    action: 'any',
+    topics: 'path',
+    summary: 'Describe a topic and its partitions',
+    params: topicParams,
+    query: noQuery,
+    answers: { 200: { description: 'The topic.', content: { [MEDIA.json]: topicDetail } } },
+    errors: ['unknown_topic'],
+  },
+  deleteTopic: {
+    method: 'delete',
+    path: '/v1/topics/{topic}',
+    tag: 'topics',
+    action: 'admin',
+    topics: 'path',
+    summary: 'Delete a topic',
+    description: 'Once this is answered, no append to the topic can succeed any more, and its name is free.',
+    params: topicParams,
+    query: noQuery,
+    answers: { 204: { description: 'The topic is deleted.' } },
+    errors: ['unknown_topic'],
+  },
+} as const satisfies Record<string, Operation>;
