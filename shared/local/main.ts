@@ -3,6 +3,7 @@ import { EventLogError } from '../log/errors.ts';
 import { ALL_SCOPES } from '../log/scopes.ts';
 import { makeKey } from './make-key.ts';
 import { DEFAULT_DATA_FOLDER, startTailrace, type Tailrace } from './start.ts';
+import { stopOnSignal } from './stop-on-signal.ts';
 
 /** `npm start`: the log as one local process, until it is told to stop. */
 
@@ -36,10 +37,11 @@ async function main(): Promise<void> {
     process.stderr.write('This key may do everything, and is shown this once. Revoke it: DELETE /v1/api-keys/{id}.\n');
     return;
   }
-  const tailrace = await startTailrace({ ...options, ownProcess: true });
+  const starting = startTailrace({ ...options, ownProcess: true });
+  stopOnSignal(starting, fail);
+  const tailrace = await starting;
   process.stdout.write(banner(tailrace, options.memory ? undefined : options.dataFolder));
   await tellOfMissingKeys(tailrace, options.memory);
-  stopOnSignal(tailrace);
 }
 
 function readArguments(): Options | undefined {
@@ -108,18 +110,6 @@ async function tellOfMissingKeys({ keys, broker }: Tailrace, memory: boolean): P
   process.stdout.write(
     '\nThere is no key yet, so that nobody gets in. Stop this, and: npm start -- --make-key admin\n',
   );
-}
-
-function stopOnSignal(tailrace: Tailrace): void {
-  const stop = (): void => {
-    process.stdout.write('Stopping: finishing what was begun.\n');
-    tailrace.close().then(
-      () => process.stdout.write('Stopped.\n'),
-      (error: unknown) => fail(error),
-    );
-  };
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
 }
 
 function fail(error: unknown): void {

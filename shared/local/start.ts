@@ -1,11 +1,9 @@
 import { lookup } from 'node:dns/promises';
-import type { Server } from 'node:http';
-import { type AddressInfo, BlockList, isIP, type Socket } from 'node:net';
-import { createAdaptorServer } from '@hono/node-server';
+import { BlockList, isIP } from 'node:net';
 import { Broker } from '../broker/broker.ts';
 import type { BrokerSettings } from '../broker/settings.ts';
 import { createHttpApp } from '../http/app.ts';
-import { EventLogError, invalidField } from '../log/errors.ts';
+import { invalidField } from '../log/errors.ts';
 import { openDataFolder } from '../storage/file/data-folder.ts';
 import { createUrlSigner, type UrlSigner, type UrlVerifier } from '../storage/file/url-signer.ts';
 import { MemoryItemStore } from '../storage/memory/item-store.ts';
@@ -13,6 +11,8 @@ import { MemoryObjectStore } from '../storage/memory/object-store.ts';
 import type { ItemStore, ObjectStore } from '../storage/ports.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
+import { closeInTime } from './close-in-time.ts';
+import { LocalHttpServer } from './http-server.ts';
 import { VERSION } from './version.ts';
 
 export interface TailraceOptions {
@@ -43,15 +43,17 @@ export interface Tailrace {
   readonly keys: boolean;
   /** The log itself, in this process, without HTTP. */
   readonly broker: Broker;
-  /** Takes nothing new, finishes what was begun within five seconds, and lets go of port and folder. */
+  /**
+   * Ends live tails and long polls, answers the requests under way, refuses new ones (`shutting_down`), settles the appends
+   * that were accepted, and lets go of port and folder: all within five seconds. What takes longer is cut off, and an
+   * append that was cut off was not acknowledged. May be called again; every call waits for the same end.
+   * @throws EventLogError `storage_unavailable` if the folder could not be let go of in time
+   */
   close(): Promise<void>;
 }
 
 export const DEFAULT_DATA_FOLDER = './.tailrace';
 const LOOPBACK = '127.0.0.1';
-const CLOSE_MS = 5_000;
-const CLOSE_REQUESTS_MS = 4_000;
-const CLOSE_LOOK_MS = 20;
 
 /**
  * One process has its files to itself: nobody else appends, so a head that was read stays known, and waiting reads need
@@ -112,21 +114,18 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       onError: (error, requestId) => console.error(`Request ${requestId} failed:`, error),
       signedObjects: { verify: storage.signer.verify, get: (key, range) => storage.objects.get(key, range) },
     });
-    const server = createAdaptorServer({
-      fetch: app.fetch,
-      overrideGlobalObjects: options.ownProcess ?? false,
-    }) as Server;
+    const server = new LocalHttpServer({ fetch: app.fetch, ownProcess: options.ownProcess ?? false });
     // What was looked up is what is listened on: a second look could find another address.
-    await listen(server, port, address);
-    const bound = server.address() as AddressInfo;
-    url = `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
-    const sockets = trackSockets(server);
+    url = await server.listen(port, address);
     let closing: Promise<void> | undefined;
-    const close = async (): Promise<void> => {
+    const close = (): Promise<void> => {
       stopping.abort();
-      await closeServer(server, sockets);
-      await Promise.race([broker.close(), systemClock.sleep(CLOSE_MS)]);
-      await storage.close();
+      return closeInTime(systemClock, {
+        finishRequests: () => server.finish(),
+        cutRequests: () => server.cut(),
+        finishAppends: () => broker.close(),
+        closeStorage: () => storage.close(),
+      });
     };
     return {
       url,
@@ -165,44 +164,4 @@ function isLoopback(address: string): boolean {
 function memoryStorage(baseUrl: () => string): Storage {
   const signer = createUrlSigner({ secret: systemRandom.bytes(32), baseUrl });
   return { objects: new MemoryObjectStore({ signer }), items: new MemoryItemStore(), signer, close: async () => {} };
-}
-
-function listen(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      const taken = cause.code === 'EADDRINUSE';
-      const what = taken
-        ? `Port ${port} of ${host} is taken. Choose another with --port, or 0 for any free one.`
-        : `Can't listen on ${host}:${port}: ${cause.message}.`;
-      reject(new EventLogError('invalid_request', what, { details: { field: taken ? 'port' : 'host' }, cause }));
-    });
-    server.listen(port, host, resolve);
-  });
-}
-
-function trackSockets(server: Server): Set<Socket> {
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
-  return sockets;
-}
-
-/** Lets requests under way finish for a while, then cuts their connections. */
-async function closeServer(server: Server, sockets: ReadonlySet<Socket>): Promise<void> {
-  let open = true;
-  const closed = new Promise<void>((resolve) => server.close(() => resolve())).then(() => {
-    open = false;
-  });
-  const endMs = systemClock.nowMs() + CLOSE_REQUESTS_MS;
-  while (open && systemClock.nowMs() < endMs) {
-    // A connection is idle, and would stay open, once its last answer is out.
-    server.closeIdleConnections();
-    const pause = new AbortController();
-    await Promise.race([closed, systemClock.sleep(CLOSE_LOOK_MS, pause.signal)]);
-    pause.abort();
-  }
-  for (const socket of sockets) socket.destroy();
-  await closed;
 }

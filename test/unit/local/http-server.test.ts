@@ -1,0 +1,93 @@
+import net from 'node:net';
+import { afterEach, describe, expect, test } from 'vitest';
+import { LocalHttpServer } from '../../../shared/local/http-server.ts';
+
+const servers: LocalHttpServer[] = [];
+
+afterEach(() => {
+  for (const server of servers.splice(0)) server.cut();
+});
+
+async function serve(fetch: (request: Request) => Response | Promise<Response>) {
+  const server = new LocalHttpServer({ fetch, ownProcess: false });
+  servers.push(server);
+  const { port } = new URL(await server.listen(0, '127.0.0.1'));
+  return { server, port: Number(port) };
+}
+
+/** A connection that has sent a request; `text` is all that came back once it is closed. */
+function connect(port: number, request = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n') {
+  const socket = net.connect(port, '127.0.0.1', () => socket.write(request));
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  const text = closed.then(() => Buffer.concat(chunks).toString('latin1'));
+  return { socket, text };
+}
+
+const once = (socket: net.Socket, event: string): Promise<unknown> =>
+  new Promise((resolve) => socket.once(event, resolve));
+
+describe('LocalHttpServer, when it finishes', () => {
+  test('sends the whole of an answer that a slow client has not taken yet', async () => {
+    const size = 30_000_000;
+    const { server, port } = await serve(() => new Response(new Uint8Array(size)));
+    const { socket, text } = connect(port);
+    await once(socket, 'data');
+    socket.pause();
+    const finished = server.finish();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    socket.resume();
+    await finished;
+    expect((await text).length).toBeGreaterThan(size);
+  });
+
+  test('tells the client of a request under way, and of one that comes in the meantime, to close the connection', async () => {
+    let answer = (_: Response): void => {};
+    const { server, port } = await serve((request) =>
+      request.url.endsWith('/slow') ? new Promise((resolve) => (answer = resolve)) : new Response('quick'),
+    );
+    const slow = connect(port, 'GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    const kept = connect(port);
+    await once(kept.socket, 'data');
+    const finished = server.finish();
+    kept.socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    const [before = '', after = ''] = (await kept.text).split('quick');
+    expect([before.includes('connection: close'), /connection: close/i.test(after)]).toEqual([false, true]);
+    answer(new Response('slow'));
+    expect(await slow.text).toMatch(/connection: close[\s\S]*slow$/i);
+    await finished;
+  });
+
+  test('ends idle connections, and those on which only a part of a request came', async () => {
+    const { server, port } = await serve(() => new Response('quick'));
+    const idle = connect(port);
+    await once(idle.socket, 'data');
+    const partial = connect(port, 'GET / HTTP/1.1\r\nHo');
+    await once(partial.socket, 'connect');
+    await server.finish();
+    await idle.text;
+    expect(await partial.text).toBe('');
+  });
+
+  test('takes no connections afterwards', async () => {
+    const { server, port } = await serve(() => new Response('quick'));
+    await server.finish();
+    const error = await once(connect(port).socket, 'error');
+    expect(error).toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  test('waits for a request that hangs until it is cut', async () => {
+    const { server, port } = await serve(() => new Promise(() => {}));
+    const { text } = connect(port);
+    const finished = server.finish();
+    const first = await Promise.race([
+      finished.then(() => 'finished'),
+      new Promise((r) => setTimeout(r, 300, 'waits')),
+    ]);
+    expect(first).toBe('waits');
+    server.cut();
+    await finished;
+    expect(await text).toBe('');
+  });
+});
