@@ -69,6 +69,8 @@ const STORE_HELPERS = [
   'shared/storage/item-writes.ts',
   'shared/storage/object-checks.ts',
 ];
+/** What AWS is told to answer browsers with, in the server's stead. */
+const CORS = 'shared/http/request/cors.ts';
 const STORE_PORTS = ['shared/storage/ports.ts', 'shared/storage/keys.ts'];
 const AWS = ['shared/storage/s3/', 'shared/storage/dynamodb/', 'shared/storage/aws-errors.ts', '@aws-sdk'];
 const AWS_ADAPTER = [
@@ -199,6 +201,7 @@ const RULES: readonly ImportRule[] = [
   { of: 'shared/broker/broker.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/', may: BROKER_ROOT, exists: true },
+  { of: CORS, may: ['shared/log/'], exists: true },
   ...['topics', 'append', 'read', 'access', 'service'].map((area) => ({
     of: `shared/http/${area}/`,
     may: [...HTTP_ROOT, `shared/http/${area}/`],
@@ -219,7 +222,7 @@ const RULES: readonly ImportRule[] = [
     exists: true,
   },
   { of: 'shared/cli/', may: ['shared/', 'node:'], not: [...AWS, 'shared/aws/'], exists: false },
-  { of: 'shared/aws/environment.ts', may: ['shared/log/'], exists: true },
+  { of: 'shared/aws/environment.ts', may: ['shared/log/', CORS], exists: true },
   {
     of: 'shared/aws/',
     may: ['shared/', '@aws-sdk'],
@@ -233,6 +236,7 @@ const RULES: readonly ImportRule[] = [
     may: [
       'infra/',
       'shared/aws/environment.ts',
+      CORS,
       'shared/storage/keys.ts',
       'aws-cdk-lib',
       'constructs',

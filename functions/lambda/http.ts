@@ -27,6 +27,8 @@ export function composeHttp(
     access: composeAccess(settings),
     tags,
     settings: {
+      // The construct gives Function URL and API Gateway the same origins.
+      corsInFront: true,
       ...(allowedOrigins === undefined ? {} : { allowedOrigins }),
       ...(typeof TAILRACE_VERSION === 'undefined' ? {} : { version: TAILRACE_VERSION }),
     },

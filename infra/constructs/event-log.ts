@@ -24,6 +24,7 @@ import {
   union,
 } from './access.ts';
 import { acknowledge } from './acknowledge.ts';
+import { checkOrigins, functionUrlCors } from './cors.ts';
 import { HttpApi } from './http-api.ts';
 import { Job } from './job.ts';
 import { LogFunction } from './log-function.ts';
@@ -62,7 +63,11 @@ export interface EventLogProps {
   readonly responseStreaming?: boolean;
   /** Whether an API Gateway HTTP API stands before the whole API, beside its Function URL. @default false */
   readonly httpApi?: boolean;
-  /** Origins, such as `https://console.example`, whose pages may use the HTTP API. @default - none */
+  /**
+   * Origins, such as `https://console.example`, whose pages may use the HTTP API; `*` for all, unless `auth` is `none`.
+   * The Function URLs and the HTTP API then answer preflights and add the CORS headers; the functions add none.
+   * @default - none
+   */
   readonly allowedOrigins?: readonly string[];
   /** Memory of the function for the whole API, in MiB; a share of a processor comes with it. @default 1024 */
   readonly memorySize?: number;
@@ -161,6 +166,7 @@ export class EventLog extends Construct {
     const common = { table, bucket, logRetention };
 
     if (props.http ?? true) {
+      checkOrigins(props.allowedOrigins ?? [], auth);
       const exportName = (props.responseStreaming ?? true) ? 'streamHandler' : 'handler';
       const timeout = props.timeout ?? TIMEOUT;
       const environment = toEnvironment({
@@ -214,7 +220,12 @@ export class EventLog extends Construct {
                 reservedConcurrency: props.httpReservedConcurrency,
               });
         acknowledgeSync(whole.function);
-        this.httpApi = new HttpApi(this, 'HttpApi', { handler: whole.function, auth, logRetention }).api;
+        this.httpApi = new HttpApi(this, 'HttpApi', {
+          handler: whole.function,
+          auth,
+          logRetention,
+          allowedOrigins: props.allowedOrigins,
+        }).api;
         this.apiUrl = `${this.httpApi.apiEndpoint}/`;
       }
     }
@@ -276,12 +287,13 @@ export class EventLog extends Construct {
   private addUrl(
     id: string,
     handler: IFunction,
-    { auth = 'iam', responseStreaming = true }: EventLogProps,
+    { auth = 'iam', responseStreaming = true, allowedOrigins = [] }: EventLogProps,
   ): FunctionUrl {
     const url = new FunctionUrl(this, id, {
       function: handler,
       authType: auth === 'iam' ? FunctionUrlAuthType.AWS_IAM : FunctionUrlAuthType.NONE,
       invokeMode: responseStreaming ? InvokeMode.RESPONSE_STREAM : InvokeMode.BUFFERED,
+      ...(allowedOrigins.length === 0 ? {} : { cors: functionUrlCors(allowedOrigins) }),
     });
     this.urls.push(url);
     return url;

@@ -1,17 +1,26 @@
 import { RemovalPolicy } from 'aws-cdk-lib';
-import { type CfnStage, HttpApi as GatewayApi, type IHttpRouteAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2';
+import {
+  type CfnStage,
+  HttpApi as GatewayApi,
+  HttpMethod,
+  HttpNoneAuthorizer,
+  type IHttpRouteAuthorizer,
+} from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpIamAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { acknowledge } from './acknowledge.ts';
+import { httpApiCors } from './cors.ts';
 
 export interface HttpApiProps {
   readonly handler: IFunction;
   /** `iam`: requests are signed (SigV4). `bearer`: the function checks them. `none`: whoever reaches it may do everything. */
   readonly auth: 'iam' | 'bearer' | 'none';
   readonly logRetention?: RetentionDays | undefined;
+  /** Origins whose pages may use it. @default - none */
+  readonly allowedOrigins?: readonly string[] | undefined;
   /** Requests a second, over all callers. @default 1000 */
   readonly requestsPerSecondMax?: number | undefined;
 }
@@ -28,11 +37,28 @@ export class HttpApi extends Construct {
   constructor(scope: Construct, id: string, props: HttpApiProps) {
     super(scope, id);
     const authorizer: IHttpRouteAuthorizer | undefined = props.auth === 'iam' ? new HttpIamAuthorizer() : undefined;
+    const { allowedOrigins = [] } = props;
+    const integration = new HttpLambdaIntegration('Function', props.handler);
     this.api = new GatewayApi(this, 'Api', {
       description: 'Tailrace',
-      defaultIntegration: new HttpLambdaIntegration('Function', props.handler),
+      defaultIntegration: integration,
       ...(authorizer === undefined ? {} : { defaultAuthorizer: authorizer }),
+      ...(allowedOrigins.length === 0 ? {} : { corsPreflight: httpApiCors(allowedOrigins) }),
     });
+    if (authorizer !== undefined && allowedOrigins.length > 0) {
+      // The default route takes OPTIONS too, and would ask preflights for a signature, which they never have.
+      const routes = this.api.addRoutes({
+        path: '/{proxy+}',
+        methods: [HttpMethod.OPTIONS],
+        integration,
+        authorizer: new HttpNoneAuthorizer(),
+      });
+      for (const route of routes) {
+        acknowledge(route, {
+          'AwsSolutions-APIG4': 'Preflights of browsers are never signed, and no operation of the API is an OPTIONS.',
+        });
+      }
+    }
     const logs = new LogGroup(this, 'AccessLog', {
       retention: props.logRetention ?? RetentionDays.TWO_WEEKS,
       removalPolicy: RemovalPolicy.DESTROY,

@@ -15,6 +15,8 @@ const CONTEXT = {
   auth: 'iam',
   streaming: 'true',
   httpApi: 'false',
+  /** Separated by commas. */
+  allowedOrigins: '',
   alarms: 'true',
   dashboard: 'true',
   bucketRequestMetrics: 'false',
@@ -42,6 +44,7 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
     auth: oneOf('auth', text('auth'), ['iam', 'bearer', 'none']),
     responseStreaming: flag('streaming'),
     httpApi: flag('httpApi'),
+    ...(text('allowedOrigins') === '' ? {} : { allowedOrigins: text('allowedOrigins').split(',') }),
     alarms: flag('alarms'),
     dashboard: flag('dashboard'),
     bucketRequestMetrics,

@@ -1,3 +1,4 @@
+import { checkAllowedOrigins } from '../http/request/cors.ts';
 import { invalidField } from '../log/errors.ts';
 
 /**
@@ -17,7 +18,7 @@ export interface Settings {
   readonly itemTimeoutMs?: number | undefined;
   /** How long one try of a request to the bucket may take. Default 10 s. */
   readonly objectTimeoutMs?: number | undefined;
-  /** Origins, such as `https://console.example`, whose pages may use the HTTP API. Default none. */
+  /** Origins, such as `https://console.example`, whose pages may use the HTTP API; `*` for all. Default none. */
   readonly allowedOrigins?: readonly string[] | undefined;
   /**
    * How callers of the HTTP API show who they are, to the function itself; any of these will do. Default: they don't; who
@@ -145,9 +146,8 @@ function wholeNumber(environment: Environment, variable: Required<Variable>): nu
 function origins(environment: Environment, { name }: Variable): string[] | undefined {
   const value = environment[name];
   if (value === undefined || value === '') return undefined;
-  return value.split(',').map((given) => {
-    const origin = given.trim();
-    if (/^https?:\/\/[^/\s]+$/.test(origin)) return origin;
-    throw invalidField(name, `${name} takes origins such as https://console.example, not '${origin}'.`);
-  });
+  const origins = value.split(',').map((origin) => origin.trim());
+  // Who may call is decided before the function, which can't tell whether that is everybody.
+  checkAllowedOrigins(origins, name, { needCredentials: true });
+  return origins;
 }

@@ -17,7 +17,8 @@ import { openApiDocument } from './openapi.ts';
 import type { Operation, Tag } from './operation.ts';
 import { OPERATION_IDS, OPERATIONS, type OperationId } from './operations.ts';
 import { readHandlers } from './read/routes.ts';
-import { BINDING_HEADERS, checkPath, inputReader, rawPath } from './request/input.ts';
+import { CORS_MAX_AGE_S, CORS_REQUEST_HEADERS } from './request/cors.ts';
+import { checkPath, inputReader, rawPath } from './request/input.ts';
 import { chooseMediaType } from './request/media-type.ts';
 import { checkOrigin } from './request/origin.ts';
 import { type Access, createAccess, type Principal } from './request/principal.ts';
@@ -52,7 +53,7 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
     const requestId = nextId();
     c.set('answer', { requestId, allowedOrigin: undefined });
     const allowedOrigin = checkOrigin(c.req.raw, context.settings);
-    if (allowedOrigin !== undefined) c.set('answer', { requestId, allowedOrigin });
+    if (allowedOrigin !== undefined && !context.settings.corsInFront) c.set('answer', { requestId, allowedOrigin });
     if (context.stopping?.aborted) throw new EventLogError('shutting_down', 'The server is stopping.');
     checkPath(c.req.path);
     await next();
@@ -182,9 +183,7 @@ function preflightHeaders({ allowedOrigin }: AnswerContext, allow: string): Reco
   if (allowedOrigin === undefined) return {};
   return {
     'Access-Control-Allow-Methods': allow,
-    'Access-Control-Allow-Headers': ['Authorization', 'Content-Type', 'Content-Encoding', ...BINDING_HEADERS].join(
-      ', ',
-    ),
-    'Access-Control-Max-Age': '600',
+    'Access-Control-Allow-Headers': CORS_REQUEST_HEADERS.join(', '),
+    'Access-Control-Max-Age': String(CORS_MAX_AGE_S),
   };
 }

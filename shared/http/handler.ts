@@ -7,6 +7,11 @@ import type { OriginSettings } from './request/origin.ts';
 import type { AccessSettings, Principal } from './request/principal.ts';
 
 export interface HttpSettings extends OriginSettings, TailSettings {
+  /**
+   * Whether something before the server answers the preflights of browsers and adds the CORS headers, as a Function URL
+   * does. The server then adds none, and still refuses other origins.
+   */
+  readonly corsInFront: boolean;
   /** The version of Tailrace, as `GET /v1/health` returns it. */
   readonly version: string;
 }
@@ -14,6 +19,7 @@ export interface HttpSettings extends OriginSettings, TailSettings {
 export const DEFAULT_HTTP_SETTINGS: HttpSettings = {
   allowedOrigins: [],
   allowedHosts: undefined,
+  corsInFront: false,
   heartbeatMs: 15_000,
   lookMs: 1_000,
   tailMaxMs: undefined,

@@ -12,6 +12,10 @@ const USAGE = `Usage: npm start -- [options]
   --port N          the port to listen on (default 8080; 0 for any free one)
   --host NAME       the address to listen on (default 127.0.0.1). At any that others reach, requests need keys.
   --keys            ask for keys on 127.0.0.1 as well
+  --allow-origin ORIGIN
+                    let web pages of this origin use the server, such as http://localhost:5173; can be repeated.
+                    With --keys, '*' lets all pages.
+  --allow-host NAME answer under this host name too, such as that of a proxy; can be repeated
   --make-key NAME   make an API key with all rights in the data folder, print it, and start nothing
   --data PATH       where records are kept (default ${DEFAULT_DATA_FOLDER})
   --memory          keep everything in memory
@@ -26,6 +30,8 @@ interface Options {
   readonly dataFolder: string;
   readonly memory: boolean;
   readonly keys?: true;
+  readonly allowedOrigins?: readonly string[];
+  readonly allowedHosts?: readonly string[];
   readonly makeKey: string | undefined;
 }
 
@@ -51,6 +57,8 @@ function readArguments(): Options | undefined {
         port: { type: 'string', default: String(DEFAULT_PORT) },
         host: { type: 'string', default: '127.0.0.1' },
         keys: { type: 'boolean', default: false },
+        'allow-origin': { type: 'string', multiple: true },
+        'allow-host': { type: 'string', multiple: true },
         'make-key': { type: 'string' },
         data: { type: 'string', default: DEFAULT_DATA_FOLDER },
         memory: { type: 'boolean', default: false },
@@ -69,6 +77,8 @@ function readArguments(): Options | undefined {
       dataFolder: values.data,
       memory: values.memory,
       ...(values.keys ? { keys: true } : {}),
+      ...(values['allow-origin'] === undefined ? {} : { allowedOrigins: values['allow-origin'] }),
+      ...(values['allow-host'] === undefined ? {} : { allowedHosts: values['allow-host'] }),
       makeKey: values['make-key'],
     };
   } catch (error) {

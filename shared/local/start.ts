@@ -3,6 +3,7 @@ import { BlockList, isIP } from 'node:net';
 import { Broker } from '../broker/broker.ts';
 import type { BrokerSettings } from '../broker/settings.ts';
 import { createHttpApp } from '../http/app.ts';
+import { checkAllowedHosts, checkAllowedOrigins } from '../http/request/cors.ts';
 import { invalidField } from '../log/errors.ts';
 import { openDataFolder } from '../storage/file/data-folder.ts';
 import { createUrlSigner, type UrlSigner, type UrlVerifier } from '../storage/file/url-signer.ts';
@@ -34,6 +35,16 @@ export interface TailraceOptions {
    * where nothing is ever open to all. The first key is made by `broker.createApiKey`, or `npm start -- --make-key`.
    */
   readonly keys?: boolean;
+  /**
+   * Origins whose web pages may use the server besides its own, such as `http://localhost:5173`, as browsers send them:
+   * scheme, host, and the port unless it is the scheme's own. `*` allows all, and needs `keys`. Default: none.
+   */
+  readonly allowedOrigins?: readonly string[];
+  /**
+   * Host names under which the server answers, besides those of this machine itself: for a proxy before it, say. Default:
+   * none if it listens on this machine only, otherwise any.
+   */
+  readonly allowedHosts?: readonly string[];
 }
 
 export interface Tailrace {
@@ -81,7 +92,7 @@ interface Storage {
  * Starts the whole log in this process: storage, broker and HTTP API. Acknowledged records survive the end of the
  * process, however it ends, and a power cut, unless `memory` is set.
  * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port; host;
- * `keys: false` with an address that others reach)
+ * `keys: false` with an address that others reach; an origin or host name that is none)
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
   const { port = 0, host = LOOPBACK } = options;
@@ -95,6 +106,9 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       'keys',
       `Others reach ${host}: to listen there, requests must need keys. Leave out \`keys: false\`.`,
     );
+  const { allowedOrigins = [], allowedHosts = isLocal ? [] : undefined } = options;
+  checkAllowedOrigins(allowedOrigins, 'allowedOrigins', { needCredentials: keys });
+  checkAllowedHosts(allowedHosts ?? [], 'allowedHosts');
   let url = '';
   const baseUrl = (): string => url;
   const storage = options.memory
@@ -108,8 +122,8 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       clock: systemClock,
       random: systemRandom,
       stopping: stopping.signal,
-      // On the loopback interface it answers to loopback names alone, whatever names are pointed at this machine.
-      settings: { version: VERSION, ...(isLocal ? { allowedHosts: [] } : {}) },
+      // On the loopback interface it answers to no name but its own, whatever names are pointed at this machine.
+      settings: { version: VERSION, allowedOrigins, allowedHosts },
       access: keys ? { mode: 'authenticated', apiKeys: true } : { mode: 'open' },
       onError: (error, requestId) => console.error(`Request ${requestId} failed:`, error),
       signedObjects: { verify: storage.signer.verify, get: (key, range) => storage.objects.get(key, range) },

@@ -1,8 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { App, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { afterAll, vi } from 'vitest';
+import { EventLog, type EventLogProps } from '../../infra/constructs/event-log.ts';
 import { makeApp } from '../../infra/stacks/make-app.ts';
 
 // The CDK is loaded, and its rules are made ready, with the first app of each file.
@@ -32,6 +34,17 @@ export function testApp(context: Readonly<Record<string, string>> = {}): ReturnT
 export function testTemplates(context: Readonly<Record<string, string>> = {}) {
   const { stateful, stateless } = testApp(context);
   return { stateful: Template.fromStack(stateful), stateless: Template.fromStack(stateless) };
+}
+
+/** The construct in a stack of its own. */
+export function eventLog(props: EventLogProps = {}): { stack: Stack; log: EventLog; template(): Template } {
+  const app = new App({
+    outdir: outFolder(),
+    context: { 'aws:cdk:bundling-stacks': [], '@aws-cdk/aws-iam:minimizePolicies': true },
+  });
+  const stack = new Stack(app, 'Own');
+  const log = new EventLog(stack, 'Log', props);
+  return { stack, log, template: () => Template.fromStack(stack) };
 }
 
 export interface Resource {

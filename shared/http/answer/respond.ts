@@ -1,5 +1,6 @@
 import type { EventLogError } from '../../log/errors.ts';
 import { MEDIA } from '../contract.ts';
+import { CORS_ANSWER_HEADERS } from '../request/cors.ts';
 import { problemHeaders, toProblem } from './problem.ts';
 
 /**
@@ -8,11 +9,13 @@ import { problemHeaders, toProblem } from './problem.ts';
  */
 export interface AnswerContext {
   readonly requestId: string;
-  /** Of the request, where it is one that may read answers (CORS). */
+  /** Of the request, if its pages may read the answer and the server says so itself (CORS). */
   readonly allowedOrigin: string | undefined;
 }
 
 export type Headers = Record<string, string>;
+
+const EXPOSED = CORS_ANSWER_HEADERS.join(', ');
 
 export function answerHeaders({ requestId, allowedOrigin }: AnswerContext, more: Readonly<Headers>): Headers {
   const headers: Headers = {
@@ -23,8 +26,7 @@ export function answerHeaders({ requestId, allowedOrigin }: AnswerContext, more:
   };
   if (allowedOrigin !== undefined) {
     headers['Access-Control-Allow-Origin'] = allowedOrigin;
-    headers['Access-Control-Expose-Headers'] =
-      'Request-Id, Retry-After, WWW-Authenticate, Tailrace-Next-Offset, Tailrace-High-Watermark, Tailrace-Log-Start-Offset';
+    headers['Access-Control-Expose-Headers'] = EXPOSED;
     headers.Vary = 'Origin';
   }
   return headers;

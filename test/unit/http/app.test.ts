@@ -126,6 +126,19 @@ describe('web pages', () => {
     ]);
   });
 
+  it('are told nothing by a server that has something before it which tells them', async () => {
+    const { call } = memoryApp({
+      http: { settings: { allowedOrigins: ['https://console.example'], corsInFront: true } },
+    });
+    const told = (answer: Response): string[] =>
+      [...answer.headers.keys()].filter((name) => name.startsWith('access-'));
+    const put = await call('PUT', '/v1/topics/t', { headers });
+    expect([put.status, told(put)]).toEqual([201, []]);
+    const preflight = await call('OPTIONS', '/v1/topics/t', { headers });
+    expect([preflight.status, told(preflight)]).toEqual([204, []]);
+    expect((await call('GET', '/v1/topics', { headers: { Origin: 'https://evil.example' } })).status).toBe(403);
+  });
+
   it('of the server itself may do all, without any header of that', async () => {
     const { call } = memoryApp();
     const response = await call('PUT', '/v1/topics/t', { headers: { Origin: 'http://localhost' } });

@@ -27,6 +27,7 @@ it.each([
   {},
   { ephemeral: 'true', auth: 'none', httpApi: 'true', bucketRequestMetrics: 'true' },
   { httpApi: 'true', streaming: 'false', alarms: 'false', dashboard: 'false' },
+  { httpApi: 'true', allowedOrigins: 'https://a.example,https://b.example' },
 ])('finds nothing that is not argued: %j', (context) => {
   expect(findings(testApp(context))).toEqual([]);
 });

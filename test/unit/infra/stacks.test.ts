@@ -13,10 +13,11 @@ import {
   PRODUCE,
   union,
 } from '../../../infra/constructs/access.ts';
-import { EventLog, type EventLogProps } from '../../../infra/constructs/event-log.ts';
+import { EventLog } from '../../../infra/constructs/event-log.ts';
 import { parseSettings } from '../../../shared/aws/environment.ts';
 import { ITEM_PATTERNS, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
 import {
+  eventLog,
   list,
   outFolder,
   resourcesOf,
@@ -56,16 +57,6 @@ function expected(access: Access, logs = true): string[] {
   );
   const listing = access.objects.GetObject === undefined ? [] : ['s3:ListBucket bucket'];
   return [...items, ...objects, ...listing, ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : [])].sort();
-}
-
-function eventLog(props: EventLogProps = {}): { stack: Stack; log: EventLog; template(): Template } {
-  const app = new App({
-    outdir: outFolder(),
-    context: { 'aws:cdk:bundling-stacks': [], '@aws-cdk/aws-iam:minimizePolicies': true },
-  });
-  const stack = new Stack(app, 'Own');
-  const log = new EventLog(stack, 'Log', props);
-  return { stack, log, template: () => Template.fromStack(stack) };
 }
 
 describe('the stateful stack', () => {
