@@ -1,6 +1,7 @@
 import lz4 from 'lz4js';
 import xxh32 from 'lz4js/xxh32.js';
 import { ByteFormatError, ByteReader, ByteWriter } from '../bytes.ts';
+import { copyLiterals, copyMatch } from './copy-run.ts';
 
 /**
  * LZ4 frames as Kafka writes and reads them ("LZ4 Frame Format Description" 1.6.x, and KIP-57): independent blocks of at
@@ -21,6 +22,13 @@ const BLOCK_BYTES_BY_CODE: Readonly<Record<number, number>> = { 4: 65_536, 5: 26
 const BLOCK_CODE = 4;
 const BLOCK_BYTES = 65_536;
 const MATCH_LENGTH_MIN = 4;
+/** A length in the token from which on more bytes add to it, each 255 and then one that is less. */
+const EXTENDED = 15;
+
+/** As the library wants it. */
+const HASH_TABLE_LENGTH = 65_536;
+/** Made once, 320 KiB: making them for each batch took 180 of the 190 µs of a batch of 1 KiB. */
+let working: { readonly scratch: Uint8Array; readonly hashTable: Uint32Array } | undefined;
 
 export function compressLz4(content: Uint8Array): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(content.length / 2 + 64);
@@ -28,8 +36,11 @@ export function compressLz4(content: Uint8Array): Uint8Array<ArrayBuffer> {
   uint32LittleEndian(frame, MAGIC);
   frame.write(descriptor);
   frame.uint8((xxh32.hash(0, descriptor, 0, descriptor.length) >>> 8) & 0xff);
-  const scratch = new Uint8Array(lz4.compressBound(BLOCK_BYTES));
-  const hashTable = new Uint32Array(65_536);
+  working ??= {
+    scratch: new Uint8Array(lz4.compressBound(BLOCK_BYTES)),
+    hashTable: new Uint32Array(HASH_TABLE_LENGTH),
+  };
+  const { scratch, hashTable } = working;
   for (let at = 0; at < content.length; at += BLOCK_BYTES) {
     const block = content.subarray(at, at + BLOCK_BYTES);
     hashTable.fill(0);
@@ -98,36 +109,35 @@ function decompressBlock(
 ): number {
   let from = 0;
   let to = start;
-  const extended = (base: number): number => {
-    let length = base;
-    for (;;) {
-      const byte = block[from++];
-      if (byte === undefined) throw new ByteFormatError('an LZ4 block is cut short');
-      length += byte;
-      if (byte !== 255) return length;
-    }
-  };
   while (from < block.length) {
     const token = block[from++] as number;
-    const literals = token >> 4 === 15 ? extended(15) : token >> 4;
+    // Lengths are read in place: a function that moves `from` on would keep it out of a register.
+    let literals = token >> 4;
+    if (literals === EXTENDED) {
+      let byte = 255;
+      for (; byte === 255 && from < block.length; literals += byte) byte = block[from++] as number;
+      if (byte === 255) throw new ByteFormatError('an LZ4 block is cut short');
+    }
     if (literals > block.length - from) throw new ByteFormatError('an LZ4 block is cut short');
     if (literals > room - to) throw new ByteFormatError('an LZ4 block is larger than its frame allows');
-    output.set(block.subarray(from, from + literals), to);
+    copyLiterals(block, from, output, to, literals);
     from += literals;
     to += literals;
     if (from === block.length) return to;
     if (block.length - from < 2) throw new ByteFormatError('an LZ4 block is cut short');
     const distance = (block[from] as number) | ((block[from + 1] as number) << 8);
     from += 2;
-    const length = MATCH_LENGTH_MIN + ((token & 15) === 15 ? extended(15) : token & 15);
+    let length = token & 15;
+    if (length === EXTENDED) {
+      let byte = 255;
+      for (; byte === 255 && from < block.length; length += byte) byte = block[from++] as number;
+      if (byte === 255) throw new ByteFormatError('an LZ4 block is cut short');
+    }
+    length += MATCH_LENGTH_MIN;
     if (distance === 0 || distance > to - dictionaryStart)
       throw new ByteFormatError('an LZ4 block refers to bytes before it');
     if (length > room - to) throw new ByteFormatError('an LZ4 block is larger than its frame allows');
-    if (distance >= length) {
-      output.copyWithin(to, to - distance, to - distance + length);
-    } else {
-      for (let i = 0; i < length; i++) output[to + i] = output[to + i - distance] as number;
-    }
+    copyMatch(output, to, distance, length);
     to += length;
   }
   return to;
