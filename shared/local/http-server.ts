@@ -5,10 +5,15 @@ import { EventLogError } from '../log/errors.ts';
 import { systemClock } from '../storage/system/clock.ts';
 
 /**
- * Connections stay open this long after closing has begun, so that a client that is just sending a request on one gets an
- * answer that says `Connection: close`, rather than a reset that leaves it guessing whether its append was applied.
+ * A client that is just sending a request when closing begins gets an answer that says `Connection: close`, rather than a
+ * reset, which would leave it guessing whether its append was applied. So the server listens until no connection has come
+ * for `QUIET_MS`, and a connection stays open that long after its last answer, or `FIRST_REQUEST_MS` if nothing was received
+ * on it yet.
  */
-const GRACE_MS = 100;
+const QUIET_MS = 100;
+const FIRST_REQUEST_MS = 1_000;
+/** Clients that never stop to connect are not waited for. */
+const LISTEN_MS_MAX = 1_000;
 const LOOK_MS = 20;
 
 export interface HttpServerOptions {
@@ -20,22 +25,31 @@ export interface HttpServerOptions {
 /** Node's HTTP server for the app, which can be closed without losing an answer. */
 export class LocalHttpServer {
   private readonly server: Server;
-  private readonly sockets = new Set<Socket>();
+  /** Each with when it was opened. */
+  private readonly sockets = new Map<Socket, number>();
   /** Answers that are not yet handed to the system as a whole. */
   private readonly answers = new Set<ServerResponse>();
-  private closing = false;
+  /** When closing began, by the monotonic clock. */
+  private closingSinceMs: number | undefined;
+  private lastConnectionMs = 0;
+  /** When the last answer on a connection was out, if that was since closing began. */
+  private readonly answeredAtMs = new WeakMap<Socket, number>();
 
   constructor({ fetch, ownProcess }: HttpServerOptions) {
     this.server = createAdaptorServer({ fetch, overrideGlobalObjects: ownProcess }) as Server;
     this.server.on('connection', (socket: Socket) => {
-      this.sockets.add(socket);
+      this.lastConnectionMs = performance.now();
+      this.sockets.set(socket, this.lastConnectionMs);
       socket.once('close', () => this.sockets.delete(socket));
     });
     // Before the app's own listener, which may answer at once.
     this.server.prependListener('request', (_, answer: ServerResponse) => {
-      if (this.closing) endConnectionWith(answer);
+      if (this.closingSinceMs !== undefined) endConnectionWith(answer);
       this.answers.add(answer);
-      answer.once('close', () => this.answers.delete(answer));
+      answer.once('close', () => {
+        this.answers.delete(answer);
+        if (this.closingSinceMs !== undefined) this.answeredAtMs.set(answer.req.socket, performance.now());
+      });
     });
   }
 
@@ -58,39 +72,52 @@ export class LocalHttpServer {
   }
 
   /**
-   * Every answer from now on ends its connection. Takes connections for `GRACE_MS` more, then none; resolves when the last
-   * answer is out and the last connection closed. The app is told by the caller to refuse new requests.
+   * Every answer from now on ends its connection. Resolves when the server no longer listens, the last answer is out, and
+   * the last connection is closed. The app is told by the caller to refuse new requests.
    */
   async finish(): Promise<void> {
-    this.closing = true;
+    const sinceMs = performance.now();
+    this.closingSinceMs = sinceMs;
     for (const answer of this.answers) endConnectionWith(answer);
-    await systemClock.sleep(GRACE_MS);
-    await afterReading();
+    let closed: Promise<void> | undefined;
     let open = true;
-    // `close` of an HTTP server would first destroy connections whose answer is written, though not all of it is sent.
-    const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(this.server, () => resolve())).then(
-      () => {
-        open = false;
-      },
-    );
     while (open) {
-      this.endIdleConnections();
       const pause = new AbortController();
-      await Promise.race([closed, systemClock.sleep(LOOK_MS, pause.signal)]);
+      const paused = systemClock.sleep(LOOK_MS, pause.signal);
+      await (closed === undefined ? paused : Promise.race([closed, paused]));
       pause.abort();
+      await afterReading();
+      const nowMs = performance.now();
+      const quietMs = nowMs - Math.max(sinceMs, this.lastConnectionMs);
+      if (quietMs >= QUIET_MS || nowMs - sinceMs >= LISTEN_MS_MAX) {
+        closed ??= this.stopListening().then(() => {
+          open = false;
+        });
+      }
+      this.endIdleConnections(sinceMs, nowMs);
     }
     // Lets go of the server's own timer.
     this.server.close();
   }
 
-  /** Ends all connections, whatever is under way on them. */
-  cut(): void {
-    for (const socket of this.sockets) socket.destroy();
+  /** Resolves when the last connection is closed. */
+  private stopListening(): Promise<void> {
+    // `close` of an HTTP server would first destroy connections whose answer is written, though not all of it is sent.
+    return new Promise((resolve) => NetServer.prototype.close.call(this.server, () => resolve()));
   }
 
-  private endIdleConnections(): void {
+  /** Ends all connections, whatever is under way on them. */
+  cut(): void {
+    for (const socket of this.sockets.keys()) socket.destroy();
+  }
+
+  private endIdleConnections(sinceMs: number, nowMs: number): void {
     const busy = new Set([...this.answers].map(({ req }) => req.socket));
-    for (const socket of this.sockets) if (!busy.has(socket)) socket.destroy();
+    for (const [socket, connectedAtMs] of this.sockets) {
+      if (busy.has(socket)) continue;
+      const idleMs = nowMs - Math.max(sinceMs, connectedAtMs, this.answeredAtMs.get(socket) ?? 0);
+      if (idleMs >= (socket.bytesRead === 0 ? FIRST_REQUEST_MS : QUIET_MS)) socket.destroy();
+    }
   }
 }
 

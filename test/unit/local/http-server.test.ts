@@ -19,6 +19,7 @@ async function serve(fetch: (request: Request) => Response | Promise<Response>) 
 function connect(port: number, request = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n') {
   const socket = net.connect(port, '127.0.0.1', () => socket.write(request));
   const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  socket.on('error', () => {});
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   const text = closed.then(() => Buffer.concat(chunks).toString('latin1'));
@@ -68,6 +69,26 @@ describe('LocalHttpServer, when it finishes', () => {
     await server.finish();
     await idle.text;
     expect(await partial.text).toBe('');
+  });
+
+  test('still answers those who connect, as long as they come one after the other', async () => {
+    const { server, port } = await serve(() => new Response('refused', { status: 503 }));
+    const beganMs = performance.now();
+    const finished = server.finish();
+    while (performance.now() - beganMs < 200) expect(await connect(port).text).toMatch(/503[\s\S]*connection: close/i);
+    await finished;
+  });
+
+  test('does not wait for those who never stop to connect', async () => {
+    const { server, port } = await serve(() => new Response('refused', { status: 503 }));
+    let over = false;
+    const finished = server.finish().then(() => {
+      over = true;
+    });
+    const beganMs = performance.now();
+    while (!over && performance.now() - beganMs < 3_000) await connect(port).text;
+    expect(over).toBe(true);
+    await finished;
   });
 
   test('takes no connections afterwards', async () => {
