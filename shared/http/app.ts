@@ -49,15 +49,19 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
   // Paths are matched as they were sent, so that an encoded slash does not part segments.
   const app: HttpApp = new Hono<HttpEnv>({ getPath: rawPath });
 
-  app.use('*', async (c, next) => {
-    const requestId = nextId();
-    c.set('answer', { requestId, allowedOrigin: undefined });
+  // Not a middleware: a route with one handler is called by Hono directly, which makes small requests a tenth cheaper.
+  const begin = (c: Context<HttpEnv>): AnswerContext => {
+    let answer: AnswerContext = { requestId: nextId(), allowedOrigin: undefined };
+    c.set('answer', answer);
     const allowedOrigin = checkOrigin(c.req.raw, context.settings);
-    if (allowedOrigin !== undefined && !context.settings.corsInFront) c.set('answer', { requestId, allowedOrigin });
+    if (allowedOrigin !== undefined && !context.settings.corsInFront) {
+      answer = { ...answer, allowedOrigin };
+      c.set('answer', answer);
+    }
     if (context.stopping?.aborted) throw new EventLogError('shutting_down', 'The server is stopping.');
     checkPath(c.req.path);
-    await next();
-  });
+    return answer;
+  };
 
   const served = operationsServed(context);
   const handlers: Handlers<typeof OPERATIONS> = {
@@ -67,10 +71,11 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
     ...accessHandlers(context),
     ...serviceHandlers(context, () => JSON.stringify(openApiDocument(served, describedAs(context)))),
   };
-  for (const id of Object.keys(served) as OperationId[]) register(app, OPERATIONS[id], handlers[id] as Handler, access);
+  for (const id of Object.keys(served) as OperationId[])
+    register(app, OPERATIONS[id], handlers[id] as Handler, { access, begin });
 
   app.notFound((c) => {
-    const answer = c.get('answer');
+    const answer = begin(c);
     const allowed = allowedMethods(app, c.req.path);
     if (allowed.length === 0) return problem(answer, notFound(components.tags));
     const allow = allowed.join(', ');
@@ -102,18 +107,24 @@ function describedAs({ settings, access }: HttpContext): { version: string; auth
   return { version: settings.version, authenticated: access?.mode === 'authenticated' };
 }
 
-function register(app: HttpApp, operation: Operation, handler: Handler, access: Access): void {
+interface RouteContext {
+  readonly access: Access;
+  /** What comes first for every request, whatever it asks for. */
+  readonly begin: (c: Context<HttpEnv>) => AnswerContext;
+}
+
+function register(app: HttpApp, operation: Operation, handler: Handler, { access, begin }: RouteContext): void {
   const read = inputReader(operation);
   const jsonOnly = answersJsonOnly(operation);
   app.on(operation.method, routePath(operation.path), async (c) => {
-    const { requestId, allowedOrigin } = c.get('answer');
+    const { requestId, allowedOrigin } = begin(c);
     const request = c.req.raw;
     const params: Readonly<Record<string, string>> = c.req.param();
     // Who may not make the request learns nothing from its checks.
-    const admitted = await admit(c, operation, access, params.topic);
+    const { principal, isStillAllowed } = await admit(c, operation, access, params.topic);
     const inputs = read(params, request.url, request.headers);
     if (jsonOnly) chooseMediaType(request.headers.get('accept'), [MEDIA.json]);
-    return handler({ requestId, allowedOrigin, request, ...admitted, ...inputs });
+    return handler({ requestId, allowedOrigin, request, principal, isStillAllowed, ...inputs });
   });
 }
 
@@ -134,7 +145,7 @@ async function admit(
   operation: Operation,
   access: Access,
   topic: string | undefined,
-): Promise<{ readonly principal: Principal; readonly isStillAllowed?: () => Promise<boolean> }> {
+): Promise<{ readonly principal: Principal; readonly isStillAllowed?: (() => Promise<boolean>) | undefined }> {
   const ask = (): Promise<Principal> | Principal => access.admit(c.req.raw, operation, topic);
   const principal = await ask();
   if (access.mode === 'open') return { principal };
@@ -172,8 +183,7 @@ function notFound(tags: readonly Tag[] | undefined): EventLogError {
 }
 
 function allowedMethods(app: HttpApp, path: string): string[] {
-  // The first middleware matches every path and method; an operation comes beside it.
-  const methods = ['GET', 'PUT', 'POST', 'DELETE'].filter((method) => app.router.match(method, path)[0].length > 1);
+  const methods = ['GET', 'PUT', 'POST', 'DELETE'].filter((method) => app.router.match(method, path)[0].length > 0);
   if (methods.length === 0) return [];
   return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'];
 }

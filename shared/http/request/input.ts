@@ -48,6 +48,7 @@ export type InputReader<O extends Operation> = (
 /** Reads what requests of an operation say besides their body. @throws EventLogError `invalid_request` naming the field */
 export function inputReader<O extends Operation>(operation: O): InputReader<O> {
   const { params, query, signed, headers } = operation;
+  const needsQuery = !query.safeParse({}).success;
   const known = Object.keys(headers?.shape ?? {});
   const refused = [...BINDING_HEADERS, ...(operation.method === 'get' ? [] : [BINDING_IF_UNSAFE])].filter(
     (name) => !known.includes(name),
@@ -58,7 +59,7 @@ export function inputReader<O extends Operation>(operation: O): InputReader<O> {
     }
     return {
       params: readParams(params, rawParams),
-      query: signed ? {} : readQuery(query, url),
+      query: signed || (!needsQuery && !url.includes('?')) ? {} : readQuery(query, url),
       headers: headers === undefined ? {} : readHeaders(headers, known, given),
     } as Inputs<O>;
   };
