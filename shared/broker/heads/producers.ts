@@ -48,9 +48,20 @@ export class HeadProducers {
     }
     for (const part of placeTail(head)) this.applyKnown(part);
     this.asOf = Math.max(this.asOf, nextEntry(head));
-    const missing = [...new Set(producerIds)].filter((id) => !this.known.has(id));
+    const missing: number[] = [];
+    for (const id of new Set(producerIds)) {
+      const known = this.known.get(id);
+      if (known === undefined) missing.push(id);
+      else this.keepLongest(id, known);
+    }
     if (missing.length > 0) await this.load(items, name, head, missing);
     this.dropOldest();
+  }
+
+  /** Moves a producer to the end of the map, which is in order of use: what a commit needs must not be dropped before it. */
+  private keepLongest(id: number, known: KnownProducer): void {
+    this.known.delete(id);
+    this.known.set(id, known);
   }
 
   private applyKnown(placed: PlacedPart): void {
