@@ -130,7 +130,7 @@ export const COUNTER = {
   day: 'd',
   /** The first id of that day. */
   firstOfDay: 'y',
-  /** The first id of the day before it; `firstOfDay` if none was given out then. */
+  /** The first id of the day before it; equals `firstOfDay` if none was given out then. */
   firstOfDayBefore: 'x',
 } as const;
 

@@ -12,8 +12,9 @@ export function dayOf(timeMs: number): number {
 
 /**
  * Which producer ids were given out so recently that no head can have forgotten their states, which are kept for 72 hours:
- * the ids of today and yesterday, by what the counter says of the first id of each day. Kept for an hour, which can only
- * make an id count as young for an hour longer.
+ * the ids of today and yesterday, by what the counter says of the first id of each day. The answer is kept for an hour, so
+ * an id can count as young for an hour longer. If clocks differ by more than a day, ids count as old: then a slot accepts
+ * any first sequence of them, as Kafka does.
  */
 export class YoungProducers {
   readonly #usage: UsageMeter;
@@ -39,9 +40,10 @@ export class YoungProducers {
     const { attributes } = await this.#usage.of(NO_TOPIC, 'append').items.get(PRODUCER_ID_COUNTER);
     const count = (name: string): number => Number(attributes?.[name] ?? 0);
     const day = count(COUNTER.day);
-    // Ids that were not given out by anyone count as young: their first batch has sequence 0 like every other.
-    if (day >= dayOf(nowMs)) this.#firstYoungId = count(COUNTER.firstOfDayBefore);
-    else if (day === dayOf(nowMs) - 1) this.#firstYoungId = count(COUNTER.firstOfDay);
+    const today = dayOf(nowMs);
+    // Ids that nobody was given count as young: their first batch has sequence 0 like every other.
+    if (day === today || day === today + 1) this.#firstYoungId = count(COUNTER.firstOfDayBefore);
+    else if (day === today - 1) this.#firstYoungId = count(COUNTER.firstOfDay);
     else this.#firstYoungId = count(COUNTER.next);
     this.#readAtMs = nowMs;
   }
