@@ -38,7 +38,7 @@ export const ERROR_CODES = {
   producer_fenced: { retry: 'never', outcome: 'not_applied' },
   /** The sequence does not follow the last one of this producer and partition. */
   out_of_order_sequence: { retry: 'never', outcome: 'not_applied' },
-  /** The idempotency key was used with other content. */
+  /** The idempotency key was used with other content, or the request was rejected before and its key given free. */
   idempotency_key_reused: { retry: 'never', outcome: 'not_applied' },
   /** All or nothing was asked for, and one of the others failed. */
   atomic_append_refused: { retry: 'never', outcome: 'not_applied' },

@@ -7,6 +7,7 @@ import { partitionForKey } from '../../log/topic/partitioner.ts';
 import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import { choiceSetting, numberSetting, requiredCompression } from '../../log/topic/topic-config.ts';
 import type { BrokerContext } from '../context.ts';
+import { notSettledInTime } from '../heads/send-until-certain.ts';
 import { appendBatches, checkAtomic, checkBatchCount } from './append-batches.ts';
 import type { GroupCommit } from './group-commit.ts';
 import {
@@ -107,25 +108,28 @@ async function settleOutcomes(
   outcomes: RecordOutcome[],
   append: () => Promise<RecordOutcome[]>,
 ): Promise<RecordOutcome[]> {
-  const mismatch = outcomes.flatMap((outcome) =>
-    !outcome.ok && outcome.error.code === 'offset_mismatch' ? [outcome.error] : [],
-  )[0];
-  if (mismatch === undefined || outcomes.some(({ ok }) => ok)) {
-    await settleKey(context, keyed, outcomes);
-    return outcomes;
-  }
-  const isForGood = Number(mismatch.details.nextOffset) > Number(mismatch.details.expectedOffset);
-  if (!isForGood) {
+  let settled = outcomes;
+  if (mismatchOf(settled) === 'ahead_of_end') {
     await shutOut(context, groupCommit, keyed);
-    const again = await append();
-    if (again.some(({ ok }) => ok)) {
-      await settleKey(context, keyed, again);
-      return again;
-    }
-    if (!again.every(isShutOut)) return outcomes;
+    settled = await append();
+    // The attempt could not be shut out: a late one may be applied after all, so this one must not say that it never is.
+    if (mismatchOf(settled) === 'ahead_of_end')
+      return settled.map(() => ({ ok: false, error: notSettledInTime('unknown') }));
   }
-  await settleKey(context, keyed, 'rejected');
-  return outcomes;
+  const isReleased = settled.every(isShutOut) || mismatchOf(settled) === 'for_good';
+  await settleKey(context, keyed, isReleased ? 'rejected' : settled);
+  return settled.every(isShutOut) ? outcomes : settled;
+}
+
+/** Whether a conditional append was rejected for its offset: before the partition reaches it, or after it has passed it. */
+function mismatchOf(outcomes: readonly RecordOutcome[]): 'ahead_of_end' | 'for_good' | undefined {
+  if (outcomes.some(({ ok }) => ok)) return undefined;
+  for (const outcome of outcomes) {
+    if (outcome.ok || outcome.error.code !== 'offset_mismatch') continue;
+    const { nextOffset, expectedOffset } = outcome.error.details;
+    return Number(nextOffset) > Number(expectedOffset) ? 'for_good' : 'ahead_of_end';
+  }
+  return undefined;
 }
 
 /** One batch to be made, with the places of its records in the request. */

@@ -177,16 +177,21 @@ function partsWithKey(
 
 /** The append's batches are in the entry by slot, and within a slot in their order, each as a part of its own. */
 function repeatedOutcomes(append: HeadAppend, parts: readonly PlacedPart[], head: Head): BatchOutcome[] {
+  if (parts.length === 0) return append.batches.map(() => ({ type: 'failed', error: useShutOut() }));
   const left = parts.slice();
   return append.batches.map((batch): BatchOutcome => {
     const at = left.findIndex((placed) => placed.part.slot === batch.slot);
     const [placed] = at < 0 ? [] : left.splice(at, 1);
     if (placed === undefined || placed.part.records !== batch.records) {
-      return { type: 'failed', error: useShutOut() };
+      return { type: 'failed', error: madeOtherwise() };
     }
     const { logStartOffset } = partitionState(head, batch.slot);
     return { type: 'duplicate', baseOffset: placed.baseOffset, logStartOffset };
   });
+}
+
+function madeOtherwise(): EventLogError {
+  return new EventLogError('internal', 'An attempt under an idempotency key made other batches than an earlier one.');
 }
 
 function useShutOut(): EventLogError {

@@ -256,6 +256,70 @@ describe('an append under an idempotency key', () => {
     expect(await valuesOf(a, 't', 2)).toEqual(['first', 'x']);
   });
 
+  it('that was shut out, and whose release was not noted, gives its key free at the next attempt', async () => {
+    const { stores, a, b } = await setUp();
+    const early = { records: [record('x', { partition: 2 })], expectedOffset: 1 };
+    const crashing = memoryBroker(withoutAnswers(stores));
+    expect(await stores.clock.run(send(crashing, 'k', [], early))).toEqual(['offset_mismatch']);
+    const corrected = { records: [record('y', { partition: 2 })], expectedOffset: 0 };
+    expect(await send(b, 'k', [], corrected)).toBe('idempotency_key_reused');
+    // However far the tail moves, and although its offset is reached, the attempt stays shut out.
+    for (const commits of [0, 30]) {
+      for (let i = 0; i < commits; i++) {
+        await appendTo(b, 't', 2, ['noise']);
+        await b.idle();
+      }
+      const retry = memoryBroker(withoutAnswers(stores));
+      expect(await stores.clock.run(send(retry, 'k', [], early))).toEqual(['idempotency_key_reused']);
+    }
+    expect(await send(a, 'k', [], early)).toEqual(['idempotency_key_reused']);
+    expect(await send(b, 'k', [], { ...corrected, expectedOffset: 30 })).toEqual(['2/30']);
+    expect(await valuesOf(a, 't', 2)).toEqual([...Array(30).fill('noise'), 'y']);
+  });
+
+  it('that can not be shut out is not rejected for certain, and is appended by a retry when its offset is reached', async () => {
+    const { stores, a, b } = await setUp();
+    const broken = memoryBroker(
+      faultyStores(stores, ({ key, method }) =>
+        method === 'update' && key.startsWith('head#') ? { fault: 'throttled' } : undefined,
+      ),
+    );
+    const early = { records: [record('x', { partition: 2 })], expectedOffset: 1 };
+    const request = { topic: 't', idempotencyKey: 'k', ...early };
+    expect(await stores.clock.run(broken.appendRecords(request))).toMatchObject([
+      { ok: false, error: { code: 'storage_unavailable', outcome: 'unknown', retry: 'as_is' } },
+    ]);
+    await appendTo(a, 't', 2, ['first']);
+    expect(await send(b, 'k', [], early)).toEqual(['2/1']);
+    expect(await send(a, 'k', [], early)).toEqual(['2/1+']);
+    expect(await valuesOf(a, 't', 2)).toEqual(['first', 'x']);
+  });
+
+  it('that expects an offset ahead of the end is rejected or appended as its answer says, whatever is delayed', async () => {
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 80; seed++) {
+      const { stores, a } = await setUp();
+      const random = new SeededRandom(seed);
+      const slow = faultyStores(stores, () => ({ delayMs: random.below(60) }));
+      const early = { records: [record('early', { partition: 2 })], expectedOffset: 1 };
+      const attempts = [0, random.below(400)].map((waitMs) =>
+        slow.clock.sleep(waitMs).then(() => send(memoryBroker(slow), 'k', [], early)),
+      );
+      const between = slow.clock.sleep(random.below(300)).then(() => appendTo(memoryBroker(slow), 't', 2, ['between']));
+      const [first, second] = await stores.clock.run(Promise.all(attempts));
+      const corrected = { records: [record('corrected', { partition: 2 })], expectedOffset: 0 };
+      const last = await stores.clock.run(send(memoryBroker(slow), 'k', [], corrected));
+      await stores.clock.run(between);
+      const values = await valuesOf(a, 't', 2);
+      const told = [first, second].map((answer) => String(answer).replace('+', ''));
+      expect(values.filter((value) => value !== 'between').length, `seed ${seed}`).toBeLessThanOrEqual(1);
+      expect(told.includes('2/1'), `seed ${seed}: ${told} ${values}`).toBe(values.includes('early'));
+      expect(String(last) === '2/0', `seed ${seed}: ${last} ${values}`).toBe(values.includes('corrected'));
+      seen.add(`${[...told].sort()} ${last}`);
+    }
+    expect(seen.size).toBeGreaterThan(3);
+  });
+
   it('keeps no answer that is too long, and finds it again', async () => {
     const { a, b } = await setUp(1);
     const records = Array.from({ length: 3_000 }, (_, i) => record('v', { timestampMs: 1_000_000 + i }));
