@@ -30,7 +30,7 @@ export type ObjectAction = 'GetObject' | 'PutObject';
  */
 export const PRODUCE: Access = {
   items: {
-    GetItem: ['topic', 'head', 'checkpoint', 'producer'],
+    GetItem: ['topic', 'head', 'checkpoint', 'producer', 'idempotency', 'counter'],
     Query: ['node'],
     PutItem: ['inlineBatch', 'reference', 'node', 'producer', 'idempotency'],
     UpdateItem: ['head', 'checkpoint', 'idempotency', 'counter'],

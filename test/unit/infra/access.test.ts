@@ -45,7 +45,16 @@ const works: Work[] = [
       await appended(broker, [record(0, LARGE), record(16, LARGE)]);
       // A repeat that is found in the tail nodes, and one that is answered from its note.
       for (let i = 0; i < 2; i++) await appended(broker, [record(1)], { idempotencyKey: 'key' });
+      // One that is rejected and shut out, and corrected under its key; one that is not valid.
+      await expect(appended(broker, [record(3)], { idempotencyKey: 'early', expectedOffset: 9 })).rejects.toThrow(
+        'offset',
+      );
+      await appended(broker, [record(3)], { idempotencyKey: 'early', expectedOffset: 0 });
+      await expect(appended(broker, [record(PARTITIONS)], { idempotencyKey: 'other' })).rejects.toThrow('partition');
       const producerId = await broker.allocateProducerId();
+      // A second batch that arrives first: how young the id is decides.
+      const second = { producer: { producerId, producerEpoch: 0, baseSequence: 1 } };
+      await expect(appended(broker, [record(4)], second)).rejects.toThrow('sequence');
       // As many commits as it takes until the states of producers are written down.
       for (let i = 0; i < 530; i++)
         await appended(broker, [record(2)], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
