@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { AppendRecordsRequest, RecordOutcome } from '../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
+import { PRODUCER_EPOCH_MAX } from '../../shared/log/limits.ts';
 import { memoryBroker, memoryStores, readAll, record, text } from '../support/memory-broker.ts';
 
 /** Random commands to several brokers over the same stores, against a log that is a list per partition. */
@@ -11,19 +12,23 @@ interface ModelRecord {
   readonly timestampMs: number;
 }
 
+/** One producer in one partition. */
 interface ModelProducer {
   epoch: number;
-  /** Every batch that was ever appended, by partition, epoch, sequence and length. */
-  readonly past: { readonly name: string; readonly offset: number }[];
-  /** By partition: the epoch of its batches and the batches in order. */
-  readonly partitions: Map<number, { epoch: number; batches: { sequence: number; records: number; offset: number }[] }>;
+  /** Those of the epoch, in order. */
+  batches: { readonly sequence: number; readonly records: number; readonly offset: number }[];
+  /** Every batch that was ever appended, by epoch, sequence and length -> its offset. */
+  readonly past: Map<string, number>;
 }
 
 interface Model {
   /** `undefined` while there is no topic. */
   partitions: ModelRecord[][] | undefined;
-  /** By producer and head. */
+  /** By producer and partition. */
   producers: Map<string, ModelProducer>;
+  /** By producer id: the day on which it was given out. */
+  ids: number[];
+  day: number;
   keys: Map<string, string>;
   values: number;
 }
@@ -35,7 +40,6 @@ interface Real {
 
 type Command = fc.AsyncCommand<Model, Real>;
 const T = 1_700_000_000_000;
-const PARTITIONS_PER_HEAD = 16;
 
 /** Offsets, `+` behind a duplicate's, or the error's code. */
 function print(outcomes: readonly RecordOutcome[]): string {
@@ -133,57 +137,77 @@ class Produce extends BaseCommand {
     this.sequenceStep = sequenceStep;
     this.count = count;
   }
-  override check(): boolean {
-    return true;
-  }
   async run(model: Model, real: Real): Promise<void> {
-    const { partition, count } = this;
+    const { partition, count, producerId } = this;
     const log = model.partitions?.[partition];
     if (log === undefined) return;
-    const name = `${this.producerId}@${Math.floor(partition / PARTITIONS_PER_HEAD)}`;
-    const producer: ModelProducer = model.producers.get(name) ?? { epoch: 0, partitions: new Map(), past: [] };
-    const own = producer.partitions.get(partition);
-    const last = own?.batches.at(-1);
-    const epoch = Math.max(0, producer.epoch + this.epochStep);
+    const name = `${producerId}@${partition}`;
+    const known = model.producers.get(name);
+    const last = known?.batches.at(-1);
+    const epoch = Math.min(PRODUCER_EPOCH_MAX, Math.max(0, (known?.epoch ?? 0) + this.epochStep));
     // Steps of 0 and below send a batch again, or one that overlaps; those above leave a gap.
-    const next = last === undefined || own?.epoch !== epoch ? 0 : last.sequence + last.records;
-    const back = this.sequenceStep < 0 ? own?.batches.at(this.sequenceStep) : undefined;
+    const next = last === undefined || known?.epoch !== epoch ? 0 : last.sequence + last.records;
+    const back = this.sequenceStep < 0 ? known?.batches.at(this.sequenceStep) : undefined;
     const sequence = back?.sequence ?? next + Math.max(0, this.sequenceStep);
     const records = back?.records ?? count;
     const values = Array.from({ length: records }, () => ({ value: `${model.values++}`, timestampMs: T }));
-    let answer: string;
     const all = (code: string): string => values.map(() => code).join(' ');
+    const again = (offset: number): string => values.map((_, i) => `${partition}/${offset + i}+`).join(' ');
     const same =
-      own?.epoch === epoch
-        ? own.batches.slice(-5).find((batch) => batch.sequence === sequence && batch.records === records)
+      known?.epoch === epoch
+        ? known.batches.slice(-5).find((batch) => batch.sequence === sequence && batch.records === records)
         : undefined;
-    // A broker that has not met the newer epoch yet may say of a batch that it was appended, which is true.
-    const past = producer.past.find((batch) => batch.name === `${partition} ${epoch} ${sequence} ${records}`);
-    const fencedOr = past && values.map((_, i) => `${partition}/${past.offset + i}+`).join(' ');
-    if (epoch < producer.epoch) answer = all('producer_fenced');
-    else if (same !== undefined) answer = values.map((_, i) => `${partition}/${same.offset + i}+`).join(' ');
-    else if (own !== undefined && sequence !== next) answer = all('out_of_order_sequence');
+    // An id that nobody was given is young too.
+    const isYoung = (model.ids[producerId] ?? model.day) >= model.day - 1;
+    const mayBegin = known === undefined ? !isYoung || sequence === 0 : sequence === next;
+    let answer: string;
+    if (known !== undefined && epoch < known.epoch) answer = all('producer_fenced');
+    else if (same !== undefined) answer = again(same.offset);
+    else if (!mayBegin) answer = all('out_of_order_sequence');
     else {
       const batch = { sequence, records, offset: log.length };
       answer = appendToModel(model, partition, values);
+      const producer = known ?? { epoch, batches: [], past: new Map<string, number>() };
+      producer.batches = producer.epoch === epoch ? [...producer.batches, batch] : [batch];
       producer.epoch = epoch;
-      producer.partitions.set(partition, { epoch, batches: [...(own?.epoch === epoch ? own.batches : []), batch] });
-      producer.past.push({ name: `${partition} ${epoch} ${sequence} ${records}`, offset: batch.offset });
+      producer.past.set(`${epoch} ${sequence} ${records}`, batch.offset);
       model.producers.set(name, producer);
     }
+    // A broker whose memory is older may say of a batch that it was appended, which is true.
+    const past = known?.past.get(`${epoch} ${sequence} ${records}`);
+    const isRejected = /^(producer_fenced|out_of_order_sequence)/.test(answer);
     const request: AppendRecordsRequest = {
       topic: 't',
       records: values.map(({ value, timestampMs }) => record(value, { partition, timestampMs })),
-      producer: { producerId: this.producerId, producerEpoch: epoch, baseSequence: sequence },
+      producer: { producerId, producerEpoch: epoch, baseSequence: sequence },
     };
-    await expectAppend(
-      this.of(real).appendRecords(request),
-      answer,
-      answer.startsWith('producer_fenced') ? fencedOr : answer,
-    );
+    const or = isRejected && past !== undefined ? again(past) : answer;
+    await expectAppend(this.of(real).appendRecords(request), answer, or);
   }
   toString(): string {
     return `produce(b${this.broker} p${this.partition} id ${this.producerId} epoch ${this.epochStep} sequence ${this.sequenceStep} × ${this.count})`;
+  }
+}
+
+class AllocateId extends BaseCommand {
+  async run(model: Model, real: Real): Promise<void> {
+    expect(await this.of(real).allocateProducerId()).toBe(model.ids.length);
+    model.ids.push(model.day);
+  }
+  toString(): string {
+    return `allocateId(b${this.broker})`;
+  }
+}
+
+class NextDay extends BaseCommand {
+  async run(model: Model, real: Real): Promise<void> {
+    await real.stores.clock.advance(24 * 3_600_000);
+    model.day++;
+    // Idempotency keys are known for 24 hours.
+    model.keys.clear();
+  }
+  toString(): string {
+    return 'nextDay()';
   }
 }
 
@@ -323,7 +347,7 @@ it('brokers do as a list of records per partition does', { timeout: 60_000 }, as
     .tuple(
       broker,
       partition,
-      fc.nat(2),
+      fc.nat(3),
       fc.constantFrom(0, 0, 0, 0, 0, 0, -1, 1, 37, 1_000),
       fc.constantFrom(0, 0, 0, 0, -1, -1, -3, -5, -6, 1, 5),
       fc.integer({ min: 1, max: 3 }),
@@ -341,6 +365,10 @@ it('brokers do as a list of records per partition does', { timeout: 60_000 }, as
       .map((given) => new Read(...given)),
     broker.map((given) => new Settle(given)),
     broker.map((given) => new Restart(given)),
+    fc.oneof(
+      broker.map((given) => new AllocateId(given)),
+      broker.map((given) => new NextDay(given)),
+    ),
     fc.tuple(broker, fc.integer({ min: 1, max: 21 })).map((given) => new PutTopic(...given)),
   ];
   const rare = broker.map((given) => new DeleteTopic(given));
@@ -351,7 +379,7 @@ it('brokers do as a list of records per partition does', { timeout: 60_000 }, as
         await fc.asyncModelRun(() => {
           const stores = memoryStores();
           return {
-            model: { partitions: undefined, producers: new Map(), keys: new Map(), values: 0 },
+            model: { partitions: undefined, producers: new Map(), ids: [], day: 0, keys: new Map(), values: 0 },
             real: { stores, brokers: [0, 1, 2].map(() => memoryBroker(stores)) },
           };
         }, [new PutTopic(0, 18), ...steps]);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { PLANTED_FLAWS } from './flaws.ts';
-import { CommitProtocol, OCCASIONS } from './protocol.ts';
+import { OCCASIONS } from './occasions.ts';
+import { CommitProtocol } from './protocol.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { type SearchResult, search } from './search.ts';
 

@@ -7,7 +7,19 @@ export type Flaw =
   | 'a commit demands no once keys absent'
   | 'a commit does not demand its expected offset'
   | 'a first batch leaves no key'
+  | 'a first batch has one key in all partitions'
+  | 'a batch has one key in all partitions'
   | 'a newer epoch leaves no fence'
+  | 'a fence shuts out all partitions'
+  | 'a fence begins at the newest epoch in any partition'
+  | 'a plan fences by the newest epoch in any partition'
+  | 'a plan takes a young id for an old one'
+  | 'a plan looks at the expected offset before the sequence'
+  | 'a use is not demanded absent'
+  | 'a rejected use is not shut out'
+  | 'what was shut out is not looked for again'
+  | 'an attempt looks for its use in the tail only'
+  | 'a corrected request has the use of the rejected one'
   | 'a closed head takes commits'
   | 'a move drops the once keys of other entries'
   | 'a move is unconditional'
@@ -33,7 +45,9 @@ export interface PlantedFlaw {
   readonly violation: RegExp;
 }
 
-const { closing, conditional, grouped, keyed, pipelined, plain, staleEpoch } = SCENARIOS;
+const { apart, closing, conditional, correctedLater, grouped, keyed, partitions, pipelined, plain, sequenced } =
+  SCENARIOS;
+const { staleEpoch, young } = SCENARIOS;
 const oneOfEach: Scenario = { ...plain, writers: 1, movers: 1 };
 
 export const PLANTED_FLAWS: readonly PlantedFlaw[] = [
@@ -50,7 +64,53 @@ export const PLANTED_FLAWS: readonly PlantedFlaw[] = [
   { flaw: 'a commit demands no once keys absent', scenario: staleEpoch, violation: /is in the log twice/ },
   { flaw: 'a commit does not demand its expected offset', scenario: conditional, violation: /not the one it was to/ },
   { flaw: 'a first batch leaves no key', scenario: pipelined, violation: /stands where sequence \d belongs/ },
+  { flaw: 'a first batch has one key in all partitions', scenario: apart, violation: /never gets an answer/ },
+  { flaw: 'a batch has one key in all partitions', scenario: apart, violation: /never gets an answer/ },
   { flaw: 'a newer epoch leaves no fence', scenario: staleEpoch, violation: /which fences it/ },
+  { flaw: 'a fence shuts out all partitions', scenario: apart, violation: /never gets an answer/ },
+  {
+    flaw: 'a fence begins at the newest epoch in any partition',
+    scenario: partitions,
+    violation: /which fences it/,
+  },
+  {
+    flaw: 'a plan fences by the newest epoch in any partition',
+    scenario: apart,
+    violation: /was fenced, yet its partition holds no newer epoch/,
+  },
+  { flaw: 'a plan takes a young id for an old one', scenario: young, violation: /stands where sequence 0 belongs/ },
+  {
+    flaw: 'a plan looks at the expected offset before the sequence',
+    scenario: sequenced,
+    violation: /was rejected for good, and is in the log/,
+  },
+  { flaw: 'a use is not demanded absent', scenario: keyed, violation: /is in the log twice/ },
+  {
+    flaw: 'a use is not demanded absent',
+    scenario: correctedLater,
+    violation: /was rejected for good, and is in the log/,
+  },
+  {
+    flaw: 'a rejected use is not shut out',
+    scenario: correctedLater,
+    violation: /was rejected for good, and is in the log/,
+  },
+  {
+    flaw: 'what was shut out is not looked for again',
+    scenario: correctedLater,
+    violation: /was rejected for good, and is in the log/,
+  },
+  { flaw: 'an attempt looks for its use in the tail only', scenario: keyed, violation: /is in the log twice/ },
+  {
+    flaw: 'an attempt looks for its use in the tail only',
+    scenario: correctedLater,
+    violation: /was rejected for good, and is in the log/,
+  },
+  {
+    flaw: 'a corrected request has the use of the rejected one',
+    scenario: correctedLater,
+    violation: /was told that it was shut out, which it was not/,
+  },
   { flaw: 'a closed head takes commits', scenario: closing, violation: /a closed head has taken a commit/ },
   { flaw: 'a move drops the once keys of other entries', scenario: grouped, violation: /is in the log twice/ },
   { flaw: 'a move is unconditional', scenario: oneOfEach, violation: /neither in the tail nor in a tail node/ },
@@ -73,7 +133,7 @@ export const PLANTED_FLAWS: readonly PlantedFlaw[] = [
   {
     flaw: 'a plan takes what is out of order for fenced',
     scenario: pipelined,
-    violation: /was fenced, yet the log holds no newer epoch/,
+    violation: /was fenced, yet its partition holds no newer epoch/,
   },
   { flaw: 'a refused commit is not planned anew', scenario: grouped, violation: /never gets an answer/ },
   {

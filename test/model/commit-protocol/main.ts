@@ -16,7 +16,7 @@ for (const scenario of scenarios) {
   const seconds = ((performance.now() - startMs) / 1_000).toFixed(1);
   const { states, steps, depth, ends } = result;
   write(
-    `${scenario.name.padEnd(26)}${states} states, ${steps} steps, ${depth} deep, ${ends} ends, ${seconds} s: ${verdict(result)}`,
+    `${scenario.name.padEnd(30)}${states} states, ${steps} steps, ${depth} deep, ${ends} ends, ${seconds} s: ${verdict(result)}`,
   );
 }
 for (const { flaw, scenario } of PLANTED_FLAWS) {

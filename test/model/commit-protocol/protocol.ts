@@ -1,5 +1,7 @@
 import type { Flaw } from './flaws.ts';
 import { Invariants } from './invariants.ts';
+import type { Occasion } from './occasions.ts';
+import { ACKNOWLEDGED, goesOn, OUTCOME, outcomeOf } from './outcomes.ts';
 import { type Answer, type Commit, type Job, type Log, Planner } from './planner.ts';
 import {
   type Batch,
@@ -10,22 +12,9 @@ import {
   TAIL_NODE_ENTRIES,
 } from './scenarios.ts';
 import type { Model, Reach } from './search.ts';
-import { ACKNOWLEDGED, MOVER, OUTCOME, State, WRITER } from './state.ts';
+import { MOVER, State, WRITER } from './state.ts';
 import { ATTEMPTS_MAX, FRESH_ATTEMPTS, jobOf, Narrator, STEP, stepOf } from './steps.ts';
 import { indexOfEntry, Storage } from './storage.ts';
-
-/** What must happen in some run, or the search shows little. */
-export const OCCASIONS = [
-  'a commit is applied unheard',
-  'a commit is refused, and its entry in the tail',
-  'a commit is refused, and its entry in a tail node',
-  'a commit is refused, and its entry nowhere',
-  'a commit is refused for what came before it',
-  'a commit is refused for a full tail',
-  'a refusal waits for a fresh look at the head',
-  'a repeat is found by its idempotency key',
-] as const;
-type Occasion = (typeof OCCASIONS)[number];
 
 /**
  * The commit protocol as `shared/broker/heads/commit.ts` carries it out, over a network that delays, repeats and loses.
@@ -67,13 +56,15 @@ export class CommitProtocol implements Model {
       const rider = scenario.groups?.find(([leader]) => leader === name)?.[1];
       return rider === undefined ? [batch] : [batch, this.batches.findIndex((other) => other.name === rider)];
     });
-    this.planner = new Planner(this.batches, flaw);
+    this.planner = new Planner(this.batches, scenario.young ?? false, flaw);
     this.storage = new Storage(this.planner, flaw);
-    this.invariants = new Invariants(this.clients, this.planner, scenario.writers);
+    this.invariants = new Invariants(this.clients, this.planner, scenario);
     this.narrator = new Narrator(this.batches, this.planner);
     const { writers, movers } = scenario;
-    // One entry more than there are batches shows any that is appended twice.
-    const sizes = { batches: this.batches.length, entriesMax: this.batches.length + 1, writers, movers };
+    // One entry more than there are batches, and than can be shut out, shows any that is appended twice.
+    const shutOuts = this.batches.filter(({ keyed, expectedOffset }) => keyed && expectedOffset !== undefined).length;
+    const entriesMax = this.batches.length + shutOuts + 1;
+    const sizes = { batches: this.batches.length, entriesMax, writers, movers };
     this.now = new State(sizes);
     this.next = new State(sizes);
     this.other = new State(sizes);
@@ -118,9 +109,10 @@ export class CommitProtocol implements Model {
 
   // Clients.
 
-  private clientSteps({ first, batches, inFlight, tries }: NumberedClient): void {
+  private clientSteps(client: NumberedClient): void {
+    const { first, batches, inFlight, tries } = client;
     for (let batch = first; batch < first + batches.length; batch++) {
-      if (batch - inFlight >= first && this.now.outcome(batch - inFlight) < ACKNOWLEDGED) return;
+      if (batch - inFlight >= first && !goesOn(client, this.now.outcome(batch - inFlight))) return;
       if (this.now.outcome(batch) === OUTCOME.none && this.now.tries(batch) < tries) this.gather(batch);
       if (this.now.tries(batch) === 0) return;
     }
@@ -222,11 +214,17 @@ export class CommitProtocol implements Model {
   private carryOut(writer: number, observed: Log, producersAsOf: Log): void {
     const { next } = this;
     const plan = this.planner.plan(this.job(writer), observed, producersAsOf);
-    for (const { member, answer } of plan.settles) this.settle(writer, member, outcomeOf(answer));
+    for (const { member, answer } of plan.settles) {
+      if (this.isToBeShutOut(writer, member, answer)) {
+        // The batch is the only one of its job.
+        this.send(writer, this.planner.shutOut(this.job(writer), observed), observed.commits.length);
+        return;
+      }
+      this.settle(writer, member, outcomeOf(answer));
+    }
     if (plan.commit !== undefined) {
       const observedEntry = observed.commits.length;
-      this.storage.sendCommit(next, plan.commit, observedEntry);
-      next.setCommitting(writer, plan.commit.id, observedEntry);
+      this.send(writer, plan.commit, observedEntry);
       if (this.flaw === 'an append is acknowledged before its commit') {
         this.acknowledge(writer, plan.commit, observedEntry);
       }
@@ -235,16 +233,33 @@ export class CommitProtocol implements Model {
     }
   }
 
-  /** `withoutRepeats`: those whose idempotency key is left by an entry since it was noted. */
+  /** Before a request under a key is rejected, none of its attempts may still be applied later. */
+  private isToBeShutOut(writer: number, member: number, answer: Answer): boolean {
+    const batch = this.job(writer).group[member] as number;
+    if (answer.type !== 'offset_not_reached' || !this.batches[batch]?.keyed) return false;
+    return this.flaw !== 'a rejected use is not shut out';
+  }
+
+  private send(writer: number, commit: Commit, observedEntry: number): void {
+    this.storage.sendCommit(this.next, commit, observedEntry);
+    this.next.setCommitting(writer, commit.id, observedEntry);
+  }
+
+  /** Settles those whose use of an idempotency key was left by an entry since it was noted, or by one in the tail. */
   private settleRepeats(writer: number, observed: Log): void {
     const { group, unsettled } = this.job(writer);
     for (const [member, batch] of group.entries()) {
-      if (!this.batches[batch]?.keyed || (unsettled & (1 << member)) === 0) continue;
-      for (let sequence = this.next.noted(batch); sequence < observed.commits.length; sequence++) {
-        const offset = this.offsetOf(observed, observed.commits[sequence] as Commit, sequence, batch);
-        if (offset === undefined) continue;
-        this.note('a repeat is found by its idempotency key');
-        this.settle(writer, member, ACKNOWLEDGED + offset);
+      const useKey = this.planner.useKey(batch);
+      if (useKey === undefined || (unsettled & (1 << member)) === 0) continue;
+      const isTailOnly = this.flaw === 'an attempt looks for its use in the tail only';
+      const from = isTailOnly ? this.next.firstEntry : Math.min(this.next.noted(batch), this.next.firstEntry);
+      for (let sequence = from; sequence < observed.commits.length; sequence++) {
+        const commit = observed.commits[sequence] as Commit;
+        if (!commit.leaves.includes(useKey)) continue;
+        const offset = this.offsetOf(observed, commit, sequence, batch);
+        const isShutOut = offset === undefined;
+        this.note(isShutOut ? 'an attempt finds that it was shut out' : 'a repeat is found by its idempotency key');
+        this.settle(writer, member, isShutOut ? OUTCOME.shutOut : ACKNOWLEDGED + offset);
         break;
       }
     }
@@ -255,7 +270,9 @@ export class CommitProtocol implements Model {
     const { next } = this;
     const commit = this.commit(next.sentCommit(writer));
     const fate = this.fate(commit, next.sentObservedSeq(writer));
-    if (typeof fate === 'number') {
+    if (commit.shutsOut !== undefined) {
+      if (fate !== 'unknown') this.lookAgain(writer, fate);
+    } else if (typeof fate === 'number') {
       this.acknowledge(writer, commit, fate);
     } else if (fate === 'not applied') {
       if (this.flaw !== 'a refused commit is not planned anew') this.decide(writer);
@@ -265,10 +282,21 @@ export class CommitProtocol implements Model {
     // Else movers make room, of which the writer itself is one; then the same request gets another reply.
   }
 
+  /** Whether the attempts were shut out, or one was applied before: the log tells. */
+  private lookAgain(writer: number, fate: number | 'not applied'): void {
+    if (this.flaw === 'what was shut out is not looked for again') this.settleAll(writer, OUTCOME.offsetMismatch);
+    else this.decide(writer);
+    if (fate === 'not applied' && this.answers.some(({ outcome }) => outcome >= ACKNOWLEDGED))
+      this.note('what was to be shut out has been applied');
+  }
+
   /** Out of time when its commit was refused, the writer says that nothing was applied, which must then stay so. */
   private giveUp(writer: number, job: number): void {
     const next = this.begin();
-    const fate = this.fate(this.commit(next.sentCommit(writer)), next.sentObservedSeq(writer));
+    const commit = this.commit(next.sentCommit(writer));
+    // Who can't shut out an attempt in time says nothing of it.
+    if (commit.shutsOut !== undefined) return;
+    const fate = this.fate(commit, next.sentObservedSeq(writer));
     const isCertain = fate === 'not applied';
     if (!isCertain && (fate !== 'unknown' || this.flaw !== 'a commit that met a full tail is given up')) return;
     next.failures++;
@@ -467,18 +495,5 @@ export class CommitProtocol implements Model {
 
   private note(occasion: Occasion): void {
     this.occasions.set(occasion, (this.occasions.get(occasion) ?? 0) + 1);
-  }
-}
-
-function outcomeOf(answer: Answer): number {
-  switch (answer.type) {
-    case 'offset':
-      return ACKNOWLEDGED + answer.offset;
-    case 'producer_fenced':
-      return OUTCOME.fenced;
-    case 'out_of_order_sequence':
-      return OUTCOME.outOfOrder;
-    case 'offset_mismatch':
-      return OUTCOME.offsetMismatch;
   }
 }

@@ -14,6 +14,8 @@ export interface Scenario {
   readonly failures: number;
   /** The topic is deleted at some time. */
   readonly closes?: boolean;
+  /** The producer's id is young: a partition that does not know it accepts only sequence 0. */
+  readonly young?: boolean;
   /** Leaves out what is under way without effect: see `Storage.forgetRefusedForGood`. */
   readonly reduced?: boolean;
 }
@@ -25,6 +27,8 @@ export interface Client {
   readonly inFlight: number;
   /** How often a batch is sent: again when there was no answer, which may be while the former try still goes on. */
   readonly tries: number;
+  /** Each batch corrects the one before it, under the same idempotency key: it is sent when that one was rejected. */
+  readonly corrects?: boolean;
 }
 
 /** Batches are numbered through all clients. */
@@ -54,17 +58,21 @@ export interface Batch {
   readonly keyed?: boolean;
 }
 
+interface ProducerBounds {
+  readonly tries: number;
+  readonly inFlight?: number;
+  readonly slot?: number;
+  readonly expectedOffset?: number;
+}
+
 /** Named by epoch and sequence, and by partition where there are two. */
-function producer(
-  epoch: number,
-  sequences: number,
-  bounds: { readonly tries: number; readonly inFlight?: number; readonly slot?: number },
-): Client {
-  const { tries, inFlight = 1, slot = 0 } = bounds;
+function producer(epoch: number, sequences: number, bounds: ProducerBounds): Client {
+  const { tries, inFlight = 1, slot = 0, expectedOffset } = bounds;
   const batches = Array.from({ length: sequences }, (_, sequence) => ({
     name: `e${epoch}s${sequence}${slot === 0 ? '' : `p${slot}`}`,
     slot,
     producer: { epoch, sequence },
+    ...(expectedOffset === undefined ? {} : { expectedOffset }),
   }));
   return { batches, inFlight, tries };
 }
@@ -76,6 +84,17 @@ function plain(name: string): Client {
 
 function keyed(name: string, tries: number): Client {
   return { batches: [{ name, slot: 0, keyed: true }], inFlight: 1, tries };
+}
+
+/** A request under an idempotency key that expects an offset, and the one that corrects it. */
+function corrected(expectedOffset: number, correctedOffset: number, tries: number): Client {
+  const batches = [expectedOffset, correctedOffset].map((offset, i) => ({
+    name: i === 0 ? 'k' : 'corrected k',
+    slot: 0,
+    keyed: true,
+    expectedOffset: offset,
+  }));
+  return { batches, inFlight: 1, tries, corrects: true };
 }
 
 function conditional(name: string, expectedOffset: number): Client {
@@ -124,14 +143,61 @@ export const SCENARIOS = {
     clients: [conditional('c', 0), conditional('d', 1), conditional('e', 1), plain('x')],
     ...PROCESSES,
   },
+  /**
+   * As Kafka's clients do after they lost a batch of one partition: it begins epoch 1 there, while the other partition
+   * finishes under epoch 0, retries included, and then begins epoch 1 too. Late batches of epoch 0 are under way in both.
+   */
+  apart: {
+    name: 'epochs apart',
+    clients: [
+      producer(1, 1, { tries: 1 }),
+      producer(0, 1, { tries: 1 }),
+      {
+        batches: [...producer(0, 1, { tries: 2, slot: 1 }).batches, ...producer(1, 1, { tries: 2, slot: 1 }).batches],
+        inFlight: 1,
+        tries: 2,
+      },
+    ],
+    ...PROCESSES,
+    failures: 0,
+    reduced: true,
+  },
+  /** Both partitions go up to epoch 1, and a process that is left writes on under epoch 0 in one of them. */
   partitions: {
     name: 'two partitions',
     clients: [
       producer(1, 1, { tries: 1 }),
       producer(1, 1, { tries: 1, slot: 1 }),
-      producer(0, 1, { tries: 1 }),
-      producer(0, 1, { tries: 1, slot: 1 }),
+      producer(0, 2, { tries: 1, slot: 1 }),
     ],
+    ...PROCESSES,
+    reduced: true,
+  },
+  /** Of first batches in flight, the second never comes before the first. A stale epoch races them. */
+  young: {
+    name: 'young id',
+    clients: [producer(1, 2, { tries: 2, inFlight: 2 }), producer(0, 1, { tries: 1 })],
+    ...PROCESSES,
+    young: true,
+    reduced: true,
+  },
+  /** A retry with a sequence that also expects an offset. */
+  sequenced: {
+    name: 'sequence and expected offset',
+    clients: [producer(0, 1, { tries: 3, expectedOffset: 0 }), plain('x')],
+    ...PROCESSES,
+  },
+  /** A request under a key is rejected since the partition has not reached its offset; attempts of it are still under way. */
+  correctedLater: {
+    name: 'corrected, too early',
+    clients: [corrected(1, 0, 2), plain('x')],
+    ...PROCESSES,
+    reduced: true,
+  },
+  /** The same, rejected since the partition has passed its offset. */
+  correctedEarlier: {
+    name: 'corrected, too late',
+    clients: [corrected(0, 1, 2), plain('x')],
     ...PROCESSES,
     reduced: true,
   },
@@ -156,16 +222,13 @@ export const LARGE_SCENARIOS: readonly Scenario[] = [
   { ...SCENARIOS.staleEpoch, name: 'stale epoch, two failures', failures: 2 },
   { ...SCENARIOS.pipelined, name: 'pipelined, in full', reduced: false },
   { ...SCENARIOS.epochs, name: 'three epochs, in full', reduced: false },
+  { ...SCENARIOS.apart, name: 'epochs apart, one failure', failures: 1 },
+  { ...SCENARIOS.young, name: 'young id, in full', reduced: false },
+  { ...SCENARIOS.correctedLater, name: 'corrected, in full', reduced: false },
   {
-    name: 'two partitions, retried',
-    clients: [
-      producer(1, 1, { tries: 1 }),
-      producer(1, 1, { tries: 2, slot: 1 }),
-      producer(0, 1, { tries: 1 }),
-      producer(0, 1, { tries: 1, slot: 1 }),
-    ],
-    ...PROCESSES,
-    reduced: true,
+    ...SCENARIOS.correctedLater,
+    name: 'corrected, and two others',
+    clients: [corrected(1, 0, 2), plain('x'), plain('y')],
   },
   {
     name: 'three batches',

@@ -1,19 +1,5 @@
 import { TAIL_ENTRIES_MAX } from './scenarios.ts';
 
-/** What a batch's client was told. From `ACKNOWLEDGED` on: its offset. */
-export const OUTCOME = {
-  none: 0,
-  /** It has given up. */
-  unknown: 1,
-  closed: 2,
-  fenced: 3,
-  outOfOrder: 4,
-  offsetMismatch: 5,
-  /** There was no time to try again, and nothing was applied. */
-  notApplied: 6,
-} as const;
-export const ACKNOWLEDGED = 16;
-
 export const WRITER = { idle: 0, gathered: 1, committing: 2 } as const;
 export const MOVER = { idle: 0, putting: 1, moving: 2 } as const;
 

@@ -1,6 +1,7 @@
+import { outcomeInWords } from './outcomes.ts';
 import type { Commit, Log, Planner } from './planner.ts';
 import type { Batch } from './scenarios.ts';
-import { ACKNOWLEDGED, OUTCOME, type State } from './state.ts';
+import type { State } from './state.ts';
 
 /** Kinds of steps. A step is a number of a kind and two operands of a byte each. */
 export const STEP = {
@@ -104,7 +105,8 @@ export class Narrator {
     return `[${[...names.slice(0, state.firstEntry), '|', ...names.slice(state.firstEntry)].join(' ')}]`;
   }
 
-  private entryName({ appends, data }: Commit): string {
+  private entryName({ appends, data, shutsOut }: Commit): string {
+    if (shutsOut !== undefined) return `no more ${this.batches[shutsOut]?.name}${attemptInWords(data.attempt)}`;
     const names = appends.map(({ batch }) => this.batches[batch]?.name);
     return `${names.join('+')}${attemptInWords(data.attempt)}`;
   }
@@ -116,24 +118,4 @@ export class Narrator {
 
 function attemptInWords(attempt: number): string {
   return `#${(attempt % FRESH_ATTEMPTS) + 1}${attempt < FRESH_ATTEMPTS ? '' : ' afresh'}`;
-}
-
-function outcomeInWords(outcome: number): string {
-  if (outcome >= ACKNOWLEDGED) return `is acknowledged at offset ${outcome - ACKNOWLEDGED}`;
-  switch (outcome) {
-    case OUTCOME.unknown:
-      return 'is given up';
-    case OUTCOME.closed:
-      return 'is told that the topic is deleted';
-    case OUTCOME.fenced:
-      return 'is fenced';
-    case OUTCOME.outOfOrder:
-      return 'is refused as out of order';
-    case OUTCOME.offsetMismatch:
-      return 'is refused for its expected offset';
-    case OUTCOME.notApplied:
-      return 'is told that it was not applied';
-    default:
-      return 'waits';
-  }
 }
