@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
-import { appendTo, memoryBroker, memoryStores, record, requestsFor, valuesOf } from '../../support/memory-broker.ts';
+import {
+  appendTo,
+  codeOf,
+  memoryBroker,
+  memoryStores,
+  record,
+  requestsFor,
+  valuesOf,
+} from '../../support/memory-broker.ts';
 import { turn } from '../../support/simulated-clock.ts';
 
 /** What operations cost, against the figures of the design. */
@@ -181,7 +189,41 @@ describe('requests', () => {
     expect(requestsFor(broker, 'admin')).toMatchObject({ query: 1 });
     await broker.deleteTopic('t');
     expect(requestsFor(broker, 'admin')).toMatchObject({ updateItem: 2 + 3, putItem: 2, deleteItem: 0 });
-    await broker.allocateProducerId();
-    expect(requestsFor(broker, 'admin')).toMatchObject({ updateItem: 2 + 3 + 1 });
+  });
+
+  it('of a new producer id: 1 UpdateItem, and 2 for the first of a day', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores);
+    const updates: number[] = [];
+    for (const waitMs of [0, 0, 86_400_000, 0, 5 * 86_400_000, 0]) {
+      await stores.clock.advance(waitMs);
+      const before = requestsFor(broker, 'admin').updateItem;
+      await broker.allocateProducerId();
+      updates.push(requestsFor(broker, 'admin').updateItem - before);
+    }
+    expect(updates).toEqual([2, 1, 2, 1, 2, 1]);
+    expect(requestsFor(broker, 'admin')).toMatchObject({ getItem: 0, putItem: 0, query: 0 });
+  });
+
+  it('of producers that a partition does not know: 1 GetItem an hour, and none for those that begin at sequence 0', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores, { headCacheMs: 10 * 3_600_000, topicCacheMs: 10 * 3_600_000 });
+    await broker.putTopic({ name: 't' });
+    await appendTo(broker, 't', 0, ['warm']);
+    const reads = async (producerId: number, baseSequence: number): Promise<number> => {
+      const before = requestsFor(broker, 'append').getItem;
+      const producer = { producerId, producerEpoch: 0, baseSequence };
+      await codeOf(appendTo(broker, 't', 0, ['x'], { producer }));
+      return requestsFor(broker, 'append').getItem - before;
+    };
+    // The state of a producer that is met first takes 2: the checkpoint, and what it says of the producer.
+    expect(await reads(0, 0)).toBe(2);
+    expect(await reads(0, 1)).toBe(0);
+    // One that overtook its first batch: how young its id is, and the head, before it is rejected.
+    expect(await reads(1, 5)).toBe(2 + 1 + 1);
+    expect(await reads(1, 5)).toBe(0 + 0 + 1);
+    await stores.clock.advance(3_600_001);
+    expect(await reads(1, 5)).toBe(0 + 1 + 1);
+    expect(await reads(1, 0)).toBe(0);
   });
 });

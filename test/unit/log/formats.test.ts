@@ -6,7 +6,13 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import { batchIdText, batchTimeMs, makeBatchId } from '../../../shared/log/head/batch-id.ts';
 import { type Entry, packEntry, unpackEntry } from '../../../shared/log/head/entry.ts';
 import { EMPTY_TOTALS, packTotals, type SlotTotals, unpackTotals } from '../../../shared/log/head/head.ts';
-import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../../../shared/log/head/once-key.ts';
+import {
+  batchOnceKey,
+  fenceKeysBelow,
+  fenceKeysOf,
+  firstBatchOnceKey,
+  idempotencyOnceKey,
+} from '../../../shared/log/head/once-key.ts';
 import { type ProducerState, packProducer, unpackProducer } from '../../../shared/log/head/producer.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 
@@ -75,6 +81,7 @@ describe('golden bytes', () => {
 
   type OnceKeyJson =
     | { kind: 'batch'; slot: number; producerId: number; producerEpoch: number; baseSequence: number }
+    | { kind: 'first_batch'; slot: number; producerId: number }
     | { kind: 'fence_of'; slot: number; producerId: number; epoch: number }
     | { kind: 'fence_below'; slot: number; producerId: number; from: number; below: number }
     | { kind: 'idempotency'; use: string };
@@ -85,6 +92,8 @@ describe('golden bytes', () => {
     switch (value.kind) {
       case 'batch':
         return [batchOnceKey(value.slot, value.producerId, value.producerEpoch, value.baseSequence)];
+      case 'first_batch':
+        return [firstBatchOnceKey(value.slot, value.producerId)];
       case 'fence_of':
         return fenceKeysOf(value.slot, value.producerId, value.epoch);
       case 'fence_below':

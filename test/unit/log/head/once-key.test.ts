@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../../../../shared/log/bytes.ts';
-import { batchOnceKey, fenceKeysBelow, fenceKeysOf, idempotencyOnceKey } from '../../../../shared/log/head/once-key.ts';
+import {
+  batchOnceKey,
+  fenceKeysBelow,
+  fenceKeysOf,
+  firstBatchOnceKey,
+  idempotencyOnceKey,
+} from '../../../../shared/log/head/once-key.ts';
 import { PRODUCER_EPOCH_MAX } from '../../../../shared/log/limits.ts';
 
 const epochArbitrary = fc.oneof(
@@ -66,6 +72,7 @@ it('no two once keys that mean different things are the same', () => {
     fc
       .tuple(fc.nat(15), safe, epochArbitrary)
       .map((parts) => ({ name: `fence ${parts}`, keys: fenceKeysOf(...parts).slice(0, 1) })),
+    fc.tuple(fc.nat(15), safe).map((parts) => ({ name: `first batch ${parts}`, keys: [firstBatchOnceKey(...parts)] })),
     fc
       .uint8Array({ minLength: 16, maxLength: 16 })
       .map((hash) => ({ name: `key ${toHex(hash)}`, keys: [idempotencyOnceKey(hash)] })),
