@@ -54,8 +54,11 @@ export interface Resource {
   readonly UpdateReplacePolicy?: string;
 }
 
+/** @throws Error if there are none: a test that looks at each of them would find nothing wrong. */
 export function resourcesOf(template: Template, type: string): Record<string, Resource> {
-  return template.findResources(type) as Record<string, Resource>;
+  const resources = template.findResources(type) as Record<string, Resource>;
+  if (Object.keys(resources).length === 0) throw new Error(`The template has no ${type}.`);
+  return resources;
 }
 
 export interface Statement {

@@ -224,6 +224,8 @@ describe('the request of a commit', () => {
       ),
     );
     expect(outcomes.every(([outcome]) => outcome?.ok)).toBe(true);
+    // 24 batches a commit, each of which demands five keys.
+    expect(Math.max(...demands.map((conditions) => conditions.length))).toBeGreaterThan(100);
     for (const conditions of demands) {
       // Each takes a function or comparison, most a NOT, and an AND between them; 16 slots and three lists are set.
       expect(conditions.length * 3 + 20 * 2).toBeLessThan(300 + conditions.length);
