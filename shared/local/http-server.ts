@@ -3,6 +3,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { EventLogError } from '../log/errors.ts';
 import { systemClock } from '../storage/system/clock.ts';
+import { refuseClient } from './refuse-client.ts';
 
 /**
  * A client that is just sending a request when closing begins gets an answer that says `Connection: close`, rather than a
@@ -42,6 +43,7 @@ export class LocalHttpServer {
       this.sockets.set(socket, this.lastConnectionMs);
       socket.once('close', () => this.sockets.delete(socket));
     });
+    this.server.on('clientError', refuseClient);
     // Before the app's own listener, which may answer at once.
     this.server.prependListener('request', (_, answer: ServerResponse) => {
       if (this.closingSinceMs !== undefined) endConnectionWith(answer);
