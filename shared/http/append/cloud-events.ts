@@ -58,11 +58,12 @@ export interface BinaryEvent {
  * @throws EventLogError `invalid_request` naming the header that is missing or malformed
  */
 export function binaryEvent(headers: Headers): BinaryEvent | undefined {
+  // Asked for by name first: to go through all headers costs a small append a twentieth of its time.
+  if (!REQUIRED.some((name) => headers.has(HEADER_PREFIX + name))) return undefined;
   const attributes = new Map<string, string>();
   headers.forEach((value, name) => {
     if (name.startsWith(HEADER_PREFIX)) attributes.set(name.slice(HEADER_PREFIX.length), value);
   });
-  if (attributes.size === 0) return undefined;
   const missing = REQUIRED.find((name) => !attributes.get(name));
   if (missing !== undefined) {
     throw invalidField(`ce-${missing}`, `A CloudEvent in binary mode needs the header ce-${missing}.`);
