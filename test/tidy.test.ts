@@ -68,6 +68,7 @@ const STORE_HELPERS = [
   'shared/storage/item-size.ts',
   'shared/storage/item-writes.ts',
   'shared/storage/object-checks.ts',
+  'shared/storage/utf8.ts',
 ];
 /** What AWS is told to answer browsers with, in the server's stead. */
 const CORS = 'shared/http/request/cors.ts';

@@ -1,22 +1,22 @@
+/** Turns the errors of the AWS SDK into `EventLogError`, and repeats the requests that may be repeated. */
 import { EventLogError } from '../log/errors.ts';
 import type { Clock, Random } from './ports.ts';
-
-/** What AWS's SDK throws becomes one of our errors here, and requests that may be repeated are repeated. */
 
 export interface AwsAdapterOptions {
   readonly clock: Clock;
   readonly random: Random;
 }
 
-/** Tries of one request, the first included; waits between them have full jitter. */
+/** Attempts of one request, including the first. The waits between them have full jitter. */
 const TRIES_MAX = 4;
 const WAIT_MS = 25;
 const WAIT_MS_MAX = 1_000;
 
 /**
- * Runs a request until it is answered, fails for good, or was tried four times. The SDK's own retries are switched off
- * (`maxAttempts: 1`), because a try that was refused says nothing of an earlier one whose reply was lost: if the outcome
- * of any try is unknown, so is that of the whole.
+ * Runs a request until it succeeds or fails permanently, at most four times.
+ *
+ * The SDK's own retries are switched off (`maxAttempts: 1`). A rejected attempt says nothing about an earlier attempt whose
+ * reply was lost, so the outcome of the whole is unknown as soon as the outcome of one attempt is.
  */
 export async function withRetries<T>(
   { clock, random }: AwsAdapterOptions,
@@ -87,7 +87,7 @@ const INVALID = new Set([
   'KeyTooLongError',
 ]);
 
-/** `what` names the request and what it was made of, such as "UpdateItem of table 'x'"; never any content. */
+/** `what` names the request and the table or bucket, such as "UpdateItem of table 'x'". It never holds content. */
 export function toEventLogError(cause: unknown, what: string): EventLogError {
   const name = cause instanceof Error ? cause.name : 'unknown';
   if (THROTTLED.has(name)) {
@@ -126,7 +126,7 @@ export function toEventLogError(cause: unknown, what: string): EventLogError {
       details: { awsError: name },
     });
   }
-  // Time-outs, resets, and errors of the service: the request may have been applied.
+  // Timeouts, resets, and errors of the service: the request may have been applied.
   return new EventLogError('storage_unavailable', `${what} was not answered with certainty (${name}).`, {
     cause,
     details: { awsError: name },

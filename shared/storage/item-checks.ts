@@ -1,8 +1,8 @@
 /** What an item store rejects before it looks at an item, alike in every adapter. */
 import { invalidField } from '../log/errors.ts';
 import { ITEM_BYTES_MAX } from '../log/limits.ts';
-import { utf8Bytes } from './item-size.ts';
 import type { Attributes, AttributeValue, Condition, ItemKey, ItemRange, Update } from './ports.ts';
+import { utf8Bytes } from './utf8.ts';
 
 /** DynamoDB's bounds on the two parts of a key. */
 const PK_BYTES_MAX = 2048;
@@ -44,8 +44,10 @@ export function checkItemRange(range: ItemRange): void {
     throw invalidField('limit', `The limit must be a whole number of at least 1, not ${range.limit}.`);
   }
   for (const field of ['from', 'to'] as const) {
-    if (range[field]?.isWellFormed() === false)
-      throw invalidField(field, `The bound '${field}' must be well-formed Unicode.`);
+    const bound = range[field] ?? '';
+    if (!bound.isWellFormed() || utf8Bytes(bound) > SK_BYTES_MAX) {
+      throw invalidField(field, `The bound '${field}' must be at most ${SK_BYTES_MAX} bytes of well-formed Unicode.`);
+    }
   }
 }
 

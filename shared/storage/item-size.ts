@@ -1,14 +1,15 @@
 /**
- * How large an item is, and what it costs to read or write, by DynamoDB's rules, so that every adapter counts the same.
+ * The size of an item, and the cost of reading or writing it, by DynamoDB's rules. Every adapter counts the same.
  *
- * After the AWS documentation: "DynamoDB item sizes and formats" and "DynamoDB read and write operations" (Amazon
- * DynamoDB Developer Guide). The size of a number is given there as approximate; this is the formula of that page.
+ * Source: "DynamoDB item sizes and formats" and "DynamoDB read and write operations" (Amazon DynamoDB Developer Guide).
+ * That page calls the size of a number approximate; this is its formula.
  */
 import type { Attributes, AttributeValue, ItemKey } from './ports.ts';
+import { utf8Bytes } from './utf8.ts';
 
 export const READ_UNIT_BYTES = 4096;
 export const WRITE_UNIT_BYTES = 1024;
-/** After this much a query ends its page. */
+/** A query ends its page after this many bytes. */
 export const QUERY_PAGE_BYTES_MAX = 1024 * 1024;
 
 /** The names of the two key attributes, `pk` and `sk`. */
@@ -16,7 +17,7 @@ const KEY_NAME_BYTES = 4;
 const LIST_BYTES = 3;
 const LIST_ELEMENT_BYTES = 1;
 
-/** Bytes of an item with its key and the names of its attributes; 0 for an item that is not there. */
+/** Bytes of an item, including its key and the names of its attributes; 0 for a missing item. */
 export function itemBytes(key: ItemKey, attributes: Attributes | undefined): number {
   if (attributes === undefined) return 0;
   let bytes = KEY_NAME_BYTES + utf8Bytes(key.pk) + utf8Bytes(key.sk);
@@ -24,12 +25,12 @@ export function itemBytes(key: ItemKey, attributes: Attributes | undefined): num
   return bytes;
 }
 
-/** Units of a strongly consistent read of `bytes` in all. A read of nothing costs one. */
+/** Units of a strongly consistent read of `bytes` in total. A read that finds nothing costs one unit. */
 export function readUnits(bytes: number): number {
   return Math.max(1, Math.ceil(bytes / READ_UNIT_BYTES));
 }
 
-/** Units of a write: by the larger of what the item was and what it became. A refused write is billed by what it met. */
+/** Units of a write, by the larger size of the item before and after. A refused write is billed by the item it found. */
 export function writeUnits(beforeBytes: number, afterBytes: number): number {
   return Math.max(1, Math.ceil(Math.max(beforeBytes, afterBytes) / WRITE_UNIT_BYTES));
 }
@@ -49,16 +50,4 @@ function numberBytes(value: number): number {
   while (magnitude !== 0 && magnitude % 10 === 0) magnitude /= 10;
   const digits = magnitude === 0 ? 0 : String(magnitude).length;
   return Math.ceil(digits / 2) + 1 + (value < 0 ? 1 : 0);
-}
-
-/** The UTF-8 length of a well-formed string, without encoding it. */
-export function utf8Bytes(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit < 0x80) continue;
-    // A surrogate pair is two units and four bytes.
-    bytes += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2;
-  }
-  return bytes;
 }

@@ -1,11 +1,10 @@
+/**
+ * Every key that we persist, in the bucket and in the table. `#` separates the parts of a partition key. No part can
+ * contain `#`, so no two kinds or owners share a key. Attribute names are short because DynamoDB bills items by size.
+ */
 import { type BatchId, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import type { ItemKey } from './ports.ts';
-
-/**
- * Every key that we persist, in the bucket and in the table. `#` separates the parts of a partition key; no part can
- * contain it, so no two kinds or owners share a key. Attribute names are short because every item is billed by its size.
- */
 
 /** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the record batches of one append or one group commit, back to back. */
 export function hotObjectKey(batchId: BatchId): string {

@@ -1,37 +1,43 @@
 /**
- * The four things Tailrace needs from the world. Everything else is computed.
+ * The four things that Tailrace needs from the world: objects, items, time and randomness.
  *
- * A port speaks of objects and items, never of topics or offsets, and every method is one request to the service behind
- * it, so that what an operation costs can be counted. The suites in `test/conformance` are the proof of these contracts:
+ * A port knows objects and items. It does not know topics or offsets. Each method of a store costs one request to the
+ * service behind it, so the cost of an operation can be counted. The suites in `test/conformance` check these contracts:
  * every adapter passes them, also while faults are injected.
  *
- * Failures are thrown as `EventLogError`: `throttled`, `storage_unavailable`, `storage_full`, `corrupt_data`,
- * `data_folder_unusable` or `shutting_down`, and `invalid_request` for what can't be stored, each with its `outcome`. A write whose reply was lost has the outcome `unknown`: it may have been applied, or may still be.
+ * A failed method throws an `EventLogError` with one of these codes: `throttled`, `storage_unavailable`, `storage_full`,
+ * `corrupt_data`, `data_folder_unusable`, `shutting_down`, or `invalid_request` for what can't be stored. Each error has
+ * an `outcome`. If the reply to a write was lost, the outcome is `unknown`: the write may have been applied, or may be
+ * applied later.
  */
 
-/** Bytes under a key, written once and never changed. S3, or files. */
+/** Bytes under a key, written once and never changed. Adapters: S3, files, memory. */
 export interface ObjectStore {
   /**
-   * Stores the concatenation of `chunks` under `key`, whole or not at all, if there is no object of that name.
-   * Durable on return; until then the chunks must not be changed. Answers `exists`, and changes nothing, where there is one: also after an own earlier try whose
-   * reply was lost. Of racing puts of one key, one wins. Costs 1 PutObject.
+   * Stores the concatenation of `chunks` under `key` if the key is free, completely or not at all.
+   *
+   * The object is durable when `created` is returned. The caller must not change the chunks before that.
+   * Returns `exists`, and changes nothing, if the key is taken. This includes the case where an earlier attempt by the
+   * same caller succeeded but its reply was lost. After `exists` the object is durable too.
+   * If several callers put one key at the same time, one of them creates the object. Costs 1 PutObject.
    */
   put(key: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'>;
 
   /**
-   * The bytes `[range.start, range.end)` of an object, or `undefined` where there is no such object.
-   * A range that goes past the object's end is answered short. Costs 1 GetObject.
+   * Returns the bytes `[range.start, range.end)` of an object, or `undefined` if the object does not exist.
+   * Returns fewer bytes only if the object ends before `range.end`. An object is visible to every `get` that starts
+   * after its `put` has returned. Costs 1 GetObject.
    */
   get(key: string, range: ByteRange): Promise<Uint8Array | undefined>;
 
   /**
-   * A URL by which anyone can GET those bytes without credentials until `expiresAtMs`, with `headers` sent along.
-   * Costs no request.
+   * Returns a URL that serves these bytes, and no others, to anyone until `expiresAtMs`. The request is a GET without
+   * credentials that sends `headers`. The range must hold at least one byte. Costs no request.
    */
   presign(key: string, range: ByteRange, expiresAtMs: number): Promise<SignedUrl>;
 }
 
-/** Half-open: `start` in, `end` out; both in bytes from the object's beginning. */
+/** A half-open range: it includes `start` and excludes `end`. Both count bytes from the beginning of the object. */
 export interface ByteRange {
   readonly start: number;
   readonly end: number;
@@ -43,35 +49,41 @@ export interface SignedUrl {
 }
 
 /**
- * Small items under a two-part key, each changed by single conditional writes. DynamoDB, or SQLite.
+ * Small items under a two-part key. Each write is conditional and changes one item. Adapters: DynamoDB, SQLite, memory.
  *
- * Operations on one item are linearizable. Each write is atomic and durable on return.
- * Conditions and updates are closed sets, each of which compiles to one DynamoDB request. They treat what is not there
- * as neutral: an absent number counts as 0, an absent list as empty, and an update creates the item that it does not find.
- * An item holds at most 400 KB (`ITEM_BYTES_MAX`), a number is an integer within ±(2^53 − 1), and an attribute keeps its
- * type; a write that breaks this is refused with `invalid_request`. No attribute may be named `pk` or `sk`, and keys have
- * DynamoDB's sizes (2,048 and 1,024 bytes).
+ * Operations on one item are linearizable. Each write is atomic, and durable when it is returned.
+ *
+ * Conditions and updates are closed sets, and the conditions and updates of one call compile to one DynamoDB request.
+ * They treat absence as neutral: an absent number counts as 0, an absent list is empty, and an update creates a missing
+ * item.
+ *
+ * An item holds at most 400 KB (`ITEM_BYTES_MAX`), including its key. A number is an integer within ±(2^53 − 1). An update
+ * never changes the type of an attribute, except by `set`. A write that breaks one of these rules is rejected with
+ * `invalid_request`. `pk` and `sk` are not valid names of attributes. Keys have DynamoDB's limits: 2,048 bytes for `pk`,
+ * 1,024 bytes for `sk`.
  */
 export interface ItemStore {
-  /** 1 GetItem; strongly consistent. */
+  /** Reads an item, strongly consistent. Costs 1 GetItem. */
   get(key: ItemKey): Promise<ItemRead>;
 
-  /** Replaces the whole item, or creates it, if all conditions hold. 1 PutItem. */
+  /** Replaces the whole item or creates it, if all conditions hold. Costs 1 PutItem. */
   put(key: ItemKey, attributes: Attributes, conditions?: readonly Condition[]): Promise<WriteResult>;
 
   /**
-   * Applies all updates if all conditions hold; the answer's `attributes` are the item's as they are afterwards.
-   * No attribute may be named by two updates of one call. 1 UpdateItem.
+   * Applies all updates if all conditions hold. The result has the attributes of the whole item after the write.
+   * Each update of a call must name another attribute. Costs 1 UpdateItem.
    */
   update(key: ItemKey, updates: readonly Update[], conditions?: readonly Condition[]): Promise<WriteResult>;
 
-  /** Removes the item, if all conditions hold; removing what is not there succeeds. 1 DeleteItem. */
+  /** Removes the item if all conditions hold. Removing a missing item succeeds. Costs 1 DeleteItem. */
   delete(key: ItemKey, conditions?: readonly Condition[]): Promise<WriteResult>;
 
   /**
-   * The items of partition key `pk` with `from <= sk < to`, in order of `sk` by its UTF-8 bytes, or in reverse.
-   * Answers at most `limit` (1 or more) items and about 1 MB, whichever comes first; `more` says that the range may hold others.
-   * Strongly consistent per item; items written while pages are read may or may not be seen. 1 Query.
+   * Returns the items of partition key `pk` with `from <= sk < to`, ordered by the UTF-8 bytes of `sk`, or in reverse.
+   *
+   * A page has at most `limit` items (1 or more) and about 1 MB, whichever comes first. `more` is true if the range may
+   * hold further items. Each item is read strongly consistent. Items that are written during the query may be included or
+   * missing. Costs 1 Query.
    */
   query(range: ItemRange): Promise<ItemPage>;
 }
@@ -95,8 +107,8 @@ export type AttributeValue = string | number | Uint8Array | readonly Uint8Array[
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
 /**
- * What must hold for a write to happen. Absent numbers count as 0, absent lists as empty; a string that is absent equals
- * none. `equals` and `at_most` never hold for an attribute of another type.
+ * A condition of a write. An absent number counts as 0, and an absent list is empty. An absent string equals no string.
+ * `equals` and `at_most` never hold for an attribute of another type.
  */
 export type Condition =
   | { readonly if: 'item_exists' }
@@ -108,8 +120,8 @@ export type Condition =
   | { readonly if: 'shorter_than'; readonly name: string; readonly length: number };
 
 /**
- * What a write changes. Absent numbers count as 0, absent lists as empty; but `remove_first` needs a list: without one the
- * write may be refused as `invalid_request`.
+ * A change to one attribute. An absent number counts as 0, and an absent list is empty. `remove_first` needs an existing
+ * list: without one, an adapter may reject the write with `invalid_request`.
  */
 export type Update =
   | { readonly do: 'set'; readonly name: string; readonly value: AttributeValue }
@@ -118,16 +130,19 @@ export type Update =
   | { readonly do: 'remove_first'; readonly name: string; readonly count: number }
   | { readonly do: 'remove'; readonly name: string };
 
-/** `units` are DynamoDB's: reads of 4 KB (strong), writes of 1 KB, by the whole item; a refused write is billed too. */
+/**
+ * `attributes` is undefined if the item does not exist. `units` counts what DynamoDB bills, by the size of the whole item:
+ * one unit for each 4 KB of a strongly consistent read and for each 1 KB of a write. A refused write is billed too.
+ */
 export interface ItemRead {
   readonly attributes: Attributes | undefined;
   readonly units: number;
 }
 
 export type WriteResult =
-  /** `attributes` are the item's after an update, what was given to a put, and none after a delete. */
+  /** `attributes` holds the whole item after an update, the given attributes after a put, and nothing after a delete. */
   | { readonly ok: true; readonly attributes: Attributes; readonly units: number }
-  /** A condition failed and nothing was changed; `attributes` is the item that was met, if there is one. */
+  /** A condition failed, and nothing was changed. `attributes` is the item that the write found, if it exists. */
   | { readonly ok: false; readonly attributes: Attributes | undefined; readonly units: number };
 
 export interface ItemPage {
@@ -136,21 +151,21 @@ export interface ItemPage {
   readonly units: number;
 }
 
-/** All that a log keeps. */
+/** The two stores of a log. */
 export interface Stores {
   readonly objects: ObjectStore;
   readonly items: ItemStore;
 }
 
-/** Wall time, and waiting. Never trusted for correctness between processes. */
+/** Wall-clock time, and waiting. Correctness never depends on the clocks of two processes agreeing. */
 export interface Clock {
   /** Milliseconds since 1970-01-01T00:00:00Z. */
   nowMs(): number;
-  /** Resolves after `ms`, or at once when `signal` is aborted. */
+  /** Resolves after `ms` milliseconds, or as soon as `signal` is aborted. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-/** Bytes that no one can guess and that do not repeat. */
+/** Random bytes that nobody can guess and that do not repeat. */
 export interface Random {
   bytes(length: number): Uint8Array;
 }

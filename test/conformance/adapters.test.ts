@@ -1,11 +1,18 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DynamoItemStore } from '../../shared/storage/dynamodb/item-store.ts';
 import { type DataFolder, openDataFolder } from '../../shared/storage/file/data-folder.ts';
 import { createUrlSigner } from '../../shared/storage/file/url-signer.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
+import { S3ObjectStore } from '../../shared/storage/s3/object-store.ts';
+import { systemClock } from '../../shared/storage/system/clock.ts';
+import { systemRandom } from '../../shared/storage/system/random.ts';
 import { drivenStores } from '../simulation/world/driven-stores.ts';
+import { DynamoTable } from '../support/dynamo-table.ts';
+import { S3Bucket } from '../support/s3-bucket.ts';
+import { stubDynamoClient, stubS3Client } from '../support/stub-client.ts';
 import { itemStoreSuite } from './item-store-suite.ts';
 import { objectStoreSuite } from './object-store-suite.ts';
 import type { Make } from './suite.ts';
@@ -35,6 +42,17 @@ itemStoreSuite(
   'SqliteItemStore',
   inFolder((folder) => folder.items),
 );
+
+const system = { clock: systemClock, random: systemRandom };
+
+objectStoreSuite('S3ObjectStore over a bucket in memory', async () => {
+  const client = stubS3Client(new S3Bucket().answer);
+  return { store: new S3ObjectStore({ ...system, client, bucketName: 'b' }), close: async () => client.destroy() };
+});
+itemStoreSuite('DynamoItemStore over a table in memory', async () => {
+  const client = stubDynamoClient(new DynamoTable().answer);
+  return { store: new DynamoItemStore({ ...system, client, tableName: 't' }), close: async () => client.destroy() };
+});
 
 function inFolder<Store>(storeOf: (folder: DataFolder) => Store): Make<Store> {
   return async () => {

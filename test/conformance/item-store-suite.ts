@@ -359,6 +359,13 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
       ]);
     });
 
+    test('takes an empty bound for one below every key', async (store, pk) => {
+      await store.put({ pk, sk: 'a' }, {});
+      expect((await store.query({ pk, from: '', limit: 10 })).items.map(({ sk }) => sk)).toEqual(['a']);
+      expect((await store.query({ pk, from: '', to: 'b', limit: 10 })).items.map(({ sk }) => sk)).toEqual(['a']);
+      expect(await store.query({ pk, to: '', limit: 10 })).toMatchObject({ items: [], more: false });
+    });
+
     test('answers at most limit items and says whether there may be more', async (store, pk) => {
       const sks = Array.from({ length: 25 }, (_, i) => `sk-${String(i).padStart(2, '0')}`);
       await Promise.all(sks.map((sk) => store.put({ pk, sk }, {})));
@@ -394,6 +401,10 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
         expected.slice(expected.indexOf('\uff5e')),
       );
       expect(await everySk(store, { pk, to: '😀', limit: 100 })).toEqual(expected.slice(0, expected.indexOf('😀')));
+      // In UTF-16 this range would be empty.
+      expect(await everySk(store, { pk, from: '\uff5e', to: '😀', limit: 100 })).toEqual(
+        expected.slice(expected.indexOf('\uff5e'), expected.indexOf('😀')),
+      );
     });
 
     test('lets one of 64 racing compare-and-sets win', async (store, pk) => {

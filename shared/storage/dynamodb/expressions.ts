@@ -2,35 +2,35 @@ import type { AttributeValue as DynamoValue } from '@aws-sdk/client-dynamodb';
 import { invalidField } from '../../log/errors.ts';
 import type { Attributes, AttributeValue, Condition, Update } from '../ports.ts';
 
-/** Conditions and updates as DynamoDB's expressions, all names and values behind placeholders. */
+/** Writes conditions and updates as DynamoDB expressions. Every name and value has a placeholder. */
 export class Expressions {
-  private readonly names = new Map<string, string>();
-  private readonly values: Record<string, DynamoValue> = {};
+  readonly #names = new Map<string, string>();
+  readonly #values: Record<string, DynamoValue> = {};
 
   name(name: string): string {
-    let placeholder = this.names.get(name);
+    let placeholder = this.#names.get(name);
     if (placeholder === undefined) {
-      placeholder = `#${this.names.size}`;
-      this.names.set(name, placeholder);
+      placeholder = `#${this.#names.size}`;
+      this.#names.set(name, placeholder);
     }
     return placeholder;
   }
 
   value(value: AttributeValue): string {
-    const placeholder = `:${Object.keys(this.values).length}`;
-    this.values[placeholder] = toDynamo(value);
+    const placeholder = `:${Object.keys(this.#values).length}`;
+    this.#values[placeholder] = toDynamo(value);
     return placeholder;
   }
 
-  /** What a request takes beside its expressions. */
+  /** The placeholders, as the request takes them next to its expressions. */
   parts(): {
     ExpressionAttributeNames?: Record<string, string>;
     ExpressionAttributeValues?: Record<string, DynamoValue>;
   } {
-    const names = Object.fromEntries([...this.names].map(([name, placeholder]) => [placeholder, name]));
+    const names = Object.fromEntries([...this.#names].map(([name, placeholder]) => [placeholder, name]));
     return {
-      ...(this.names.size > 0 ? { ExpressionAttributeNames: names } : {}),
-      ...(Object.keys(this.values).length > 0 ? { ExpressionAttributeValues: this.values } : {}),
+      ...(this.#names.size > 0 ? { ExpressionAttributeNames: names } : {}),
+      ...(Object.keys(this.#values).length > 0 ? { ExpressionAttributeValues: this.#values } : {}),
     };
   }
 
@@ -69,13 +69,13 @@ export class Expressions {
     return all.length === 0 ? {} : { ConditionExpression: all.join(' AND ') };
   }
 
-  /** The update, and for every sum the condition that it stays within ±(2^53 − 1). */
+  /** The update expression, and for each `add` a condition that keeps the sum within ±(2^53 − 1). */
   update(updates: readonly Update[]): { expression: string; bounds: string[] } {
     const set: string[] = [];
     const remove: string[] = [];
     const bounds: string[] = [];
     for (const update of updates) {
-      // A name that no expression uses is refused.
+      // DynamoDB rejects a name that no expression uses.
       if (update.do === 'remove_first' && update.count === 0) continue;
       const name = this.name(update.name);
       switch (update.do) {
@@ -84,13 +84,13 @@ export class Expressions {
           break;
         case 'add':
           set.push(`${name} = if_not_exists(${name}, ${this.value(0)}) + ${this.value(update.by)}`);
-          if (update.by !== 0) bounds.push(this.bound(name, update.by));
+          if (update.by !== 0) bounds.push(this.#bound(name, update.by));
           break;
         case 'append':
           set.push(`${name} = list_append(if_not_exists(${name}, ${this.value([])}), ${this.value(update.values)})`);
           break;
         case 'remove_first':
-          // Last first: DynamoDB counts by the list as it was, an emulator may count by what is left.
+          // Last element first: DynamoDB counts by the list before the update, but some emulators count by what is left.
           for (let i = update.count - 1; i >= 0; i--) remove.push(`${name}[${i}]`);
           break;
         case 'remove':
@@ -105,8 +105,8 @@ export class Expressions {
     return { expression: clauses.filter((clause) => clause !== '').join(' '), bounds };
   }
 
-  /** That adding `by` leaves neither bound; an absent number counts as 0, to which anything may be added. */
-  private bound(name: string, by: number): string {
+  /** Keeps a sum within both bounds. An absent number counts as 0, so its sum is `by` and needs no check. */
+  #bound(name: string, by: number): string {
     const within =
       by > 0
         ? `${name} <= ${this.value(Number.MAX_SAFE_INTEGER - by)}`
@@ -118,7 +118,7 @@ export class Expressions {
 export function toDynamo(value: AttributeValue): DynamoValue {
   if (typeof value === 'string') return { S: value };
   if (typeof value === 'number') return { N: String(value) };
-  // Copies: the SDK reads them later, when the caller may have changed its own.
+  // A copy: the SDK reads the bytes later, and the caller may change its own by then.
   if (value instanceof Uint8Array) return { B: new Uint8Array(value) };
   return { L: value.map((element) => ({ B: new Uint8Array(element) })) };
 }
@@ -138,5 +138,8 @@ function fromDynamo(name: string, value: DynamoValue): AttributeValue {
   if (value.N !== undefined) return Number(value.N);
   if (value.B !== undefined) return new Uint8Array(value.B);
   if (value.L !== undefined) return value.L.map((element) => new Uint8Array(element.B ?? new Uint8Array(0)));
-  throw invalidField(name, `The attribute '${name}' has a type that Tailrace does not write.`);
+  throw invalidField(
+    name,
+    `The attribute '${name}' has a type that Tailrace does not write. Remove the item, or restore it from a backup.`,
+  );
 }

@@ -9,9 +9,10 @@ import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
 import type { Write } from '../item-checks.ts';
-import { QUERY_PAGE_BYTES_MAX, utf8Bytes } from '../item-size.ts';
+import { QUERY_PAGE_BYTES_MAX } from '../item-size.ts';
 import { decideWrite } from '../item-writes.ts';
 import type { ItemKey, ItemRange } from '../ports.ts';
+import { utf8Bytes } from '../utf8.ts';
 import { messageOf, openDatabase, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB, sqliteCode } from './database.ts';
 import { decodeItem, encodeItem } from './item-codec.ts';
 import type {

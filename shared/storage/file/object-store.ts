@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, link, mkdir, open, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { EventLogError, type Outcome } from '../../log/errors.ts';
-import { checkByteRange, checkObjectKey } from '../object-checks.ts';
+import { checkByteRange, checkObjectKey, checkPresignedRange } from '../object-checks.ts';
 import type { ByteRange, ObjectStore, SignedUrl } from '../ports.ts';
 import { FolderSyncs } from './folder-syncs.ts';
 import type { UrlSigner } from './url-signer.ts';
@@ -114,7 +114,7 @@ export class FileObjectStore implements ObjectStore {
 
   async presign(key: string, range: ByteRange, expiresAtMs: number): Promise<SignedUrl> {
     checkObjectKey(key);
-    checkByteRange(range);
+    checkPresignedRange(range);
     if (this.#closed) throw closed();
     if (this.#signer === undefined) {
       throw new EventLogError('internal', 'This object store was made without a signer.', { outcome: 'not_applied' });

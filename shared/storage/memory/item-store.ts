@@ -12,6 +12,7 @@ import type {
   Update,
   WriteResult,
 } from '../ports.ts';
+import { compareUtf8 } from '../utf8.ts';
 
 /** The items of one partition key; `sks` are their sort keys in UTF-8 order. */
 interface Partition {
@@ -119,20 +120,4 @@ function lowerBound(sks: readonly string[], sk: string): number {
     else high = middle;
   }
   return low;
-}
-
-/** Orders strings as their UTF-8 bytes would be; `<` compares UTF-16, where U+FF5E comes after U+1F600. */
-function compareUtf8(a: string, b: string): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const x = a.charCodeAt(i);
-    const y = b.charCodeAt(i);
-    if (x === y) continue;
-    // Surrogates stand for code points above all that a single unit can hold.
-    const xPair = x >= 0xd800 && x <= 0xdfff;
-    const yPair = y >= 0xd800 && y <= 0xdfff;
-    if (xPair !== yPair) return xPair ? 1 : -1;
-    return x - y;
-  }
-  return a.length - b.length;
 }

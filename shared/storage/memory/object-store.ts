@@ -1,7 +1,7 @@
 import { concatBytes } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { UrlSigner } from '../file/url-signer.ts';
-import { checkByteRange, checkObjectKey } from '../object-checks.ts';
+import { checkByteRange, checkObjectKey, checkPresignedRange } from '../object-checks.ts';
 import type { ByteRange, ObjectStore, SignedUrl } from '../ports.ts';
 
 /**
@@ -34,7 +34,7 @@ export class MemoryObjectStore implements ObjectStore {
 
   async presign(key: string, range: ByteRange, expiresAtMs: number): Promise<SignedUrl> {
     checkObjectKey(key);
-    checkByteRange(range);
+    checkPresignedRange(range);
     if (this.#signer === undefined) {
       throw new EventLogError('internal', 'This object store was made without a signer.', { outcome: 'not_applied' });
     }

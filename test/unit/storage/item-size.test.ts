@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { itemBytes, readUnits, utf8Bytes, writeUnits } from '../../../shared/storage/item-size.ts';
+import { itemBytes, readUnits, writeUnits } from '../../../shared/storage/item-size.ts';
 import type { AttributeValue } from '../../../shared/storage/ports.ts';
+import { compareUtf8, utf8Bytes } from '../../../shared/storage/utf8.ts';
 
 const key = { pk: 'p', sk: 's' };
 /** `pk` and `sk` with a byte each. */
@@ -54,4 +55,15 @@ test.each([
 
 test('utf8Bytes agrees with an encoder', () => {
   fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => utf8Bytes(text) === Buffer.byteLength(text)));
+});
+
+test('compareUtf8 orders as the encoded bytes do', () => {
+  const part = fc.string({
+    unit: fc.constantFrom('a', 'z', 'ä', '\u07ff', '\u0800', '\uff5e', '\ufffd', '😀', '\u{10ffff}'),
+  });
+  fc.assert(
+    fc.property(part, part, (a, b) => {
+      expect(Math.sign(compareUtf8(a, b))).toBe(Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    }),
+  );
 });
