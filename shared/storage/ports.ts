@@ -82,8 +82,8 @@ export interface ItemStore {
    * Returns the items of partition key `pk` with `from <= sk < to`, ordered by the UTF-8 bytes of `sk`, or in reverse.
    *
    * A page has at most `limit` items (1 or more) and about 1 MB, whichever comes first. `more` is true if the range may
-   * hold further items. Each item is read strongly consistent. Items that are written during the query may be included or
-   * missing. Costs 1 Query.
+   * hold further items, and such a page has at least one item. Each item is read strongly consistent. Items that are
+   * written during the query may be included or missing. Costs 1 Query.
    */
   query(range: ItemRange): Promise<ItemPage>;
 }

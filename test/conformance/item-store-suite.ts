@@ -366,6 +366,17 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
       expect(await store.query({ pk, to: '', limit: 10 })).toMatchObject({ items: [], more: false });
     });
 
+    test('answers an item with every page that says there may be more', async (store, pk) => {
+      for (const sk of ['a', 'b', 'c']) await store.put({ pk, sk }, {});
+      for (const range of [{ from: 'a', to: 'c', descending: true }, { from: 'b' }, { to: 'c', descending: true }]) {
+        const page = await store.query({ pk, limit: 1, ...range });
+        expect(
+          page.items.map(({ sk }) => sk),
+          JSON.stringify(range),
+        ).toEqual(['b']);
+      }
+    });
+
     test('answers at most limit items and says whether there may be more', async (store, pk) => {
       const sks = Array.from({ length: 25 }, (_, i) => `sk-${String(i).padStart(2, '0')}`);
       await Promise.all(sks.map((sk) => store.put({ pk, sk }, {})));
