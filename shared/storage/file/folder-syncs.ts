@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import type { FileSystem } from './file-system.ts';
 
 interface FolderSync {
   readonly running: Promise<void>;
@@ -7,8 +7,13 @@ interface FolderSync {
 
 /** Syncs folders, so that the names in them survive a loss of power. */
 export class FolderSyncs {
+  readonly #fs: FileSystem;
   readonly #folders = new Map<string, FolderSync>();
   #count = 0;
+
+  constructor(fs: FileSystem) {
+    this.#fs = fs;
+  }
 
   /** How many syncs were made. */
   get count(): number {
@@ -16,8 +21,8 @@ export class FolderSyncs {
   }
 
   /**
-   * Makes durable all names that the folder has when this is called. A sync that is running already may have missed them;
-   * all who come meanwhile share the one after it.
+   * Makes durable all names that the folder has when this is called. A sync that is already running may have missed some of
+   * them, so the call waits for the next one. All calls that come during one sync share the next.
    */
   sync(folder: string): Promise<void> {
     const current = this.#folders.get(folder);
@@ -34,7 +39,7 @@ export class FolderSyncs {
     const current: FolderSync = { running, next: undefined };
     this.#folders.set(folder, current);
     const forget = () => {
-      // Those who wait start the next sync themselves and put it in this place.
+      // Calls that wait start the next sync themselves, and it takes this place.
       if (current.next === undefined) this.#folders.delete(folder);
     };
     running.then(forget, forget);
@@ -43,7 +48,7 @@ export class FolderSyncs {
 
   async #run(folder: string): Promise<void> {
     this.#count++;
-    const handle = await open(folder, 'r');
+    const handle = await this.#fs.open(folder, 'r');
     try {
       await handle.sync();
     } finally {

@@ -1,54 +1,59 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, link, mkdir, open, readdir, rm } from 'node:fs/promises';
+import * as nodeFileSystem from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { EventLogError, type Outcome } from '../../log/errors.ts';
 import { checkByteRange, checkObjectKey, checkPresignedRange } from '../object-checks.ts';
 import type { ByteRange, ObjectStore, SignedUrl } from '../ports.ts';
+import { type FileSystem, isCode, type OpenFile } from './file-system.ts';
 import { FolderSyncs } from './folder-syncs.ts';
 import type { UrlSigner } from './url-signer.ts';
+import { writeFile } from './write-file.ts';
 
-/** Bounds the open files; the thread pool is far narrower. */
+/** Bounds the open files. Node's thread pool is much smaller. */
 const CONCURRENCY_MAX = 64;
-/** How many folders are remembered as made and synced. */
+/** This many folders are remembered as made and synced. */
 const KNOWN_FOLDERS_MAX = 10_000;
-/** Under Linux's IOV_MAX. */
-const CHUNKS_PER_WRITE_MAX = 512;
 
 export interface FileObjectStoreOptions {
-  /** Holds `objects/` and `tmp/`, on one file system that knows hard links. */
+  /** The folder that holds `objects/` and `tmp/`, on one file system that supports hard links. */
   readonly folder: string;
-  /** Without one nothing can be presigned. */
+  /** Signs URLs. Without it, `presign` fails. */
   readonly signer?: UrlSigner;
+  /** Node's own unless given. */
+  readonly fileSystem?: FileSystem;
 }
 
 /**
- * An `ObjectStore` of one file per object, `<folder>/objects/<key>`. The folder must belong to this store alone.
+ * An `ObjectStore` of one file per object, `<folder>/objects/<key>`. No other store may use the folder.
  *
- * A put writes and syncs a file of its own in `tmp`, links it to its name, which fails if the name is taken, and syncs the
- * folder. It is answered once all of that is on disk. Puts into one folder at the same time share the folder's sync.
- * The chunks of a put must not change before it is answered. A get opens, reads and closes one file.
+ * A put has four steps. It writes a new file in `tmp` and syncs it. It makes the object's folder, if it is missing, and
+ * syncs every folder above it. It links the file to its name, which fails if the name is taken. It syncs the folder.
+ * The put returns after the last step. Puts into one folder at the same time share the folder's sync.
+ * A get opens, reads and closes one file.
  *
- * Failures: `storage_full`; `data_folder_unusable` where the folder may not be written; otherwise `storage_unavailable`,
- * with the outcome `unknown` once the object may have become visible. An idle store holds nothing open.
+ * Failures: `storage_full`; `data_folder_unusable` if the folder can't be written; otherwise `storage_unavailable`, with the
+ * outcome `unknown` once the object may be visible. An idle store holds no files open.
  */
 export class FileObjectStore implements ObjectStore {
+  readonly #fs: FileSystem;
   readonly #objects: string;
   readonly #tmp: string;
   readonly #signer: UrlSigner | undefined;
-  readonly #folderSyncs = new FolderSyncs();
+  readonly #folderSyncs: FolderSyncs;
   readonly #folders = new Map<string, Promise<void>>();
   readonly #slots = new Slots(CONCURRENCY_MAX);
   readonly #tmpPrefix = randomBytes(8).toString('hex');
   #tmpCount = 0;
   #closed = false;
 
-  /** Makes the folders where they are missing, and removes what a crash has left in `tmp`. */
+  /** Makes the folders if they are missing, and removes what a crash has left in `tmp`. */
   static async open(options: FileObjectStoreOptions): Promise<FileObjectStore> {
     const store = new FileObjectStore(options);
     try {
-      await mkdir(store.#objects, { recursive: true, mode: 0o700 });
-      await mkdir(store.#tmp, { recursive: true, mode: 0o700 });
-      for (const name of await readdir(store.#tmp)) await rm(join(store.#tmp, name), { force: true });
+      const fs = store.#fs;
+      await fs.mkdir(store.#objects, { recursive: true, mode: 0o700 });
+      await fs.mkdir(store.#tmp, { recursive: true, mode: 0o700 });
+      for (const name of await fs.readdir(store.#tmp)) await fs.rm(join(store.#tmp, name), { force: true });
       await store.#folderSyncs.sync(options.folder);
     } catch (error) {
       throw storageError(error, 'not_applied');
@@ -57,12 +62,14 @@ export class FileObjectStore implements ObjectStore {
   }
 
   private constructor(options: FileObjectStoreOptions) {
+    this.#fs = options.fileSystem ?? nodeFileSystem;
+    this.#folderSyncs = new FolderSyncs(this.#fs);
     this.#objects = join(options.folder, 'objects');
     this.#tmp = join(options.folder, 'tmp');
     this.#signer = options.signer;
   }
 
-  /** How many syncs of folders the puts have cost so far. Each put costs one sync of its file besides. */
+  /** How many syncs of folders the puts have cost so far. Each put also costs one sync of its file. */
   get syncs(): number {
     return this.#folderSyncs.count;
   }
@@ -77,15 +84,15 @@ export class FileObjectStore implements ObjectStore {
       try {
         const made = this.#makeFolder(folder);
         made.catch(() => undefined);
-        await writeFile(tmp, chunks);
+        await writeFile(this.#fs, tmp, chunks, 0o600);
         await made;
         outcome = 'unknown';
-        const result = await linkUnlessTaken(tmp, path);
-        // Also where the object exists already: the put that made it may not have come to its sync.
-        await Promise.all([this.#folderSyncs.sync(folder), removeTmp(tmp)]);
+        const result = await this.#linkUnlessTaken(tmp, path);
+        // Also if the object exists: the put that made it may not have synced the folder yet.
+        await Promise.all([this.#folderSyncs.sync(folder), this.#removeTmp(tmp)]);
         return result;
       } catch (error) {
-        await removeTmp(tmp);
+        await this.#removeTmp(tmp);
         const cause = error instanceof EventLogError ? error.cause : error;
         if (isCode(cause, 'ENOENT')) this.#folders.delete(folder);
         throw storageError(error, outcome);
@@ -98,14 +105,14 @@ export class FileObjectStore implements ObjectStore {
     checkByteRange(range);
     return this.#run(async () => {
       try {
-        const file = await open(join(this.#objects, key), 'r');
+        const file = await this.#fs.open(join(this.#objects, key), 'r');
         try {
           return await readRange(file, range);
         } finally {
           await file.close();
         }
       } catch (error) {
-        // A key that goes through an object, or names a folder, names no object.
+        // A key that leads through an object, or to a folder, names no object.
         if (isCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR')) return undefined;
         throw storageError(error, 'not_applied');
       }
@@ -122,7 +129,7 @@ export class FileObjectStore implements ObjectStore {
     return this.#signer.sign(key, range, expiresAtMs);
   }
 
-  /** Answers what was asked before. Whatever is asked afterwards is rejected with `shutting_down`. */
+  /** Waits for the calls that have begun. Every later call fails with `shutting_down`. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#slots.idle();
@@ -133,7 +140,7 @@ export class FileObjectStore implements ObjectStore {
     return this.#slots.run(operation);
   }
 
-  /** Once per folder and process, so that a folder which an earlier process made and never synced is made good too. */
+  /** Once per folder and process: an earlier process may have made the folder and ended before it synced it. */
   #makeFolder(folder: string): Promise<void> {
     const known = this.#folders.get(folder);
     if (known !== undefined) return known;
@@ -145,59 +152,31 @@ export class FileObjectStore implements ObjectStore {
   }
 
   async #makeAndSyncFolder(folder: string): Promise<void> {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await this.#fs.mkdir(folder, { recursive: true, mode: 0o700 });
     const parents: string[] = [];
     for (let path = folder; path !== this.#objects; path = dirname(path)) parents.push(dirname(path));
     await Promise.all(parents.map((parent) => this.#folderSyncs.sync(parent)));
   }
-}
 
-async function writeFile(path: string, chunks: readonly Uint8Array[]): Promise<void> {
-  const file = await open(path, 'wx', 0o600);
-  try {
-    await writeAll(file, chunks);
-    await file.datasync();
-  } finally {
-    await file.close();
+  async #linkUnlessTaken(tmp: string, path: string): Promise<'created' | 'exists'> {
+    try {
+      await this.#fs.link(tmp, path);
+      return 'created';
+    } catch (error) {
+      if (isCode(error, 'EEXIST')) return 'exists';
+      // A link that fails for lack of space or of permission was not made. After an I/O error it may have been.
+      if (!isCode(error, 'EIO')) throw storageError(error, 'not_applied');
+      throw error;
+    }
+  }
+
+  /** A file that can't be removed now is removed when the store is opened again. */
+  async #removeTmp(path: string): Promise<void> {
+    await this.#fs.rm(path, { force: true }).catch(() => undefined);
   }
 }
 
-async function writeAll(file: FileHandle, chunks: readonly Uint8Array[]): Promise<void> {
-  let rest = chunks.filter((chunk) => chunk.byteLength > 0);
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.writev(rest.slice(0, CHUNKS_PER_WRITE_MAX));
-    rest = skipBytes(rest, bytesWritten);
-  }
-}
-
-/** A write may stop short, as when the disk fills up; what is left is then written again, and says why. */
-function skipBytes(chunks: Uint8Array[], bytes: number): Uint8Array[] {
-  let left = bytes;
-  let first = 0;
-  while (first < chunks.length && chunks[first]!.byteLength <= left) left -= chunks[first++]!.byteLength;
-  const rest = chunks.slice(first);
-  if (left > 0) rest[0] = rest[0]!.subarray(left);
-  return rest;
-}
-
-async function linkUnlessTaken(tmp: string, path: string): Promise<'created' | 'exists'> {
-  try {
-    await link(tmp, path);
-    return 'created';
-  } catch (error) {
-    if (isCode(error, 'EEXIST')) return 'exists';
-    // A link is made or not; where there is no room or no leave for it, it is not.
-    if (!isCode(error, 'EIO')) throw storageError(error, 'not_applied');
-    throw error;
-  }
-}
-
-/** What can't be removed now is removed when the store is opened again. */
-async function removeTmp(path: string): Promise<void> {
-  await rm(path, { force: true }).catch(() => undefined);
-}
-
-async function readRange(file: FileHandle, range: ByteRange): Promise<Uint8Array> {
+async function readRange(file: OpenFile, range: ByteRange): Promise<Uint8Array> {
   const { size } = await file.stat();
   const length = Math.max(0, Math.min(range.end, size) - range.start);
   const bytes = new Uint8Array(length);
@@ -223,15 +202,11 @@ export function storageError(error: unknown, outcome: Outcome): EventLogError {
   return new EventLogError('storage_unavailable', `The file system failed: ${message}.`, options);
 }
 
-export function isCode(error: unknown, ...codes: readonly string[]): boolean {
-  return error instanceof Error && 'code' in error && codes.includes(String(error.code));
-}
-
 function closed(): EventLogError {
   return new EventLogError('shutting_down', 'The object store is closed.');
 }
 
-/** Runs so many operations at once; the others wait in the order in which they came. */
+/** Runs at most `max` operations at once. The others wait in the order in which they came. */
 class Slots {
   #free: number;
   readonly #max: number;
@@ -249,7 +224,7 @@ class Slots {
     try {
       return await operation();
     } finally {
-      // A slot passes to the next in line without becoming free, so that nobody overtakes it.
+      // A slot passes to the next operation without becoming free, so that no later one overtakes it.
       const next = this.#queue.shift();
       if (next !== undefined) next();
       else if (++this.#free === this.#max) for (const resolve of this.#idle.splice(0)) resolve();

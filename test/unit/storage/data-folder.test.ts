@@ -202,7 +202,7 @@ describe('openDataFolder', () => {
     for (const refusal of refusals) {
       expect(JSON.parse(refusal)).toMatchObject({
         code: 'data_folder_unusable',
-        message: expect.stringContaining('can not be written'),
+        message: expect.stringContaining("can't be written"),
         details: { reason: 'not_writable' },
       });
     }

@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import * as nodeFileSystem from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
@@ -124,7 +125,7 @@ describe('SqliteItemStore', () => {
 
 describe('FolderSyncs', () => {
   it('gives those who come during a sync the next one, all the same', async () => {
-    const syncs = new FolderSyncs();
+    const syncs = new FolderSyncs(nodeFileSystem);
     const path = temporaryPath();
     await Promise.all([syncs.sync(path), syncs.sync(path), syncs.sync(path)]);
     expect(syncs.count).toBe(2);
@@ -133,7 +134,7 @@ describe('FolderSyncs', () => {
   });
 
   it('goes on after a sync that failed', async () => {
-    const syncs = new FolderSyncs();
+    const syncs = new FolderSyncs(nodeFileSystem);
     const path = join(temporaryPath(), 'later');
     const results = await Promise.allSettled([syncs.sync(path), syncs.sync(path)]);
     expect(results.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
