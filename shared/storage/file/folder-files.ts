@@ -18,11 +18,8 @@ const UTF8 = new TextEncoder();
  */
 export async function makeFolder(fs: FileSystem, folder: string, tmpFolder: string): Promise<void> {
   try {
-    const first = await fs.mkdir(folder, { recursive: true, mode: 0o700 });
-    const syncs = new FolderSyncs(fs);
-    if (first !== undefined) {
-      for (let path = folder; path.length >= first.length; path = dirname(path)) await syncs.sync(dirname(path));
-    }
+    await fs.mkdir(folder, { recursive: true, mode: 0o700 });
+    await syncFoldersAbove(fs, folder);
     await fs.mkdir(tmpFolder, { recursive: true, mode: 0o700 });
     const probe = join(tmpFolder, `probe-${randomBytes(8).toString('hex')}`);
     await (await fs.open(probe, 'wx', 0o600)).close();
@@ -38,6 +35,21 @@ export async function makeFolder(fs: FileSystem, folder: string, tmpFolder: stri
       throw refused('not_writable', folder, "it can't be written", remedy, error);
     }
     throw storageError(error, 'not_applied');
+  }
+}
+
+/**
+ * Makes the names of all folders on the path durable. An earlier process may have made any of them and ended before it synced
+ * the one above, and nothing tells which. A folder that this user can't open or sync was made by somebody else.
+ */
+async function syncFoldersAbove(fs: FileSystem, folder: string): Promise<void> {
+  const syncs = new FolderSyncs(fs);
+  for (let path = folder; path !== dirname(path); path = dirname(path)) {
+    try {
+      await syncs.sync(dirname(path));
+    } catch (error) {
+      if (!isCode(error, 'EACCES', 'EPERM', 'EROFS', 'EINVAL')) throw error;
+    }
   }
 }
 
