@@ -1,10 +1,9 @@
 /**
- * The SQLite database that holds the items: opened, locked and recognised. For the worker: every call here blocks.
+ * Opens, locks and recognises the SQLite database that holds the items. Only the worker calls it: every call here blocks.
  *
- * The lock on the data folder is SQLite's own lock on this file, taken for good when it is opened; the operating system
- * lets go of it when the process dies, however it dies.
- * POSIX drops all of a process's locks on a file as soon as the process closes any descriptor of it, so nothing but SQLite may
- * open this file, not even to look at its header.
+ * The lock on the data folder is SQLite's own lock on this file. It is taken when the file is opened and kept. The operating
+ * system releases it when the process ends in any way. POSIX drops all of a process's locks on a file as soon as the process
+ * closes any descriptor of the file. Therefore nothing but SQLite may open this file, not even to read its header.
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import { chmodSync, closeSync, existsSync, fsyncSync, linkSync, openSync, rmSync } from 'node:fs';
@@ -13,9 +12,9 @@ import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { EventLogError } from '../../log/errors.ts';
 
-/** Persisted: "TLRC" as four bytes of ASCII, which tells this database from any other. */
+/** Persisted: "TLRC" as four bytes of ASCII, which distinguishes this database from any other. */
 const APPLICATION_ID = 0x544c5243;
-/** Persisted: the format of the database, raised by every change that an older Tailrace could not read. */
+/** Persisted: the format of the database. Every change that an older Tailrace can't read raises it. */
 const FORMAT_VERSION = 1;
 
 /**
@@ -31,11 +30,11 @@ const SCHEMA = `
   ) STRICT
 `;
 const PAGE_BYTES = 8192;
-/** Together well under a second, for which the one who is refused waits. */
+/** Together these are well under a second. A process that is refused waits this long. */
 const LOCK_TRIES = 5;
 const LOCK_WAIT_MS_MAX = 50;
 const CACHE_KIB = 32 * 1024;
-/** A write-ahead log that a burst has made larger than this is cut back after its checkpoint. */
+/** If a burst makes the write-ahead log larger than this, SQLite truncates it after the checkpoint. */
 const WAL_KEPT_BYTES = 64 * 1024 * 1024;
 
 const SQLITE_BUSY = 5;
@@ -44,16 +43,16 @@ export const SQLITE_FULL = 13;
 export const SQLITE_NOTADB = 26;
 
 /**
- * Opens and locks the database, making it if there is none. Takes the same time whatever it holds.
- * Throws `data_folder_unusable`, with `reason` in its details, and then has changed nothing.
+ * Opens and locks the database, and makes it if it is missing. The time does not depend on what the database holds.
+ * @throws EventLogError `data_folder_unusable`, with a `reason` in its details. Nothing has changed then.
  */
 export function openDatabase(path: string, tmpFolder: string): DatabaseSync {
   try {
-    // In this order: a log that is seen before its database is missed is nobody's who is just making one.
+    // In this order: a process that is making a database right now has no log before it has the database.
     const hasLog = existsSync(`${path}-wal`);
     if (!existsSync(path)) {
       if (hasLog)
-        throw unusable('corrupt', `${path} is missing, but not its write-ahead log. Restore it from a backup.`);
+        throw unusable('corrupt', `${path} is missing, but its write-ahead log exists. Restore both from a backup.`);
       createDatabase(path, tmpFolder);
     }
     refuseForeign(path);
@@ -63,7 +62,7 @@ export function openDatabase(path: string, tmpFolder: string): DatabaseSync {
   }
 }
 
-/** A database comes to be whole or not at all: a crash while it is made leaves a file in `tmpFolder`. */
+/** The database appears under its name complete, or not at all. A crash in between leaves a file in `tmpFolder`. */
 function createDatabase(path: string, tmpFolder: string): void {
   const tmp = join(tmpFolder, `items-${randomBytes(12).toString('hex')}.sqlite`);
   try {
@@ -71,6 +70,7 @@ function createDatabase(path: string, tmpFolder: string): void {
     database.exec(`
       PRAGMA page_size = ${PAGE_BYTES};
       PRAGMA synchronous = FULL;
+      PRAGMA fullfsync = ON;
       BEGIN;
       PRAGMA application_id = ${APPLICATION_ID};
       PRAGMA user_version = ${FORMAT_VERSION};
@@ -82,7 +82,7 @@ function createDatabase(path: string, tmpFolder: string): void {
     linkSync(tmp, path);
     syncFolder(dirname(path));
   } catch (error) {
-    // Another process has made one meanwhile, and may even have swept our file away; whose it is, the lock will tell.
+    // Another process has made the database meanwhile, and may have swept this file from tmp. The lock decides who has it.
     if (!existsSync(path)) throw error;
   } finally {
     rmSync(tmp, { force: true });
@@ -90,8 +90,8 @@ function createDatabase(path: string, tmpFolder: string): void {
 }
 
 /**
- * Looks at the header before anything is locked or written. `immutable` keeps SQLite from touching any file, the write-ahead
- * log of a newer version included; a version is therefore always set in the database file itself.
+ * Reads the header before anything is locked or written. `immutable` keeps SQLite from touching any file, including the
+ * write-ahead log of a newer version. Therefore a version must always be set in the database file itself.
  */
 function refuseForeign(path: string): void {
   const url = pathToFileURL(path);
@@ -105,14 +105,14 @@ function refuseForeign(path: string): void {
       database.close();
     }
   } catch (error) {
-    // Without the lock the file may be read in the middle of a checkpoint; opening it for good decides.
+    // Without the lock, this may read the file in the middle of a checkpoint. The locked opening decides.
     if (isSqliteError(error)) return;
     throw error;
   }
   checkHeader(path, header);
 }
 
-/** Of several that open the same database at the same moment, each may be in the way of the others; so they try again. */
+/** Processes that open the same database at the same moment can block each other, so each tries again. */
 function lockWithRetries(path: string): DatabaseSync {
   for (let tries = 1; ; tries++) {
     try {
@@ -128,11 +128,13 @@ function lockDatabase(path: string): DatabaseSync {
   const database = new DatabaseSync(path);
   try {
     // EXCLUSIVE must be set before the first access: then there is no shared-memory file either.
+    // FULL syncs the write-ahead log at every commit, and fullfsync makes that reach the disk itself on macOS.
     database.exec(`
       PRAGMA busy_timeout = 0;
       PRAGMA locking_mode = EXCLUSIVE;
       PRAGMA journal_mode = WAL;
       PRAGMA synchronous = FULL;
+      PRAGMA fullfsync = ON;
       PRAGMA cache_size = -${CACHE_KIB};
       PRAGMA journal_size_limit = ${WAL_KEPT_BYTES};
       BEGIN IMMEDIATE;
@@ -144,6 +146,25 @@ function lockDatabase(path: string): DatabaseSync {
     database.close();
     throw error;
   }
+}
+
+/** What the durability of a commit depends on, as SQLite has it. */
+export interface Durability {
+  readonly journalMode: string;
+  /** 0 is OFF, 1 NORMAL, 2 FULL, 3 EXTRA. */
+  readonly synchronous: number;
+  readonly fullFsync: boolean;
+  readonly lockingMode: string;
+}
+
+export function readDurability(database: DatabaseSync): Durability {
+  const read = (name: string) => database.prepare(`PRAGMA ${name}`).get()?.[name];
+  return {
+    journalMode: String(read('journal_mode')),
+    synchronous: Number(read('synchronous')),
+    fullFsync: read('fullfsync') === 1,
+    lockingMode: String(read('locking_mode')),
+  };
 }
 
 interface Header {

@@ -1,5 +1,5 @@
 /**
- * The bytes in which the file adapter keeps the attributes of an item. Persisted: a change needs a new version byte.
+ * The bytes in which the file adapter stores the attributes of an item. Persisted: a change needs a new version byte.
  *
  *     item      = version attribute*                     one byte 0x01, then the attributes in no particular order
  *     attribute = text tag value
@@ -7,12 +7,12 @@
  *               | integer                                tag 0x02: number
  *               | bytes                                  tag 0x03: bytes
  *               | count bytes*                           tag 0x04: list of bytes
- *     text      = length, then so many bytes of UTF-8
- *     bytes     = length, then so many bytes
+ *     text      = length, then that many bytes of UTF-8
+ *     bytes     = length, then that many bytes
  *     length, count = unsigned LEB128: seven bits to a byte, lowest first, the top bit set on all but the last
  *     integer   = the same over 2n for n >= 0 and −2n − 1 for n < 0 (zigzag); below 2^54, so at most eight bytes
  *
- * An item without attributes is the version byte alone. Nothing follows the last attribute.
+ * An item without attributes is only the version byte. Nothing follows the last attribute.
  */
 import { EventLogError } from '../../log/errors.ts';
 import type { Attributes, AttributeValue } from '../ports.ts';
@@ -28,7 +28,7 @@ const VARINT_BYTES_MAX = 8;
 /** The most bytes that UTF-8 spends on one UTF-16 unit. */
 const UTF8_BYTES_PER_UNIT_MAX = 3;
 
-/** Encodes checked attributes; the result shares no memory with them, and its buffer holds nothing else. */
+/** Encodes checked attributes. The result shares no memory with them, and its buffer holds nothing else. */
 export function encodeItem(attributes: Attributes): Uint8Array<ArrayBuffer> {
   const names = Object.keys(attributes);
   let bytesMax = 1;
@@ -44,8 +44,8 @@ export function encodeItem(attributes: Attributes): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Decodes what `encodeItem` made; the result shares no memory with `bytes`.
- * Throws `corrupt_data` for anything else, a version from the future included.
+ * Decodes an item that `encodeItem` made. The result shares no memory with `bytes`.
+ * @throws EventLogError `corrupt_data` for anything else, including a later version.
  */
 export function decodeItem(bytes: Uint8Array): Attributes {
   const reader: Reader = {

@@ -1,11 +1,12 @@
 /**
- * What `SqliteItemStore` and its worker say to each other.
+ * The messages between `SqliteItemStore` and its worker.
  *
- * One message carries all requests of a burst, one message back all results of a transaction, in the order of the
- * requests; so no request needs a name. Messages are never stored.
+ * One message carries all requests of a burst. One message back carries all results of a transaction, in the order of the
+ * requests, so no request needs a name. Messages are never stored.
  */
 import type { ErrorCode, ErrorDetails, Outcome, Retry } from '../../log/errors.ts';
 import type { Condition, ItemKey, ItemRange, Update } from '../ports.ts';
+import type { Durability } from './database.ts';
 
 export interface WorkerOptions {
   readonly path: string;
@@ -31,10 +32,10 @@ export type ItemRequest =
     }
   | { readonly kind: 'delete'; readonly key: ItemKey; readonly conditions: readonly Condition[] };
 
-/** `close` comes last; the worker then closes the database, says so, and ends when the port is closed. */
+/** `close` is the last message. The worker then closes the database, says so, and ends when the port is closed. */
 export type ToWorker = { readonly requests: readonly ItemRequest[] } | 'close';
 
-/** Where in the message's `bytes` an encoded item lies. */
+/** The position of an encoded item in the message's `bytes`. */
 export interface ItemSpan {
   readonly start: number;
   readonly end: number;
@@ -43,7 +44,7 @@ export interface ItemSpan {
 export type ItemResult =
   | { readonly kind: 'read'; readonly item: ItemSpan | undefined }
   | { readonly kind: 'page'; readonly items: readonly (ItemSpan & { readonly sk: string })[]; readonly more: boolean }
-  /** `item` is absent where the caller knows it already: after a put and a delete. */
+  /** `item` is absent if the caller knows it already: after a put and a delete. */
   | { readonly kind: 'applied'; readonly item: ItemSpan | undefined; readonly units: number }
   | { readonly kind: 'refused'; readonly item: ItemSpan | undefined; readonly units: number }
   | { readonly kind: 'failed'; readonly failure: Failure };
@@ -58,7 +59,7 @@ export interface Failure {
 }
 
 export type FromWorker =
-  | { readonly kind: 'opened' }
+  | { readonly kind: 'opened'; readonly durability: Durability }
   | { readonly kind: 'open_failed'; readonly failure: Failure }
   | { readonly kind: 'closed' }
   | {

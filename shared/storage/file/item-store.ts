@@ -16,9 +16,11 @@ import type {
   Update,
   WriteResult,
 } from '../ports.ts';
+import type { Durability } from './database.ts';
 import { decodeItem, encodeItem } from './item-codec.ts';
 import type { Failure, FromWorker, ItemRequest, ItemResult, ToWorker, WorkerOptions } from './item-protocol.ts';
 
+type OpeningMessage = Extract<FromWorker, { kind: 'opened' | 'open_failed' }>;
 type Settled<Kind extends ItemResult['kind']> = Extract<ItemResult, { kind: Kind }>;
 
 interface Waiting {
@@ -28,21 +30,23 @@ interface Waiting {
 }
 
 /**
- * An `ItemStore` in one SQLite database, which belongs to this store alone while it is open.
+ * An `ItemStore` in one SQLite database. No other process can open the database while the store is open.
  *
- * SQLite runs in a thread of its own, so the event loop never waits for the disk. All operations that wait there at the
- * same time form one transaction with one sync (see `item-worker.ts`): a write is on disk when it is answered, and
- * concurrent writes cost little more than one. An operation that arrives alone costs one sync.
+ * SQLite runs in its own thread, so the event loop never waits for the disk. All operations that wait there at the same time
+ * form one transaction with one sync (see `item-worker.ts`). A write is on disk when it returns, and many concurrent writes
+ * cost little more than one. An operation that arrives alone costs one sync.
  *
- * A write on a full disk fails with `storage_full` and has not happened; once there is room, writes succeed again.
- * Where a commit fails otherwise, its writes fail with `storage_unavailable` and the outcome `unknown`.
+ * A write on a full disk fails with `storage_full` and was not applied. Once there is space, writes succeed again. If a
+ * commit fails for another reason, its writes fail with `storage_unavailable` and the outcome `unknown`.
  *
- * An idle store doesn't keep its process alive.
+ * An idle store does not keep its process alive.
  */
 export class SqliteItemStore implements ItemStore {
+  /** The settings of the open database, as SQLite reports them. */
+  readonly durability: Durability;
   readonly #worker: Worker;
   readonly #port: MessagePort;
-  /** Sent or about to be sent, in the order in which the worker answers. */
+  /** Requests that are sent or about to be sent, in the order in which the worker answers. */
   readonly #waiting: Waiting[] = [];
   #burst: ItemRequest[] = [];
   #syncs = 0;
@@ -50,13 +54,14 @@ export class SqliteItemStore implements ItemStore {
   #ended: EventLogError | undefined;
 
   /**
-   * Opens the database, making it if there is none, and locks it until `close` or the end of the process.
-   * Throws `data_folder_unusable` with a `reason` in its details: `in_use`, `version`, `foreign`, `corrupt` or
-   * `not_writable`. Its time doesn't depend on the number of items.
+   * Opens the database, makes it if it is missing, and locks it until `close` or the end of the process. The time does not
+   * depend on the number of items.
+   * @throws EventLogError `data_folder_unusable` with a `reason` in its details: `in_use`, `version`, `foreign`, `corrupt` or
+   * `not_writable`.
    */
   static async open(options: WorkerOptions): Promise<SqliteItemStore> {
     const { port1, port2 } = new MessageChannel();
-    // Compiled, the worker lies beside this module as .js; `tsc` rewrites imports, but not this.
+    // After compilation the worker is a .js file next to this module. `tsc` rewrites imports, but not this URL.
     const extension = import.meta.url.endsWith('.ts') ? 'ts' : 'js';
     const worker = new Worker(new URL(`./item-worker.${extension}`, import.meta.url), {
       workerData: { port: port2, options },
@@ -68,12 +73,13 @@ export class SqliteItemStore implements ItemStore {
       port1.close();
       throw errorOf(ready.failure);
     }
-    return new SqliteItemStore(worker, port1);
+    return new SqliteItemStore(worker, port1, ready.durability);
   }
 
-  private constructor(worker: Worker, port: MessagePort) {
+  private constructor(worker: Worker, port: MessagePort, durability: Durability) {
     this.#worker = worker;
     this.#port = port;
+    this.durability = durability;
     port.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (error) => this.#end(`The item store's thread failed: ${error.message}.`, error));
     worker.on('exit', () => this.#end("The item store's thread has ended."));
@@ -81,7 +87,7 @@ export class SqliteItemStore implements ItemStore {
     port.unref();
   }
 
-  /** How many syncs the writes have cost so far; never more than there were writes. */
+  /** How many syncs the writes have cost so far, at most one for each write. */
   get syncs(): number {
     return this.#syncs;
   }
@@ -135,8 +141,8 @@ export class SqliteItemStore implements ItemStore {
   }
 
   /**
-   * Answers what was asked before, then checkpoints and lets go of the lock. Whatever is asked afterwards is rejected
-   * with `shutting_down`. May be called again; every call waits for the end.
+   * Waits for the calls that have begun, then checkpoints and releases the lock. Later calls fail with `shutting_down`. May
+   * be called again; every call waits for the end.
    */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
@@ -164,7 +170,7 @@ export class SqliteItemStore implements ItemStore {
     return new Promise<Answer>((resolve, reject) => {
       if (this.#closing !== undefined) throw new EventLogError('shutting_down', 'The item store is closed.');
       if (this.#ended !== undefined) throw withOutcome(this.#ended, 'not_applied');
-      // One message carries the requests of a whole turn: the callers that an answer has woken ask again in it.
+      // One message carries the requests of a whole turn, including those of callers that a result has just woken.
       if (this.#burst.length === 0) setImmediate(() => this.#flush());
       if (this.#waiting.length === 0) this.#port.ref();
       this.#burst.push(request);
@@ -215,7 +221,7 @@ export class SqliteItemStore implements ItemStore {
   }
 }
 
-async function firstMessage(worker: Worker, port: MessagePort): Promise<FromWorker> {
+async function firstMessage(worker: Worker, port: MessagePort): Promise<OpeningMessage> {
   const listening = new AbortController();
   const { signal } = listening;
   try {
@@ -243,7 +249,7 @@ function withOutcome(error: EventLogError, outcome: 'not_applied' | 'unknown'): 
   return new EventLogError(error.code, error.message, { cause: error.cause, outcome });
 }
 
-// Requests are sent at the end of the turn, and cloning a view clones all of the buffer under it: hence copies.
+// Copies, because requests are sent at the end of the turn, and cloning a view clones the whole buffer under it.
 
 function copyKey(key: ItemKey): ItemKey {
   return { pk: key.pk, sk: key.sk };

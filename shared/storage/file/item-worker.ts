@@ -1,9 +1,9 @@
 /**
- * The thread that owns the database of a `SqliteItemStore`, where SQLite may block as long as the disk does.
+ * The thread that owns the database of a `SqliteItemStore`. SQLite may block it for as long as the disk does.
  *
- * Requests are worked off in drains. A drain is everything that waits, up to a bound, run in order inside one transaction,
- * so that however many operations arrive during one sync share the next one. Nothing is answered before the commit:
- * a read may have seen a write of its own drain, which must not be known before it is durable.
+ * The thread runs requests in drains. A drain is every request that waits, up to a bound, in order, inside one transaction.
+ * So all operations that arrive during one sync share the next one. No result is sent before the commit: a read may have
+ * seen a write of its own drain, and nobody may learn of that write before it is durable.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
@@ -13,7 +13,15 @@ import { QUERY_PAGE_BYTES_MAX } from '../item-size.ts';
 import { decideWrite } from '../item-writes.ts';
 import type { ItemKey, ItemRange } from '../ports.ts';
 import { utf8Bytes } from '../utf8.ts';
-import { messageOf, openDatabase, SQLITE_CORRUPT, SQLITE_FULL, SQLITE_NOTADB, sqliteCode } from './database.ts';
+import {
+  messageOf,
+  openDatabase,
+  readDurability,
+  SQLITE_CORRUPT,
+  SQLITE_FULL,
+  SQLITE_NOTADB,
+  sqliteCode,
+} from './database.ts';
 import { decodeItem, encodeItem } from './item-codec.ts';
 import type {
   Failure,
@@ -25,7 +33,7 @@ import type {
   WorkerOptions,
 } from './item-protocol.ts';
 
-/** Bounds on what one transaction holds, and so on how long its first request waits. */
+/** Bounds on one transaction, and therefore on how long its first request waits. */
 const DRAIN_REQUESTS_MAX = 1_000;
 const DRAIN_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -36,7 +44,7 @@ function main(): void {
   try {
     database = openDatabase(options.path, options.tmpFolder);
   } catch (error) {
-    // A thread that ends may overtake its last message, so the other side closes the port, and with it this thread.
+    // A thread that ends can overtake its last message. The other side closes the port instead, which ends this thread.
     port.ref();
     reply({ kind: 'open_failed', failure: failureOf(error) });
     return;
@@ -56,7 +64,7 @@ function main(): void {
     }
     drains.run();
   });
-  reply({ kind: 'opened' });
+  reply({ kind: 'opened', durability: readDurability(database) });
 }
 
 function reply(message: FromWorker): void {
@@ -88,7 +96,7 @@ class Drains {
     }
   }
 
-  /** Runs all that waits as one transaction and answers it. */
+  /** Runs all waiting requests as one transaction, and sends their results. */
   run(): void {
     const requests = this.#waiting;
     if (requests.length === 0) return;
@@ -110,12 +118,12 @@ class Drains {
 
   close(): void {
     this.run();
-    // Closing writes the log back into the one database file. Where it can't, as on a full disk, the log stays beside it,
-    // and the next opening goes on from there.
+    // Closing merges the write-ahead log into the database file. If that fails, as on a full disk, the log stays, and the
+    // next opening continues from there.
     this.#database.close();
   }
 
-  /** Throws what made the transaction fail, with nothing of it applied or with the outcome `unknown`. */
+  /** @throws EventLogError if the transaction failed: nothing of it was applied, or the outcome is `unknown`. */
   #runTogether(requests: readonly ItemRequest[], output: Output): ItemResult[] {
     if (requests.every(isRead)) return requests.map((request) => this.#runAlone(request, output));
     let committing = false;
@@ -148,7 +156,7 @@ class Drains {
     }
   }
 
-  /** Throws only errors of SQLite, after which the transaction can't go on. */
+  /** @throws only errors of SQLite, after which the transaction can't continue. */
   #perform(request: ItemRequest, output: Output): ItemResult {
     try {
       switch (request.kind) {
@@ -187,7 +195,7 @@ class Drains {
   #query(range: ItemRange, output: Output): ItemResult {
     const statement = range.descending ? this.#statements.queryDescending : this.#statements.query;
     const [bounds, values] = boundsOf(range);
-    // One more than asked for, to know whether there are others.
+    // One row more than the limit shows whether there are others.
     const rows = statement[bounds].iterate(range.pk, ...values, Math.min(range.limit, Number.MAX_SAFE_INTEGER - 1) + 1);
     const items: (ItemSpan & { readonly sk: string })[] = [];
     let bytes = 0;
@@ -247,7 +255,7 @@ function writeOf(request: Exclude<ItemRequest, { kind: 'get' | 'query' }>): Writ
   return { kind: 'put', attributes: decodeItem(request.item), conditions: request.conditions };
 }
 
-/** The items of a reply, one after the other, so that they cross the threads as one buffer. */
+/** Collects the items of a reply back to back, so that one buffer crosses the threads. */
 class Output {
   #items: Uint8Array[] = [];
   #bytes = 0;
@@ -280,8 +288,8 @@ class Output {
 }
 
 /**
- * What a failed transaction means to its writes. SQLite writes the frame that commits last, so a full disk, met before,
- * leaves nothing; a commit that fails in any other way (a sync that fails) may yet be found by a recovery.
+ * What a failed transaction means for its writes. SQLite writes the commit frame last, so a full disk fails before it and
+ * leaves nothing. A commit that fails in another way, such as a failed sync, may still be found by a recovery.
  */
 function storageError(error: unknown, committing: boolean): EventLogError {
   const outcome = committing ? 'unknown' : 'not_applied';

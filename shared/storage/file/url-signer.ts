@@ -1,8 +1,8 @@
 /**
- * Signed URLs for objects that no S3 serves: the local server hands them out and checks them itself.
+ * Signed URLs for objects that the local server serves in place of S3. The server signs and checks them itself.
  *
- * The signature is HMAC-SHA-256 over key, start, end and expiry, each on a line of its own, so that none can be changed
- * and no two requests share a text.
+ * The signature is HMAC-SHA-256 over key, start, end and expiry, each on its own line. So none of them can be changed, and no
+ * two requests share a text.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { ByteRange, SignedUrl } from '../ports.ts';
@@ -14,14 +14,14 @@ export interface UrlSigner {
 export interface UrlVerifier {
   /**
    * Whether the query parameters `start`, `end`, `expires` and `signature` were signed for `key` and have not expired.
-   * Takes the same time whatever is wrong with the signature.
+   * Takes the same time for every wrong signature.
    */
   verify(key: string, params: URLSearchParams, nowMs: number): boolean;
 }
 
 export interface UrlSignerOptions {
   readonly secret: Uint8Array;
-  /** Asked at each signing, since a server learns its own address only when it listens. Without a slash at the end. */
+  /** The server's address, without a slash at the end. Called for each URL: a server learns its address when it listens. */
   readonly baseUrl: () => string;
 }
 
