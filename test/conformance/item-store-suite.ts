@@ -63,6 +63,13 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
         await refused(store.get({ pk, sk: wrong }), 'sk');
         await refused(store.delete({ pk, sk: wrong }), 'sk');
       }
+      // Sizes are of the bytes in UTF-8.
+      await refused(store.put({ pk, sk: 'ä'.repeat(513) }, {}), 'sk');
+      await refused(store.put({ pk: 'ä'.repeat(1_025), sk: 'a' }, {}), 'pk');
+      for (const bound of ['\ud800', 'ä'.repeat(513)]) {
+        await refused(store.query({ pk, from: bound, limit: 1 }), 'from');
+        await refused(store.query({ pk, to: bound, limit: 1 }), 'to');
+      }
       await refused(store.put({ pk: '', sk: 'a' }, {}), 'pk');
       await refused(store.query({ pk: '', limit: 1 }), 'pk');
       for (const value of [0.5, Number.NaN, MAX + 1, -MAX - 1, Number.POSITIVE_INFINITY, 'x\udc00']) {
@@ -96,7 +103,15 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
       expect((await store.query({ pk, limit: 1 })).items).toEqual([]);
     });
 
-    const item: Attributes = { n: 5, negative: -5, zero: 0, s: 'x', list: [bytes(1), bytes(2, 3)], noList: [] };
+    const item: Attributes = {
+      n: 5,
+      negative: -5,
+      zero: 0,
+      s: 'x',
+      one: '1',
+      list: [bytes(1), bytes(2, 3)],
+      noList: [],
+    };
     const conditions: [condition: Condition, onItem: boolean, onNothing: boolean][] = [
       [{ if: 'item_exists' }, true, false],
       [{ if: 'item_absent' }, false, true],
@@ -121,6 +136,8 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
       [{ if: 'at_most', name: 'n', value: -1 }, false, false],
       [{ if: 'at_most', name: 'n', value: MAX }, true, true],
       [{ if: 'at_most', name: 'negative', value: -5 }, true, false],
+      [{ if: 'at_most', name: 'one', value: 5 }, false, true],
+      [{ if: 'equals', name: 'one', value: 1 }, false, false],
       [{ if: 'at_most', name: 'none', value: 0 }, true, true],
       [{ if: 'at_most', name: 'none', value: -1 }, false, false],
       [{ if: 'lacks', name: 'list', value: bytes(2, 3) }, false, true],
@@ -543,6 +560,36 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
       expect(met.attributes).toEqual(expected);
       spoil(met.attributes!);
       expect((await store.get(key)).attributes).toEqual(expected);
+    });
+
+    test('takes its key, conditions and range as they are when it is called', async (store, pk) => {
+      /** What a call answers if its arguments change right after it. */
+      const answer = <Argument extends object, T>(
+        given: Argument,
+        changed: Partial<Argument>,
+        call: (given: Argument) => Promise<T>,
+      ): Promise<T> => {
+        const answered = call(given);
+        Object.assign(given, changed);
+        return answered;
+      };
+      const other = { sk: 'z' };
+      const condition: Condition = { if: 'equals', name: 'n', value: 1 };
+      const add: Update = { do: 'add', name: 'n', by: 1 };
+      await answer({ pk, sk: 'a' }, other, (key) => store.put(key, { n: 1 }));
+      expect(await answer({ pk, sk: 'a' }, other, (key) => store.get(key))).toMatchObject({ attributes: { n: 1 } });
+      expect(
+        await answer(condition, { value: 9 }, (given) => store.update({ pk, sk: 'a' }, [add], [given])),
+      ).toMatchObject({
+        ok: true,
+      });
+      expect(await answer({ pk, sk: 'a' }, other, (key) => store.update(key, [add]))).toMatchObject({
+        attributes: { n: 3 },
+      });
+      const range: ItemRange = { pk, from: 'a', limit: 5 };
+      expect(await answer(range, { from: 'z' }, (given) => store.query(given))).toMatchObject({ items: [{ sk: 'a' }] });
+      await answer({ pk, sk: 'a' }, other, (key) => store.delete(key));
+      expect((await store.query({ pk, limit: 5 })).items).toEqual([]);
     });
 
     test('answers plain bytes', async (store, pk) => {

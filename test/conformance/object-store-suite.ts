@@ -109,6 +109,9 @@ export function objectStoreSuite(name: string, make: Make<ObjectStore>, options:
         'a\\b',
         'a\0b',
         'a?b',
+        'x'.repeat(256),
+        `a/${'x'.repeat(256)}/b`,
+        `${'a/'.repeat(520)}b`,
       ]) {
         const refused = { code: 'invalid_request', outcome: 'not_applied' };
         await expect(store.put(key, []), key).rejects.toMatchObject(refused);
@@ -139,6 +142,20 @@ export function objectStoreSuite(name: string, make: Make<ObjectStore>, options:
       expect(new Set(results)).toEqual(new Set(['created']));
       const stored = await Promise.all(keys.map((k) => store.get(k, { start: 0, end: 300 })));
       for (const [i, bytes] of stored.entries()) expect(bytes).toEqual(patternBytes(300, i));
+    });
+
+    test('refuses to presign a range that is empty or none', async (store, key) => {
+      await store.put(key, [patternBytes(100)]);
+      for (const [start, end] of [
+        [10, 10],
+        [0, 0],
+        [20, 10],
+        [-1, 5],
+      ] as const) {
+        await expect(store.presign(key, { start, end }, Date.now() + 60_000)).rejects.toMatchObject({
+          code: 'invalid_request',
+        });
+      }
     });
 
     test('presigns a URL of the range', async (store, key) => {

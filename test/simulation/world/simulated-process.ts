@@ -74,7 +74,10 @@ export class SimulatedProcess {
     this.objects = objects;
     this.items = {
       ...items,
-      query: (range) => this.send('query', range.pk, (share) => parts.storage.query(range, share)),
+      query: (range) => {
+        const sent = copyOf(range);
+        return this.send('query', sent.pk, (share) => parts.storage.query(sent, share));
+      },
     };
   }
 

@@ -1,5 +1,14 @@
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DatabaseSync } from 'node:sqlite';
@@ -26,9 +35,8 @@ describe('openDataFolder', () => {
     await first.objects.put('a/b', [new Uint8Array([1, 2])]);
     await first.close();
     const mode = (name: string) => statSync(join(path, name)).mode & 0o777;
-    expect([mode('.'), mode('secret'), mode('items.sqlite'), mode('objects/a/b')]).toEqual([
-      0o700, 0o600, 0o600, 0o600,
-    ]);
+    expect(['.', 'objects', 'objects/a', 'tmp'].map(mode)).toEqual([0o700, 0o700, 0o700, 0o700]);
+    expect(['secret', 'items.sqlite', 'objects/a/b'].map(mode)).toEqual([0o600, 0o600, 0o600]);
 
     const second = await openDataFolder(path);
     expect((await second.items.get({ pk: 'p', sk: 's' })).attributes).toEqual({ n: 1 });
@@ -99,6 +107,21 @@ describe('openDataFolder', () => {
     await opened[0]!.items.put({ pk: 'p', sk: 's' }, {});
     await opened[0]!.close();
   });
+
+  it('is let go of when it can not be opened for what else it holds', async () => {
+    const path = temporaryPath();
+    mkdirSync(join(path, 'secret'));
+    await expect(openDataFolder(path)).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
+    rmdirSync(join(path, 'secret'));
+    await (await openDataFolder(path)).close();
+  });
+
+  it('does not keep its process alive when nothing is asked of it', async () => {
+    const child = start('idle.ts', temporaryPath());
+    expect(await firstLine(child)).toBe('idle');
+    await ended(child);
+    expect(child.exitCode).toBe(0);
+  }, 10_000);
 
   it('loses nothing acknowledged when its holder is killed', async () => {
     const path = temporaryPath();

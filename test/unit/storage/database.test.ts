@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { expect, it, vi } from 'vitest';
 import { openDatabase, readDurability } from '../../../shared/storage/file/database.ts';
 import { SqliteItemStore } from '../../../shared/storage/file/item-store.ts';
@@ -10,11 +11,20 @@ import { temporaryPath } from './child/support.ts';
  * are looked at instead, of every connection and where each ends.
  */
 
-const { closed } = vi.hoisted(() => ({ closed: [] as { path: string; synchronous: number; fullFsync: boolean }[] }));
+const { closed, unreadable } = vi.hoisted(() => ({
+  closed: [] as { path: string; synchronous: number; fullFsync: boolean }[],
+  /** Whether nothing can be read without the lock, as in the middle of a checkpoint. */
+  unreadable: { now: false },
+}));
 
 vi.mock('node:sqlite', async (original) => {
   const sqlite = await original<typeof import('node:sqlite')>();
   class WatchedDatabase extends sqlite.DatabaseSync {
+    constructor(path: string | URL, options: import('node:sqlite').DatabaseSyncOptions = {}) {
+      if (options.readOnly && unreadable.now) throw Object.assign(new Error('database is malformed'), { errcode: 11 });
+      super(path, options);
+    }
+
     override close(): void {
       const read = (name: string) => Object.values(this.prepare(`PRAGMA ${name}`).get() ?? {})[0];
       closed.push({
@@ -63,5 +73,18 @@ it('the database of an open item store has these settings in its own thread', as
     expect(items.durability).toEqual(DURABLE);
     await items.put({ pk: 'p', sk: 's' }, { n: 1 });
     await items.close();
+  }
+});
+
+it('a foreign database is refused also where its header could not be read before the lock', () => {
+  const { path, tmpFolder } = freshPath();
+  const foreign = new DatabaseSync(path);
+  foreign.exec('CREATE TABLE items (a)');
+  foreign.close();
+  unreadable.now = true;
+  try {
+    expect(() => openDatabase(path, tmpFolder)).toThrow('not one that Tailrace made');
+  } finally {
+    unreadable.now = false;
   }
 });

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it, vi } from 'vitest';
 import { type DataFolder, openDataFolder } from '../../../shared/storage/file/data-folder.ts';
+import type { FileSystem } from '../../../shared/storage/file/file-system.ts';
 import { FolderSyncs } from '../../../shared/storage/file/folder-syncs.ts';
+import { FileObjectStore } from '../../../shared/storage/file/object-store.ts';
 import { temporaryPath } from './child/support.ts';
 
 describe('SqliteItemStore', () => {
@@ -37,6 +39,28 @@ describe('SqliteItemStore', () => {
     }
     await Promise.all([...large, ...small]);
     expect(items.syncs).toBeLessThan(50);
+    await close();
+  });
+
+  it('bounds what one transaction holds, by its bytes too', async () => {
+    const { items, close } = await openDataFolder(temporaryPath());
+    const before = items.syncs;
+    const large = Array.from({ length: 100 }, (_, i) => {
+      return items.put({ pk: 'p', sk: `large-${i}` }, { data: new Uint8Array(390_000) });
+    });
+    await Promise.all(large);
+    expect(items.syncs - before).toBeGreaterThanOrEqual(2);
+    await close();
+  });
+
+  it('answers what was asked in the turn in which it is closed', async () => {
+    const { items, close } = await openDataFolder(temporaryPath());
+    const writes = Array.from({ length: 5 }, (_, i) => items.put({ pk: 'p', sk: `sk-${i}` }, { i }));
+    const read = items.get({ pk: 'p', sk: 'sk-3' });
+    const closed = items.close();
+    for (const write of writes) expect(await write).toMatchObject({ ok: true });
+    expect((await read).attributes).toEqual({ i: 3 });
+    await closed;
     await close();
   });
 
@@ -194,6 +218,65 @@ describe('FileObjectStore', () => {
       await expect(objects.put('hot/1/b', [])).rejects.toMatchObject({ outcome: 'not_applied' });
       expect(await objects.put('hot/1/b', [])).toBe('created');
     });
+  });
+
+  it('holds no more files open than it has slots for, however much is asked at once', async () => {
+    let open = 0;
+    let most = 0;
+    const counting: FileSystem = {
+      ...nodeFileSystem,
+      open: async (path, flags, mode) => {
+        const file = await nodeFileSystem.open(path, flags, mode);
+        most = Math.max(most, ++open);
+        return {
+          writev: (chunks) => file.writev(chunks),
+          read: (...args) => file.read(...args),
+          stat: () => file.stat(),
+          datasync: () => file.datasync(),
+          sync: () => file.sync(),
+          close: () => file.close().finally(() => open--),
+        };
+      },
+    };
+    const objects = await FileObjectStore.open({ folder: temporaryPath(), fileSystem: counting });
+    await Promise.all(Array.from({ length: 500 }, (_, i) => objects.put(`a/${i}`, [new Uint8Array(10)])));
+    await Promise.all(Array.from({ length: 500 }, (_, i) => objects.get(`a/${i}`, { start: 0, end: 10 })));
+    await objects.close();
+    expect(most).toBeGreaterThan(8);
+    // A put has its file open or its folder, and the folders above are few.
+    expect(most).toBeLessThanOrEqual(70);
+    expect(open).toBe(0);
+  });
+
+  it('remembers the last of many folders as synced, and not all of them', async () => {
+    const file = {
+      writev: async () => ({ bytesWritten: 1 }),
+      read: async () => ({ bytesRead: 0 }),
+      stat: async () => ({ size: 0 }),
+      datasync: async () => {},
+      sync: async () => {},
+      close: async () => {},
+    };
+    const instant: FileSystem = {
+      open: async () => file,
+      link: async () => {},
+      rename: async () => {},
+      mkdir: async () => undefined,
+      readdir: async () => [],
+      readFile: async () => new Uint8Array(0),
+      rm: async () => {},
+      stat: async () => ({ isDirectory: () => true }),
+    };
+    const objects = await FileObjectStore.open({ folder: '/data', fileSystem: instant });
+    for (let i = 0; i <= 10_000; i++) await objects.put(`hot/${i}/a`, []);
+    const syncsOf = async (key: string): Promise<number> => {
+      const before = objects.syncs;
+      await objects.put(key, []);
+      return objects.syncs - before;
+    };
+    expect(await syncsOf('hot/10000/b')).toBe(1);
+    // Its own folder, and again the two above.
+    expect(await syncsOf('hot/0/b')).toBe(3);
   });
 
   it('answers undefined for the name of a folder', async () => {

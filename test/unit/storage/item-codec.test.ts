@@ -11,6 +11,8 @@ const golden: [name: string, attributes: Attributes, bytes: string][] = [
   ['a string', { s: 'ü' }, '01 01 73 01 02 c3bc'],
   ['an empty string', { s: '' }, '01 01 73 01 00'],
   ['a long string', { s: 'x'.repeat(200) }, `01 01 73 01 c801 ${'78'.repeat(200)}`],
+  ['a string whose bytes need a second byte of length', { s: 'ü'.repeat(64) }, `01 01 73 01 8001 ${'c3bc'.repeat(64)}`],
+  ['a string of the longest one-byte length', { s: 'x'.repeat(127) }, `01 01 73 01 7f ${'78'.repeat(127)}`],
   ['0', { n: 0 }, '01 01 6e 02 00'],
   ['-1', { n: -1 }, '01 01 6e 02 01'],
   ['1', { n: 1 }, '01 01 6e 02 02'],
