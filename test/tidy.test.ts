@@ -296,7 +296,6 @@ const ENTRY_POINTS: readonly { readonly path: string; readonly why: string }[] =
 const LINES_MAX = 500;
 const LONGER: Readonly<{ [path: string]: number }> = {
   'test/conformance/http-suite.ts': 1_200,
-  'test/conformance/item-store-suite.ts': 600,
 };
 
 describe('the tree', () => {

@@ -93,6 +93,7 @@ export interface ItemKey {
   readonly sk: string;
 }
 
+/** A half-open range of sort keys. A bound is at most 1,024 bytes. An empty one is below every key. */
 export interface ItemRange {
   readonly pk: string;
   readonly from?: string;

@@ -55,12 +55,17 @@ describe('SqliteItemStore', () => {
 
   it('answers what was asked in the turn in which it is closed', async () => {
     const { items, close } = await openDataFolder(temporaryPath());
+    // While the thread is busy, what follows and the close come to it together.
+    const busy = Array.from({ length: 30 }, (_, i) => {
+      return items.put({ pk: 'p', sk: `large-${i}` }, { data: new Uint8Array(390_000) });
+    });
+    await new Promise((resolve) => setImmediate(resolve));
     const writes = Array.from({ length: 5 }, (_, i) => items.put({ pk: 'p', sk: `sk-${i}` }, { i }));
     const read = items.get({ pk: 'p', sk: 'sk-3' });
     const closed = items.close();
     for (const write of writes) expect(await write).toMatchObject({ ok: true });
     expect((await read).attributes).toEqual({ i: 3 });
-    await closed;
+    await Promise.all([...busy, closed]);
     await close();
   });
 
