@@ -208,11 +208,8 @@ const RULES: readonly ImportRule[] = [
     may: [...HTTP_ROOT, `shared/http/${area}/`],
     exists: true,
   })),
-  {
-    of: 'shared/http/',
-    may: [...HTTP_ROOT, 'shared/http/', 'jose', 'node:zlib', 'node:util'],
-    exists: true,
-  },
+  { of: 'shared/http/', may: [...HTTP_ROOT, 'shared/http/', 'jose', 'node:zlib', 'node:util'], exists: true },
+  { of: 'shared/version.ts', may: [], exists: true },
   { of: 'shared/kafka/', may: ['shared/kafka/', 'shared/broker/', 'shared/log/'], exists: false },
   { of: 'shared/client/', may: ['shared/client/', 'shared/http/contract.ts'], exists: false },
   { of: 'shared/console/', may: ['shared/console/', 'shared/client/'], exists: false },

@@ -43,7 +43,7 @@ declare global {
   var awslambda: Partial<LambdaStreaming> | undefined;
 }
 
-export interface LambdaEdgeParts {
+export interface LambdaEdgeComponents {
   fetch(request: Request): Response | Promise<Response>;
   /** Resolves when no work is left of requests that were answered; awaited before the environment may freeze. */
   idle(): Promise<void>;
@@ -63,37 +63,37 @@ const IDLE_MARGIN_MS = 250;
 /** Lambda's bound on an answer that is not streamed, with room for its JSON. */
 export const RESULT_BYTES_MAX = 6 * 1024 * 1024 - 64 * 1024;
 
-export function lambdaHandlers(parts: LambdaEdgeParts): LambdaHandlers {
+export function lambdaHandlers(components: LambdaEdgeComponents): LambdaHandlers {
   return {
     async handler(event, context) {
       try {
-        return await answering(parts, event, context, toResult);
+        return await answering(components, event, context, toResult);
       } finally {
-        await settle(parts, context);
+        await settle(components, context);
       }
     },
-    streamHandler: streamHandler(parts),
+    streamHandler: streamHandler(components),
   };
 }
 
-function streamHandler(parts: LambdaEdgeParts): unknown {
-  const { streamifyResponse, HttpResponseStream } = parts.streaming ?? {};
+function streamHandler(components: LambdaEdgeComponents): unknown {
+  const { streamifyResponse, HttpResponseStream } = components.streaming ?? {};
   if (streamifyResponse === undefined || HttpResponseStream === undefined) return undefined;
   return streamifyResponse(async (event, stream, context) => {
     try {
-      await answering(parts, event, context, (response) =>
+      await answering(components, event, context, (response) =>
         send(HttpResponseStream.from(stream, { statusCode: response.status, headers: headersOf(response) }), response),
       );
     } finally {
       // The caller has the whole answer by now.
-      await settle(parts, context);
+      await settle(components, context);
     }
   });
 }
 
 /** Runs a request and what `deliver` does with its answer. The request's signal is aborted when the time is up. */
 async function answering<T>(
-  parts: LambdaEdgeParts,
+  components: LambdaEdgeComponents,
   event: HttpEvent,
   context: LambdaContext,
   deliver: (response: Response, context: LambdaContext) => Promise<T>,
@@ -101,14 +101,14 @@ async function answering<T>(
   const timeIsUp = new AbortController();
   const timer = setTimeout(() => timeIsUp.abort(), Math.max(0, context.getRemainingTimeInMillis() - ANSWER_MARGIN_MS));
   try {
-    return await deliver(await respond(parts, event, context, timeIsUp.signal), context);
+    return await deliver(await respond(components, event, context, timeIsUp.signal), context);
   } finally {
     clearTimeout(timer);
   }
 }
 
 async function respond(
-  parts: LambdaEdgeParts,
+  components: LambdaEdgeComponents,
   event: HttpEvent,
   context: LambdaContext,
   signal: AbortSignal,
@@ -120,7 +120,7 @@ async function respond(
     return problemOf(context, invalidField('request', 'This is not a request that HTTP allows.', {}), cause);
   }
   try {
-    return await parts.fetch(request);
+    return await components.fetch(request);
   } catch (cause) {
     return problemOf(context, new EventLogError('internal', 'The request met an error that it should not.'), cause);
   }
@@ -195,7 +195,7 @@ function headersOf(response: Response): Record<string, string> {
   return Object.fromEntries(response.headers);
 }
 
-async function settle({ idle }: LambdaEdgeParts, context: LambdaContext): Promise<void> {
+async function settle({ idle }: LambdaEdgeComponents, context: LambdaContext): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const timeIsUp = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, Math.max(0, context.getRemainingTimeInMillis() - IDLE_MARGIN_MS));

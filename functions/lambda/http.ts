@@ -4,11 +4,9 @@ import { createHttpApp } from '../../shared/http/app.ts';
 import type { Tag } from '../../shared/http/operation.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
+import { VERSION } from '../../shared/version.ts';
 import { composeAccess } from './access.ts';
 import { logLine } from './log-line.ts';
-
-/** Put in by the bundler. */
-declare const TAILRACE_VERSION: string | undefined;
 
 /**
  * The HTTP API over a broker. Who may call it is decided before it, by the Function URL's IAM authorization, unless the
@@ -30,7 +28,7 @@ export function composeHttp(
       // The construct gives Function URL and API Gateway the same origins.
       corsInFront: true,
       ...(allowedOrigins === undefined ? {} : { allowedOrigins }),
-      ...(typeof TAILRACE_VERSION === 'undefined' ? {} : { version: TAILRACE_VERSION }),
+      version: VERSION,
     },
     onError: (error, requestId) => {
       const why = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -1,4 +1,3 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
@@ -29,17 +28,9 @@ export function bundleFunction(name: FunctionName, outFolder: string): void {
     mainFields: ['module', 'main'],
     // Some libraries are CommonJS and ask for Node's modules by `require`.
     banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
-    define: { TAILRACE_VERSION: JSON.stringify(packageVersion()) },
     legalComments: 'none',
     sourcemap: false,
     logLevel: 'warning',
     absWorkingDir: ROOT,
   });
-}
-
-/** Of the package that this file belongs to: the folder above, or the one above that when it is compiled. */
-function packageVersion(): string {
-  const path = [join(ROOT, 'package.json'), join(ROOT, '..', 'package.json')].find((each) => existsSync(each));
-  if (path === undefined) throw new Error(`There is no package.json in '${ROOT}' or above it.`);
-  return (JSON.parse(readFileSync(path, 'utf8')) as { version: string }).version;
 }

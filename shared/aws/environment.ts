@@ -95,10 +95,13 @@ function requiredText(environment: Environment, { name }: Variable): string {
   return value;
 }
 
-type AccessSettings = Pick<Settings, 'authentication' | 'jwtIssuer' | 'jwtAudience' | 'jwtKeysUrl' | 'jwtScopesClaim'>;
+type AuthenticationSettings = Pick<
+  Settings,
+  'authentication' | 'jwtIssuer' | 'jwtAudience' | 'jwtKeysUrl' | 'jwtScopesClaim'
+>;
 
 /** Settings of tokens without `jwt` are refused: they would look as if tokens were asked for. */
-function accessSettings(environment: Environment): AccessSettings {
+function accessSettings(environment: Environment): AuthenticationSettings {
   const authentication = authentications(environment, VARIABLES.authentication);
   const { jwtIssuer, jwtAudience, jwtKeysUrl, jwtScopesClaim } = VARIABLES;
   if (!authentication?.includes('jwt')) {

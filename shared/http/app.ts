@@ -21,7 +21,7 @@ import { CORS_MAX_AGE_S, CORS_REQUEST_HEADERS } from './request/cors.ts';
 import { checkPath, inputReader, rawPath } from './request/input.ts';
 import { chooseMediaType } from './request/media-type.ts';
 import { checkOrigin } from './request/origin.ts';
-import { type Access, createAccess, type Principal } from './request/principal.ts';
+import { type AccessCheck, createAccess, type Principal } from './request/principal.ts';
 import { serviceHandlers } from './service/routes.ts';
 import { topicHandlers } from './topics/routes.ts';
 
@@ -108,7 +108,7 @@ function describedAs({ settings, access }: HttpContext): { version: string; auth
 }
 
 interface RouteContext {
-  readonly access: Access;
+  readonly access: AccessCheck;
   /** What comes first for every request, whatever it asks for. */
   readonly begin: (c: Context<HttpEnv>) => AnswerContext;
 }
@@ -139,11 +139,11 @@ function requestIds({ random }: HttpContext): () => string {
   };
 }
 
-/** The caller, who may use the operation as far as its path says. @throws EventLogError as `Access.admit` */
+/** The caller, who may use the operation as far as its path says. @throws EventLogError as `AccessCheck.admit` */
 async function admit(
   c: Context<HttpEnv>,
   operation: Operation,
-  access: Access,
+  access: AccessCheck,
   topic: string | undefined,
 ): Promise<{ readonly principal: Principal; readonly isStillAllowed?: (() => Promise<boolean>) | undefined }> {
   const ask = (): Promise<Principal> | Principal => access.admit(c.req.raw, operation, topic);

@@ -173,6 +173,14 @@ function reference(name: string): JsonObject {
   return { $ref: `#/components/schemas/${name}` };
 }
 
+/** `.readonly()` is about our types. In JSON Schema it would tell generators to leave the member out of requests. */
+const PRINTING = {
+  io: 'input',
+  override: ({ jsonSchema }: { readonly jsonSchema: { readOnly?: boolean } }) => {
+    delete jsonSchema.readOnly;
+  },
+} as const;
+
 /** Prints schemas; those that have a name as references. */
 class SchemaPrinter {
   readonly #registry = z.registry<{ id: string }>();
@@ -183,7 +191,7 @@ class SchemaPrinter {
 
   components(): Record<string, JsonObject> {
     const { schemas } = z.toJSONSchema(this.#registry, {
-      io: 'input',
+      ...PRINTING,
       uri: (id) => `#/components/schemas/${id}`,
     });
     return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, stripped(schema as JsonObject)]));
@@ -192,7 +200,7 @@ class SchemaPrinter {
   print(schema: z.ZodType): JsonObject {
     const id = this.#registry.get(schema)?.id;
     if (id !== undefined) return reference(id);
-    const printed = z.toJSONSchema(schema, { io: 'input', metadata: this.#registry }) as JsonObject;
+    const printed = z.toJSONSchema(schema, { ...PRINTING, metadata: this.#registry }) as JsonObject;
     const { $defs: _, ...rest } = stripped(printed);
     return withReferences(rest) as JsonObject;
   }

@@ -12,9 +12,9 @@ import { MemoryObjectStore } from '../storage/memory/object-store.ts';
 import type { ItemStore, ObjectStore } from '../storage/ports.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
+import { VERSION } from '../version.ts';
 import { closeInTime } from './close-in-time.ts';
 import { LocalHttpServer } from './http-server.ts';
-import { VERSION } from './version.ts';
 
 export interface TailraceOptions {
   /** Keep everything in memory: nothing is written, and all is gone at the end. Default false. */

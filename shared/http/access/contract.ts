@@ -8,11 +8,16 @@ const id = z.string().regex(/^[0-9a-f]{16}$/, 'takes the id of a key: 16 hexadec
 const patterns = z
   .array(z.string().min(1).max(SCOPE_PATTERN_LENGTH_MAX))
   .max(SCOPE_PATTERNS_MAX)
+  .readonly()
   .nullish()
   .describe('Names, or beginnings of names followed by an asterisk: `orders-*`, `*`. Default none.');
 
 export const scope = z
-  .strictObject({ actions: z.array(z.enum(ACTIONS)).min(1).max(ACTIONS.length), topics: patterns, groups: patterns })
+  .strictObject({
+    actions: z.array(z.enum(ACTIONS)).min(1).max(ACTIONS.length).readonly(),
+    topics: patterns,
+    groups: patterns,
+  })
   .describe(
     'Each of the actions on each of the topics and groups. `produce`: append. `consume`: read. `admin`: make, change and ' +
       'delete. Actions do not imply each other: `admin` does not include `consume`.',
@@ -20,7 +25,7 @@ export const scope = z
 
 const keyMembers = {
   name: z.string().min(1).max(API_KEY_NAME_LENGTH_MAX).describe('For people: what the key is for.'),
-  scopes: z.array(scope).min(1).max(SCOPES_MAX),
+  scopes: z.array(scope).min(1).max(SCOPES_MAX).readonly(),
 };
 const expiresAtMs = timeMs.describe('Milliseconds since 1970-01-01T00:00:00Z; absent: never.');
 
@@ -46,7 +51,7 @@ export const createdApiKeyOutput = z.object({
 export type CreatedApiKeyOutput = z.infer<typeof createdApiKeyOutput>;
 
 export const apiKeyPage = z.object({
-  items: z.array(apiKeyOutput),
+  items: z.array(apiKeyOutput).readonly(),
   nextPageToken,
 });
 export type ApiKeyPage = z.infer<typeof apiKeyPage>;

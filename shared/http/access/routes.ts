@@ -1,4 +1,3 @@
-import type { ApiKeyDescription } from '../../broker/access/api-keys.ts';
 import type { Scope } from '../../log/scopes.ts';
 import { empty, json } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
@@ -14,18 +13,16 @@ export function accessHandlers({ broker }: HttpContext): Handlers<typeof accessO
     async createApiKey(call) {
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
       const { name, scopes, expiresAtMs } = check(apiKeyInput, await readJson(call.request));
-      const { key, ...made } = await broker.createApiKey({
+      const output: CreatedApiKeyOutput = await broker.createApiKey({
         name,
         scopes: scopes.map(whole),
         expiresAtMs: expiresAtMs ?? undefined,
       });
-      const output: CreatedApiKeyOutput = { ...toOutput(made), key };
       return json(call, 201, output);
     },
 
     async listApiKeys(call) {
-      const { items, ...rest } = await broker.listApiKeys(call.query);
-      const output: ApiKeyPage = { items: items.map(toOutput), ...rest };
+      const output: ApiKeyPage = await broker.listApiKeys(call.query);
       return json(call, 200, output);
     },
 
@@ -38,15 +35,4 @@ export function accessHandlers({ broker }: HttpContext): Handlers<typeof accessO
 
 function whole({ actions, topics, groups }: ApiKeyOutput['scopes'][number]): Scope {
   return { actions, topics: topics ?? [], groups: groups ?? [] };
-}
-
-function toOutput({ scopes, ...rest }: ApiKeyDescription): ApiKeyOutput {
-  return {
-    ...rest,
-    scopes: scopes.map(({ actions, topics, groups }) => ({
-      actions: [...actions],
-      topics: [...topics],
-      groups: [...groups],
-    })),
-  };
 }

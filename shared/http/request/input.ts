@@ -24,9 +24,8 @@ export function checkPath(path: string): void {
 }
 
 /**
- * Headers that make a request conditional, done once, or resumed: ignoring one would do what its sender asked not to be
- * done. `If-None-Match` can be ignored only by requests that change nothing (RFC 9110, section 13.1.2: nothing here has an
- * entity tag). `If-Modified-Since` and `Range` can always be ignored (sections 13.1.3 and 14.2).
+ * Headers that make a request conditional, done once, or resumed. A client that sends one relies on it, so every operation
+ * that does not honour the header rejects the request.
  */
 export const BINDING_HEADERS = [
   'Idempotency-Key',
@@ -37,7 +36,15 @@ export const BINDING_HEADERS = [
   'Producer-Id',
   'Producer-Seq',
 ] as const;
-const BINDING_IF_UNSAFE = 'If-None-Match';
+
+/**
+ * Headers that are rejected by every operation that changes something. A GET may ignore them: nothing here has an entity
+ * tag, so `If-None-Match` finds none that matches (RFC 9110, section 13.1.2), and the others say nothing about a GET.
+ * `Content-Range` would append a part as if it were whole, and `X-HTTP-Method-Override` would append a record in place of
+ * a deletion. All operations may ignore `If-Modified-Since`, `Range` and `If-Range` (sections 13.1.3, 14.2 and 13.1.5): the
+ * status tells the client that its answer is whole.
+ */
+export const BINDING_IF_UNSAFE = ['Content-Range', 'If-None-Match', 'X-HTTP-Method-Override'] as const;
 
 export type InputReader<O extends Operation> = (
   params: Readonly<Record<string, string>>,
@@ -50,7 +57,7 @@ export function inputReader<O extends Operation>(operation: O): InputReader<O> {
   const { params, query, signed, headers } = operation;
   const needsQuery = !query.safeParse({}).success;
   const known = Object.keys(headers?.shape ?? {});
-  const refused = [...BINDING_HEADERS, ...(operation.method === 'get' ? [] : [BINDING_IF_UNSAFE])].filter(
+  const refused = [...BINDING_HEADERS, ...(operation.method === 'get' ? [] : BINDING_IF_UNSAFE)].filter(
     (name) => !known.includes(name),
   );
   return (rawParams, url, given) => {

@@ -10,6 +10,7 @@ import {
 } from 'jose';
 import { EventLogError } from '../../log/errors.ts';
 import { parseScopes, type Scope } from '../../log/scopes.ts';
+import type { Clock } from '../../storage/ports.ts';
 
 /**
  * Tokens that an issuer signs (JWT, as OpenID Connect providers give them out), checked by the issuer's public keys. What
@@ -69,7 +70,7 @@ const JWKS_PAUSE_MS = 5_000;
  */
 export type JwtVerifier = (token: string) => Promise<JwtVerdict>;
 
-export function jwtVerifier(settings: JwtSettings, clock: { nowMs(): number }): JwtVerifier {
+export function jwtVerifier(settings: JwtSettings, clock: Pick<Clock, 'nowMs'>): JwtVerifier {
   const { issuer, audience, scopesClaim = DEFAULT_SCOPES_CLAIM } = settings;
   const getKey = 'keys' in settings ? createLocalJWKSet(settings.keys) : remoteKeys(settings, clock);
   return async (token) => {
@@ -108,7 +109,7 @@ function scopesOf(payload: JWTPayload, claim: string): readonly Scope[] {
 
 function remoteKeys(
   { jwksUrl, fetch }: { readonly jwksUrl: string; readonly fetch: JwksFetch },
-  clock: { nowMs(): number },
+  clock: Pick<Clock, 'nowMs'>,
 ): JWTVerifyGetKey {
   let failedAtMs = Number.NEGATIVE_INFINITY;
   const isPaused = (): boolean => {

@@ -35,7 +35,7 @@ export const CREDENTIAL_CACHE_MS = 30_000;
 const CREDENTIALS_KEPT_MAX = 1_000;
 const EVERYBODY: Principal = { id: 'everybody', scopes: ALL_SCOPES };
 
-export interface Access {
+export interface AccessCheck {
   readonly mode: AccessSettings['mode'];
   /**
    * Whom the request comes from, if they may use the operation as far as its path tells; what the body names is for the
@@ -49,9 +49,9 @@ export interface AccessComponents {
   readonly clock: Pick<Clock, 'nowMs'>;
 }
 
-export function createAccess(settings: AccessSettings, parts: AccessComponents): Access {
+export function createAccess(settings: AccessSettings, components: AccessComponents): AccessCheck {
   if (settings.mode === 'open') return { mode: 'open', admit: () => EVERYBODY };
-  const authenticator = new Authenticator(settings, parts);
+  const authenticator = new Authenticator(settings, components);
   return {
     mode: 'authenticated',
     async admit(request, operation, topic) {
@@ -91,15 +91,15 @@ interface Checked {
 
 class Authenticator {
   private readonly settings: Authenticated;
-  private readonly parts: AccessComponents;
+  private readonly components: AccessComponents;
   private readonly verifyJwt: JwtVerifier | undefined;
   /** By the token's hash, the least recently checked first. Only good ones, so that others can't drive them out. */
   private readonly checked = new Map<string, Checked>();
 
-  constructor(settings: Authenticated, parts: AccessComponents) {
+  constructor(settings: Authenticated, components: AccessComponents) {
     this.settings = settings;
-    this.parts = parts;
-    this.verifyJwt = settings.jwt === undefined ? undefined : jwtVerifier(settings.jwt, parts.clock);
+    this.components = components;
+    this.verifyJwt = settings.jwt === undefined ? undefined : jwtVerifier(settings.jwt, components.clock);
   }
 
   async principalOf(request: Request): Promise<Principal> {
@@ -112,7 +112,7 @@ class Authenticator {
 
   private async bearer(token: string): Promise<Principal> {
     const hash = hashOfToken(token);
-    const nowMs = this.parts.clock.nowMs();
+    const nowMs = this.components.clock.nowMs();
     const known = this.checked.get(hash);
     if (known !== undefined && isFresh(known, nowMs)) return known.principal;
     this.checked.delete(hash);
@@ -125,7 +125,7 @@ class Authenticator {
   private async check(token: string): Promise<Omit<Checked, 'checkedAtMs'>> {
     if (looksLikeApiKey(token)) {
       if (!this.settings.apiKeys) throw unauthenticated('invalid');
-      const verdict = await this.parts.broker.verifyApiKey(token).catch(asNotApplied);
+      const verdict = await this.components.broker.verifyApiKey(token).catch(asNotApplied);
       if (!verdict.ok) throw unauthenticated(verdict.reason === 'expired' ? 'expired' : 'invalid');
       const { id, scopes, expiresAtMs = Number.POSITIVE_INFINITY } = verdict;
       return { principal: { id: `key:${id}`, scopes }, endsAtMs: expiresAtMs };

@@ -101,6 +101,10 @@ describe('the OpenAPI document', () => {
     expect(components.filter((name) => !references.has(name))).toEqual([]);
   });
 
+  it('tells no generator to leave a member out of requests', () => {
+    expect(JSON.stringify(document)).not.toContain('"readOnly"');
+  });
+
   it('names every parameter of every path, and says what is required', () => {
     for (const { path, operation } of operations) {
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);

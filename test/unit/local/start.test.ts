@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
-import { VERSION } from '../../../shared/local/version.ts';
+import { VERSION } from '../../../shared/version.ts';
 
 const started: Tailrace[] = [];
 

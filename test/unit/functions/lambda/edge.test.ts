@@ -1,7 +1,7 @@
 import { PassThrough, type Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import {
-  type LambdaEdgeParts,
+  type LambdaEdgeComponents,
   type LambdaResult,
   lambdaHandlers,
   RESULT_BYTES_MAX,
@@ -24,13 +24,13 @@ import { bytes, memoryStores } from '../../../support/memory-broker.ts';
 
 const BATCHES = 'application/vnd.apache.kafka.record-batches';
 
-function memoryApp(): { broker: Broker; parts: LambdaEdgeParts } {
+function memoryApp(): { broker: Broker; parts: LambdaEdgeComponents } {
   const broker = new Broker({ ...memoryStores(), clock: systemClock, random: systemRandom });
   const fetch = composeHttp(broker, { tableName: 't', bucketName: 'b' });
   return { broker, parts: { fetch, idle: () => broker.idle() } };
 }
 
-async function call(parts: LambdaEdgeParts, event: HttpEvent, remainingMs?: number): Promise<LambdaResult> {
+async function call(parts: LambdaEdgeComponents, event: HttpEvent, remainingMs?: number): Promise<LambdaResult> {
   return lambdaHandlers(parts).handler(event, lambdaContext(remainingMs));
 }
 
@@ -60,7 +60,7 @@ function streamingRuntime() {
   return {
     stream,
     log,
-    run: async (parts: LambdaEdgeParts, event: HttpEvent, remainingMs?: number) => {
+    run: async (parts: LambdaEdgeComponents, event: HttpEvent, remainingMs?: number) => {
       const handler = lambdaHandlers({ ...parts, streaming }).streamHandler as Run;
       await handler(event, stream, lambdaContext(remainingMs));
       return { prelude, body: Buffer.concat(chunks) };
@@ -211,7 +211,10 @@ describe('requests', () => {
 });
 
 describe('answers', () => {
-  const failing = (error: unknown): LambdaEdgeParts => ({ fetch: () => Promise.reject(error), idle: async () => {} });
+  const failing = (error: unknown): LambdaEdgeComponents => ({
+    fetch: () => Promise.reject(error),
+    idle: async () => {},
+  });
   const broken = (): Response =>
     new Response(
       new ReadableStream({
@@ -235,7 +238,7 @@ describe('answers', () => {
     ['application/octet-stream', Math.ceil((RESULT_BYTES_MAX * 3) / 4)],
     ['application/json', RESULT_BYTES_MAX - 2],
   ])('of %s that Lambda would not take are refused', async (type, largest) => {
-    const answer = (length: number): LambdaEdgeParts => ({
+    const answer = (length: number): LambdaEdgeComponents => ({
       fetch: () => new Response('x'.repeat(length), { headers: { 'content-type': type } }),
       idle: async () => {},
     });
@@ -366,7 +369,7 @@ describe('streamed answers', () => {
 });
 
 describe('work that is left after an answer', () => {
-  const slow = (log: string[]): LambdaEdgeParts => ({
+  const slow = (log: string[]): LambdaEdgeComponents => ({
     fetch: () => new Response('ok'),
     idle: async () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
