@@ -42,7 +42,7 @@ function stubbed<Client extends DynamoDBClient | S3Client>(client: Client, answe
   return client;
 }
 
-/** An error as the SDK throws it: its name says what it is. */
-export function awsError(name: string): Error {
-  return Object.assign(new Error(`${name} by the test`), { name });
+/** An error as the SDK throws it: its name says what it is, or one of its other properties. */
+export function awsError(name: string, more: Readonly<Record<string, unknown>> = {}): Error {
+  return Object.assign(new Error(`${name} by the test`), { name, ...more });
 }

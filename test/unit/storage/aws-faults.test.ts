@@ -1,3 +1,5 @@
+import { type AddressInfo, createServer } from 'node:net';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
 import { DynamoItemStore } from '../../../shared/storage/dynamodb/item-store.ts';
 import { S3ObjectStore } from '../../../shared/storage/s3/object-store.ts';
@@ -36,6 +38,23 @@ function objects(...answers: (object | Error)[]): { store: S3ObjectStore; sent: 
   const { answer, sent } = scripted(answers);
   const client = stubS3Client(answer);
   return { sent, store: new S3ObjectStore({ client, bucketName: 'log-bucket', clock, random: new SeededRandom(1) }) };
+}
+
+/** Nothing was applied, and a repeat changes nothing. */
+const FINAL = { retry: 'never', outcome: 'not_applied' };
+/** Nothing was applied, since no connection was made. */
+const UNSENT = { retry: 'as_is', outcome: 'not_applied' };
+
+function refusal(address: string): Error {
+  return Object.assign(new Error('refused'), { code: 'ECONNREFUSED', address, port: 9 });
+}
+
+async function unusedPort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 const KEY = { pk: 'p', sk: 's' };
@@ -104,6 +123,75 @@ describe('DynamoItemStore', () => {
       });
       expect(sent()).toBe(1);
     }
+  });
+
+  // The cause, and what to do about it; `sent` is how often the adapter tried.
+  const hints: readonly [what: string, answer: Error, facts: object, sent: number, says: readonly string[]][] = [
+    [
+      'a missing Region',
+      awsError('Error', { message: 'Region is missing' }),
+      FINAL,
+      1,
+      ['no AWS Region', 'Set AWS_REGION'],
+    ],
+    ['missing credentials', awsError('CredentialsProviderError'), FINAL, 1, ['no AWS credentials', 'AWS_PROFILE']],
+    ['expired credentials', awsError('ExpiredTokenException'), FINAL, 1, ['have expired']],
+    [
+      'false credentials',
+      awsError('UnrecognizedClientException'),
+      FINAL,
+      1,
+      ['does not accept these credentials', 'clock'],
+    ],
+    ['a missing permission', awsError('AccessDeniedException'), FINAL, 1, ['no permission']],
+    ['a missing table', awsError('ResourceNotFoundException'), FINAL, 1, ['does not exist', 'AWS_REGION']],
+    [
+      'an unknown certificate',
+      awsError('Error', { code: 'SELF_SIGNED_CERT_IN_CHAIN' }),
+      FINAL,
+      1,
+      ['certificate', 'NODE_EXTRA_CA_CERTS'],
+    ],
+    [
+      'an unknown host',
+      awsError('Error', { code: 'ENOTFOUND', hostname: 'nowhere.example' }),
+      UNSENT,
+      4,
+      ['nowhere.example', 'network'],
+    ],
+    [
+      'a host without a route',
+      awsError('Error', { code: 'EHOSTUNREACH', address: '192.0.2.1', port: 443 }),
+      UNSENT,
+      4,
+      ['192.0.2.1:443'],
+    ],
+    [
+      'a connection refused at every address',
+      Object.assign(new AggregateError([refusal('::1'), refusal('127.0.0.1')]), { code: 'ECONNREFUSED' }),
+      UNSENT,
+      4,
+      ['[::1]:9 refused the connection', 'AWS_ENDPOINT_URL'],
+    ],
+  ];
+  test.each(hints)('says what to do about %s', async (_, answer, facts, tries, says) => {
+    const { store, sent } = items(answer);
+    const error: unknown = await store.put(KEY, {}).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'storage_unavailable', ...facts });
+    for (const each of ["'log-table'", ...says]) expect(error).toHaveProperty('message', expect.stringContaining(each));
+    expect(sent()).toBe(tries);
+  });
+
+  test('names the address that refuses the connection, as Node tells it', async () => {
+    const port = await unusedPort();
+    const credentials = { accessKeyId: 'a', secretAccessKey: 'b' };
+    const endpoint = `http://127.0.0.1:${port}`;
+    const client = new DynamoDBClient({ endpoint, credentials, region: 'us-east-1', maxAttempts: 1 });
+    const store = new DynamoItemStore({ client, tableName: 'log-table', clock, random: new SeededRandom(1) });
+    await expect(store.put(KEY, {})).rejects.toMatchObject({
+      ...UNSENT,
+      message: expect.stringContaining(`127.0.0.1:${port} refused the connection`),
+    });
   });
 
   test('takes a refusal by the service as bad input, without a second try', async () => {
