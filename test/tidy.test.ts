@@ -26,7 +26,7 @@ const BY_PATH = new Map(FILES.map((file) => [file.path, file]));
 function sourcePaths(folder: string): string[] {
   if (!existsSync(join(ROOT, folder))) return [];
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
+    .filter((entry) => entry.isFile() && /\.(?:tsx?|js)$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length + 1))
     .filter((path) => !PASSED_OVER.some((start) => path.startsWith(start)))
     .sort();
@@ -219,7 +219,7 @@ const RULES: readonly ImportRule[] = [
     not: [...AWS, 'shared/aws/'],
     exists: true,
   },
-  { of: 'shared/cli/', may: ['shared/', 'node:'], not: [...AWS, 'shared/aws/'], exists: false },
+  { of: 'shared/cli/', may: ['shared/', 'node:'], not: [...AWS, 'shared/aws/'], exists: true },
   { of: 'shared/aws/environment.ts', may: ['shared/log/', CORS], exists: true },
   {
     of: 'shared/aws/',
@@ -234,6 +234,7 @@ const RULES: readonly ImportRule[] = [
     may: [
       'infra/',
       'shared/aws/environment.ts',
+      'shared/aws/sdk-packages.ts',
       CORS,
       'shared/storage/keys.ts',
       'aws-cdk-lib',
@@ -281,9 +282,21 @@ function circleFrom(start: string): string | undefined {
   return undefined;
 }
 
+type Names = Readonly<Record<string, string>>;
+
+const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  readonly name: string;
+  readonly exports: Readonly<Record<string, string | { readonly default: string }>>;
+  readonly dependencies: Names;
+  readonly devDependencies: Names;
+  readonly peerDependencies: Names;
+};
+/** What may import optional peers: whoever uses the package without it need not install them. */
+const PEER_IMPORTERS = ['shared/aws/open.ts', ...AWS, 'infra/constructs/'];
+
 /** What nothing imports since something else runs it; each with the reason. */
 const ENTRY_POINTS: readonly { readonly path: string; readonly why: string }[] = [
-  { path: 'shared/local/main.ts', why: 'npm start' },
+  { path: 'shared/cli/tailrace.js', why: 'npm start, and the bin of package.json' },
   { path: 'shared/storage/file/item-worker.ts', why: 'the worker thread of item-store.ts, by URL' },
   { path: 'infra/app.ts', why: 'cdk.json' },
   { path: 'infra/deploy/deploy.ts', why: 'npm scripts' },
@@ -352,12 +365,7 @@ describe('dependencies', () => {
   });
 
   it('are in package.json, for running where shared and functions need them', () => {
-    const { dependencies = {}, devDependencies = {} } = JSON.parse(
-      readFileSync(join(ROOT, 'package.json'), 'utf8'),
-    ) as {
-      dependencies?: Readonly<{ [name: string]: string }>;
-      devDependencies?: Readonly<{ [name: string]: string }>;
-    };
+    const { name: own, dependencies, devDependencies, peerDependencies } = PACKAGE;
     const wrong: string[] = [];
     for (const { path, imports } of FILES) {
       for (const name of imports) {
@@ -366,8 +374,10 @@ describe('dependencies', () => {
           .split('/')
           .slice(0, name.startsWith('@') ? 2 : 1)
           .join('/');
-        const needed = path.startsWith('shared/') || path.startsWith('functions/');
-        if (packageName in dependencies || (!needed && packageName in devDependencies)) continue;
+        const needed = ['shared/', 'functions/', 'infra/constructs/'].some((folder) => path.startsWith(folder));
+        const isPeer = PEER_IMPORTERS.some((place) => isWithin(path, [place])) && packageName in peerDependencies;
+        if (packageName === own || packageName in dependencies || isPeer || (!needed && packageName in devDependencies))
+          continue;
         wrong.push(`${path} imports ${name}`);
       }
     }
@@ -397,11 +407,10 @@ describe('the core', () => {
 
 describe('files', () => {
   it('are all used: by what is exported, what is run, or a test', () => {
-    const { exports: exported = {} } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-      exports?: Readonly<{ [name: string]: { default: string } }>;
-    };
     const roots = [
-      ...Object.values(exported).map((target) => target.default.replace(/^\.\/dist\//, '').replace(/\.js$/, '.ts')),
+      ...Object.values(PACKAGE.exports)
+        .filter((target) => typeof target !== 'string')
+        .map((target) => target.default.replace(/^\.\/dist\//, '').replace(/\.js$/, '.ts')),
       ...ENTRY_POINTS.map(({ path }) => path),
       ...FILES.map(({ path }) => path).filter((path) => /^functions\/[^/]+\/(?:handler|main)\.ts$/.test(path)),
     ];
@@ -445,7 +454,7 @@ describe('files', () => {
 
   it('have names in kebab case', () => {
     const wrong = FILES.map(({ path }) => path).filter(
-      (path) => !/^(?:[a-z0-9]+(?:-[a-z0-9]+)*\/)*[a-z0-9]+(?:-[a-z0-9]+)*(?:\.test|\.d)?\.ts$/.test(path),
+      (path) => !/^(?:[a-z0-9]+(?:-[a-z0-9]+)*\/)*[a-z0-9]+(?:-[a-z0-9]+)*(?:(?:\.test|\.d)?\.ts|\.js)$/.test(path),
     );
     expect(wrong).toEqual([]);
   });

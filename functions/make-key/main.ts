@@ -18,10 +18,8 @@ async function main(): Promise<void> {
   });
   const { table, bucket, name } = values;
   if (table === undefined || bucket === undefined) throw new Error(`--table and --bucket are needed.\n\n${USAGE}`);
-  const { key } = await openEventLog({ tableName: table, bucketName: bucket }).createApiKey({
-    name,
-    scopes: ALL_SCOPES,
-  });
+  const log = await openEventLog({ tableName: table, bucketName: bucket });
+  const { key } = await log.createApiKey({ name, scopes: ALL_SCOPES });
   process.stdout.write(`${key}\n`);
 }
 

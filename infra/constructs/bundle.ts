@@ -1,6 +1,8 @@
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
+import type * as esbuild from 'esbuild';
+import { SDK_PACKAGES } from '../../shared/aws/sdk-packages.ts';
 
 export const FUNCTION_NAMES = ['produce', 'http', 'maintenance'] as const;
 export type FunctionName = (typeof FUNCTION_NAMES)[number];
@@ -15,8 +17,10 @@ export function functionFolder(name: FunctionName): string {
 /**
  * Makes `index.mjs` of a function in `outFolder`: one minified file that holds everything, the AWS SDK too, so that what
  * runs is what was tested. Needs neither network nor Docker.
+ * @throws Error if esbuild or the AWS SDK is not installed, with the command that installs them
  */
 export function bundleFunction(name: FunctionName, outFolder: string): void {
+  const { buildSync } = loadEsbuild();
   buildSync({
     entryPoints: [join(functionFolder(name), `handler.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`)],
     outfile: join(outFolder, 'index.mjs'),
@@ -33,4 +37,22 @@ export function bundleFunction(name: FunctionName, outFolder: string): void {
     logLevel: 'warning',
     absWorkingDir: ROOT,
   });
+}
+
+/** Both are optional peer dependencies, since only who deploys needs them: they are asked for when they are needed. */
+function loadEsbuild(): typeof esbuild {
+  const require = createRequire(import.meta.url);
+  const isMissing = (name: string): boolean => {
+    try {
+      require.resolve(name);
+      return false;
+    } catch {
+      return true;
+    }
+  };
+  const missing = ['esbuild', ...SDK_PACKAGES].filter(isMissing);
+  if (missing.length === 0) return require('esbuild') as typeof esbuild;
+  throw new Error(
+    `tailrace/cdk bundles the code of the functions when the app is synthesized. For that, install with: npm install --save-dev ${missing.join(' ')}`,
+  );
 }

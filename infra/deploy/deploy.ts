@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { missingForDeployment } from './check-aws.ts';
 import { describeDeployment, type Template } from './describe-deployment.ts';
 import { emptyEphemeralBuckets } from './empty-bucket.ts';
 
@@ -44,6 +45,13 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const choices = parseChoices(rest);
   if (choices === undefined) return 2;
+  // The AWS CLI and the CDK know this variable too, the AWS SDK doesn't.
+  if (process.env.AWS_DEFAULT_REGION) process.env.AWS_REGION ||= process.env.AWS_DEFAULT_REGION;
+  const missing = await missingForDeployment();
+  if (missing !== undefined) {
+    process.stderr.write(`${missing}\n`);
+    return 1;
+  }
   const folder = mkdtempSync(join(tmpdir(), 'tailrace-deploy-'));
   try {
     return await run(command, choices, folder);

@@ -1,27 +1,41 @@
 import { parseArgs } from 'node:util';
 import { EventLogError } from '../log/errors.ts';
 import { ALL_SCOPES } from '../log/scopes.ts';
+import { VERSION } from '../version.ts';
 import { makeKey } from './make-key.ts';
 import { DEFAULT_DATA_FOLDER, startTailrace, type Tailrace } from './start.ts';
 import { stopOnSignal } from './stop-on-signal.ts';
 
-/** `npm start`: the log as one local process, until it is told to stop. */
+/** `npm start`, and `npx tailrace` from the package: the log as one local process, until it is told to stop. */
 
-const USAGE = `Usage: npm start -- [options]
+/** How the user runs this: the sources in a checkout, or the package. */
+const COMMAND = import.meta.url.endsWith('.ts') ? 'npm start --' : 'npx tailrace';
+const DEFAULT_PORT = 8080;
+const USAGE = `Usage: ${COMMAND} [options]
 
-  --port N          the port to listen on (default 8080; 0 for any free one)
-  --host NAME       the address to listen on (default 127.0.0.1). At any that others reach, requests need keys.
-  --keys            ask for keys on 127.0.0.1 as well
+Starts an event log with Kafka's model and an HTTP API in this process.
+
+  --port N          listen on this port (default ${DEFAULT_PORT}; 0 picks a free one)
+  --host NAME       listen on this address (default 127.0.0.1). If other machines can reach it, requests need API keys.
+  --keys            require API keys on 127.0.0.1 too
   --allow-origin ORIGIN
                     let web pages of this origin use the server, such as http://localhost:5173; can be repeated.
-                    With --keys, '*' lets all pages.
+                    With --keys, '*' allows all pages.
   --allow-host NAME answer under this host name too, such as that of a proxy; can be repeated
-  --make-key NAME   make an API key with all rights in the data folder, print it, and start nothing
-  --data PATH       where records are kept (default ${DEFAULT_DATA_FOLDER})
-  --memory          keep everything in memory
-  --help            show this
+  --make-key NAME   create an API key with all rights in the data folder, print it, and exit
+  --data PATH       keep records in this folder (default ${DEFAULT_DATA_FOLDER})
+  --memory          keep records in memory until the process ends
+  --version         print the version, and exit
+  --help            print this text, and exit
+
+The package is also a library:
+
+  tailrace/local    startTailrace: the same log inside your program or your tests
+  tailrace          openEventLog: the log on S3 and DynamoDB, from your own function or service
+  tailrace/cdk      EventLog: a CDK construct that creates the log on AWS
+
+Examples are in README.md and docs/operations.md. The running server describes its API at /openapi.json.
 `;
-const DEFAULT_PORT = 8080;
 const EXIT_USAGE = 2;
 
 interface Options {
@@ -40,14 +54,14 @@ async function main(): Promise<void> {
   if (options === undefined) return;
   if (options.makeKey !== undefined) {
     process.stdout.write(`${await makeKey(options.dataFolder, options.makeKey)}\n`);
-    process.stderr.write('This key may do everything, and is shown this once. Revoke it: DELETE /v1/api-keys/{id}.\n');
+    process.stderr.write('This key has all rights and is not shown again. To revoke it: DELETE /v1/api-keys/{id}\n');
     return;
   }
   const starting = startTailrace({ ...options, ownProcess: true });
   stopOnSignal(starting, fail);
   const tailrace = await starting;
   process.stdout.write(banner(tailrace, options.memory ? undefined : options.dataFolder));
-  await tellOfMissingKeys(tailrace, options.memory);
+  await tellOfMissingKeys(tailrace, options);
 }
 
 function readArguments(): Options | undefined {
@@ -62,17 +76,20 @@ function readArguments(): Options | undefined {
         'make-key': { type: 'string' },
         data: { type: 'string', default: DEFAULT_DATA_FOLDER },
         memory: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
+        version: { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
       },
     });
-    if (values.help) {
-      process.stdout.write(USAGE);
+    if (values.help || values.version) {
+      process.stdout.write(values.help ? USAGE : `${VERSION}\n`);
       return undefined;
     }
     if (values['make-key'] !== undefined && values.memory)
-      throw new Error('--make-key makes a key in a data folder; with --memory there is none.');
+      throw new Error('--make-key creates a key in a data folder, and --memory has none. Leave out one of them.');
+    if (!/^\d{1,5}$/.test(values.port) || Number(values.port) > 65_535)
+      throw new Error(`--port takes a whole number from 0 to 65535, not '${values.port}'.`);
     return {
-      port: /^\d{1,5}$/.test(values.port) ? Number(values.port) : Number.NaN,
+      port: Number(values.port),
       host: values.host,
       dataFolder: values.data,
       memory: values.memory,
@@ -82,23 +99,30 @@ function readArguments(): Options | undefined {
       makeKey: values['make-key'],
     };
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    process.stderr.write(`${argumentProblem(error)}\nTo see all options: ${COMMAND} --help\n`);
     process.exitCode = EXIT_USAGE;
     return undefined;
   }
 }
 
+/** The first sentence of Node's own message says what is wrong; the others are about positional arguments, which it has none of. */
+function argumentProblem(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (!('code' in error)) return error.message;
+  return `${error.message.split(/\n|\. /, 1)[0]?.replace(/\.$/, '')}.`;
+}
+
 function banner({ url, keys }: Tailrace, dataFolder: string | undefined): string {
   const kept =
     dataFolder === undefined
-      ? 'in memory; gone when this stops'
+      ? 'in memory, lost when this process ends'
       : `${dataFolder}  (SQLite and files, synced before an append is acknowledged)`;
   const key = keys ? ' -H "authorization: Bearer $TAILRACE_KEY"' : '';
-  return `Tailrace is running, all in this process (${process.pid}).
+  return `Tailrace is running in this process (${process.pid}).
 
   HTTP API   ${url}/v1   (description: ${url}/openapi.json)
   Records    ${kept}
-${keys ? '  Access     with API keys. What is sent is not encrypted: put TLS before it.\n' : ''}
+${keys ? '  Access     with API keys. Connections are not encrypted: put a proxy with TLS in front.\n' : ''}
 Try it:
 
   curl -X PUT ${url}/v1/topics/hello${key} -H 'content-type: application/json' -d '{"partitions": 2}'
@@ -109,16 +133,17 @@ Ctrl-C stops it.
 `;
 }
 
-/** Where keys are needed and none was ever made, nobody gets in. In memory none can be made beforehand, so one is now. */
-async function tellOfMissingKeys({ keys, broker }: Tailrace, memory: boolean): Promise<void> {
+/** If keys are required and none exists, says how to create one. With `--memory` that is only possible now. */
+async function tellOfMissingKeys({ keys, broker }: Tailrace, { memory, dataFolder }: Options): Promise<void> {
   if (!keys || (await broker.listApiKeys({ limit: 1 })).items.length > 0) return;
   if (memory) {
     const { key } = await broker.createApiKey({ name: 'first', scopes: ALL_SCOPES });
-    process.stdout.write(`\nThis key may do everything until this stops: ${key}\n`);
+    process.stdout.write(`\nThis key has all rights until the process ends: ${key}\n`);
     return;
   }
+  const folder = dataFolder === DEFAULT_DATA_FOLDER ? '' : ` --data ${dataFolder}`;
   process.stdout.write(
-    '\nThere is no key yet, so that nobody gets in. Stop this, and: npm start -- --make-key admin\n',
+    `\nNo API key exists yet, so every request will be rejected. Stop the server and run: ${COMMAND} --make-key admin${folder}\n`,
   );
 }
 

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Settings, toEnvironment } from '../../shared/aws/environment.ts';
-import { type Broker, openEventLog } from '../../shared/aws/index.ts';
+import { composeBroker } from '../../shared/aws/open.ts';
+import type { Broker } from '../../shared/broker/broker.ts';
 import type { Emulator } from '../localstack/emulator.ts';
 import { Chance } from '../simulation/world/chance.ts';
 import { type AwsStores, makeAwsStores } from '../support/aws-stores.ts';
@@ -90,7 +91,7 @@ class AwsSystem implements ChaosSystem {
     this.proxy = proxy;
     this.server = server;
     this.restore = restore;
-    this.brokers = Array.from({ length: BROKERS_HERE }, () => openEventLog(settings));
+    this.brokers = Array.from({ length: BROKERS_HERE }, () => composeBroker(settings));
     this.ways = [...this.brokers.map((broker) => new BrokerLogClient(broker)), server.way];
   }
 
@@ -132,7 +133,7 @@ class AwsSystem implements ChaosSystem {
   }
 
   async startAnew(): Promise<LogClient> {
-    return new BrokerLogClient(openEventLog(this.settings));
+    return new BrokerLogClient(composeBroker(this.settings));
   }
 
   findings(): string[] {

@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { SDK_PACKAGES } from '../../shared/aws/sdk-packages.ts';
 import { Broker } from '../../shared/broker/broker.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 import type { Emulator } from '../localstack/emulator.ts';
 import { EMULATOR_NAME, startChosenEmulator } from '../localstack/start-emulator.ts';
 import { type AwsStores, makeAwsStores } from '../support/aws-stores.ts';
+import { docExamples } from '../support/doc-examples.ts';
+import { packPackage } from '../support/packed-package.ts';
 import { itemStoreSuite } from './item-store-suite.ts';
 import { objectStoreSuite } from './object-store-suite.ts';
 
@@ -95,4 +98,28 @@ describe(`Broker on ${EMULATOR_NAME}`, () => {
     expect(sent()).toEqual({ GetItemCommand: 1 });
     stores.close();
   });
+});
+
+describe(`The direct mode on ${EMULATOR_NAME}`, () => {
+  test('does what the examples of the docs say, from the packed package', async () => {
+    const examples = docExamples().filter(({ entry }) => entry === 'tailrace');
+    const stores = await makeStores();
+    const packed = await packPackage();
+    try {
+      const project = await packed.install(SDK_PACKAGES);
+      const environment = { ...emulator.environment, TAILRACE_TABLE: stores.name, TAILRACE_BUCKET: stores.name };
+      const printed: string[] = [];
+      for (const { code } of examples) {
+        await project.write('example.mts', code);
+        printed.push(await project.node(['example.mts'], environment));
+      }
+      expect(printed).toEqual([
+        expect.stringMatching(/^[0-3] 0 \{"total": 9\.9\}\n$/),
+        expect.stringMatching(/^tlr_[0-9a-f]{16}_[A-Za-z0-9_-]{43}\n$/),
+      ]);
+    } finally {
+      await packed.close();
+      stores.close();
+    }
+  }, 120_000);
 });

@@ -1101,14 +1101,13 @@ export function httpSuite(name: string, make: () => Promise<HttpTarget>, options
 }
 
 function batchOf(values: readonly string[]): Uint8Array<ArrayBuffer> {
-  return encodeBatch(
-    values.map((value) => ({
-      timestampMs: 1_763_722_800_000,
-      key: null,
-      value: new TextEncoder().encode(value),
-      headers: [],
-    })),
-  );
+  const records = values.map((value) => ({
+    timestampMs: 1_763_722_800_000,
+    key: null,
+    value: new TextEncoder().encode(value),
+    headers: [],
+  }));
+  return new Uint8Array(encodeBatch(records));
 }
 
 function recordsOf(bytes: Uint8Array): [offset: number, value: string][] {

@@ -200,7 +200,7 @@ export interface EncodeBatchOptions {
 const UTF8 = new TextEncoder();
 
 /** Encodes at least one record into a batch with base offset 0 and offset deltas 0, 1, 2 … */
-export function encodeBatch(records: readonly LogRecord[], options: EncodeBatchOptions = {}): Uint8Array<ArrayBuffer> {
+export function encodeBatch(records: readonly LogRecord[], options: EncodeBatchOptions = {}): Uint8Array {
   const first = records[0];
   if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
   const compression = options.compression ?? 'none';
@@ -298,11 +298,7 @@ export function placeBatch(bytes: Uint8Array, position: number, baseOffset: numb
 }
 
 /** A copy of the batch whose timestamp type is LogAppendTime (or whose max timestamp is set right), with a new CRC. */
-export function withTimestamps(
-  batch: Uint8Array,
-  maxTimestampMs: number,
-  type: TimestampType,
-): Uint8Array<ArrayBuffer> {
+export function withTimestamps(batch: Uint8Array, maxTimestampMs: number, type: TimestampType): Uint8Array {
   const copy = batch.slice();
   const view = viewOf(copy);
   const attributes = view.getInt16(CRC_END);

@@ -1,8 +1,15 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { S3Client } from '@aws-sdk/client-s3';
 import { expect, it } from 'vitest';
+import { missingForDeployment } from '../../../infra/deploy/check-aws.ts';
 import { describeDeployment, type Template } from '../../../infra/deploy/describe-deployment.ts';
 import { emptyEphemeralBuckets } from '../../../infra/deploy/empty-bucket.ts';
-import { testTemplates } from '../../support/synthesize.ts';
+import { outFolder, testTemplates } from '../../support/synthesize.ts';
+
+const DEPLOY = join(import.meta.dirname, '../../../infra/deploy/deploy.ts');
+const run = promisify(execFile);
 
 function described(context: Readonly<Record<string, string>> = {}) {
   const { stateful, stateless } = testTemplates(context);
@@ -28,6 +35,31 @@ it('tells what was made and what it costs idle', () => {
 
 it('costs a few cents idle without alarms and dashboard', () => {
   expect(described({ alarms: 'false', dashboard: 'false', jobMinutes: '60' }).idleDollars).toBeLessThan(0.01);
+});
+
+const found = { region: async () => 'eu-west-1', credentials: async () => ({}) };
+const lacking = (message: string) => () => Promise.reject(new Error(message));
+
+it('needs a Region and credentials, and says how to set them', async () => {
+  expect(await missingForDeployment(found)).toBeUndefined();
+  expect(await missingForDeployment({ ...found, region: lacking('Region is missing') })).toMatch(
+    /no AWS Region.*Set AWS_REGION/,
+  );
+  expect(await missingForDeployment({ ...found, credentials: lacking('Token is expired.') })).toMatch(
+    /no AWS credentials \(Token is expired\)\. Set AWS_PROFILE/,
+  );
+});
+
+it('ends before it synthesizes anything if the Region or the credentials are missing', async () => {
+  const folder = outFolder();
+  const nothing = { PATH: process.env.PATH, HOME: folder, AWS_EC2_METADATA_DISABLED: 'true' };
+  for (const [environment, says] of [
+    [{}, 'There is no AWS Region.'],
+    [{ AWS_DEFAULT_REGION: 'eu-west-1' }, 'There are no AWS credentials'],
+  ] as const) {
+    const ended = run(process.execPath, [DEPLOY, 'deploy', '--yes'], { env: { ...nothing, ...environment } });
+    await expect(ended).rejects.toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(says) });
+  }
 });
 
 /** Buckets by name, with their tags and keys. */
