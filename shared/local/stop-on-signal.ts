@@ -14,11 +14,11 @@ export function stopOnSignal(starting: Promise<Tailrace>, fail: (error: unknown)
     stopping = true;
     setTimeout(() => {
       process.stderr.write(
-        `Not all could be finished within ${CLOSE_MS / 1_000} seconds. Acknowledged records are kept.\n`,
+        `Some work could not be finished within ${CLOSE_MS / 1_000} seconds. Acknowledged records are kept.\n`,
       );
       process.exit(1);
     }, CLOSE_MS).unref();
-    process.stdout.write('Stopping: finishing what was begun.\n');
+    process.stdout.write('Stopping: finishing the requests under way.\n');
     // What a failed start says is said by whoever started it.
     const tailrace = await starting.catch(() => undefined);
     try {
