@@ -13,13 +13,8 @@ import { DataCache } from './memory/data-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
 import { YoungProducers } from './memory/young-producers.ts';
 import type { Page, PageRequest } from './page.ts';
-import {
-  type FetchPlan,
-  type FetchPlanRequest,
-  listSegments,
-  planFetch,
-  type SegmentDescription,
-} from './read/list-segments.ts';
+import { listSegments, type SegmentDescription } from './read/list-segments.ts';
+import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
 import { type TopicWatch, watchTopic } from './read/watch-topic.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
