@@ -7,31 +7,31 @@ const BATCH_BYTES = 400;
 
 /** Record batches and tail nodes that were read, least recently used dropped first. What lies in here never changes. */
 export class DataCache {
-  private readonly batches: LRUCache<string, readonly StoredBatch[]>;
-  private readonly nodes: LRUCache<string, TailNode>;
+  readonly #batches: LRUCache<string, readonly StoredBatch[]>;
+  readonly #nodes: LRUCache<string, TailNode>;
 
   constructor(bytesMax: number) {
-    this.batches = new LRUCache({
+    this.#batches = new LRUCache({
       maxSize: Math.max(1, Math.floor((bytesMax * 7) / 8)),
       sizeCalculation: (batches) => batches.reduce((sum, batch) => sum + batch.bytes.length + BATCH_BYTES, 0),
     });
-    this.nodes = new LRUCache({ maxSize: Math.max(1, Math.floor(bytesMax / 8)), sizeCalculation: nodeBytes });
+    this.#nodes = new LRUCache({ maxSize: Math.max(1, Math.floor(bytesMax / 8)), sizeCalculation: nodeBytes });
   }
 
   getBatches(key: string): readonly StoredBatch[] | undefined {
-    return this.batches.get(key);
+    return this.#batches.get(key);
   }
 
   putBatches(key: string, batches: readonly StoredBatch[]): void {
-    this.batches.set(key, batches);
+    this.#batches.set(key, batches);
   }
 
   getNode(key: string): TailNode | undefined {
-    return this.nodes.get(key);
+    return this.#nodes.get(key);
   }
 
   putNode(key: string, node: TailNode): void {
-    this.nodes.set(key, node);
+    this.#nodes.set(key, node);
   }
 }
 

@@ -14,56 +14,74 @@ const TOPICS_KEPT_MAX = 10_000;
  * an append to one that is remembered wrongly is refused, and the topic is read again.
  */
 export class TopicCache {
-  private readonly usage: UsageMeter;
-  private readonly clock: Clock;
-  private readonly lifetimeMs: number;
-  private readonly kept = new Map<string, { topic: Topic; readAtMs: number }>();
+  readonly #usage: UsageMeter;
+  readonly #clock: Clock;
+  readonly #lifetimeMs: number;
+  readonly #kept = new Map<string, KeptTopic>();
   /** Reads under way, which all who ask meanwhile share. */
-  private readonly reading = new Map<string, Promise<Topic>>();
+  readonly #reading = new Map<string, Promise<Topic>>();
+  /** Reads are numbered in the order in which they begin. */
+  #reads = 0;
+  /** The newest read that had begun when something was last forgotten. What it and older ones find may be outdated. */
+  #lastOutdated = 0;
 
   constructor(usage: UsageMeter, clock: Clock, lifetimeMs: number) {
-    this.usage = usage;
-    this.clock = clock;
-    this.lifetimeMs = lifetimeMs;
+    this.#usage = usage;
+    this.#clock = clock;
+    this.#lifetimeMs = lifetimeMs;
   }
 
   /** From memory while it is fresh, else 1 GetItem. @throws EventLogError `unknown_topic` */
   async get(name: string): Promise<Topic> {
-    const kept = this.kept.get(name);
-    const age = kept === undefined ? Number.POSITIVE_INFINITY : this.clock.nowMs() - kept.readAtMs;
-    if (kept !== undefined && age >= 0 && age < this.lifetimeMs) return kept.topic;
-    const under = this.reading.get(name);
+    const kept = this.#kept.get(name);
+    const age = kept === undefined ? Number.POSITIVE_INFINITY : this.#clock.nowMs() - kept.readAtMs;
+    if (kept !== undefined && age >= 0 && age < this.#lifetimeMs) return kept.topic;
+    const under = this.#reading.get(name);
     if (under !== undefined) return under;
     const reading = this.refresh(name).finally(() => {
-      if (this.reading.get(name) === reading) this.reading.delete(name);
+      if (this.#reading.get(name) === reading) this.#reading.delete(name);
     });
-    this.reading.set(name, reading);
+    this.#reading.set(name, reading);
     return reading;
   }
 
   /** 1 GetItem. @throws EventLogError `unknown_topic` */
   async refresh(name: string): Promise<Topic> {
-    const readAtMs = this.clock.nowMs();
+    const read = ++this.#reads;
+    const readAtMs = this.#clock.nowMs();
     const counts = noRequests();
-    const { attributes } = await this.usage.into(counts).items.get(topicKey(name));
+    const { attributes } = await this.#usage.into(counts).items.get(topicKey(name));
     // Names that are asked for and don't exist must not fill the table of what is counted.
-    this.usage.add(attributes === undefined ? NO_TOPIC : name, 'admin', counts, 1);
+    this.#usage.add(attributes === undefined ? NO_TOPIC : name, 'admin', counts, 1);
     if (attributes === undefined || attributes[TOPIC.deleting] !== undefined) {
-      this.kept.delete(name);
+      this.#kept.delete(name);
       throw unknownTopic(name);
     }
     const topic = topicFromAttributes(name, attributes);
-    this.kept.delete(name);
-    this.kept.set(name, { topic, readAtMs });
-    if (this.kept.size > TOPICS_KEPT_MAX) this.kept.delete(this.kept.keys().next().value as string);
+    this.#keep(name, { topic, readAtMs, read });
     return topic;
   }
 
-  /** Also of a read that is under way, and may have come too early. */
+  /** Forgets a topic that this process has changed or deleted. A read under way may have come too early: it is not kept. */
   forget(name: string): void {
-    this.kept.delete(name);
-    this.reading.delete(name);
+    this.#lastOutdated = this.#reads;
+    this.#kept.delete(name);
+    this.#reading.delete(name);
   }
+
+  #keep(name: string, found: KeptTopic): void {
+    const isOlder = found.read < (this.#kept.get(name)?.read ?? 0);
+    if (isOlder || found.read <= this.#lastOutdated) return;
+    this.#kept.delete(name);
+    this.#kept.set(name, found);
+    if (this.#kept.size > TOPICS_KEPT_MAX) this.#kept.delete(this.#kept.keys().next().value as string);
+  }
+}
+
+interface KeptTopic {
+  readonly topic: Topic;
+  readonly readAtMs: number;
+  readonly read: number;
 }
 
 export function unknownTopic(name: string): EventLogError {
