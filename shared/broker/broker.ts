@@ -13,10 +13,10 @@ import { DataCache } from './memory/data-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
 import { YoungProducers } from './memory/young-producers.ts';
 import type { Page, PageRequest } from './page.ts';
+import { type Follower, type FollowRequest, follow } from './read/follow.ts';
 import { listSegments, type SegmentDescription } from './read/list-segments.ts';
 import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
-import { type TopicWatch, watchTopic } from './read/watch-topic.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
 import { deleteTopic } from './topics/delete-topic.ts';
 import {
@@ -108,8 +108,8 @@ export class Broker {
     return offsetForTime(this.#context, topic, partition, timestampMs);
   }
 
-  watchTopic(name: string, signal: AbortSignal): Promise<TopicWatch> {
-    return watchTopic(this.#context, name, signal);
+  follow(request: FollowRequest): Promise<Follower> {
+    return follow(this.#context, request);
   }
 
   listSegments(

@@ -34,6 +34,8 @@ export const READ_WAIT_MS_MAX = 20_000;
 export const PAGE_LIMIT_DEFAULT = 100;
 export const PAGE_LIMIT_MAX = 1_000;
 
+/** Partitions that are followed at once. The id of an event of a live tail names an offset of each, and goes back in a header. */
+export const FOLLOWED_PARTITIONS_MAX = 1_000;
 export const FETCH_PLAN_PARTITIONS_MAX = 100;
 export const FETCH_PLAN_LIFETIME_MS = 5 * 60_000;
 

@@ -1,3 +1,5 @@
+import { parseEventId } from '../../shared/http/read/event-id.ts';
+
 /** One server-sent event, as the browser's `EventSource` would tell it, with the id that it had itself. */
 export interface ReadEvent {
   readonly event: string;
@@ -89,4 +91,12 @@ export class EventReader {
     }
     return data.length === 0 ? undefined : { event, id, data: data.join('\n') };
   }
+}
+
+/** The next offsets that an event's id stands for, as one writes them by hand: `0:17,1:4`. */
+export function positionsOf(id: string | undefined): string | undefined {
+  if (id === undefined) return undefined;
+  const { offsets } = parseEventId(id) ?? {};
+  if (offsets === undefined) throw new Error(`This is not the id of an event: ${id}`);
+  return [...offsets].map(([partition, offset]) => `${partition}:${offset}`).join();
 }

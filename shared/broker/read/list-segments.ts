@@ -4,7 +4,8 @@ import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { dataName } from '../data/read-part.ts';
 import { decodePageToken, encodePageToken, type Page, type PageRequest, pageLimit } from '../page.ts';
-import { locateParts, type PartitionView, viewPartition } from './locate-parts.ts';
+import { locateParts } from './locate-parts.ts';
+import { type PartitionView, viewPartition } from './view-partitions.ts';
 
 /** Where some consecutive records of a partition lie. */
 export interface SegmentDescription {

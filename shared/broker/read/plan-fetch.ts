@@ -10,8 +10,9 @@ import { checkTopicName } from '../../log/topic/topic.ts';
 import { hotObjectKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { fetchPart } from '../data/read-part.ts';
-import { locateParts, type PartitionView, viewPartition } from './locate-parts.ts';
+import { locateParts } from './locate-parts.ts';
 import { checkInRange } from './read.ts';
+import { type PartitionView, viewPartition } from './view-partitions.ts';
 
 export interface FetchPlanRequest {
   readonly topic: string;

@@ -5,7 +5,9 @@ import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { readPart } from '../data/read-part.ts';
-import { locateParts, locateTime, type PartitionView, viewPartition } from './locate-parts.ts';
+import { locateParts, locateTime } from './locate-parts.ts';
+import { lookUntil } from './look-until.ts';
+import { type PartitionView, viewPartition } from './view-partitions.ts';
 
 /** Where a read begins: at an offset, at the first record of a time or later, or so many records before the end. */
 export type ReadFrom = { readonly offset: number } | { readonly timestampMs: number } | { readonly tail: number };
@@ -35,51 +37,54 @@ export interface ReadResult {
   readonly batches: AsyncIterable<StoredBatch>;
 }
 
-/** Given as the reason: without one, an error with its stack is made each time. */
-const LOOK_IS_OVER = 'the look is over';
-
 /** Parts fetched ahead of the taker. */
 const PARTS_AHEAD = 4;
 
 /**
- * Reads record batches from a partition. Sees every record acknowledged before the call. Where there are none yet it
- * waits, and is woken at once by appends of the same process. Costs 1 read of the head (again for each look while it
- * waits), and 1 GetItem or GetObject for each part that is not in memory; for records out of the tail see `locateParts`.
+ * Reads record batches from a partition. Sees every record acknowledged before the call. At the end of the partition it
+ * waits for up to `waitMs`, and is woken at once by appends of the same process. Costs 1 read of the head, and 1 GetItem or
+ * GetObject for each part that is not in memory; for records out of the tail see `locateParts`. A wait costs 1 read of the
+ * head for each look: one every `pollIntervalMs`, and none between if no other process can append.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` with both ends, `invalid_request`
  */
 export async function read(context: BrokerContext, request: ReadRequest): Promise<ReadResult> {
-  const { topic, partition } = request;
+  const { topic, partition, signal } = request;
   checkTopicName(topic);
   checkFrom(request.from);
   const maxBytes = bounded('maxBytes', request.maxBytes ?? READ_BYTES_DEFAULT, 1, READ_BYTES_MAX);
   const waitMs = bounded('waitMs', request.waitMs ?? 0, 0, READ_WAIT_MS_MAX);
-  const endMs = context.clock.nowMs() + waitMs;
+  const listener = waitMs > 0 ? context.signals.listen() : undefined;
   let offset: number | undefined;
-  for (;;) {
-    const stop = waitMs > 0 ? new AbortController() : undefined;
-    try {
-      const known = await context.topics.get(topic);
-      // Before the head is read, so that no append falls between the look and the wait.
-      const woken = stop && context.signals.wait(known.topicId, [partition], stop.signal);
-      const view = await viewPartition(context, topic, partition);
-      offset ??= await resolveFrom(context, view, request.from);
-      checkInRange(view, offset);
-      const parts = offset < view.highWatermark ? await locateParts(context, view, offset, maxBytes) : [];
-      const leftMs = endMs - context.clock.nowMs();
-      if (parts.length > 0 || stop === undefined || leftMs <= 0 || request.signal?.aborted)
-        return result(context, view, offset, parts);
-      const pauseMs = Math.min(leftMs, context.settings.pollIntervalMs ?? leftMs);
-      const abort = (): void => stop.abort(LOOK_IS_OVER);
-      request.signal?.addEventListener('abort', abort);
-      await Promise.race([woken, context.clock.sleep(pauseMs, stop.signal)]);
-      request.signal?.removeEventListener('abort', abort);
-    } finally {
-      stop?.abort(LOOK_IS_OVER);
-    }
+  const look = async (): Promise<ReadResult> => {
+    // A topic that was made again has another id, so every look asks for it.
+    if (listener !== undefined) listener.add((await context.topics.get(topic)).topicId, partition);
+    const view = await viewPartition(context, topic, partition);
+    offset ??= await resolveFrom(context, view, request.from);
+    checkInRange(view, offset);
+    return readView(context, view, offset, maxBytes);
+  };
+  try {
+    return await lookUntil(context, {
+      listener,
+      look,
+      isEnough: ({ offset, nextOffset }) => nextOffset > offset,
+      untilMs: context.clock.nowMs() + waitMs,
+      lookMs: context.settings.pollIntervalMs,
+      signal,
+    });
+  } finally {
+    listener?.close();
   }
 }
 
-function result(context: BrokerContext, view: PartitionView, offset: number, parts: readonly PlacedPart[]): ReadResult {
+/** The records of a partition from an offset on, as far as the view has them. Costs what `locateParts` does. */
+export async function readView(
+  context: BrokerContext,
+  view: PartitionView,
+  offset: number,
+  maxBytes: number,
+): Promise<ReadResult> {
+  const parts = offset < view.highWatermark ? await locateParts(context, view, offset, maxBytes) : [];
   const last = parts.at(-1);
   return {
     offset,
@@ -112,7 +117,8 @@ async function* batchesOf(
   }
 }
 
-async function resolveFrom(context: BrokerContext, view: PartitionView, from: ReadFrom): Promise<number> {
+/** The offset that a read begins at, not checked to be in range. A time costs what `locateTime` does and 1 read of a part. */
+export async function resolveFrom(context: BrokerContext, view: PartitionView, from: ReadFrom): Promise<number> {
   if ('offset' in from) return from.offset;
   if ('tail' in from) return Math.max(view.logStartOffset, view.highWatermark - from.tail);
   return (await findTime(context, view, from.timestampMs))?.offset ?? view.highWatermark;
@@ -181,7 +187,8 @@ export function checkInRange(view: PartitionView, offset: number): void {
   );
 }
 
-function checkFrom(from: ReadFrom): void {
+/** @throws EventLogError `invalid_request` */
+export function checkFrom(from: ReadFrom): void {
   if ('offset' in from) bounded('offset', from.offset, 0, OFFSET_MAX);
   else if ('tail' in from) bounded('tail', from.tail, 0, OFFSET_MAX);
   else bounded('timestamp', from.timestampMs, 0, OFFSET_MAX);

@@ -1,14 +1,20 @@
 import { headCount, type Topic } from '../../log/topic/topic.ts';
 
-/** How many heads are worked on at once. */
-const HEADS_AT_ONCE = 32;
+const AT_ONCE = 32;
 
-/** Runs something for every head of a topic; the results are in the order of the heads. */
-export async function eachHead<T>(topic: Topic, run: (headNumber: number) => Promise<T>): Promise<T[]> {
-  const results: T[] = [];
-  for (let start = 0; start < headCount(topic); start += HEADS_AT_ONCE) {
-    const numbers = Array.from({ length: Math.min(HEADS_AT_ONCE, headCount(topic) - start) }, (_, i) => start + i);
-    results.push(...(await Promise.all(numbers.map(run))));
+/** Runs something for each of `all`, 32 at once; the results are in their order. */
+export async function eachOf<T, R>(all: readonly T[], run: (one: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  for (let start = 0; start < all.length; start += AT_ONCE) {
+    results.push(...(await Promise.all(all.slice(start, start + AT_ONCE).map(run))));
   }
   return results;
+}
+
+/** Runs something for every head of a topic, 32 at once; the results are in the order of the heads. */
+export function eachHead<T>(topic: Topic, run: (headNumber: number) => Promise<T>): Promise<T[]> {
+  return eachOf(
+    Array.from({ length: headCount(topic) }, (_, headNumber) => headNumber),
+    run,
+  );
 }

@@ -20,8 +20,8 @@ import {
 } from '../contract.ts';
 import { encoding, recordOutput } from '../records/contract.ts';
 
-/** Partitions that one live tail follows: the id of an event names an offset of each, and goes back in a header. */
-export const TAIL_PARTITIONS_MAX = 1_000;
+/** Where a live tail continues, as an event's id or written by hand: what still fits the headers of a request. */
+export const TAIL_POSITION_LENGTH_MAX = 12_000;
 export const FILTER_LENGTH_MAX = 1_000;
 
 const positions = z.object({
@@ -109,6 +109,15 @@ export const objectQuery = z.looseObject({
 export const segmentsQuery = z.strictObject({ partition: partition.optional(), limit, pageToken });
 export const offsetQuery = z.strictObject({ timestamp: timeMs });
 
+const lastEventId = z
+  .string()
+  .max(TAIL_POSITION_LENGTH_MAX)
+  .optional()
+  .describe(
+    'Only for a live tail: what `Last-Event-ID` says, for clients that send it in the query. If both are given, the header ' +
+      'counts. Nothing if it is empty.',
+  );
+
 export const readQuery = z.strictObject({
   offset: offset.optional().describe('Begin at this offset. Default: at the log start offset.'),
   timestamp: timeMs.optional().describe('Begin at the first record of this time or later.'),
@@ -135,18 +144,20 @@ export const readQuery = z.strictObject({
     .optional()
     .describe('At the end, wait this long for records; default 0. Not with a live tail.'),
   encoding: encoding.optional(),
+  lastEventId,
 });
 export type ReadQuery = z.infer<typeof readQuery>;
 
 export const tailQuery = z.strictObject({
   from: z
     .string()
-    .max(TAIL_PARTITIONS_MAX * 24)
+    .max(TAIL_POSITION_LENGTH_MAX)
     .optional()
     .describe(
-      '`latest` (default), `earliest`, `ts:<milliseconds>`, or the id of an event, such as `0:17,1:4`: partitions that it does ' +
-        'not name begin at their log start offset.',
+      '`latest` (default), `earliest`, `ts:<milliseconds>`, the id of an event, or next offsets by partition such as ' +
+        '`0:17,1:4`. Partitions that the last two do not name begin at their log start offset.',
     ),
+  lastEventId,
   filter: z
     .string()
     .min(1)
@@ -159,14 +170,27 @@ export const tailQuery = z.strictObject({
 export const tailHeaders = z.strictObject({
   'Last-Event-ID': z
     .string()
-    .max(TAIL_PARTITIONS_MAX * 24)
+    .max(TAIL_POSITION_LENGTH_MAX)
     .optional()
     .describe('The id of the last event that was seen: the tail continues after it, whatever the query says.'),
 });
 
-export const tailGap = z
-  .object({ partition, from: offset, to: offset.describe('Exclusive.') })
-  .describe('Offsets that retention dropped before they could be read.');
+export const tailGap = z.discriminatedUnion('reason', [
+  z
+    .object({ reason: z.literal('retention'), partition, from: offset, to: offset.describe('Exclusive.') })
+    .describe('Offsets that retention dropped before they could be read.'),
+  z
+    .object({
+      reason: z.literal('topic_recreated'),
+      topicId: z.string().describe('The id of the topic that is followed now.'),
+      continuesFrom: z.literal('earliest'),
+    })
+    .describe(
+      'The tail was to continue in a topic that was deleted. There is another one of this name, and all its records follow. ' +
+        'Records of the deleted topic that had not been seen are lost.',
+    ),
+]);
+export type TailGap = z.infer<typeof tailGap>;
 export const tailHeartbeat = z.object({ timestamp: timeMs });
 
 export const readSchemas = {

@@ -19,10 +19,11 @@ import {
 const READ_ERRORS = ['unknown_topic', 'unknown_partition', 'corrupt_data'] as const;
 
 export const EVENTS_DESCRIPTION =
-  'Server-sent events. `record`: its data is a record with its partition, its id the next offsets of all partitions ' +
-  '(`0:17,1:4`), with which `Last-Event-ID` or `from` continue. In topics of more than 64 partitions only the last event of ' +
-  'each write has an id. `heartbeat`: sent first, and whenever nothing else was sent for some seconds, with the same id. ' +
-  '`gap`: retention dropped offsets before they could be read. `error`: its data is a problem, and the stream ends.';
+  'Server-sent events. `record`: its data is a record with its partition. `heartbeat`: sent first, and whenever nothing else ' +
+  'was sent for some seconds. `gap`: records were dropped by retention before they could be read, or the topic was made ' +
+  'again; `reason` says which. `error`: its data is a problem, and the stream ends. The id of an event says where the tail ' +
+  'continues in every partition, and of which topic: send it back as it is in `Last-Event-ID`, `lastEventId` or `from`. In ' +
+  'topics of more than 64 partitions only the last event of each write has an id.';
 
 export const readOperations = {
   readRecords: {

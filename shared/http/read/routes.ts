@@ -1,6 +1,6 @@
 import type { ReadFrom, ReadRequest, ReadResult } from '../../broker/read/read.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
-import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_RECORDS_DEFAULT } from '../../log/limits.ts';
+import { READ_BYTES_DEFAULT, READ_RECORDS_DEFAULT } from '../../log/limits.ts';
 import type { Clock } from '../../storage/ports.ts';
 import { bytes, empty, json, live, stream } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
@@ -19,10 +19,8 @@ import {
 } from './contract.ts';
 import type { readOperations } from './operations.ts';
 import { jsonOutput, ndjsonOutput, rawOutput } from './record-output.ts';
-import { openTail, parseTailFrom, type TailRequest } from './tail.ts';
-
-/** A read so far before the end begins at the log start offset. */
-const FROM_START: ReadFrom = { tail: OFFSET_MAX };
+import { openTail, type TailRequest } from './tail.ts';
+import { FROM_START, parseTailFrom, type TailFrom } from './tail-from.ts';
 
 export function readHandlers(context: HttpContext): Handlers<typeof readOperations> {
   const { broker, clock, signedObjects } = context;
@@ -40,13 +38,18 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
       ]);
       if (type === MEDIA.sse) {
         refuse(query, ['limit', 'maxBytes', 'waitMs'], 'A live tail has no end');
-        return follow(context, call, { topic, partition, from: { type: 'read', from }, filter: undefined, encoding });
+        return follow(context, call, {
+          topic,
+          partition,
+          from: { from, field: 'offset' },
+          filter: undefined,
+          encoding,
+        });
       }
-      if (call.headers['Last-Event-ID'] !== undefined) {
-        throw invalidField(
-          'Last-Event-ID',
-          'Last-Event-ID is for live tails. Ask for text/event-stream, or leave it out.',
-        );
+      const { 'Last-Event-ID': header } = call.headers;
+      const field = header === undefined ? 'lastEventId' : 'Last-Event-ID';
+      if ((header ?? query.lastEventId) !== undefined) {
+        throw invalidField(field, `${field} is for live tails. Ask for text/event-stream, or leave it out.`);
       }
       if (type === MEDIA.batches) refuse(query, ['limit', 'encoding'], 'Raw record batches come whole and as they are');
       const report = (error: unknown): void => context.onError(error, call.requestId);
@@ -152,27 +155,47 @@ function refuse(query: Readonly<Record<string, unknown>>, names: readonly string
   if (name !== undefined) throw invalidField(name, `${why}; leave out ${name}.`);
 }
 
+/** A proxy must neither compress events, which would hold them back, nor gather them (nginx). */
+const EVENT_HEADERS = {
+  'Content-Type': MEDIA.sse,
+  'Cache-Control': 'no-store, no-transform',
+  'X-Accel-Buffering': 'no',
+};
+
+type TailCall = Call<typeof readOperations.tailTopic> | Call<typeof readOperations.readRecords>;
+
 async function follow(
   { broker, clock, settings, stopping, onError }: HttpContext,
-  call: Call<typeof readOperations.tailTopic> | Call<typeof readOperations.readRecords>,
+  call: TailCall,
   request: TailRequest,
 ): Promise<Response> {
-  const { 'Last-Event-ID': lastEventId = '' } = call.headers;
-  const from = lastEventId === '' ? request.from : parseTailFrom(lastEventId, 'Last-Event-ID');
+  const from = lastSeen(call) ?? request.from;
   const stop = abortedWith(call.request.signal, stopping);
   if (call.isStillAllowed !== undefined) void endWhenDenied(call.isStillAllowed, clock, stop);
-  const parts = { broker, clock, settings, onError: (error: unknown) => onError(error, call.requestId) };
-  // Proxies that gather answers before they pass them on are told not to.
-  const headers = { 'Content-Type': MEDIA.sse, 'X-Accel-Buffering': 'no' };
+  const components = { broker, clock, settings, onError: (error: unknown) => onError(error, call.requestId) };
   try {
-    const events = await openTail(parts, { ...request, from }, stop);
-    if (call.request.method !== 'HEAD') return live(call, events, headers, stop);
+    const events = await openTail(components, { ...request, from }, stop);
+    if (call.request.method !== 'HEAD') return live(call, events, EVENT_HEADERS, stop);
   } catch (error) {
     stop.abort();
     throw error;
   }
   stop.abort();
-  return empty(call, 200, headers);
+  return empty(call, 200, EVENT_HEADERS);
+}
+
+/**
+ * Where the events stopped that a client has seen. The header counts before the parameter: a browser's EventSource sends
+ * the same URL each time it connects again, so an id in the URL is the older one.
+ */
+function lastSeen({ headers, query }: TailCall): TailFrom | undefined {
+  for (const [field, text = ''] of [
+    ['Last-Event-ID', headers['Last-Event-ID']],
+    ['lastEventId', query.lastEventId],
+  ] as const) {
+    if (text !== '') return parseTailFrom(text, field);
+  }
+  return undefined;
 }
 
 /** A tail may outlive the credential that it was begun with, or its rights. Ends when the tail does. */

@@ -56,3 +56,30 @@ export function fromBase64(text: string): Uint8Array | undefined {
   }
   return bytes;
 }
+
+const URL_CHARACTERS = [...ALPHABET.replace('+', '-').replace('/', '_')];
+/** The two characters of each 12 bits. */
+const URL_PAIRS = Array.from(
+  { length: 4_096 },
+  (_, bits) => `${URL_CHARACTERS[bits >> 6]}${URL_CHARACTERS[bits & 63]}`,
+);
+
+/** Base64url without padding (RFC 4648, section 5): letters that need no escape in URLs and headers. */
+export function toBase64Url(bytes: Uint8Array): string {
+  let text = '';
+  const whole = bytes.length - (bytes.length % 3);
+  for (let i = 0; i < whole; i += 3) {
+    const bits = ((bytes[i] as number) << 16) | ((bytes[i + 1] as number) << 8) | (bytes[i + 2] as number);
+    text += (URL_PAIRS[bits >> 12] as string) + (URL_PAIRS[bits & 4_095] as string);
+  }
+  const [first, second] = bytes.subarray(whole);
+  if (first === undefined) return text;
+  if (second === undefined) return text + URL_PAIRS[first << 4];
+  return text + URL_PAIRS[(first << 4) | (second >> 4)] + URL_CHARACTERS[(second & 15) << 2];
+}
+
+/** The bytes, or `undefined` if the text is not canonical base64url without padding. */
+export function fromBase64Url(text: string): Uint8Array | undefined {
+  if (/[+/=]/.test(text)) return undefined;
+  return fromBase64(text.replaceAll('-', '+').replaceAll('_', '/') + '='.repeat((4 - (text.length % 4)) % 4));
+}

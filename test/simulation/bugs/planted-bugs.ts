@@ -104,16 +104,17 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     why: 'A read trusts the head that it saw a short while ago for the end of the partition.',
     edits: [
       {
-        file: 'shared/broker/read/locate-parts.ts',
-        from: `    const head = await readHead(stores.items, name);
-    if (!head.closed`,
-        to: `    const remembered = (context as { heads?: Map<string, { head: Head; atMs: number }> }).heads ?? new Map();
+        file: 'shared/broker/read/view-partitions.ts',
+        from: '(headNumber) => readHead(stores.items, { topicId, headNumber })',
+        to: `async (headNumber) => {
+    const remembered = (context as { heads?: Map<string, { head: Head; atMs: number }> }).heads ?? new Map();
     (context as { heads?: Map<string, { head: Head; atMs: number }> }).heads = remembered;
-    const kept = remembered.get(cacheKey(name, 0));
+    const kept = remembered.get(topicId + headNumber);
     const isFresh = kept !== undefined && context.clock.nowMs() - kept.atMs < 1_000;
-    const head = isFresh ? kept.head : await readHead(stores.items, name);
-    if (!isFresh) remembered.set(cacheKey(name, 0), { head, atMs: context.clock.nowMs() });
-    if (!head.closed`,
+    const head = isFresh ? kept.head : await readHead(stores.items, { topicId, headNumber });
+    if (!isFresh) remembered.set(topicId + headNumber, { head, atMs: context.clock.nowMs() });
+    return head;
+  }`,
       },
     ],
   },

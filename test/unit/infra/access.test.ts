@@ -98,7 +98,12 @@ const works: Work[] = [
       await broker.listTopics();
       await broker.describeTopic('orders');
       await broker.describePartitions('orders');
-      await broker.watchTopic('orders', AbortSignal.abort());
+      await broker.follow({
+        topics: [{ topic: 'orders', partitions: 'all', from: { tail: 0 } }],
+        turnBytes: 1_000,
+        lookMs: 1_000,
+        signal: AbortSignal.abort(),
+      });
     },
   },
   {

@@ -316,6 +316,11 @@ describe('data that is damaged or gone', () => {
       expect((await readFrom(reader, { offset: 2 })).values).toEqual(['on']);
       // Nothing damaged was kept in memory.
       expect(await codeOf(readFrom(reader, { offset: 1 }))).toBe('corrupt_data');
+      // A fetch plan has inline data itself, unchecked.
+      if (prefix === 'batch#' && damage === 'missing') {
+        const plan = reader.planFetch({ topic: 't', partitions: [{ partition: 0, offset: 1 }] });
+        expect(await details(plan)).toMatchObject({ storedAs: damaged });
+      }
     }
   });
 

@@ -1,8 +1,14 @@
 import { describe, expect, it, vi } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
+import { eventId } from '../../../../shared/http/read/event-id.ts';
 import type { TailRequest, TailSettings } from '../../../../shared/http/read/tail.ts';
-import { openTail, parseTailFrom } from '../../../../shared/http/read/tail.ts';
+import { openTail } from '../../../../shared/http/read/tail.ts';
+import { parseTailFrom } from '../../../../shared/http/read/tail-from.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import { aroundStores } from '../../../../shared/storage/around-stores.ts';
+import { HEAD, headKey } from '../../../../shared/storage/keys.ts';
+import type { Stores } from '../../../../shared/storage/ports.ts';
+import { positionsOf } from '../../../support/event-reader.ts';
 import { appendTo, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 import { type SimulatedClock, turn } from '../../../support/simulated-clock.ts';
 
@@ -11,32 +17,57 @@ const SETTINGS: TailSettings = { heartbeatMs: 15_000, lookMs: 1_000, tailMaxMs: 
 interface Options {
   readonly request?: Partial<TailRequest>;
   readonly settings?: Partial<TailSettings>;
-  readonly broker?: (broker: Broker) => Pick<Broker, 'watchTopic' | 'describePartitions' | 'read'>;
+  /** Before each read of an object. */
+  readonly onFetch?: (clock: SimulatedClock) => Promise<void> | void;
 }
 
 /** A tail of the topic `t` over simulated time, whose events are taken one piece after the other. */
-async function tailOf(partitions: number, { request, settings, broker: wrap }: Options = {}) {
+async function tailOf(partitions: number, { request, settings, onFetch }: Options = {}) {
   const stores = memoryStores();
-  const broker = memoryBroker(stores, { pollIntervalMs: undefined });
+  const broker = memoryBroker(
+    { ...stores, ...watchFetches(stores, () => onFetch?.(stores.clock)) },
+    { pollIntervalMs: undefined },
+  );
   await broker.putTopic({ name: 't', partitions });
   const stop = new AbortController();
   const errors: unknown[] = [];
-  const open = () =>
+  const open = (from?: string) =>
     openTail(
       {
-        broker: wrap?.(broker) ?? broker,
+        broker,
         clock: stores.clock,
         settings: { ...SETTINGS, ...settings },
         onError: (error) => errors.push(error),
       },
-      { topic: 't', partition: undefined, from: { type: 'latest' }, filter: undefined, encoding: 'auto', ...request },
+      {
+        topic: 't',
+        partition: undefined,
+        from: parseTailFrom(from ?? 'latest', 'from'),
+        filter: undefined,
+        encoding: 'auto',
+        ...request,
+      },
       stop,
     );
   return { ...stores, broker, stop, errors, open };
 }
 
+function watchFetches(stores: Stores, onFetch: () => Promise<void> | void): Stores {
+  return aroundStores(stores, (request, run) => async (...args) => {
+    if (request === 'getObject') await onFetch();
+    return run(...args);
+  });
+}
+
+/** As if retention had dropped what lies before an offset. */
+async function dropBefore(stores: Stores, broker: Broker, offset: number): Promise<void> {
+  const { topicId } = await broker.describeTopic('t');
+  await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.start(0), value: offset }]);
+}
+
 interface Taken {
   readonly event: string;
+  /** The next offsets that the id stands for, such as `0:17,1:4`. */
   readonly id: string | undefined;
   readonly data: { readonly [name: string]: unknown };
 }
@@ -47,7 +78,11 @@ function eventsOf(piece: Uint8Array | undefined): Taken[] {
     const event = /^event: (.*)$/m.exec(block)?.[1];
     if (event === undefined) return [];
     return [
-      { event, id: /^id: (.*)$/m.exec(block)?.[1], data: JSON.parse(/^data: (.*)$/m.exec(block)?.[1] ?? 'null') },
+      {
+        event,
+        id: positionsOf(/^id: (.*)$/m.exec(block)?.[1]),
+        data: JSON.parse(/^data: (.*)$/m.exec(block)?.[1] ?? 'null'),
+      },
     ];
   });
 }
@@ -58,59 +93,21 @@ async function take(clock: SimulatedClock, tail: AsyncGenerator<Uint8Array>): Pr
   return eventsOf(value as Uint8Array | undefined);
 }
 
-describe('a beginning', () => {
-  it.each([
-    ['latest', { type: 'latest' }],
-    ['earliest', { type: 'earliest' }],
-    ['ts:0', { type: 'read', from: { timestampMs: 0 } }],
-    [
-      '0:17,1:4',
-      {
-        type: 'offsets',
-        offsets: new Map([
-          [0, 17],
-          [1, 4],
-        ]),
-      },
-    ],
-  ])('%s is understood', (text, from) => {
-    expect(parseTailFrom(text, 'from')).toEqual(from);
-  });
-});
-
-describe('no beginning', () => {
-  it.each([
-    '',
-    'x',
-    '0',
-    '0:',
-    ':0',
-    '0:-1',
-    '0:1,',
-    '0:1,0:2',
-    'ts:',
-    'ts:1.5',
-    'ts:9007199254740992',
-    '0:9007199254740992',
-    'LATEST',
-  ])('is %j', (text) => {
-    expect(() => parseTailFrom(text, 'from')).toThrow(/^from takes latest, earliest/);
-  });
-
-  it('lies behind the end of a partition', async () => {
-    const { broker, open } = await tailOf(1, { request: { from: parseTailFrom('0:2', 'from') } });
-    await appendTo(broker, 't', 0, ['a']);
-    await expect(open()).rejects.toThrow(/ends at offset 1/);
-  });
-});
-
 describe('a live tail', () => {
   it('says first where it is, and how soon to come back', async () => {
     const { clock, broker, open } = await tailOf(2);
     await appendTo(broker, 't', 1, ['a', 'b']);
+    const { topicId } = await broker.describeTopic('t');
+    const id = eventId(
+      topicId,
+      new Map([
+        [0, 0],
+        [1, 2],
+      ]),
+    );
     const piece = await clock.run((await open()).next());
     expect(new TextDecoder().decode(piece.value as Uint8Array)).toBe(
-      `retry: 1000\n\nevent: heartbeat\nid: 0:0,1:2\ndata: {"timestamp":${clock.nowMs()}}\n\n`,
+      `retry: 1000\n\nevent: heartbeat\nid: ${id}\ndata: {"timestamp":${clock.nowMs()}}\n\n`,
     );
   });
 
@@ -183,16 +180,9 @@ describe('a live tail', () => {
 
   it('beats also while a filter drops everything of much', async () => {
     const { clock, broker, open } = await tailOf(1, {
-      request: { filter: 'x', from: { type: 'earliest' } },
+      request: { filter: 'x', from: parseTailFrom('earliest', 'from') },
       settings: { heartbeatMs: 100 },
-      broker: (inner) => ({
-        watchTopic: (name, signal) => inner.watchTopic(name, signal),
-        describePartitions: (name) => inner.describePartitions(name),
-        read: async (request) => {
-          await clock.sleep(60);
-          return inner.read(request);
-        },
-      }),
+      onFetch: (clock) => clock.sleep(60),
     });
     for (let i = 0; i < 8; i++) await appendTo(broker, 't', 0, ['a'.repeat(200_000)]);
     const tail = await open();
@@ -203,7 +193,9 @@ describe('a live tail', () => {
   });
 
   it('lets others run while a filter drops everything of much, though all is in memory', async () => {
-    const { clock, broker, open } = await tailOf(1, { request: { filter: 'x', from: { type: 'earliest' } } });
+    const { clock, broker, open } = await tailOf(1, {
+      request: { filter: 'x', from: parseTailFrom('earliest', 'from') },
+    });
     for (let i = 0; i < 12; i++) await appendTo(broker, 't', 0, ['a'.repeat(300_000)]);
     await appendTo(broker, 't', 0, ['x']);
     const tail = await open();
@@ -215,42 +207,15 @@ describe('a live tail', () => {
   });
 
   it('tells of a gap and goes on behind it', async () => {
-    let start = 0;
-    const { clock, broker, open } = await tailOf(1, {
-      request: { from: parseTailFrom('0:1', 'from') },
-      // As if retention had dropped what lies before `start`.
-      broker: (inner) => ({
-        watchTopic: (name, signal) => inner.watchTopic(name, signal),
-        describePartitions: async (name) =>
-          (await inner.describePartitions(name)).map((state) => ({ ...state, logStartOffset: start })),
-        read: (request) => inner.read(request),
-      }),
-    });
+    const { clock, items, objects, broker, open } = await tailOf(1);
     await appendTo(broker, 't', 0, ['a', 'b', 'c', 'd']);
-    const tail = await open();
+    const tail = await open('0:1');
     await take(clock, tail);
-    start = 3;
-    expect(await take(clock, tail)).toEqual([{ event: 'gap', id: '0:3', data: { partition: 0, from: 1, to: 3 } }]);
+    await dropBefore({ items, objects }, broker, 3);
+    expect(await take(clock, tail)).toEqual([
+      { event: 'gap', id: '0:3', data: { reason: 'retention', partition: 0, from: 1, to: 3 } },
+    ]);
     expect(await take(clock, tail)).toMatchObject([{ event: 'record', id: '0:4', data: { value: 'd' } }]);
-  });
-
-  it('looks again where retention comes between the look and the read', async () => {
-    let refuse = true;
-    const { clock, broker, open } = await tailOf(1, {
-      broker: (inner) => ({
-        watchTopic: (name, signal) => inner.watchTopic(name, signal),
-        describePartitions: (name) => inner.describePartitions(name),
-        read: (request) => {
-          if (!refuse) return inner.read(request);
-          refuse = false;
-          throw new EventLogError('offset_out_of_range', 'Behind the log start offset.');
-        },
-      }),
-    });
-    const tail = await open();
-    await appendTo(broker, 't', 0, ['a']);
-    await take(clock, tail);
-    expect(await take(clock, tail)).toMatchObject([{ event: 'record', data: { value: 'a' } }]);
   });
 
   it.each([false, true])('ends with a problem when its topic is deleted (made again: %s)', async (again) => {
@@ -267,14 +232,12 @@ describe('a live tail', () => {
   it('ends with a problem where stored data is damaged, and tells of bugs only that there was one', async () => {
     for (const thrown of [new EventLogError('corrupt_data', 'Missing.'), new TypeError('secret')]) {
       const { clock, broker, errors, open } = await tailOf(1, {
-        broker: (inner) => ({
-          watchTopic: (name, signal) => inner.watchTopic(name, signal),
-          describePartitions: (name) => inner.describePartitions(name),
-          read: () => Promise.reject(thrown),
-        }),
+        onFetch: () => {
+          throw thrown;
+        },
       });
-      const tail = await open();
-      await appendTo(broker, 't', 0, ['a']);
+      await appendTo(broker, 't', 0, ['a'.repeat(10_000)]);
+      const tail = await open('earliest');
       await take(clock, tail);
       const [event] = await take(clock, tail);
       expect(event).toMatchObject({ event: 'error', data: { status: 500 } });
@@ -313,15 +276,10 @@ describe('a live tail', () => {
   it('fetches nothing while no one takes', async () => {
     let reads = 0;
     const { clock, broker, open } = await tailOf(1, {
-      request: { from: { type: 'earliest' } },
-      broker: (inner) => ({
-        watchTopic: (name, signal) => inner.watchTopic(name, signal),
-        describePartitions: (name) => inner.describePartitions(name),
-        read: (request) => {
-          reads++;
-          return inner.read(request);
-        },
-      }),
+      request: { from: parseTailFrom('earliest', 'from') },
+      onFetch: () => {
+        reads++;
+      },
     });
     for (let i = 0; i < 20; i++) await appendTo(broker, 't', 0, ['x'.repeat(500_000)]);
     const tail = await open();
@@ -337,7 +295,7 @@ describe('a live tail', () => {
   });
 
   it('reads partitions in turns, so that none waits for the end of another', async () => {
-    const { clock, broker, open } = await tailOf(2, { request: { from: { type: 'earliest' } } });
+    const { clock, broker, open } = await tailOf(2, { request: { from: parseTailFrom('earliest', 'from') } });
     for (let i = 0; i < 8; i++) await appendTo(broker, 't', 0, ['x'.repeat(300_000)]);
     await appendTo(broker, 't', 1, ['small']);
     const tail = await open();
@@ -358,7 +316,7 @@ describe('a live tail', () => {
 
   it('of too many partitions is refused; one of them can be followed', async () => {
     const { clock, broker, open } = await tailOf(1_001);
-    await expect(open()).rejects.toThrow(/at most 1000 partitions/);
+    await expect(open()).rejects.toThrow(/At most 1000 partitions/);
     const single = await tailOf(1_001, { request: { partition: 1_000 } });
     const tail = await single.open();
     await take(single.clock, tail);

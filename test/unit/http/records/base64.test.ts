@@ -1,6 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fromBase64, toBase64 } from '../../../../shared/http/records/base64.ts';
+import { fromBase64, fromBase64Url, toBase64, toBase64Url } from '../../../../shared/http/records/base64.ts';
+
+describe('base64url', () => {
+  it('is what Node writes, comes back, and has one text for some bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        const text = toBase64Url(bytes);
+        expect(text).toBe(Buffer.from(bytes).toString('base64url'));
+        expect(fromBase64Url(text)).toEqual(new Uint8Array(bytes));
+      }),
+    );
+    for (const text of ['AA==', 'AA+A', 'AA/A', 'A', 'AB', 'AA AA']) expect(fromBase64Url(text), text).toBeUndefined();
+  });
+});
 
 describe('base64', () => {
   it('is what Node writes, and comes back', () => {

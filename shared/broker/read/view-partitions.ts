@@ -1,0 +1,62 @@
+import { type Head, partitionState } from '../../log/head/head.ts';
+import { checkPartition, headOf, type Topic } from '../../log/topic/topic.ts';
+import type { Stores } from '../../storage/ports.ts';
+import type { BrokerContext } from '../context.ts';
+import { type HeadName, readHead } from '../heads/items.ts';
+import { eachOf } from '../topics/each-head.ts';
+
+/** A partition as its head told it at one moment: where it begins and ends, and where its newest records are. */
+export interface PartitionView {
+  readonly topic: Topic;
+  readonly partition: number;
+  readonly slot: number;
+  readonly name: HeadName;
+  readonly head: Head;
+  readonly stores: Stores;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+}
+
+export type PartitionChoice = 'all' | readonly number[];
+
+/** The partition as of now: 1 GetItem, strongly consistent. @throws EventLogError `unknown_topic`, `unknown_partition` */
+export async function viewPartition(
+  context: BrokerContext,
+  topicName: string,
+  partition: number,
+): Promise<PartitionView> {
+  const [view] = await viewPartitions(context, await context.topics.get(topicName), [partition]);
+  return view as PartitionView;
+}
+
+/**
+ * Partitions of a topic as of now, in the order of `choice`. `known` is the topic as it is remembered: if it was deleted,
+ * the views are of the topic that has its name now. 1 GetItem for each head (16 partitions), strongly consistent, and 1
+ * more if the topic was deleted. @throws EventLogError `unknown_topic`, `unknown_partition`
+ */
+export async function viewPartitions(
+  context: BrokerContext,
+  known: Topic,
+  choice: PartitionChoice,
+): Promise<PartitionView[]> {
+  const views = await viewsOf(context, known, choice);
+  if (views.every(({ head }) => !head.closed)) return views;
+  return viewsOf(context, await context.topics.refresh(known.name), choice);
+}
+
+async function viewsOf(context: BrokerContext, topic: Topic, choice: PartitionChoice): Promise<PartitionView[]> {
+  const stores = context.usage.of(topic.name, 'read');
+  const { topicId } = topic;
+  const partitions = choice === 'all' ? Array.from({ length: topic.partitions }, (_, partition) => partition) : choice;
+  for (const partition of partitions) checkPartition(topic, partition);
+  const headNumbers = [...new Set(partitions.map((partition) => headOf(topic, partition).headNumber))];
+  const heads = await eachOf(headNumbers, (headNumber) => readHead(stores.items, { topicId, headNumber }));
+  const byNumber = new Map(headNumbers.map((headNumber, i) => [headNumber, heads[i] as Head]));
+  return partitions.map((partition) => {
+    const { headNumber, slot } = headOf(topic, partition);
+    const head = byNumber.get(headNumber) as Head;
+    const { logStartOffset, nextOffset } = partitionState(head, slot);
+    const name = { topicId, headNumber };
+    return { topic, partition, slot, name, head, stores, logStartOffset, highWatermark: nextOffset };
+  });
+}
