@@ -20,7 +20,7 @@ import {
 import type { readOperations } from './operations.ts';
 import { jsonOutput, ndjsonOutput, rawOutput } from './record-output.ts';
 import { openTail, type TailRequest } from './tail.ts';
-import { FROM_START, parseTailFrom, type TailFrom } from './tail-from.ts';
+import { FROM_START, parseFrom, parseLastEventId, type TailFrom } from './tail-from.ts';
 
 export function readHandlers(context: HttpContext): Handlers<typeof readOperations> {
   const { broker, clock, signedObjects } = context;
@@ -75,7 +75,7 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
       return follow(context, call, {
         topic,
         partition: undefined,
-        from: parseTailFrom(from, 'from'),
+        from: parseFrom(from),
         filter,
         encoding,
       });
@@ -193,7 +193,7 @@ function lastSeen({ headers, query }: TailCall): TailFrom | undefined {
     ['Last-Event-ID', headers['Last-Event-ID']],
     ['lastEventId', query.lastEventId],
   ] as const) {
-    if (text !== '') return parseTailFrom(text, field);
+    if (text !== '') return parseLastEventId(text, field);
   }
   return undefined;
 }

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { parseEventId } from '../../../../shared/http/read/event-id.ts';
+import { eventId, parseEventId } from '../../../../shared/http/read/event-id.ts';
 import { EventReader } from '../../../support/event-reader.ts';
 import { type MemoryApp, memoryApp } from '../../../support/memory-app.ts';
 import { appendTo, memoryBroker } from '../../../support/memory-broker.ts';
@@ -73,28 +73,42 @@ describe('a tail that is resumed', () => {
     }
   });
 
-  it('takes offsets that are written by hand in all three places', async () => {
+  it('takes offsets that are written by hand in from, and nowhere else: they name no topic', async () => {
     const app = await topicOf(1, ['a', 'b', 'c']);
-    for (const [url, headers] of [
-      ['?from=0:2', {}],
-      ['?lastEventId=0:2', {}],
-      ['', { 'Last-Event-ID': '0:2' }],
+    expect((await take(await follow(app, '/v1/topics/t/tail?from=0:2'), 1)).values).toEqual(['c']);
+    for (const [field, query, headers] of [
+      ['lastEventId', '?lastEventId=0:2', {}],
+      ['Last-Event-ID', '?lastEventId=0:2', { 'Last-Event-ID': '0:2' }],
     ] as const) {
-      expect((await take(await follow(app, `/v1/topics/t/tail${url}`, headers), 1)).values).toEqual(['c']);
+      const answer = await app.call('GET', `/v1/topics/t/tail${query}`, { headers });
+      expect(answer.status).toBe(400);
+      expect(await answer.json()).toMatchObject({ code: 'invalid_request', field });
     }
   });
 
-  it.each([
-    ['lastEventId', '?lastEventId=x', {}],
-    ['Last-Event-ID', '', { 'Last-Event-ID': 'x' }],
-    ['lastEventId', '?lastEventId=0:4', {}],
-    ['Last-Event-ID', '?lastEventId=0:1', { 'Last-Event-ID': '0:4' }],
-    ['lastEventId', `?lastEventId=${'1'.repeat(12_001)}`, {}],
-  ])('is refused with an error that names %s', async (field, query, headers) => {
-    const app = await topicOf(1, ['a', 'b', 'c']);
-    const answer = await app.call('GET', `/v1/topics/t/tail${query}`, { headers });
-    expect(answer.status).toBe(400);
-    expect(await answer.json()).toMatchObject({ code: 'invalid_request', field });
+  it.each(['from', 'lastEventId', 'Last-Event-ID'])(
+    'is refused beyond the end with an error that names %s',
+    async (field) => {
+      const app = await topicOf(1, ['a', 'b', 'c']);
+      const { topicId } = await app.broker.describeTopic('t');
+      const id = eventId(topicId, new Map([[0, 4]]));
+      const isHeader = field === 'Last-Event-ID';
+      const answer = await app.call('GET', `/v1/topics/t/tail${isHeader ? '' : `?${field}=${id}`}`, {
+        headers: isHeader ? { [field]: id } : {},
+      });
+      expect(answer.status).toBe(400);
+      expect(await answer.json()).toMatchObject({
+        code: 'invalid_request',
+        field,
+        detail: expect.stringContaining('ends at offset 3'),
+      });
+    },
+  );
+
+  it('is refused if an id is longer than 12,000 characters', async () => {
+    const app = await topicOf(1, []);
+    const answer = await app.call('GET', `/v1/topics/t/tail?lastEventId=${'1'.repeat(12_001)}`);
+    expect(await answer.json()).toMatchObject({ status: 400, code: 'invalid_request', field: 'lastEventId' });
   });
 
   it('is refused where an answer has an end', async () => {

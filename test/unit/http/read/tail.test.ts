@@ -3,7 +3,7 @@ import type { Broker } from '../../../../shared/broker/broker.ts';
 import { eventId } from '../../../../shared/http/read/event-id.ts';
 import type { TailRequest, TailSettings } from '../../../../shared/http/read/tail.ts';
 import { openTail } from '../../../../shared/http/read/tail.ts';
-import { parseTailFrom } from '../../../../shared/http/read/tail-from.ts';
+import { parseFrom } from '../../../../shared/http/read/tail-from.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { aroundStores } from '../../../../shared/storage/around-stores.ts';
 import { HEAD, headKey } from '../../../../shared/storage/keys.ts';
@@ -42,7 +42,7 @@ async function tailOf(partitions: number, { request, settings, onFetch }: Option
       {
         topic: 't',
         partition: undefined,
-        from: parseTailFrom(from ?? 'latest', 'from'),
+        from: parseFrom(from ?? 'latest'),
         filter: undefined,
         encoding: 'auto',
         ...request,
@@ -180,7 +180,7 @@ describe('a live tail', () => {
 
   it('beats also while a filter drops everything of much', async () => {
     const { clock, broker, open } = await tailOf(1, {
-      request: { filter: 'x', from: parseTailFrom('earliest', 'from') },
+      request: { filter: 'x', from: parseFrom('earliest') },
       settings: { heartbeatMs: 100 },
       onFetch: (clock) => clock.sleep(60),
     });
@@ -194,7 +194,7 @@ describe('a live tail', () => {
 
   it('lets others run while a filter drops everything of much, though all is in memory', async () => {
     const { clock, broker, open } = await tailOf(1, {
-      request: { filter: 'x', from: parseTailFrom('earliest', 'from') },
+      request: { filter: 'x', from: parseFrom('earliest') },
     });
     for (let i = 0; i < 12; i++) await appendTo(broker, 't', 0, ['a'.repeat(300_000)]);
     await appendTo(broker, 't', 0, ['x']);
@@ -276,7 +276,7 @@ describe('a live tail', () => {
   it('fetches nothing while no one takes', async () => {
     let reads = 0;
     const { clock, broker, open } = await tailOf(1, {
-      request: { from: parseTailFrom('earliest', 'from') },
+      request: { from: parseFrom('earliest') },
       onFetch: () => {
         reads++;
       },
@@ -295,7 +295,7 @@ describe('a live tail', () => {
   });
 
   it('reads partitions in turns, so that none waits for the end of another', async () => {
-    const { clock, broker, open } = await tailOf(2, { request: { from: parseTailFrom('earliest', 'from') } });
+    const { clock, broker, open } = await tailOf(2, { request: { from: parseFrom('earliest') } });
     for (let i = 0; i < 8; i++) await appendTo(broker, 't', 0, ['x'.repeat(300_000)]);
     await appendTo(broker, 't', 1, ['small']);
     const tail = await open();
