@@ -2,7 +2,7 @@
 export class AppendSignals {
   readonly #listeners = new Map<string, Set<AppendListener>>();
 
-  /** A listener to no partition yet. Whoever takes it must close it. */
+  /** A listener to no partition yet. The caller must close it. */
   listen(): AppendListener {
     return new AppendListener(this.#listeners);
   }

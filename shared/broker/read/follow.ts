@@ -31,7 +31,7 @@ export interface FollowRequest {
   readonly turnBytes: number;
   /** How often to look for appends of other processes and for added partitions while nothing is heard. */
   readonly lookMs: number;
-  /** Ends every wait, and the follower's listening to appends: whoever follows must abort it at the end. */
+  /** Ends every wait, and the follower's listening to appends: the caller must abort it at the end. */
   readonly signal: AbortSignal;
 }
 

@@ -173,8 +173,8 @@ class Tail {
   }
 
   /**
-   * Whoever comes with an id of an earlier topic of this name is told so first: the id of any other event would already be
-   * of this one.
+   * A client with an id of an earlier topic of this name gets the gap first: the id of any other event would already be of
+   * this topic.
    */
   #opening(): string {
     const { isMadeAgain, topicId } = this.#topic;
