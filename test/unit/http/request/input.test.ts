@@ -12,7 +12,7 @@ const VALUES: Readonly<Record<(typeof BINDING_HEADERS)[number] | (typeof BINDING
   'Idempotency-Key': 'k',
   'If-Match': '"0"',
   'If-Unmodified-Since': 'Thu, 01 Jan 1970 00:00:00 GMT',
-  'Last-Event-ID': '0:0',
+  'Last-Event-ID': 'AAAAAAAA.AAABAA',
   'Producer-Epoch': '0',
   'Producer-Id': '1',
   'Producer-Seq': '0',
@@ -126,7 +126,9 @@ describe.each(OPERATION_IDS)('a request to %s', (id) => {
 
 it('a read that is no event stream rejects Last-Event-ID', async () => {
   const { call } = await withTopic();
-  const response = await call('GET', '/v1/topics/t/partitions/0/records', { headers: { 'Last-Event-ID': '0:0' } });
+  const response = await call('GET', '/v1/topics/t/partitions/0/records', {
+    headers: { 'Last-Event-ID': 'AAAAAAAA.AAABAA' },
+  });
   expect([response.status, await response.json()]).toMatchObject([400, { field: 'Last-Event-ID' }]);
 });
 
