@@ -240,10 +240,17 @@ export class GroupCommit {
     for (const part of placed) {
       const partition = headNumber * topic.partitionsPerHead + part.part.slot;
       partitions.add(partition);
-      // A copy, since a batch is a view on a whole request.
-      if (signals.isAwaited(topic.topicId, partition))
-        keepPart(this.#context, group.slice(part.part.position, part.part.bytes), part);
+      if (signals.isAwaited(topic.topicId, partition)) this.#keep(group, part);
     }
     for (const partition of partitions) signals.appended(topic.topicId, partition);
+  }
+
+  #keep(group: HeadGroup, placed: PlacedPart): void {
+    try {
+      // A copy, since a batch is a view on a whole request.
+      keepPart(this.#context, group.slice(placed.part.position, placed.part.bytes), placed);
+    } catch {
+      // The append is committed, and must not fail for this. The reads fetch the data, and report what is wrong with it.
+    }
   }
 }
