@@ -3,7 +3,7 @@ import type { AccessSettings, Principal } from '../../shared/http/request/princi
 import { ALL_SCOPES } from '../../shared/log/scopes.ts';
 import { iamCallerOf } from './event.ts';
 
-/** Who may use the API of a function, by its settings. */
+/** Composes the access rules of a function's API from the function's settings. */
 export function composeAccess(settings: Settings): AccessSettings {
   const { authentication, jwtIssuer, jwtAudience, jwtKeysUrl, jwtScopesClaim } = settings;
   if (authentication === undefined) return { mode: 'open' };
@@ -18,7 +18,7 @@ export function composeAccess(settings: Settings): AccessSettings {
   };
 }
 
-/** Whom AWS has let through may do everything: policies of IAM decide who that is. */
+/** A caller that AWS has admitted may do everything: IAM policies decide who is admitted. */
 function iamPrincipal(request: Request): Principal | undefined {
   const caller = iamCallerOf(request);
   return caller === undefined ? undefined : { id: `iam:${caller}`, scopes: ALL_SCOPES };

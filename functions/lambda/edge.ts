@@ -6,21 +6,22 @@ import { type HttpEvent, toRequest } from './event.ts';
 import { logLine } from './log-line.ts';
 
 /**
- * Between Lambda's events and the fetch API. Function URLs and API Gateway's HTTP APIs send events of format 2, REST APIs
- * of format 1; answers go back whole (`handler`) or as they come (`streamHandler`, for Function URLs that stream).
+ * Converts between Lambda's events and the fetch API. Function URLs and API Gateway's HTTP APIs send events of format 2;
+ * REST APIs send events of format 1. `handler` returns whole answers. `streamHandler` sends an answer while it is being
+ * produced, for Function URLs with response streaming.
  *
- * It is our own rather than `hono/aws-lambda`, which drops empty headers, percent-encodes those with non-ASCII text,
- * ends a stream that failed as if it were whole, sends NDJSON as base64, and knows neither deadline nor work that goes on
+ * We do not use `hono/aws-lambda`: it drops empty headers, percent-encodes headers with non-ASCII text, ends a failed
+ * stream as if it were whole, and sends NDJSON as base64. It also supports neither a deadline nor work that continues
  * after the answer.
  */
 
-/** What Lambda tells of an invocation, as far as it is used here. */
+/** The part of Lambda's invocation context that is used here. */
 export interface LambdaContext {
   readonly awsRequestId: string;
   getRemainingTimeInMillis(): number;
 }
 
-/** What both formats take as an answer. */
+/** An answer that both formats accept. */
 export interface LambdaResult {
   readonly statusCode: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -39,28 +40,31 @@ export interface LambdaStreaming {
 }
 
 declare global {
-  /** Of Lambda's own Node runtime; elsewhere absent, or empty since the AWS SDK keeps something of its own there. */
+  /** A global of Lambda's Node runtime. Elsewhere it is absent, or empty because the AWS SDK stores its own data in it. */
   var awslambda: Partial<LambdaStreaming> | undefined;
 }
 
 export interface LambdaEdgeComponents {
   fetch(request: Request): Response | Promise<Response>;
-  /** Resolves when no work is left of requests that were answered; awaited before the environment may freeze. */
+  /** Resolves when answered requests have no work left. It is awaited before the environment may freeze. */
   idle(): Promise<void>;
   readonly streaming?: Partial<LambdaStreaming> | undefined;
 }
 
 export interface LambdaHandlers {
   handler(event: HttpEvent, context: LambdaContext): Promise<LambdaResult>;
-  /** `undefined` outside of Lambda's own runtime. */
+  /** `undefined` outside Lambda's own runtime. */
   readonly streamHandler: unknown;
 }
 
-/** Waits end so long before Lambda would end the invocation, which leaves time to answer. */
+/** Waits end this long before Lambda would end the invocation, which leaves time to answer. */
 const ANSWER_MARGIN_MS = 2_000;
-/** Work after the answer is let go so long before the end: it is safe to stop anywhere, and a time-out is an error. */
+/**
+ * Work after the answer is abandoned this long before the end of the invocation. The work is safe to stop anywhere,
+ * whereas Lambda reports a time-out as an error.
+ */
 const IDLE_MARGIN_MS = 250;
-/** Lambda's bound on an answer that is not streamed, with room for its JSON. */
+/** Lambda's limit for an answer that is not streamed, with room for its JSON. */
 export const RESULT_BYTES_MAX = 6 * 1024 * 1024 - 64 * 1024;
 
 export function lambdaHandlers(components: LambdaEdgeComponents): LambdaHandlers {
@@ -85,13 +89,13 @@ function streamHandler(components: LambdaEdgeComponents): unknown {
         send(HttpResponseStream.from(stream, { statusCode: response.status, headers: headersOf(response) }), response),
       );
     } finally {
-      // The caller has the whole answer by now.
+      // The caller already has the whole answer.
       await settle(components, context);
     }
   });
 }
 
-/** Runs a request and what `deliver` does with its answer. The request's signal is aborted when the time is up. */
+/** Runs a request, then `deliver` with its answer. The request's signal is aborted when the time is up. */
 async function answering<T>(
   components: LambdaEdgeComponents,
   event: HttpEvent,
@@ -117,12 +121,20 @@ async function respond(
   try {
     request = toRequest(event, signal);
   } catch (cause) {
-    return problemOf(context, invalidField('request', 'This is not a request that HTTP allows.', {}), cause);
+    return problemOf(
+      context,
+      invalidField('request', 'HTTP does not allow this request. Check its method, address and headers.', {}),
+      cause,
+    );
   }
   try {
     return await components.fetch(request);
   } catch (cause) {
-    return problemOf(context, new EventLogError('internal', 'The request met an error that it should not.'), cause);
+    return problemOf(
+      context,
+      new EventLogError('internal', 'An unexpected error occurred. Report the request id.'),
+      cause,
+    );
   }
 }
 
@@ -134,30 +146,33 @@ async function toResult(response: Response, context: LambdaContext): Promise<Lam
   try {
     body = Buffer.from(await response.arrayBuffer());
   } catch (cause) {
-    // The answer broke off half-way; nothing of it has been sent yet.
-    const error = cause instanceof EventLogError ? cause : new EventLogError('internal', 'The answer broke off.');
+    // The answer failed half-way, before any of it was sent.
+    const error =
+      cause instanceof EventLogError
+        ? cause
+        : new EventLogError('internal', 'The answer failed before it was complete.');
     answer = problemOf(context, error, cause);
     body = Buffer.from(await answer.arrayBuffer());
   }
   const isText = TEXT.test(answer.headers.get('content-type') ?? '');
   const encoded = body.toString(isText ? 'utf8' : 'base64');
-  // Text is sent as a JSON string, where quotes and control characters take more.
+  // Text is sent as a JSON string, in which quotes and control characters take more bytes.
   const bytes = isText ? JSON.stringify(encoded).length + nonAsciiBytes(body) : encoded.length;
   if (bytes > RESULT_BYTES_MAX) {
-    const message = `The answer is too large for Lambda to send whole (${body.length} bytes). Ask for less at a time, or take a fetch plan.`;
+    const message = `The answer is too large for Lambda to send whole (${body.length} bytes). Request less at a time, or use a fetch plan.`;
     return toResult(problemOf(context, invalidField('maxBytes', message, { answerBytes: body.length })), context);
   }
   return { statusCode: answer.status, headers: headersOf(answer), body: encoded, isBase64Encoded: !isText };
 }
 
-/** What UTF-8 takes beyond one byte a character, so that `length` of the text and this make its bytes. */
+/** Counts the bytes that UTF-8 needs beyond one per character. The text's `length` plus this count is its size. */
 function nonAsciiBytes(body: Uint8Array): number {
   let continuation = 0;
   for (const byte of body) if ((byte & 0xc0) === 0x80) continuation++;
   return continuation;
 }
 
-/** Resolves when the whole answer was sent. */
+/** Resolves when the whole answer has been sent. */
 async function send(stream: Writable, { body }: Response): Promise<void> {
   const sent = new Promise<void>((resolve, reject) => {
     stream.once('finish', resolve);
@@ -165,14 +180,14 @@ async function send(stream: Writable, { body }: Response): Promise<void> {
     stream.once('close', () => reject(new Error('The stream of the answer was closed early.')));
   });
   sent.catch(() => {});
-  // The runtime sends status and headers with the first write, so an empty answer needs one too.
+  // The runtime sends status and headers with the first write, so an empty answer also needs a write.
   if (body === null) stream.write('');
   else await pump(body.getReader(), stream, sent);
   stream.end();
   await sent;
 }
 
-/** Takes as fast as the stream sends. `sent` is rejected when the stream fails. */
+/** Reads the body only as fast as the stream sends it. `sent` is rejected when the stream fails. */
 async function pump(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   stream: Writable,
@@ -185,7 +200,7 @@ async function pump(
       if (!stream.write(chunk.value)) await Promise.race([once(stream, 'drain'), sent]);
     }
   } catch (error) {
-    // Thrown on: the runtime then breaks the connection, so that no answer that is cut short looks complete.
+    // Rethrown so that the runtime breaks the connection: an answer that is cut short must not look complete.
     await reader.cancel(error).catch(() => {});
     throw error;
   }

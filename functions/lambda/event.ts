@@ -1,4 +1,4 @@
-/** The events that Lambda gets of an HTTP request, as far as they are used here, and the request that each stands for. */
+/** Converts Lambda's HTTP events to requests. The types hold only the fields that are used here. */
 
 /** Format 2.0: Function URL, HTTP API. */
 export interface EventV2 {
@@ -10,7 +10,7 @@ export interface EventV2 {
     readonly http: { readonly method: string };
     readonly domainName?: string | undefined;
     readonly stage?: string | undefined;
-    /** `iam` where AWS has checked the request's signature. */
+    /** `iam` is present if AWS has checked the request's signature. */
     readonly authorizer?: { readonly iam?: { readonly userArn?: string | null } | null } | undefined;
   };
   readonly body?: string | undefined;
@@ -27,7 +27,7 @@ export interface EventV1 {
   readonly multiValueQueryStringParameters?: Readonly<Record<string, readonly string[]>> | null | undefined;
   readonly requestContext?: {
     readonly domainName?: string | undefined;
-    /** With a `userArn` where AWS has checked the request's signature. */
+    /** The caller; `userArn` is present if AWS has checked the request's signature. */
     readonly identity?: { readonly userArn?: string | null } | undefined;
   };
   readonly body?: string | null | undefined;
@@ -36,15 +36,15 @@ export interface EventV1 {
 
 export type HttpEvent = EventV1 | EventV2;
 
-/** Of requests that were made of events, who signed them. */
+/** The caller who signed each request that was made from an event. */
 const callers = new WeakMap<Request, string>();
 
-/** The ARN of who signed the request, as AWS has found; nothing that a caller can write is asked. */
+/** The ARN of the caller who signed the request. It comes from AWS, never from anything that a caller can write. */
 export function iamCallerOf(request: Request): string | undefined {
   return callers.get(request);
 }
 
-/** The event as a request. @throws TypeError where HTTP doesn't allow a method, a header or an address of it */
+/** Converts an event to a request. @throws TypeError if HTTP does not allow its method, address or a header */
 export function toRequest(event: HttpEvent, signal?: AbortSignal): Request {
   const method = isV2(event) ? event.requestContext.http.method : event.httpMethod;
   const headers = new Headers();
@@ -61,7 +61,7 @@ export function toRequest(event: HttpEvent, signal?: AbortSignal): Request {
   const path = (isV2(event) ? pathV2(event) : event.path).replaceAll('?', '%3F').replaceAll('#', '%23');
   const query = isV2(event) ? (event.rawQueryString ?? '') : queryV1(event);
   const host = headers.get('host') ?? event.requestContext?.domainName ?? 'localhost';
-  // `fetch` allows no body with these, and no operation takes one.
+  // `fetch` allows no body with these methods, and no operation takes one.
   const bodyless = method === 'GET' || method === 'HEAD' || event.body === undefined || event.body === null;
   const request = new Request(`https://${host}${path}${query === '' ? '' : `?${query}`}`, {
     method,
@@ -78,14 +78,14 @@ function isV2(event: HttpEvent): event is EventV2 {
   return 'version' in event && event.version === '2.0';
 }
 
-/** An HTTP API's stage, unless it is the default one, stands before the path. */
+/** The path without the HTTP API's stage, which precedes the path unless it is the default stage. */
 function pathV2({ rawPath, requestContext: { stage } }: EventV2): string {
   if (stage === undefined || stage === '$default' || !rawPath.startsWith(`/${stage}`)) return rawPath;
   const rest = rawPath.slice(stage.length + 1);
   return rest === '' || rest.startsWith('/') ? rest || '/' : rawPath;
 }
 
-/** REST APIs give parameters decoded. */
+/** The query string of a REST API's event, whose parameters arrive decoded. */
 function queryV1({ multiValueQueryStringParameters, queryStringParameters }: EventV1): string {
   const query = new URLSearchParams();
   if (multiValueQueryStringParameters) {
@@ -95,7 +95,7 @@ function queryV1({ multiValueQueryStringParameters, queryStringParameters }: Eve
   return query.toString();
 }
 
-/** Header values are bytes to `fetch` as they are to Node's server: text beyond Latin-1 comes as the bytes of its UTF-8. */
+/** `fetch` and Node's server treat header values as bytes: text beyond Latin-1 is passed as the bytes of its UTF-8. */
 function latin1(value: string): string {
   return /^[\0-\xff]*$/.test(value) ? value : Buffer.from(value, 'utf8').toString('latin1');
 }

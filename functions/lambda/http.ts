@@ -9,8 +9,8 @@ import { composeAccess } from './access.ts';
 import { logLine } from './log-line.ts';
 
 /**
- * The HTTP API over a broker. Who may call it is decided before it, by the Function URL's IAM authorization, unless the
- * settings name ways of authentication.
+ * The HTTP API over a broker. The Function URL's IAM authorization decides who may call it, unless the settings name
+ * other means of authentication.
  */
 export function composeHttp(
   broker: Broker,
@@ -25,7 +25,7 @@ export function composeHttp(
     access: composeAccess(settings),
     tags,
     settings: {
-      // The construct gives Function URL and API Gateway the same origins.
+      // The construct configures the same origins on the Function URL and on API Gateway.
       corsInFront: true,
       ...(allowedOrigins === undefined ? {} : { allowedOrigins }),
       version: VERSION,

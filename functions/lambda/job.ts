@@ -2,12 +2,13 @@ import type { Broker } from '../../shared/broker/broker.ts';
 import type { LambdaContext } from './edge.ts';
 import type { logLine } from './log-line.ts';
 
-/** A run takes up nothing new so long before Lambda would end it. */
+/** A run starts no new work this long before Lambda would end it. */
 const STOP_MARGIN_MS = 10_000;
 
 /**
- * One run of all jobs: each goes on where it was stopped, and stops in good time. Answers, and logs, what was done.
- * Throws where a job failed, so that it counts as an error of the function, after the others had their turn.
+ * Runs all jobs once. Each job continues where it stopped, and stops before Lambda ends the run. The result, which is also
+ * logged, says what was done. If a job fails, the other jobs still run, and then the error is thrown, so that it counts as
+ * an error of the function.
  */
 export async function maintain(
   broker: Pick<Broker, 'resumeDeletions'>,
@@ -18,7 +19,7 @@ export async function maintain(
   const timer = setTimeout(() => timeIsUp.abort(), Math.max(0, context.getRemainingTimeInMillis() - STOP_MARGIN_MS));
   try {
     const { error, ...counts } = await broker.resumeDeletions({ signal: timeIsUp.signal });
-    log('INFO', 'Interrupted deletions were looked for.', { requestId: context.awsRequestId, ...counts });
+    log('INFO', 'Searched for interrupted deletions.', { requestId: context.awsRequestId, ...counts });
     if (error !== undefined) {
       log('ERROR', 'A deletion could not be finished.', { requestId: context.awsRequestId, why: error.message });
       throw error;

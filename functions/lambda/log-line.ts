@@ -1,6 +1,6 @@
 /**
- * One JSON object on one line, as Lambda's JSON log format expects it of a program: what has a `level` and a `timestamp`
- * is kept as it is and can be filtered by level. Never given keys, values or headers of records.
+ * Writes one JSON object on one line, as Lambda's JSON log format expects. Lambda keeps a line with a `level` and a
+ * `timestamp` as it is, and can filter it by level. Callers never pass keys, values or headers of records.
  */
 export function logLine(
   level: 'INFO' | 'ERROR',

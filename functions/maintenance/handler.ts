@@ -4,7 +4,7 @@ import type { LambdaContext } from '../lambda/edge.ts';
 import { maintain } from '../lambda/job.ts';
 import { logLine } from '../lambda/log-line.ts';
 
-/** Run by a schedule; what it is sent is of no importance. */
+/** A schedule invokes this function; the content of the event is ignored. */
 const broker = composeBroker(parseSettings(process.env));
 
 export function handler(_event: unknown, context: LambdaContext): Promise<Record<string, number | boolean>> {

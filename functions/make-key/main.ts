@@ -3,13 +3,13 @@ import { openEventLog } from '../../shared/aws/index.ts';
 import { ALL_SCOPES } from '../../shared/log/scopes.ts';
 
 /**
- * `npm run make-key`: the first API key of a deployment, written by whoever may write to its table. The key goes to
- * standard output, once, and nothing else does.
+ * `npm run make-key`: makes the first API key of a deployment. The user needs write access to the deployment's table.
+ * The key is written to standard output once, and is the only output there.
  */
 
 const USAGE = `Usage: npm run --silent make-key -- --table NAME --bucket NAME [--name NAME]
 
-Table and bucket are printed by \`npm run deploy\`. The key may do everything; make others with it: POST /v1/api-keys.
+Table and bucket are printed by \`npm run deploy\`. The key may do everything; use it to make others: POST /v1/api-keys.
 `;
 
 async function main(): Promise<void> {

@@ -4,8 +4,8 @@ import { lambdaHandlers } from '../lambda/edge.ts';
 import { composeHttp } from '../lambda/http.ts';
 
 /**
- * The operations that append, and those that describe the server, at an address of their own. Its role can't read records,
- * and its environments are its own, so that readers who wait never keep producers from being served.
+ * Serves the operations that append, and those that describe the server, at a separate address. The function's role cannot
+ * read records. Its environments are separate, so that waiting readers never keep producers from being served.
  */
 const settings = parseSettings(process.env);
 const broker = composeBroker(settings);

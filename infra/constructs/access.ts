@@ -4,16 +4,16 @@ import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITEM_PATTERNS, type ItemKind, OBJECT_PATTERNS, type ObjectKind } from '../../shared/storage/keys.ts';
 
 /**
- * What the broker's operations ask of table and bucket, by action and by kind of key: least privilege as data.
- * `test/unit/infra/access.test.ts` runs every operation over stores that refuse everything else, and finds no permission
- * that none of them uses.
+ * The permissions on table and bucket that the broker's operations need, by action and kind of key: least privilege as
+ * data. `test/unit/infra/access.test.ts` runs every operation over stores that reject all other requests. It also checks
+ * that each permission is used by at least one operation.
  */
 export interface Access {
   readonly items: Partial<Readonly<Record<ItemAction, readonly ItemKind[]>>>;
   readonly objects: Partial<Readonly<Record<ObjectAction, readonly ObjectKind[]>>>;
 }
 
-/** What is used of a table; narrower than `ITable`, which under `exactOptionalPropertyTypes` not even a `Table` is. */
+/** The used part of a table. `ITable` is too wide: under `exactOptionalPropertyTypes` even a `Table` does not match it. */
 export type LogTable = Pick<
   ITable,
   'tableArn' | 'tableName' | 'metric' | 'metricConsumedReadCapacityUnits' | 'metricConsumedWriteCapacityUnits'
@@ -24,9 +24,9 @@ export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | '
 export type ObjectAction = 'GetObject' | 'PutObject';
 
 /**
- * To append. Reads what decides order and repeats, never records: neither objects nor inline batches. Note that whoever
- * may append with their own code may also write a head or an inline batch wrongly: the direct mode trusts its callers as
- * far as a broker trusts itself, but for objects, which nobody can replace.
+ * Permissions to append. They allow reading the items that decide order and detect duplicates, but never records: neither
+ * objects nor inline batches. In the direct mode a caller runs its own code, so it can write a wrong head or inline batch:
+ * the direct mode trusts its callers as much as a broker trusts itself. Objects are the exception: nobody can replace them.
  */
 export const PRODUCE: Access = {
   items: {
@@ -38,13 +38,13 @@ export const PRODUCE: Access = {
   objects: { PutObject: ['hot'] },
 };
 
-/** To read records, offsets and the segment map, and to list and describe topics. Changes nothing. */
+/** Permissions to read records, offsets and the segment map, and to list and describe topics. They allow no change. */
 export const CONSUME: Access = {
   items: { GetItem: ['topic', 'head', 'node', 'inlineBatch'], Query: ['topic', 'node'] },
   objects: { GetObject: ['hot'] },
 };
 
-/** To make, change, delete, list and describe topics. Neither appends nor reads records. */
+/** Permissions to make, change, delete, list and describe topics. They allow neither appending nor reading records. */
 export const ADMIN: Access = {
   items: {
     GetItem: ['topic', 'head'],
@@ -55,16 +55,19 @@ export const ADMIN: Access = {
   objects: {},
 };
 
-/** To make, list and revoke API keys. Who may do so in the direct mode may do everything over HTTP, so no grant has it. */
+/**
+ * Permissions to make, list and revoke API keys. A principal with these permissions in the direct mode could do everything
+ * over HTTP, so no grant includes them.
+ */
 export const MANAGE_KEYS: Access = {
   items: { Query: ['apiKey'], PutItem: ['apiKey'], UpdateItem: ['apiKey'] },
   objects: {},
 };
 
-/** To check the API keys that come with requests. */
+/** Permissions to check the API keys of requests. */
 export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
 
-/** For the scheduled jobs. */
+/** Permissions of the scheduled jobs. */
 export const MAINTAIN: Access = {
   items: {
     GetItem: ['topic', 'job'],
@@ -92,14 +95,14 @@ function merge<Action extends string, Kind>(
   return merged;
 }
 
-/** One statement for each action on items, and one for each on objects. */
+/** Makes one statement for each action on items, and one for each action on objects. */
 export function statements(access: Access, tableArn: string, bucketArn: string): PolicyStatement[] {
   const items = (Object.entries(access.items) as [ItemAction, readonly ItemKind[]][]).map(
     ([action, kinds]) =>
       new PolicyStatement({
         actions: [`dynamodb:${action}`],
         resources: [tableArn],
-        // Each of these requests names a partition key, so the condition is never met for want of one.
+        // Each of these requests names a partition key, so the condition is never true because a key is missing.
         conditions: {
           'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': kinds.map((kind) => ITEM_PATTERNS[kind]).sort() },
         },
@@ -110,12 +113,12 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
       new PolicyStatement({
         actions: [`s3:${action}`],
         resources: kinds.map((kind) => `${bucketArn}/${OBJECT_PATTERNS[kind]}`),
-        // Objects are written once: without `If-None-Match` not even their writer may replace them.
+        // Objects are written once: without `If-None-Match` even their writer could replace them.
         ...(action === 'PutObject' ? { conditions: { Null: { 's3:if-none-match': 'false' } } } : {}),
       }),
   );
-  // Who may not list a bucket is told "access denied" of an object that is missing, and damage would look like a mistake
-  // in the set-up. Nothing is ever listed.
+  // Without permission to list the bucket, S3 returns "access denied" for a missing object, and damage would look like a
+  // mistake in the set-up. No operation ever lists the bucket.
   const listing =
     access.objects.GetObject === undefined
       ? []
@@ -123,7 +126,7 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
   return [...items, ...objects, ...listing];
 }
 
-/** Gives a principal of this account an access to table and bucket. */
+/** Grants a principal of this account access to table and bucket. */
 export function grantAccess(grantee: IGrantable, access: Access, table: LogTable, bucket: LogBucket): Grant {
   const grants = statements(access, table.tableArn, bucket.bucketArn).map((statement) =>
     Grant.addToPrincipal({

@@ -1,17 +1,17 @@
 import { Reference, Stack, Tokenization, Validations } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 
-/** Accepts findings of cdk-nag on a construct and all that is in it: rule -> why it does not apply here. */
+/** Accepts findings of cdk-nag on a construct and everything in it. `reasons`: rule -> why the rule does not apply here. */
 export function acknowledge(construct: IConstruct, reasons: Readonly<Record<string, string>>): void {
   for (const [id, reason] of Object.entries(reasons)) Validations.of(construct).acknowledge({ id, reason });
 }
 
-/** How cdk-nag names a resource in its findings: by its logical id, or by the export of the stack that it is in. */
+/** The name of a resource in cdk-nag's findings: the logical id, or the export of the stack that contains the resource. */
 export function nameInFindings(scope: IConstruct, arn: string): string {
   const [reference] = Tokenization.reverseString(arn).tokens;
   if (Reference.isReference(reference)) {
     const owner = Stack.of(reference.target);
-    // The same export that the reference itself would make.
+    // This is the same export that the reference itself would make.
     if (owner !== Stack.of(scope)) return flatten(Stack.of(scope).resolve(owner.exportValue(arn)));
   }
   return flatten(Stack.of(scope).resolve(arn));

@@ -15,8 +15,8 @@ export function functionFolder(name: FunctionName): string {
 }
 
 /**
- * Makes `index.mjs` of a function in `outFolder`: one minified file that holds everything, the AWS SDK too, so that what
- * runs is what was tested. Needs neither network nor Docker.
+ * Makes a function's `index.mjs` in `outFolder`: one minified file that holds everything, including the AWS SDK, so that
+ * the deployed code is the tested code. Needs neither network nor Docker.
  * @throws Error if esbuild or the AWS SDK is not installed, with the command that installs them
  */
 export function bundleFunction(name: FunctionName, outFolder: string): void {
@@ -30,7 +30,7 @@ export function bundleFunction(name: FunctionName, outFolder: string): void {
     target: 'node24',
     format: 'esm',
     mainFields: ['module', 'main'],
-    // Some libraries are CommonJS and ask for Node's modules by `require`.
+    // Some libraries are CommonJS and load Node's modules with `require`.
     banner: { js: "import{createRequire}from'node:module';const require=createRequire(import.meta.url);" },
     legalComments: 'none',
     sourcemap: false,
@@ -39,7 +39,7 @@ export function bundleFunction(name: FunctionName, outFolder: string): void {
   });
 }
 
-/** Both are optional peer dependencies, since only who deploys needs them: they are asked for when they are needed. */
+/** Loads esbuild on demand. It and the AWS SDK are optional peer dependencies, because only deployments need them. */
 function loadEsbuild(): typeof esbuild {
   const require = createRequire(import.meta.url);
   const isMissing = (name: string): boolean => {
@@ -53,6 +53,6 @@ function loadEsbuild(): typeof esbuild {
   const missing = ['esbuild', ...SDK_PACKAGES].filter(isMissing);
   if (missing.length === 0) return require('esbuild') as typeof esbuild;
   throw new Error(
-    `tailrace/cdk bundles the code of the functions when the app is synthesized. For that, install with: npm install --save-dev ${missing.join(' ')}`,
+    `tailrace/cdk bundles the code of the functions when the app is synthesized. Install what is missing: npm install --save-dev ${missing.join(' ')}`,
   );
 }

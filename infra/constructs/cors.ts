@@ -9,12 +9,12 @@ import {
 } from '../../shared/http/request/cors.ts';
 
 /**
- * On AWS the Function URLs and the HTTP API answer browsers' preflights and add the CORS headers, whatever `auth` is: a
- * preflight is never signed, so with IAM it would not reach the function; and a Function URL adds its headers to those of
- * the function, of which browsers refuse doubles. The functions only check the origin.
+ * On AWS the Function URLs and the HTTP API answer browsers' preflights and add the CORS headers, whatever `auth` is.
+ * There are two reasons. A preflight is never signed, so with IAM it would not reach the function. A Function URL adds its
+ * headers to those of the function, and browsers reject duplicate CORS headers. The functions only check the origin.
  */
 
-/** What signed requests have besides: by SigV4 itself, and by the AWS SDK for browsers. */
+/** Additional headers of signed requests: from SigV4 itself, and from the AWS SDK for browsers. */
 const SIGNED_REQUEST_HEADERS = [
   'X-Amz-Date',
   'X-Amz-Security-Token',
@@ -23,10 +23,10 @@ const SIGNED_REQUEST_HEADERS = [
   'Amz-Sdk-Invocation-Id',
   'Amz-Sdk-Request',
 ];
-/** Of AWS's own answers: the id of the request, and why it was refused. */
+/** Headers of AWS's own answers: the id of the request, and why the request was rejected. */
 const AWS_ANSWER_HEADERS = ['X-Amzn-RequestId', 'X-Amzn-ErrorType'];
 
-/** @throws EventLogError where an origin isn't one, or all are allowed where everybody may do everything */
+/** @throws EventLogError if an origin is malformed, or if all origins are allowed although requests need no credentials */
 export function checkOrigins(origins: readonly string[], auth: 'iam' | 'bearer' | 'none'): void {
   const known = origins.filter((origin) => !Token.isUnresolved(origin));
   checkAllowedOrigins(known, 'allowedOrigins', { needCredentials: auth !== 'none' });
@@ -35,7 +35,7 @@ export function checkOrigins(origins: readonly string[], auth: 'iam' | 'bearer' 
 export function functionUrlCors(origins: readonly string[]): FunctionUrlCorsOptions {
   return {
     allowedOrigins: [...origins],
-    // OPTIONS is not among them: CloudFormation takes no name of more than six letters, and a preflight needs no leave.
+    // OPTIONS is not listed: CloudFormation accepts names of up to six letters, and preflights need no permission.
     allowedMethods: [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.PUT, HttpMethod.POST, HttpMethod.DELETE],
     allowedHeaders: [...CORS_REQUEST_HEADERS, ...SIGNED_REQUEST_HEADERS],
     exposedHeaders: [...CORS_ANSWER_HEADERS, ...AWS_ANSWER_HEADERS],

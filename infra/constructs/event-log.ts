@@ -33,77 +33,81 @@ import { Observation } from './observation.ts';
 import { SegmentBucket } from './segment-bucket.ts';
 
 export interface EventLogProps {
-  /** A table of `MetadataTable`, kept in another stack. @default - one is made */
+  /** The table of a `MetadataTable` in another stack. @default - a table is made here */
   readonly table?: LogTable;
-  /** A bucket of `SegmentBucket`, kept in another stack. @default - one is made */
+  /** The bucket of a `SegmentBucket` in another stack. @default - a bucket is made here */
   readonly bucket?: LogBucket;
-  /** What becomes of the table and the bucket that are made here when they leave the stack. @default RemovalPolicy.RETAIN */
+  /**
+   * What happens to the table and the bucket that are made here when they are removed from the stack.
+   * @default RemovalPolicy.RETAIN
+   */
   readonly removalPolicy?: RemovalPolicy;
-  /** Whether the table that is made here refuses to be deleted. @default true */
+  /** Whether the table that is made here is protected from deletion. @default true */
   readonly deletionProtection?: boolean;
-  /** Whether the table that is made here can be restored as of any second of the last 35 days. @default true */
+  /** Whether the table that is made here can be restored to any second of the last 35 days. @default true */
   readonly pointInTimeRecovery?: boolean;
-  /** Whether the bucket counts requests and errors, which costs some dollars a month; they get an alarm. @default false */
+  /** Whether the bucket counts requests and errors, and errors have an alarm. Costs some dollars a month. @default false */
   readonly bucketRequestMetrics?: boolean;
 
-  /** Whether there are functions that speak HTTP; without them the log is used in the direct mode alone. @default true */
+  /** Whether functions for the HTTP API are made; without them the log can be used only in the direct mode. @default true */
   readonly http?: boolean;
   /**
-   * Who may send requests: `iam` those whose role may call the Function URL (SigV4; see `grantHttp`), `bearer` those with an
-   * API key or, with `jwt`, a token: the address is open, and the functions check what comes. `none`: whoever knows
-   * the address. @default 'iam'
+   * Who may send requests. `iam`: principals that may call the Function URL (SigV4; see `grantHttp`). `bearer`: callers
+   * with an API key or, with `jwt`, a token; the address is open, and the functions check the credential. `none`: everyone
+   * who knows the address. @default 'iam'
    */
   readonly auth?: 'iam' | 'bearer' | 'none';
-  /** With `auth: 'bearer'`: the issuer whose tokens are taken beside API keys. @default - API keys alone */
+  /** The issuer whose tokens are accepted in addition to API keys; requires `auth: 'bearer'`. @default - only API keys */
   readonly jwt?: JwtProps;
   /**
-   * Whether answers are sent as they come: live tails need it, answers may be up to 200 MB rather than 6, and what is left
-   * to do after an append does not delay its answer. @default true
+   * Whether answers are sent while they are being produced. Live tails need this. Answers can be up to 200 MB instead of
+   * 6 MB, and work that remains after an append does not delay its answer. @default true
    */
   readonly responseStreaming?: boolean;
-  /** Whether an API Gateway HTTP API stands before the whole API, beside its Function URL. @default false */
+  /** Whether an API Gateway HTTP API also serves the whole API, in addition to the Function URL. @default false */
   readonly httpApi?: boolean;
   /**
-   * Origins, such as `https://console.example`, whose pages may use the HTTP API; `*` for all, unless `auth` is `none`.
+   * Origins, such as `https://console.example`, whose pages may use the HTTP API. `*` allows all origins, unless `auth` is
+   * `none`.
    * The Function URLs and the HTTP API then answer preflights and add the CORS headers; the functions add none.
    * @default - none
    */
   readonly allowedOrigins?: readonly string[];
-  /** Memory of the function for the whole API, in MiB; a share of a processor comes with it. @default 1024 */
+  /** Memory of the function for the whole API, in MiB. Lambda assigns processor time in proportion. @default 1024 */
   readonly memorySize?: number;
   /** Memory of the function for appends, in MiB. @default 512 */
   readonly produceMemorySize?: number;
-  /** When Lambda ends a request; long polls and live tails end two seconds before, by themselves. @default 30 seconds */
+  /** The time after which Lambda ends a request. Long polls and live tails end two seconds earlier. @default 30 seconds */
   readonly timeout?: Duration;
   /**
-   * Environments that are kept free for appends, and the most that they take; the account must have as many to spare.
-   * Without them, readers that wait can use up the account's. @default - no reservation
+   * Environments reserved for appends, which is also the maximum for appends. The account must have this many available.
+   * Without a reservation, waiting readers can use up the account's environments. @default - no reservation
    */
   readonly produceReservedConcurrency?: number;
-  /** The most environments that the whole API takes. @default - no bound but the account's */
+  /** The maximum number of environments of the whole API. @default - only the account's limit */
   readonly httpReservedConcurrency?: number;
-  /** Data of one head up to this size goes into the table rather than into an object. @default 8192 */
+  /** Data of one head up to this size, in bytes, is written to the table instead of an object. @default 8192 */
   readonly inlineBytesMax?: number;
 
   /** How often the jobs run. @default 5 minutes */
   readonly jobInterval?: Duration;
-  /** For how long logs are kept. @default RetentionDays.TWO_WEEKS */
+  /** How long logs are kept. @default RetentionDays.TWO_WEEKS */
   readonly logRetention?: RetentionDays;
-  /** Whether alarms are made, at $0.10 each and month beyond the account's first ten. @default true */
+  /** Whether alarms are made. Each costs $0.10 a month beyond the account's first ten. @default true */
   readonly alarms?: boolean;
-  /** What an alarm sets off, such as `new SnsAction(topic)`. @default - nothing: alarms only show */
+  /** Actions that an alarm starts, such as `new SnsAction(topic)`. @default - none: alarms are only shown */
   readonly alarmActions?: readonly IAlarmAction[];
-  /** Whether there is a CloudWatch dashboard, at $3.00 a month beyond the account's first three. @default true */
+  /** Whether a CloudWatch dashboard is made. It costs $3.00 a month beyond the account's first three. @default true */
   readonly dashboard?: boolean;
 }
 
 /** An issuer of tokens, such as an OpenID Connect provider; see "Access" in docs/http-api.md. */
 export interface JwtProps {
-  /** What `iss` of its tokens is. */
+  /** The `iss` of the issuer's tokens. */
   readonly issuer: string;
-  /** What `aud` of tokens for this log is. */
+  /** The `aud` of tokens for this log. */
   readonly audience: string;
-  /** Where its public keys are (`jwks_uri`). */
+  /** The address of the issuer's public keys (`jwks_uri`). */
   readonly keysUrl: string;
   /** The claim with the scopes. @default 'tailrace' */
   readonly scopesClaim?: string;
@@ -112,31 +116,31 @@ export interface JwtProps {
 const TIMEOUT = Duration.seconds(30);
 const JOB_INTERVAL = Duration.minutes(5);
 const JOB_TIMEOUT = Duration.minutes(2);
-/** Below API Gateway's own bound of 30 seconds. */
+/** A time below API Gateway's limit of 30 seconds. */
 const GATEWAY_TIMEOUT_S = 29;
 const MEMORY_MIB = 1_024;
 const PRODUCE_MEMORY_MIB = 512;
 const JOB_MEMORY_MIB = 512;
 
 /**
- * A whole event log: table and bucket, functions behind their own URLs, jobs, alarms. Idle it costs what it keeps, and
- * the alarms and the dashboard where the account's free ones are used up.
+ * A whole event log: table and bucket, functions with their own URLs, jobs, alarms. An idle log costs only its stored
+ * data, plus the alarms and the dashboard if the account's free ones are used up.
  */
 export class EventLog extends Construct {
   readonly table: LogTable;
   readonly bucket: LogBucket;
-  /** The whole HTTP API; `undefined` without `http`. */
+  /** The function of the whole HTTP API; `undefined` without `http`. */
   readonly httpFunction: LambdaFunction | undefined;
-  /** Appends alone; `undefined` without `http`. */
+  /** The function that only appends; `undefined` without `http`. */
   readonly produceFunction: LambdaFunction | undefined;
   readonly maintenanceFunction: LambdaFunction;
-  /** Where the whole API answers: the HTTP API's address where there is one, else the Function URL. */
+  /** The address of the whole API: that of the API Gateway HTTP API if there is one, otherwise the Function URL. */
   readonly apiUrl: string | undefined;
-  /** Where the operations that append answer. */
+  /** The address of the operations that append. */
   readonly produceUrl: string | undefined;
-  /** The API Gateway HTTP API, where `httpApi` asked for it. */
+  /** The API Gateway HTTP API, if `httpApi` is set. */
   readonly httpApi: HttpApi['api'] | undefined;
-  /** What a function of the caller's own needs in its environment for the direct mode. */
+  /** Environment variables that a caller's own function needs for the direct mode. */
   readonly environment: Readonly<Record<string, string>>;
   private readonly urls: FunctionUrl[] = [];
 
@@ -204,7 +208,7 @@ export class EventLog extends Construct {
       this.apiUrl = this.addUrl('HttpUrl', http.function, props).url;
       for (const each of [produce.function, http.function]) acknowledgeSync(each);
       if (props.httpApi) {
-        // API Gateway takes whole answers only, and waits 30 seconds at most.
+        // API Gateway accepts only whole answers, and waits at most 30 seconds.
         const whole =
           exportName === 'handler'
             ? http
@@ -256,7 +260,7 @@ export class EventLog extends Construct {
     });
   }
 
-  /** Lets a principal append in the direct mode: from its own code, by its own requests to table and bucket. */
+  /** Lets a principal append in the direct mode: its own code sends requests to table and bucket. */
   grantProduce(grantee: IGrantable): Grant {
     return grantAccess(grantee, PRODUCE, this.table, this.bucket);
   }
@@ -271,7 +275,7 @@ export class EventLog extends Construct {
     return grantAccess(grantee, ADMIN, this.table, this.bucket);
   }
 
-  /** Lets a principal send requests to the HTTP API: to its appends alone, or to all of it. Has a meaning only for `auth: iam`. */
+  /** Lets a principal send requests to the HTTP API: only appends, or everything. Has an effect only with `auth: 'iam'`. */
   grantHttp(grantee: IGrantable, scope: 'produce' | 'all'): void {
     const [produce, http] = this.urls;
     produce?.grantInvokeUrl(grantee);
@@ -300,11 +304,11 @@ export class EventLog extends Construct {
   }
 }
 
-/** What the functions are told to ask for themselves. */
+/** The functions' settings for checking credentials themselves. */
 function authentication({ auth, jwt }: EventLogProps): Partial<Settings> {
   if (auth !== 'bearer') {
     if (jwt === undefined) return {};
-    throw new Error("The property jwt has a meaning only with auth: 'bearer'.");
+    throw new Error("The property jwt requires auth: 'bearer'.");
   }
   if (jwt === undefined) return { authentication: ['api_keys'] };
   return {

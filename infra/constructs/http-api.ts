@@ -16,20 +16,20 @@ import { httpApiCors } from './cors.ts';
 
 export interface HttpApiProps {
   readonly handler: IFunction;
-  /** `iam`: requests are signed (SigV4). `bearer`: the function checks them. `none`: whoever reaches it may do everything. */
+  /** `iam`: requests are signed (SigV4). `bearer`: the function checks them. `none`: every caller may do everything. */
   readonly auth: 'iam' | 'bearer' | 'none';
   readonly logRetention?: RetentionDays | undefined;
-  /** Origins whose pages may use it. @default - none */
+  /** Origins whose pages may use the API. @default - none */
   readonly allowedOrigins?: readonly string[] | undefined;
-  /** Requests a second, over all callers. @default 1000 */
+  /** The maximum number of requests a second, over all callers. @default 1000 */
   readonly requestsPerSecondMax?: number | undefined;
 }
 
 const REQUESTS_PER_SECOND_MAX = 1_000;
 
 /**
- * An API Gateway HTTP API in front of the function: for custom domains and throttling. It buffers, ends requests after
- * 30 seconds and costs $1.00 a million, which a Function URL does not.
+ * An API Gateway HTTP API in front of the function, for custom domains and throttling. Unlike a Function URL, it buffers
+ * answers, ends requests after 30 seconds, and costs $1.00 a million requests.
  */
 export class HttpApi extends Construct {
   readonly api: GatewayApi;
@@ -46,7 +46,7 @@ export class HttpApi extends Construct {
       ...(allowedOrigins.length === 0 ? {} : { corsPreflight: httpApiCors(allowedOrigins) }),
     });
     if (authorizer !== undefined && allowedOrigins.length > 0) {
-      // The default route takes OPTIONS too, and would ask preflights for a signature, which they never have.
+      // The default route also matches OPTIONS, and would require a signature of preflights, which never have one.
       const routes = this.api.addRoutes({
         path: '/{proxy+}',
         methods: [HttpMethod.OPTIONS],

@@ -9,7 +9,7 @@ export interface JobProps extends Omit<LogFunctionProps, 'exportName'> {
   readonly every: Duration;
 }
 
-/** A function that a schedule runs. A run that is lost or fails is made good by the next one, so none is sent again. */
+/** A function that a schedule runs. The next run makes up for a run that was lost or failed, so no run is retried. */
 export class Job extends Construct {
   readonly function: LogFunction['function'];
   readonly rule: Rule;
@@ -18,7 +18,7 @@ export class Job extends Construct {
     super(scope, id);
     const job = new LogFunction(this, 'Job', { ...props, exportName: 'handler' });
     this.function = job.function;
-    // A Rule rather than a Scheduler's schedule: it needs no role, and emulators run it.
+    // A Rule, unlike a Scheduler's schedule, needs no role, and emulators run it.
     this.rule = new Rule(this, 'Schedule', {
       description: `Tailrace: ${props.description}`,
       schedule: Schedule.rate(props.every),

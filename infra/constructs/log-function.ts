@@ -18,7 +18,7 @@ import { bundleFunction, type FunctionName, functionFolder } from './bundle.ts';
 
 export interface LogFunctionProps {
   readonly name: FunctionName;
-  /** Which export is run. */
+  /** The export that Lambda runs. */
   readonly exportName: 'handler' | 'streamHandler';
   readonly table: LogTable;
   readonly bucket: LogBucket;
@@ -33,8 +33,8 @@ export interface LogFunctionProps {
 }
 
 /**
- * One of Tailrace's functions: Node on arm64, one bundled file, a role of its own that may do what its access says and
- * write its own log, and a log group that forgets.
+ * One of Tailrace's functions: Node on arm64, one bundled file, and its own role and log group. The role has only the
+ * permissions of the function's access and the permission to write the function's log. Log entries expire.
  */
 export class LogFunction extends Construct {
   readonly function: LambdaFunction;
@@ -65,7 +65,7 @@ export class LogFunction extends Construct {
       code: Code.fromAsset(functionFolder(name), {
         assetHashType: AssetHashType.OUTPUT,
         bundling: {
-          // Never used: the local bundler does not fail to bundle.
+          // This image is never used: the local bundler always bundles the function.
           image: DockerImage.fromRegistry('none'),
           local: {
             tryBundle(outFolder) {
@@ -81,7 +81,7 @@ export class LogFunction extends Construct {
       timeout: props.timeout,
       environment: { ...props.environment },
       loggingFormat: LoggingFormat.JSON,
-      // The start and end of every invocation would cost more to keep than the invocation.
+      // Keeping the start and end of every invocation would cost more than the invocation itself.
       systemLogLevelV2: SystemLogLevel.WARN,
       applicationLogLevelV2: ApplicationLogLevel.INFO,
       ...(props.reservedConcurrency === undefined ? {} : { reservedConcurrentExecutions: props.reservedConcurrency }),

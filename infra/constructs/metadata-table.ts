@@ -5,26 +5,26 @@ import { IDEMPOTENCY } from '../../shared/storage/keys.ts';
 import { acknowledge } from './acknowledge.ts';
 
 export interface MetadataTableProps {
-  /** What becomes of the table when it leaves the stack. @default RemovalPolicy.RETAIN */
+  /** What happens to the table when it is removed from the stack. @default RemovalPolicy.RETAIN */
   readonly removalPolicy?: RemovalPolicy;
-  /** Whether the table refuses to be deleted, by whomever. @default true */
+  /** Whether the table is protected from deletion by everyone. @default true */
   readonly deletionProtection?: boolean;
-  /** Whether the table can be restored as of any second of the last 35 days, at $0.20 per GB and month. @default true */
+  /** Whether the table can be restored to any second of the last 35 days, at $0.20 per GB and month. @default true */
   readonly pointInTimeRecovery?: boolean;
-  /** Whether changes can be followed by a stream of keys. @default false */
+  /** Whether a stream publishes the keys of changed items. @default false */
   readonly stream?: boolean;
 }
 
 /**
- * The table of topics, heads, tail nodes, inline batches and the rest (`shared/storage/keys.ts`): on demand, so that an
- * idle log costs what it keeps. Encrypted under a key of DynamoDB's own, which costs nothing a request.
+ * The table of topics, heads, tail nodes, inline batches and all other items (`shared/storage/keys.ts`). Its capacity is
+ * on demand, so that an idle log costs only its stored data. A key that DynamoDB owns encrypts it, at no cost per request.
  */
 export class MetadataTable extends Construct {
   readonly table: Table;
 
   constructor(scope: Construct, id: string, props: MetadataTableProps = {}) {
     super(scope, id);
-    // `Table` rather than `TableV2`, which makes a global table, which not every emulator knows.
+    // `TableV2` would make a global table, which not every emulator supports.
     this.table = new Table(this, 'Table', {
       partitionKey: { name: 'pk', type: AttributeType.STRING },
       sortKey: { name: 'sk', type: AttributeType.STRING },

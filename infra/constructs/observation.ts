@@ -32,7 +32,7 @@ export interface ObservationProps {
 }
 
 const PERIOD = Duration.minutes(5);
-/** An append of a small batch takes some tens of milliseconds; seconds mean that the storage answers late. */
+/** An append of a small batch takes some tens of milliseconds; seconds mean that the storage responds slowly. */
 const APPEND_P99_MS_MAX = 2_000;
 const TABLE_OPERATIONS = ['GetItem', 'PutItem', 'UpdateItem', 'DeleteItem', 'Query'];
 
@@ -41,12 +41,12 @@ interface Watched {
   readonly metric: IMetric;
   readonly what: string;
   readonly threshold: number;
-  /** Consecutive periods. */
+  /** The number of consecutive periods. */
   readonly periods?: number;
   readonly below?: boolean;
 }
 
-/** Alarms for what someone has to look at, and a dashboard of it and of how much is going on. */
+/** Alarms for problems that need attention, and a dashboard that shows these problems and the load. */
 export class Observation extends Construct {
   constructor(scope: Construct, id: string, props: ObservationProps) {
     super(scope, id);
@@ -146,7 +146,7 @@ export class Observation extends Construct {
       comparisonOperator: below
         ? ComparisonOperator.LESS_THAN_THRESHOLD
         : ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      // Nothing is measured where nothing is going on; but a job that is not run is what its alarm is for.
+      // Without activity there are no data points. Only the job's alarm reports their absence: the job was not run.
       treatMissingData: below ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
     });
     alarm.addAlarmAction(...props.alarmActions);

@@ -4,15 +4,18 @@ import { Construct } from 'constructs';
 import { acknowledge } from './acknowledge.ts';
 
 export interface SegmentBucketProps {
-  /** What becomes of the bucket when it leaves the stack; one with objects in it is never deleted. @default RemovalPolicy.RETAIN */
+  /**
+   * What happens to the bucket when it is removed from the stack. A bucket with objects in it is never deleted.
+   * @default RemovalPolicy.RETAIN
+   */
   readonly removalPolicy?: RemovalPolicy;
-  /** Whether S3 counts requests and errors, at $0.30 for each of up to 16 metrics and month. @default false */
+  /** Whether S3 counts requests and errors. Each of up to 16 metrics costs $0.30 a month. @default false */
   readonly requestMetrics?: boolean;
 }
 
 /**
- * The bucket of records. Not versioned: objects are written once and never changed, and what retention deletes must be
- * gone. Nobody reaches it from outside the account, or without TLS 1.2.
+ * The bucket of records. It is not versioned: objects are written once and never changed, and objects that retention
+ * deletes must be gone. The bucket cannot be reached from outside the account, or without TLS 1.2.
  */
 export class SegmentBucket extends Construct {
   readonly bucket: Bucket;

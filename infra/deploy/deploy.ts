@@ -11,7 +11,7 @@ import { emptyEphemeralBuckets } from './empty-bucket.ts';
 
 const USAGE = `Usage: npm run deploy|destroy|diff -- [options]
 
-  --name NAME          what the stacks' names begin with (default Tailrace)
+  --name NAME          prefix of the stacks' names (default Tailrace)
   --ephemeral          for a deployment that is thrown away: destroy deletes everything, records too
   --auth HOW           who may send requests: iam (SigV4; the default), bearer (with API keys), none (everybody)
   --context NAME=VALUE any other setting of infra/stacks/make-app.ts; can be repeated
@@ -26,7 +26,7 @@ interface Choices {
   readonly name: string;
   readonly ephemeral: boolean;
   readonly yes: boolean;
-  /** For the CDK: `-c name=value …`. */
+  /** Arguments for the CDK: `-c name=value …`. */
   readonly context: readonly string[];
 }
 
@@ -99,21 +99,21 @@ async function run(command: Command, choices: Choices, folder: string): Promise<
   }
   const code = destroy(stateless);
   if (code !== 0) return code;
-  // Records are deleted only where the deployment was made to be thrown away.
+  // Records are deleted only if the deployment was made as ephemeral.
   if (!choices.ephemeral) {
     process.stdout.write(
-      `\n${stateful} is kept, with its table and bucket: \`npm run deploy\` goes on where it was.\n` +
+      `\n${stateful} is kept, with its table and bucket: \`npm run deploy\` continues with them.\n` +
         'To delete the records too, turn off its termination protection and the deletion protection of its table, delete the stack, and then the table and the bucket.\n',
     );
     return 0;
   }
-  // CloudFormation deletes empty buckets only; by now nothing writes to it any more.
+  // CloudFormation deletes only empty buckets. Nothing writes to the bucket at this point.
   const deleted = await emptyEphemeralBuckets(choices.name, stateful);
   process.stdout.write(`${deleted} objects of ${stateful} deleted.\n`);
   return destroy(stateful);
 }
 
-/** The CDK's own command line, run by this Node, which also runs the app. */
+/** Runs the CDK's own command line under this Node, which also runs the app. */
 function cdk(args: readonly string[]): number {
   const path = [join(ROOT, 'node_modules', '.bin'), dirname(process.execPath), process.env.PATH ?? ''].join(delimiter);
   const cli = join(dirname(createRequire(import.meta.url).resolve('aws-cdk/package.json')), 'bin', 'cdk');
@@ -136,13 +136,13 @@ function report(outputs: Readonly<Record<string, string>>, templates: readonly T
     '',
     `Made: ${made.map(([kind, count]) => (count === 1 ? kind : `${count} ${kind}`)).join(', ')}.`,
     '',
-    'Idle it costs, at list prices, what is kept (S3 $0.023, DynamoDB $0.25 and its backups $0.20 a GB and month), and',
+    'Idle costs at list prices: stored data (S3 $0.023, DynamoDB $0.25 and its backups $0.20 a GB and month), and',
     ...idle.map(({ what, dollars }) => `  $${dollars.toFixed(2).padStart(5)} a month for ${what}`),
     `  $${idleDollars.toFixed(2).padStart(5)} a month, which is $${(idleDollars / HOURS_A_MONTH).toFixed(4)} an hour.`,
     ...(choices.context.includes('auth=bearer')
       ? [
           '',
-          'Make the first key, if there is none yet:',
+          'Make the first API key, if none exists yet:',
           `  export TAILRACE_KEY=$(npm run --silent make-key -- --table ${outputs.TableName} --bucket ${outputs.BucketName})`,
         ]
       : []),
@@ -156,7 +156,7 @@ function tryIt(apiUrl: string, { context }: Choices): string {
   const address = `${apiUrl}v1/topics`;
   if (context.includes('auth=none')) return `curl ${address}`;
   if (context.includes('auth=bearer')) return `curl -H "authorization: Bearer $TAILRACE_KEY" ${address}`;
-  // API Gateway's requests are signed for another service than those of Function URLs.
+  // Requests to API Gateway are signed for another service than requests to Function URLs.
   const service = apiUrl.includes('.lambda-url.') ? 'lambda' : 'execute-api';
   return (
     `curl --aws-sigv4 "aws:amz:$AWS_REGION:${service}" --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" ` +

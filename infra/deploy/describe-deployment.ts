@@ -1,4 +1,4 @@
-/** What a deployment is made of, and what it costs while nothing is sent to it, told from its templates. */
+/** Derives the resources of a deployment, and the cost of an idle deployment, from the templates. */
 
 export interface Template {
   readonly Resources?: Readonly<Record<string, TemplateResource>>;
@@ -10,7 +10,7 @@ interface TemplateResource {
 }
 
 export interface Description {
-  /** Kinds of resources with their numbers, most first. */
+  /** Kinds of resources with their counts, the highest count first. */
   readonly made: readonly (readonly [kind: string, count: number])[];
   readonly idle: readonly IdleCost[];
   /** The sum of `idle`, in dollars a month. */
@@ -31,7 +31,7 @@ const PRICE = {
   readUnit: 0.125e-6,
 } as const;
 const MINUTES_A_MONTH = 730 * 60;
-/** A run that finds nothing to do; measured on a warm environment, with some room. */
+/** The duration of a run that finds nothing to do, measured on a warm environment, with some margin. */
 const IDLE_RUN_S = 0.1;
 const IDLE_RUN_READ_UNITS = 2;
 
@@ -76,14 +76,14 @@ function runsAMonth({ Properties }: TemplateResource): number {
   return minutes === undefined ? 0 : Math.round(MINUTES_A_MONTH / (Number(number) * minutes));
 }
 
-/** Alarms are billed by the metrics they look at. */
+/** The number of metrics of an alarm: alarms are billed by metric. */
 function alarmMetrics({ Properties }: TemplateResource): number {
   const metrics = Properties?.Metrics;
   if (!Array.isArray(metrics)) return 1;
   return metrics.filter((each: { MetricStat?: unknown }) => each.MetricStat !== undefined).length;
 }
 
-/** Of the largest function, which no job exceeds. */
+/** The memory of the largest function, which no job exceeds. */
 function jobMemoryMib(resources: readonly TemplateResource[]): number {
   return Math.max(128, ...resources.map(({ Properties }) => Number(Properties?.MemorySize ?? 0)));
 }

@@ -6,12 +6,13 @@ import {
   S3Client,
 } from '@aws-sdk/client-s3';
 
-/** CloudFormation begins a bucket's name with the stack's, cut to fit; so much of it is always there. */
+/** The length of the stack's name that a bucket's name always begins with: CloudFormation may cut off the rest. */
 const PREFIX_LENGTH = 20;
 
 /**
- * Deletes everything in the buckets of an ephemeral deployment, which is told by their tags and not by their names alone.
- * Nothing may write to them meanwhile. Answers how many objects were deleted.
+ * Deletes everything in the buckets of an ephemeral deployment. The buckets' tags must confirm that the deployment is
+ * ephemeral; the names are not enough. Nothing may write to the buckets at the same time. Returns the number of deleted
+ * objects.
  */
 export async function emptyEphemeralBuckets(
   name: string,
@@ -64,7 +65,7 @@ async function empty(client: Pick<S3Client, 'send'>, Bucket: string): Promise<nu
     const { Errors = [] } = await client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects, Quiet: true } }));
     if (Errors.length > 0)
       throw new Error(
-        `${Errors.length} objects of '${Bucket}' can't be deleted: ${Errors[0]?.Code} for '${Errors[0]?.Key}'.`,
+        `${Errors.length} objects of '${Bucket}' cannot be deleted: ${Errors[0]?.Code} for '${Errors[0]?.Key}'.`,
       );
     deleted += Objects.length;
   }

@@ -4,18 +4,18 @@ import { StatefulStack } from './stateful-stack.ts';
 import { StatelessStack } from './stateless-stack.ts';
 
 /**
- * What can be chosen on the command line (`-c name=value`). Everything else is the default of `EventLog`; who wants more
- * uses the construct in an app of their own.
+ * Options of the command line (`-c name=value`). Everything else has the defaults of `EventLog`; to change more, use the
+ * construct in your own app.
  */
 const CONTEXT = {
-  /** What the stacks' names begin with. */
+  /** The prefix of the stacks' names. */
   name: 'Tailrace',
-  /** `true`: for a deployment that is thrown away; nothing of it is kept. */
+  /** `true` for a temporary deployment: when it is destroyed, nothing is kept. */
   ephemeral: 'false',
   auth: 'iam',
   streaming: 'true',
   httpApi: 'false',
-  /** Separated by commas. */
+  /** Origins separated by commas. */
   allowedOrigins: '',
   alarms: 'true',
   dashboard: 'true',
@@ -27,7 +27,7 @@ const CONTEXT = {
 
 type ContextName = keyof typeof CONTEXT;
 
-/** The two stacks of one event log. */
+/** Makes the two stacks of one event log. */
 export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulStack; stateless: StatelessStack } {
   const app = new App(props);
   const text = (name: ContextName): string => String(app.node.tryGetContext(name) ?? CONTEXT[name]);
@@ -69,7 +69,7 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
   return { app, stateful, stateless };
 }
 
-/** Account and Region as the CDK's command line found them; without them templates fit any. */
+/** The account and Region that the CDK's command line found; without them templates fit any account and Region. */
 function environment(): { env?: { account: string; region: string } } {
   const { CDK_DEFAULT_ACCOUNT: account, CDK_DEFAULT_REGION: region } = process.env;
   return account === undefined || region === undefined ? {} : { env: { account, region } };
@@ -82,6 +82,7 @@ function oneOf<Value extends string>(name: ContextName, given: string, values: r
 }
 
 function wholeNumber(name: ContextName, given: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(given)) throw new Error(`-c ${name} takes a whole number above 0, not '${given}'.`);
+  if (!/^[1-9]\d{0,5}$/.test(given))
+    throw new Error(`-c ${name} must be a whole number from 1 to 999999, not '${given}'.`);
   return Number(given);
 }

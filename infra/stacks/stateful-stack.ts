@@ -6,13 +6,13 @@ import { MetadataTable } from '../constructs/metadata-table.ts';
 import { SegmentBucket } from '../constructs/segment-bucket.ts';
 
 export interface StatefulStackProps extends StackProps {
-  /** For a deployment that is thrown away: everything can be deleted, and is when the stack is. @default false */
+  /** Whether the deployment is temporary: table and bucket are deleted together with the stack. @default false */
   readonly ephemeral?: boolean;
   /** Whether the bucket counts requests and errors. @default false */
   readonly bucketRequestMetrics?: boolean;
 }
 
-/** What must outlive everything else: the records, and their order. */
+/** The stack that must outlive everything else: the records and their order. */
 export class StatefulStack extends Stack {
   readonly table: Table;
   readonly bucket: Bucket;

@@ -5,11 +5,11 @@ import type { StatefulStack } from './stateful-stack.ts';
 
 export interface StatelessStackProps extends StackProps {
   readonly stateful: Pick<StatefulStack, 'table' | 'bucket'>;
-  /** All but what is kept in the other stack. */
+  /** Everything except the resources of the other stack. */
   readonly eventLog?: Omit<EventLogProps, 'table' | 'bucket'>;
 }
 
-/** What can be made again at any time: functions, their addresses, the schedule, alarms. */
+/** The stack of everything that can be made again at any time: functions, their addresses, the schedule, alarms. */
 export class StatelessStack extends Stack {
   readonly eventLog: EventLog;
 
