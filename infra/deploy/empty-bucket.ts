@@ -58,7 +58,7 @@ async function tagsOf(
 async function empty(client: Pick<S3Client, 'send'>, Bucket: string): Promise<number> {
   let deleted = 0;
   for (;;) {
-    // From the beginning each time: what was listed before is gone.
+    // Each listing starts from the beginning, because the objects of the previous listing are gone.
     const { Contents = [] } = await client.send(new ListObjectsV2Command({ Bucket }));
     const Objects = Contents.flatMap(({ Key }) => (Key === undefined ? [] : [{ Key }]));
     if (Objects.length === 0) return deleted;

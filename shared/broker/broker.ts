@@ -38,9 +38,9 @@ export interface BrokerComponents {
 }
 
 /**
- * The log: every operation of Tailrace over an object store and an item store. Keeps nothing that matters: any number of
- * brokers, in any processes, may work on the same stores at the same time. The contract of each method is in the docstring
- * of the function of the same name.
+ * The log: every operation of Tailrace over an object store and an item store. A broker holds only caches, so any number of
+ * brokers, in any processes, can use the same stores at the same time. The contract of each method is in the docstring of
+ * the function of the same name.
  */
 export class Broker {
   readonly #context: BrokerContext;
@@ -139,7 +139,7 @@ export class Broker {
     return apiKeys.verifyApiKey(this.#context, text);
   }
 
-  /** Requests to the storage that this process has made since it started, by topic and purpose. No request. */
+  /** Returns the counted storage requests of this process since it started, by topic and purpose. Costs no request. */
   usage(): UsageRow[] {
     return this.#context.usage.rows();
   }
@@ -149,7 +149,7 @@ export class Broker {
     return this.#groupCommit.idle();
   }
 
-  /** Accepts no more appends and finishes those that were accepted. The stores stay open: they are the caller's. */
+  /** Accepts no more appends and finishes the accepted ones. The stores stay open: they belong to the caller. */
   close(): Promise<void> {
     return this.#groupCommit.close();
   }

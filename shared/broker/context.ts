@@ -6,7 +6,7 @@ import type { YoungProducers } from './memory/young-producers.ts';
 import type { BrokerSettings } from './settings.ts';
 import type { UsageMeter } from './usage/usage-meter.ts';
 
-/** What every operation works with. The stores are reached through `usage`, so that no request goes uncounted. */
+/** The components that every operation uses. Operations get the stores through `usage`, so that all requests are counted. */
 export interface BrokerContext {
   readonly usage: UsageMeter;
   readonly clock: Clock;

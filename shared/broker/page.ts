@@ -2,7 +2,7 @@ import { invalidField } from '../log/errors.ts';
 import { PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX } from '../log/limits.ts';
 import type { Attributes, ItemStore } from '../storage/ports.ts';
 
-/** Listings in pages: an opaque token says where the next page begins. */
+/** Listings in pages. An opaque token contains the start of the next page. */
 
 export interface PageRequest {
   readonly limit?: number | undefined;
@@ -15,7 +15,7 @@ export interface Page<T> {
 }
 
 /**
- * A page of the items under a partition key, in the order of their sort keys; `describe` may leave out an item. 1 Query.
+ * Returns a page of the items under a partition key, in the order of their sort keys. `describe` can omit an item. 1 Query.
  * @throws EventLogError `invalid_request` for the limit or the token
  */
 export async function queryPage<T>(
@@ -37,7 +37,7 @@ export async function queryPage<T>(
 export function pageLimit(limit: number | undefined): number {
   if (limit === undefined) return PAGE_LIMIT_DEFAULT;
   if (Number.isSafeInteger(limit) && limit >= 1 && limit <= PAGE_LIMIT_MAX) return limit;
-  throw invalidField('limit', `A page holds 1 to ${PAGE_LIMIT_MAX} items.`);
+  throw invalidField('limit', `The limit of a page must be from 1 to ${PAGE_LIMIT_MAX}.`);
 }
 
 export function encodePageToken(position: string): string {
@@ -50,7 +50,7 @@ const TOKEN_LENGTH_MAX = 1_024;
 export function decodePageToken(token: string): string {
   const position = Buffer.from(token, 'base64url');
   if (token.length > TOKEN_LENGTH_MAX || position.length === 0 || position.toString('base64url') !== token) {
-    throw invalidField('pageToken', 'This is not a page token. Take it from `nextPageToken` of the page before.');
+    throw invalidField('pageToken', 'This is not a page token. Use `nextPageToken` of the previous page.');
   }
   return position.toString();
 }

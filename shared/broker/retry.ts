@@ -5,11 +5,11 @@ const RETRY_WAIT_MS = 10;
 const RETRY_WAIT_MS_MAX = 1_000;
 
 /**
- * Repeats a request that may be repeated, until `deadlineMs` (default: `commitTimeoutMs` from now). The error then has the
- * outcome `outcomeIfFailed`; with `from_error` it is `unknown` if any attempt may have been applied.
+ * Retries a request that is safe to repeat, until `deadlineMs` (default: `commitTimeoutMs` from now). The final error has
+ * the outcome `outcomeIfFailed`; with `from_error` the outcome is `unknown` if any attempt may have been applied.
  *
- * The adapters for AWS repeat a request up to four times themselves, within half a second; the product of the two layers
- * is in `docs/architecture.md`, "Retries".
+ * The adapters for AWS also retry a request, up to four times within half a second. `docs/architecture.md`, "Retries",
+ * describes both layers together.
  */
 export async function retrying<T>(
   context: BrokerContext,
@@ -38,7 +38,7 @@ export async function retrying<T>(
   }
 }
 
-/** Between a half and one. */
+/** A factor between a half and one. */
 function jitter(random: Uint8Array): number {
   return 0.5 + (random[0] as number) / 512;
 }

@@ -1,29 +1,29 @@
 import { TAIL_NODE_ENTRIES } from '../log/head/head.ts';
 
-/** How the broker behaves; plain data. The defaults are for one request at a time on AWS. */
+/** The settings of a broker, as plain data. The defaults suit one request at a time on AWS. */
 export interface BrokerSettings {
-  /** Data of one head up to this size goes into the table, beyond it into an object. */
+  /** Data of one head up to this size, in bytes, is written to the table; larger data is written to an object. */
   readonly inlineBytesMax: number;
-  /** Appends wait this long for others to share a commit with. */
+  /** Appends wait this long for other appends to share a commit. */
   readonly lingerMs: number;
-  /** Group commits whose data may be in writing at once; further appends gather meanwhile. */
+  /** The maximum number of group commits whose data is being written. Meanwhile further appends gather. */
   readonly groupsWritingMax: number;
-  /** The same where enough waits to fill another group. */
+  /** The same maximum if enough data waits to fill another group. */
   readonly fullGroupsWritingMax: number;
-  /** What one group commit writes at most; a larger single append goes alone. */
+  /** The maximum size of a group commit. A larger single append is committed separately. */
   readonly groupBytesMax: number;
-  /** Bytes of appends not yet acknowledged, beyond which appends are throttled. */
+  /** The maximum size of all appends that are not yet acknowledged, in bytes. Beyond it appends are throttled. */
   readonly pendingBytesMax: number;
-  /** For how long a head that was read may be committed against without reading it again. */
+  /** How long a broker can commit against a head without reading the head again. */
   readonly headCacheMs: number;
   readonly topicCacheMs: number;
-  /** How often a waiting read looks for appends of other processes; `undefined` where no other process can append. */
+  /** How often a waiting read checks for appends of other processes; `undefined` if no other process can append. */
   readonly pollIntervalMs: number | undefined;
-  /** Bytes of records and tail nodes kept in memory. */
+  /** The maximum size of cached records and tail nodes, in bytes. */
   readonly cacheBytesMax: number;
-  /** How many entries of a head lie between two times that the states of its producers are written down; a multiple of 8. */
+  /** The number of entries between two checkpoints of a head's producers; a multiple of 8. */
   readonly checkpointEntries: number;
-  /** After this long without certainty an append fails with the outcome `unknown`. */
+  /** If an append's outcome is not certain after this time, the append fails with the outcome `unknown`. */
   readonly commitTimeoutMs: number;
 }
 

@@ -35,8 +35,8 @@ const REQUEST_ID_BYTES = 12;
 const REQUEST_IDS_AT_ONCE = 64;
 
 /**
- * The HTTP API over a broker, as one function from a request to its answer: `app.fetch`. It runs the same behind Node's
- * server, in Lambda and in a test, keeps nothing between requests, and answers every error as a problem.
+ * The HTTP API over a broker, as one function from a request to its answer: `app.fetch`. It behaves the same behind Node's
+ * server, in Lambda and in a test. It keeps no state between requests, and returns every error as a problem.
  */
 export function createHttpApp(components: HttpAppComponents): HttpApp {
   const context: HttpContext = {
@@ -80,7 +80,7 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
     if (allowed.length === 0) return problem(answer, notFound(components.tags));
     const allow = allowed.join(', ');
     if (c.req.method === 'OPTIONS') return empty(answer, 204, { Allow: allow, ...preflightHeaders(answer, allow) });
-    const error = new EventLogError('method_not_allowed', `This path takes ${allow}.`, { details: { allow } });
+    const error = new EventLogError('method_not_allowed', `This path accepts only ${allow}.`, { details: { allow } });
     return problem(answer, error, { Allow: allow });
   });
 
@@ -94,7 +94,7 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
   return app;
 }
 
-/** Those with the tags that are asked for, if any are. */
+/** The operations with the given tags, or all operations if no tags are given. */
 function operationsServed({ tags, signedObjects }: HttpContext): Partial<Record<OperationId, Operation>> {
   const ids = OPERATION_IDS.filter(
     (id) =>
@@ -109,7 +109,7 @@ function describedAs({ settings, access }: HttpContext): { version: string; auth
 
 interface RouteContext {
   readonly access: AccessCheck;
-  /** What comes first for every request, whatever it asks for. */
+  /** The first step of every request. */
   readonly begin: (c: Context<HttpEnv>) => AnswerContext;
 }
 
@@ -120,7 +120,7 @@ function register(app: HttpApp, operation: Operation, handler: Handler, { access
     const { requestId, allowedOrigin } = begin(c);
     const request = c.req.raw;
     const params: Readonly<Record<string, string>> = c.req.param();
-    // Who may not make the request learns nothing from its checks.
+    // The caller is admitted before the request is checked: a caller without the right must learn nothing from the checks.
     const { principal, isStillAllowed } = await admit(c, operation, access, params.topic);
     const inputs = read(params, request.url, request.headers);
     if (jsonOnly) chooseMediaType(request.headers.get('accept'), [MEDIA.json]);
@@ -128,7 +128,7 @@ function register(app: HttpApp, operation: Operation, handler: Handler, { access
   });
 }
 
-/** Random bytes for many ids are taken at once: each time is a system call. */
+/** Makes request ids. Random bytes for many ids are drawn at once, because each draw is a system call. */
 function requestIds({ random }: HttpContext): () => string {
   let left: Uint8Array = new Uint8Array(0);
   return () => {
@@ -139,7 +139,7 @@ function requestIds({ random }: HttpContext): () => string {
   };
 }
 
-/** The caller, who may use the operation as far as its path says. @throws EventLogError as `AccessCheck.admit` */
+/** Returns the caller, who may use the operation on the path's resource. @throws EventLogError as `AccessCheck.admit` */
 async function admit(
   c: Context<HttpEnv>,
   operation: Operation,
@@ -166,7 +166,7 @@ function answersJsonOnly({ answers }: Operation): boolean {
   return Object.values(answers).every(({ content = {} }) => Object.keys(content).join() === MEDIA.json);
 }
 
-/** OpenAPI's `{name}` as Hono writes it. */
+/** Converts OpenAPI's `{name}` to Hono's syntax. */
 function routePath(path: string): string {
   return path.replaceAll(/\{(\w+)(\+?)\}/g, (_, name: string, rest: string) =>
     rest === '' ? `:${name}` : `:${name}{.+}`,
@@ -177,7 +177,7 @@ function notFound(tags: readonly Tag[] | undefined): EventLogError {
   return new EventLogError(
     'not_found',
     tags === undefined
-      ? 'There is nothing at this path. See /openapi.json for what there is.'
+      ? 'There is nothing at this path. /openapi.json lists all paths.'
       : `This address serves only: ${tags.join(', ')}. Everything else is at the address of the whole API.`,
   );
 }
@@ -188,7 +188,7 @@ function allowedMethods(app: HttpApp, path: string): string[] {
   return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'];
 }
 
-/** What a browser asks before a page of an allowed origin may send a request (CORS). */
+/** The answer to a browser that asks whether a page of an allowed origin may send a request (CORS). */
 function preflightHeaders({ allowedOrigin }: AnswerContext, allow: string): Record<string, string> {
   if (allowedOrigin === undefined) return {};
   return {

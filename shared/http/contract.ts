@@ -3,10 +3,10 @@ import { ERROR_CODES, type ErrorCode, type Outcome, type Retry } from '../log/er
 import { OFFSET_MAX, PAGE_LIMIT_DEFAULT, PAGE_LIMIT_MAX, TOPIC_NAME_LENGTH_MAX } from '../log/limits.ts';
 
 /**
- * The shapes that every area of the HTTP API shares. One schema does three jobs: it checks requests, it gives the types
- * (also the SDK's), and the OpenAPI document is made of it. Requests are strict, so that a misspelt field is an error and
- * not silence; answers may gain members, and a reader ignores what it does not know. In a request `null` stands for an
- * optional member that is absent, as many programs print it.
+ * The schemas that all areas of the HTTP API share. One schema does three jobs: it checks requests, it defines the types
+ * (also for the SDK), and it describes the data in the OpenAPI document. Requests are strict, so that a misspelt field is an
+ * error instead of being ignored. Answers may gain members, and readers must ignore unknown members. In a request `null`
+ * means that an optional member is absent, as many programs print it.
  */
 
 export const MEDIA = {
@@ -33,7 +33,7 @@ export const topicName = z
   .string()
   .min(1, `a topic's name has 1 to ${TOPIC_NAME_LENGTH_MAX} characters`)
   .max(TOPIC_NAME_LENGTH_MAX, `a topic's name has 1 to ${TOPIC_NAME_LENGTH_MAX} characters`)
-  .regex(/^[a-zA-Z0-9._-]+$/, "a topic's name is made of the letters a-z and A-Z, digits, '.', '_' and '-'")
+  .regex(/^[a-zA-Z0-9._-]+$/, "a topic's name can contain only the letters a-z and A-Z, digits, '.', '_' and '-'")
   .describe("Letters a-z and A-Z, digits, '.', '_' and '-'; not '.' or '..'.");
 
 // Problems
@@ -42,7 +42,10 @@ const ERROR_CODE_LIST = Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]];
 export const errorCode = z.enum(ERROR_CODE_LIST);
 export const retry = z
   .enum(['never', 'as_is', 'after_refresh'] satisfies [Retry, ...Retry[]])
-  .describe('What to do next: give up (`never`), send the same again (`as_is`), or look again and then decide.');
+  .describe(
+    'What to do next: give up (`never`), send the same request again (`as_is`), or refresh your state and then decide ' +
+      '(`after_refresh`).',
+  );
 export const outcome = z
   .enum(['not_applied', 'applied', 'unknown'] satisfies [Outcome, ...Outcome[]])
   .describe('Whether the request took effect.');
@@ -52,20 +55,22 @@ export const problem = z
     type: z.string().describe('The address, on this server, of a page about the code: `/errors/<code>`.'),
     title: z.string(),
     status: z.int().min(400).max(599),
-    detail: z.string().describe('For people. It may change.'),
+    detail: z.string().describe('An explanation for people. It may change.'),
     instance: z.string().optional().describe('The request id.'),
     code: errorCode,
     retry,
     outcome,
-    field: z.string().optional().describe('The field, parameter or header that an `invalid_request` is about.'),
+    field: z.string().optional().describe('The invalid field, parameter or header of an `invalid_request`.'),
   })
-  .describe('RFC 9457. Details of the code come as further members, such as `logStartOffset` and `highWatermark`.');
+  .describe(
+    'A problem (RFC 9457). Details of the code are further members, such as `logStartOffset` and `highWatermark`.',
+  );
 export type Problem = z.infer<typeof problem>;
 
-/** In the place of an answer's item that failed by itself. */
+/** The outcome of a failed item, in the item's place in the answer. */
 export const failed = z.object({ error: problem });
 
-// Parameters: each names what it is in the path, the query or the headers. Numbers and booleans are written as in JSON.
+// Parameters of the path, the query or the headers. Numbers and booleans are written as in JSON.
 
 export const noParams = z.strictObject({});
 export const topicParams = z.strictObject({ topic: topicName });
@@ -76,8 +81,8 @@ export const limit = z
   .min(1)
   .max(PAGE_LIMIT_MAX)
   .optional()
-  .describe(`Items of a page; default ${PAGE_LIMIT_DEFAULT}.`);
-export const pageToken = z.string().max(1_024).optional().describe('`nextPageToken` of the page before.');
+  .describe(`The maximum number of items in a page; default ${PAGE_LIMIT_DEFAULT}.`);
+export const pageToken = z.string().max(1_024).optional().describe('`nextPageToken` of the previous page.');
 
 export const noQuery = z.strictObject({});
 export const pageQuery = z.strictObject({ limit, pageToken });

@@ -8,8 +8,8 @@ import type { AccessSettings, Principal } from './request/principal.ts';
 
 export interface HttpSettings extends OriginSettings, TailSettings {
   /**
-   * Whether something before the server answers the preflights of browsers and adds the CORS headers, as a Function URL
-   * does. The server then adds none, and still refuses other origins.
+   * Whether a component in front of the server, such as a Function URL, answers browsers' preflights and adds the CORS
+   * headers. The server then adds no CORS headers, but still rejects other origins.
    */
   readonly corsInFront: boolean;
   /** The version of Tailrace, as `GET /v1/health` returns it. */
@@ -27,28 +27,28 @@ export const DEFAULT_HTTP_SETTINGS: HttpSettings = {
   version: '0.0.0',
 };
 
-/** Objects that this server itself returns at the addresses of fetch plans, if no S3 does. */
+/** Objects that this server itself returns at the addresses of fetch plans, if there is no S3. */
 export interface SignedObjects {
   /** Whether `start`, `end`, `expires` and `signature` were signed for the key and have not expired. */
   verify(key: string, params: URLSearchParams, nowMs: number): boolean;
   get(key: string, range: { readonly start: number; readonly end: number }): Promise<Uint8Array | undefined>;
 }
 
-/** What the app works with: plain settings, and components as arguments. */
+/** The settings and components of the app. */
 export interface HttpAppComponents {
   readonly broker: Broker;
   readonly clock: Clock;
-  /** For request ids. */
+  /** The source of request ids. */
   readonly random: Random;
   readonly settings?: Partial<HttpSettings>;
-  /** Serve only the operations with these tags. Default: all. */
+  /** The tags of the operations to serve. Default: all operations. */
   readonly tags?: readonly Tag[] | undefined;
-  /** Who may do what. Default: everybody everything. */
+  /** The access rules. Default: everybody may do everything. */
   readonly access?: AccessSettings | undefined;
   readonly signedObjects?: SignedObjects | undefined;
-  /** Aborted when the server begins to stop: live tails and waiting reads end, and new requests are rejected. */
+  /** A signal that is aborted when the server begins to stop: live tails and waits end, new requests are rejected. */
   readonly stopping?: AbortSignal | undefined;
-  /** Called with what no problem can say: bugs, whose text stays inside, and failures after the status was sent. */
+  /** Called with errors that no problem can report: bugs, whose text is not returned, and failures after the status. */
   readonly onError?: ((error: unknown, requestId: string) => void) | undefined;
 }
 
@@ -57,12 +57,12 @@ export interface HttpContext extends Omit<HttpAppComponents, 'settings' | 'onErr
   readonly onError: (error: unknown, requestId: string) => void;
 }
 
-/** One request on its way through an operation: admitted, and its path, query and headers checked. */
+/** One request to an operation. It is admitted, and its path, query and headers are checked. */
 export interface Call<O extends Operation = Operation> extends AnswerContext, Inputs<O> {
   readonly request: Request;
   /** The authenticated caller. Already authorised for the operation on the resource in the path. */
   readonly principal: Principal;
-  /** Whether it would be admitted now as well, for answers that outlive a credential; `undefined` if everybody is. */
+  /** Checks again whether the request is admitted, for long answers; `undefined` if everybody is admitted. */
   readonly isStillAllowed?: (() => Promise<boolean>) | undefined;
 }
 
@@ -73,7 +73,10 @@ export type Handlers<Operations extends Readonly<Record<string, Operation>>> = {
   readonly [Id in keyof Operations]: Handler<Operations[Id]>;
 };
 
-/** Aborted when any of the signals is, or by the caller, which must do so at the end: that releases the signals. */
+/**
+ * Makes a controller that is aborted when any of the signals is. The caller must abort it at the end, which releases the
+ * signals.
+ */
 export function abortedWith(...signals: readonly (AbortSignal | undefined)[]): AbortController {
   const controller = new AbortController();
   for (const signal of signals) {

@@ -6,8 +6,8 @@ import { COMMON_ERRORS, type Operation, TAGS } from './operation.ts';
 import { SCHEMAS } from './operations.ts';
 
 /**
- * The OpenAPI 3.1 document, made of the operations and their schemas: what is checked is what is described. OpenAPI 3.1
- * takes JSON Schema (2020-12) as it is, which is what zod prints.
+ * Makes the OpenAPI 3.1 document from the operations and their schemas, so that the document describes exactly what is
+ * checked. OpenAPI 3.1 includes JSON Schema (2020-12), which zod prints.
  */
 export type JsonObject = { [name: string]: unknown };
 
@@ -48,19 +48,19 @@ const BEARER = {
   type: 'http',
   scheme: 'bearer',
   description:
-    'An API key, or a token of an issuer that the server trusts. Each operation says which right it takes on its topic. On ' +
-    'AWS requests may be signed (SigV4) instead, if the deployment says so.',
+    'An API key, or a token of an issuer that the server trusts. Each operation names the right that it requires. On AWS, ' +
+    'requests are signed (SigV4) instead if the deployment is configured that way.',
 };
 
-/** An empty requirement is one that every request meets. */
+/** The security requirements of an operation. Every request meets an empty requirement. */
 function security({ action }: Operation, authenticated: boolean): JsonObject[] {
   if (action === 'open') return [];
   return authenticated ? [{ bearer: [] }] : [{}, { bearer: [] }];
 }
 
-/** `produce`: which right an operation takes, and on what. */
+/** Describes the right that an operation requires, and on which resource. */
 function rightOf({ action, topics }: Operation): string {
-  if (action === 'open') return 'Takes no right.';
+  if (action === 'open') return 'Requires no right.';
   const right = action === 'any' ? 'any right' : `the right \`${action}\``;
   const on = {
     path: 'the topic',
@@ -112,7 +112,7 @@ function answers({ answers }: Operation, schemas: SchemaPrinter): JsonObject {
       {
         description,
         headers: {
-          'Request-Id': { description: 'Names the request.', schema: { type: 'string' } },
+          'Request-Id': { description: 'The id of the request.', schema: { type: 'string' } },
           ...Object.fromEntries(
             Object.entries(headers).map(([name, meaning]) => [
               name,
@@ -126,7 +126,7 @@ function answers({ answers }: Operation, schemas: SchemaPrinter): JsonObject {
   );
 }
 
-/** Problems by status: each lists the codes that have it here. */
+/** The problems by status. Each lists the codes of this operation that have the status. */
 function problems({ action, errors }: Operation): JsonObject {
   const byStatus = new Map<number, string[]>();
   const ofAccess: readonly ErrorCode[] = action === 'open' ? [] : ['unauthenticated'];
@@ -158,7 +158,7 @@ function mapContent(
   );
 }
 
-/** OpenAPI 3.1 has no words for a stream of events; the extension says what the data of each kind of event is. */
+/** OpenAPI 3.1 cannot describe a stream of events. The extension describes the data of each kind of event. */
 const EVENTS: JsonObject = {
   schema: { type: 'string', description: 'Server-sent events (WHATWG HTML, section 9.2).' },
   'x-events': {
@@ -173,7 +173,7 @@ function reference(name: string): JsonObject {
   return { $ref: `#/components/schemas/${name}` };
 }
 
-/** `.readonly()` is about our types. In JSON Schema it would tell generators to leave the member out of requests. */
+/** `.readonly()` concerns only our types. In JSON Schema it would make generators omit the member from requests. */
 const PRINTING = {
   io: 'input',
   override: ({ jsonSchema }: { readonly jsonSchema: { readOnly?: boolean } }) => {
@@ -181,7 +181,7 @@ const PRINTING = {
   },
 } as const;
 
-/** Prints schemas; those that have a name as references. */
+/** Prints schemas. Schemas that have a name are printed as references. */
 class SchemaPrinter {
   readonly #registry = z.registry<{ id: string }>();
 

@@ -3,19 +3,19 @@ import type { ErrorCode } from '../log/errors.ts';
 import type { Action } from '../log/scopes.ts';
 
 /**
- * An operation of the HTTP API as data: the router, the checks of a request, the OpenAPI document and the tests are all
- * made from it. Each area has a table of its own; `operations.ts` puts them together.
+ * An operation of the HTTP API as data. The router, the checks of requests, the OpenAPI document and the tests are made
+ * from operations. Each area has its own table; `operations.ts` combines the tables.
  */
 export interface Operation {
   readonly method: 'get' | 'put' | 'post' | 'delete';
-  /** As in OpenAPI: `{name}` is one segment, and `{name+}` here all the rest. */
+  /** The path, as in OpenAPI: `{name}` is one segment. In addition, `{name+}` is the whole rest of the path. */
   readonly path: string;
   readonly tag: Tag;
-  /** The right that it takes, if the server asks for any; `any`: any one of them. */
+  /** The required right, if the server checks rights; `any`: any one right is enough. */
   readonly action: Action | 'any' | 'open';
   /**
-   * What the right must cover: the topic of the path; the topics that the body names, each of which the operation checks
-   * itself; some topic, whichever; or all of them, by the pattern `*`.
+   * The topics that the right must cover. `path`: the topic of the path. `body`: each topic that the body names; the
+   * operation checks these itself. `some`: at least one topic. `all`: all topics, by the pattern `*`.
    */
   readonly topics: 'path' | 'body' | 'some' | 'all' | 'none';
   readonly summary: string;
@@ -25,13 +25,13 @@ export interface Operation {
   /** The query is covered by a signature, which the operation checks as a whole instead of each parameter. */
   readonly signed?: true;
   /**
-   * Request headers that mean something here. A header that makes a request conditional, done once or resumed is rejected
-   * by every operation that does not name it: ignoring it would break what its sender relies on.
+   * The request headers that the operation supports. Some headers make a request conditional, done once, or resumed. An
+   * operation that does not list such a header rejects it: ignoring the header would break what the sender relies on.
    */
   readonly headers?: z.ZodObject;
   readonly body?: {
     readonly required: boolean;
-    /** By media type; `bytes` is any content. */
+    /** The schemas by media type; `bytes` is any content. */
     readonly content: Readonly<Record<string, z.ZodType | 'bytes'>>;
   };
   readonly answers: Readonly<Record<number, Answer>>;
@@ -50,11 +50,11 @@ export const TAGS = {
   append: 'Append records: as JSON, lines, CloudEvents, any body, or Kafka record batches.',
   read: 'Read records: a page, a long poll, a live stream, or directly from the storage.',
   access: 'API keys.',
-  service: 'What the server is and does.',
+  service: 'Information about the server.',
 } as const;
 export type Tag = keyof typeof TAGS;
 
-/** What the parts of a request besides its body are, once they were checked. */
+/** The checked parts of a request, except its body. */
 export interface Inputs<O extends Operation> {
   /** Path parameters, decoded. */
   readonly params: z.infer<O['params']>;

@@ -24,7 +24,7 @@ export const OPERATIONS = {
 export type OperationId = keyof typeof OPERATIONS;
 export const OPERATION_IDS = Object.keys(OPERATIONS) as OperationId[];
 
-/** Schemas that are in the OpenAPI document once, under these names. */
+/** Schemas that the OpenAPI document contains once, under these names. */
 export const SCHEMAS = {
   Problem: problem,
   ...recordSchemas,

@@ -1,7 +1,7 @@
 /**
- * Reading and writing of the byte formats that we speak and persist: big-endian integers as in Kafka's protocol, and
+ * Reads and writes the byte formats that we exchange and persist: big-endian integers as in Kafka's protocol, and
  * variable-length integers (base 128, low groups first; signed ones zigzag) as in Kafka's records and our own entries.
- * The reader never goes past its end: it throws `ByteFormatError`, which the format's module turns into its own error.
+ * The reader never reads past its end: it throws `ByteFormatError`, which the format's module turns into its own error.
  */
 
 export class ByteFormatError extends Error {
@@ -22,7 +22,7 @@ export class ByteReader {
     this.end = end;
   }
 
-  /** Made when it is first needed: formats of bytes and varints alone do without. */
+  /** A view that is made when it is first needed: formats that contain only bytes and varints never need it. */
   private get data(): DataView {
     this.fixedSizes ??= new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.length);
     return this.fixedSizes;
@@ -84,7 +84,10 @@ export class ByteReader {
     throw new ByteFormatError('a variable-length integer is beyond 2^53 − 1');
   }
 
-  /** Signed zigzag, from −2^53 to 2^53 − 1. Its lowest bit is the sign, and is taken off first: with it 53 bits don't do. */
+  /**
+   * Signed zigzag, from −2^53 to 2^53 − 1. The lowest bit is the sign. It is removed first, because sign and value together
+   * do not fit 53 bits.
+   */
   varint(): number {
     const first = this.uint8();
     let magnitude = (first & 0x7f) >> 1;
@@ -116,7 +119,7 @@ export class ByteWriter {
     return this.fixedSizes;
   }
 
-  /** Makes room, perhaps in another buffer: `buffer` and `view` must be looked up after it, not before. */
+  /** Makes room, possibly in another buffer: callers must access `buffer` and `view` after this call, not before. */
   private reserve(length: number): number {
     const at = this.length;
     const needed = at + length;
@@ -178,13 +181,13 @@ export class ByteWriter {
     this.buffer.set(bytes, at);
   }
 
-  /** What was written, as a view: write nothing more afterwards. */
+  /** Returns a view of the written bytes. The caller must write nothing more afterwards. */
   finish(): Uint8Array<ArrayBuffer> {
     return this.buffer.subarray(0, this.length);
   }
 }
 
-/** How many bytes `ByteWriter.varint` takes for `value`. */
+/** The number of bytes that `ByteWriter.varint` writes for `value`. */
 export function varintLength(value: number): number {
   const magnitude = value >= 0 ? value : -value - 1;
   return magnitude < 64 ? 1 : 1 + varuintLength(Math.floor(magnitude / 64));
@@ -214,7 +217,7 @@ export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array<ArrayBuff
   return whole;
 }
 
-/** The bytes of an even number of hexadecimal digits. */
+/** Converts an even number of hexadecimal digits to bytes. */
 export function fromHex(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16));
 }

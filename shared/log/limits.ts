@@ -1,9 +1,9 @@
-/** Every bound in one place. A number here is part of what the API promises: raise it with a note in the changelog. */
+/** All limits in one place. Each number is part of the API's contract: note a change in the changelog. */
 
 /** The largest offset: the largest integer that every client's JSON parser keeps exact (2^53 − 1). */
 export const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
 
-/** Kafka's own bound on topic names; `[a-zA-Z0-9._-]`. */
+/** Kafka's own limit for topic names; `[a-zA-Z0-9._-]`. */
 export const TOPIC_NAME_LENGTH_MAX = 249;
 export const PARTITIONS_PER_TOPIC_MAX = 10_000;
 export const PARTITIONS_PER_HEAD_DEFAULT = 16;
@@ -14,21 +14,21 @@ export const BATCH_BYTES_DEFAULT = 1_048_588;
 /** The largest value `max.message.bytes` may take; a batch must fit a request. */
 export const BATCH_BYTES_MAX = 4 * 1024 * 1024;
 export const RECORDS_PER_BATCH_MAX = 100_000;
-/** What one batch may decompress to: a bound against decompression bombs. */
+/** The maximum decompressed size of one batch: a limit against decompression bombs. */
 export const BATCH_UNCOMPRESSED_BYTES_MAX = 32 * 1024 * 1024;
 export const HEADERS_PER_RECORD_MAX = 1_000;
 
-/** An HTTP request's body: what fits through a Lambda function URL with room for base64. */
+/** The maximum size of an HTTP request's body. It fits through a Lambda function URL, with room for base64. */
 export const REQUEST_BYTES_MAX = 4 * 1024 * 1024;
 export const RECORDS_PER_REQUEST_MAX = 10_000;
-/** How many record batches one append may carry. */
+/** The maximum number of record batches in one append. */
 export const BATCHES_PER_REQUEST_MAX = 1_000;
 
 export const READ_BYTES_DEFAULT = 1024 * 1024;
 export const READ_BYTES_MAX = 64 * 1024 * 1024;
 export const READ_RECORDS_DEFAULT = 500;
 export const READ_RECORDS_MAX = 100_000;
-/** A long poll ends before API Gateway's 30 s. */
+/** The maximum wait of a long poll: it ends before API Gateway's limit of 30 s. */
 export const READ_WAIT_MS_MAX = 20_000;
 
 export const PAGE_LIMIT_DEFAULT = 100;
@@ -42,12 +42,12 @@ export const FETCH_PLAN_LIFETIME_MS = 5 * 60_000;
 export const IDEMPOTENCY_KEY_LENGTH_MAX = 255;
 export const IDEMPOTENCY_KEY_LIFETIME_MS = 24 * 3_600_000;
 
-/** Of a credential: scopes, their patterns together, and the length of one, so that an API key is a small item. */
+/** Limits of a credential: scopes, patterns in all scopes, and the length of a pattern. They keep an API key's item small. */
 export const SCOPES_MAX = 20;
 export const SCOPE_PATTERNS_MAX = 200;
 export const SCOPE_PATTERN_LENGTH_MAX = 256;
 export const API_KEY_NAME_LENGTH_MAX = 100;
-/** A bearer token: more does not fit the headers that servers take. */
+/** The maximum length of a bearer token: a longer token does not fit the headers that servers accept. */
 export const TOKEN_LENGTH_MAX = 8_192;
 
 /** Kafka's producer epochs are int16, sequences int32; both count from 0. */
@@ -56,5 +56,5 @@ export const SEQUENCE_MAX = 2_147_483_647;
 /** Kafka keeps the last five batches of a producer per partition, so that five may be in flight. */
 export const PRODUCER_BATCHES_KEPT = 5;
 
-/** DynamoDB's bound on an item, keys and names included. */
+/** DynamoDB's limit for an item, including keys and attribute names. */
 export const ITEM_BYTES_MAX = 400 * 1024;

@@ -2,13 +2,13 @@ import { invalidField } from './errors.ts';
 import { SCOPE_PATTERN_LENGTH_MAX, SCOPE_PATTERNS_MAX, SCOPES_MAX } from './limits.ts';
 
 /**
- * What a credential may do: actions on topics and groups, whose names are given literally or by how they begin (`orders-*`;
- * `*` is all). Nothing implies anything else: who administers a topic may not read it unless a scope says so.
+ * The rights of a credential: actions on topics and groups. Names are given literally or by a prefix (`orders-*`; `*` is
+ * all). Actions do not imply each other: a credential with `admin` on a topic cannot read it without `consume`.
  */
 export const ACTIONS = ['produce', 'consume', 'admin'] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** Every action on everything that one of the patterns covers. */
+/** A scope grants each of its actions on everything that one of its patterns covers. */
 export interface Scope {
   readonly actions: readonly Action[];
   readonly topics: readonly string[];
@@ -17,7 +17,7 @@ export interface Scope {
 
 const ALL = '*';
 
-/** Every right there is. */
+/** All rights. */
 export const ALL_SCOPES: readonly Scope[] = [{ actions: ACTIONS, topics: [ALL], groups: [ALL] }];
 
 /** Whether an action on a topic is allowed; `any`: whether some action on it is. */
@@ -25,7 +25,7 @@ export function allowsTopic(scopes: readonly Scope[], action: Action | 'any', to
   return scopes.some((scope) => hasAction(scope, action) && scope.topics.some((pattern) => covers(pattern, topic)));
 }
 
-/** Whether an action is allowed on any topic at all, be there one of such a name or not. */
+/** Whether an action is allowed on at least one topic name; such a topic need not exist. */
 export function allowsSomeTopic(scopes: readonly Scope[], action: Action | 'any'): boolean {
   return scopes.some((scope) => hasAction(scope, action) && scope.topics.length > 0);
 }
@@ -43,17 +43,17 @@ function covers(pattern: string, name: string): boolean {
   return pattern.endsWith(ALL) ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
-/** No control, format or unpaired surrogate characters; an asterisk at the end alone. */
+/** A pattern has no control, format or unpaired surrogate characters, and an asterisk only at the end. */
 const PATTERN = /^[^*\p{C}]*\*?$/u;
 
-/** What someone gave as scopes. @throws EventLogError `invalid_request` */
+/** Parses scopes from a caller. @throws EventLogError `invalid_request` */
 export function parseScopes(given: unknown): Scope[] {
   if (!Array.isArray(given) || given.length < 1 || given.length > SCOPES_MAX)
-    throw invalidField('scopes', `Scopes are a list of 1 to ${SCOPES_MAX}.`);
+    throw invalidField('scopes', `scopes must be a list of 1 to ${SCOPES_MAX} scopes.`);
   const scopes = given.map((each: unknown, i) => parseScope(each, `scopes[${i}]`));
   const patterns = scopes.reduce((sum, { topics, groups }) => sum + topics.length + groups.length, 0);
   if (patterns > SCOPE_PATTERNS_MAX)
-    throw invalidField('scopes', `Scopes have at most ${SCOPE_PATTERNS_MAX} patterns together.`);
+    throw invalidField('scopes', `All scopes together can have at most ${SCOPE_PATTERNS_MAX} patterns.`);
   return scopes;
 }
 
@@ -63,7 +63,8 @@ function parseScope(given: unknown, field: string): Scope {
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw invalidField(field, `${field} must be an object of actions, topics and groups.`);
   const unknown = Object.keys(given).find((name) => !SCOPE_MEMBERS.includes(name));
-  if (unknown !== undefined) throw invalidField(field, `${field} has actions, topics and groups, and nothing else.`);
+  if (unknown !== undefined)
+    throw invalidField(field, `${field} can have only the members actions, topics and groups.`);
   const { actions, topics, groups } = given as { actions?: unknown; topics?: unknown; groups?: unknown };
   return {
     actions: parseActions(actions, `${field}.actions`),
@@ -74,7 +75,7 @@ function parseScope(given: unknown, field: string): Scope {
 
 function parseActions(given: unknown, field: string): Action[] {
   if (Array.isArray(given) && given.length > 0 && given.length <= ACTIONS.length && given.every(isAction)) return given;
-  throw invalidField(field, `${field} are one or more of ${ACTIONS.join(', ')}.`);
+  throw invalidField(field, `${field} must be a list of one or more of ${ACTIONS.join(', ')}.`);
 }
 
 function isAction(given: unknown): given is Action {
@@ -84,7 +85,7 @@ function isAction(given: unknown): given is Action {
 function parsePatterns(given: unknown, field: string): string[] {
   if (given === undefined) return [];
   if (Array.isArray(given) && given.length <= SCOPE_PATTERNS_MAX && given.every(isPattern)) return given;
-  throw invalidField(field, `${field} are names, or beginnings of names followed by an asterisk.`);
+  throw invalidField(field, `${field} must be a list of names, or of prefixes of names followed by an asterisk.`);
 }
 
 function isPattern(given: unknown): given is string {

@@ -10,14 +10,14 @@ import { type Page, type PageRequest, queryPage } from '../page.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
 
 /**
- * API keys: `tlr_<id>_<secret>`. The id finds the item; the secret, 256 random bits, is kept by its holder alone. What is
- * stored is its SHA-256, which suffices: nobody can try 2^256 secrets, as they could try passwords.
+ * API keys: `tlr_<id>_<secret>`. The id finds the item. Only the holder keeps the secret, 256 random bits; the item stores
+ * its SHA-256. A plain hash is enough: passwords can be guessed, but nobody can try 2^256 secrets.
  */
 export interface CreateApiKeyRequest {
-  /** For people: what the key is for. */
+  /** The purpose of the key, for people. */
   readonly name: string;
   readonly scopes: readonly Scope[];
-  /** Default: never. */
+  /** The time at which the key expires. Default: never. */
   readonly expiresAtMs?: number | undefined;
 }
 
@@ -31,13 +31,13 @@ export interface ApiKeyDescription {
 }
 
 export interface CreatedApiKey extends ApiKeyDescription {
-  /** The whole key. It is told this once. */
+  /** The whole key. It is returned only this once. */
   readonly key: string;
 }
 
 export type ApiKeyVerdict =
   | { readonly ok: true; readonly id: string; readonly scopes: readonly Scope[]; readonly expiresAtMs?: number }
-  /** The last two only of a key whose secret was right. */
+  /** `expired` and `revoked` are returned only if the secret is correct. */
   | { readonly ok: false; readonly reason: 'unknown' | 'expired' | 'revoked' };
 
 const ID_BYTES = 8;
@@ -51,20 +51,23 @@ export function looksLikeApiKey(token: string): boolean {
   return token.startsWith('tlr_');
 }
 
-/** Of a token, to know it again without keeping it. */
+/** The hash of a token, to recognise the token without keeping it. */
 export function hashOfToken(token: string): string {
   return sha256(token).toString('base64url');
 }
 
-/** Makes a key. A reply that is lost leaves a key that nobody has, to be found in the list. 1 PutItem. @throws EventLogError `invalid_request` */
+/**
+ * Makes a key. If the reply is lost, nobody has the key; the list still shows it. 1 PutItem.
+ * @throws EventLogError `invalid_request`
+ */
 export async function createApiKey(context: BrokerContext, request: CreateApiKeyRequest): Promise<CreatedApiKey> {
   const { name, expiresAtMs } = request;
   if (typeof name !== 'string' || name.length > API_KEY_NAME_LENGTH_MAX || !NAME.test(name))
-    throw invalidField('name', `A key's name has 1 to ${API_KEY_NAME_LENGTH_MAX} characters, none of them invisible.`);
+    throw invalidField('name', `A key's name must have 1 to ${API_KEY_NAME_LENGTH_MAX} characters, all visible.`);
   const scopes = parseScopes(request.scopes);
   const createdAtMs = context.clock.nowMs();
   if (expiresAtMs !== undefined && !(Number.isSafeInteger(expiresAtMs) && expiresAtMs > createdAtMs))
-    throw invalidField('expiresAtMs', `A key expires in the future, at ${OFFSET_MAX} the latest.`);
+    throw invalidField('expiresAtMs', `expiresAtMs must be in the future, and at most ${OFFSET_MAX}.`);
   const secret = Buffer.from(context.random.bytes(SECRET_BYTES)).toString('base64url');
   const attributes: Attributes = {
     [API_KEY.secretHash]: new Uint8Array(sha256(secret)),
@@ -77,24 +80,24 @@ export async function createApiKey(context: BrokerContext, request: CreateApiKey
   for (;;) {
     const id = toHex(context.random.bytes(ID_BYTES));
     const made = await items.put(apiKeyKey(id), attributes, [{ if: 'item_absent' }]);
-    // A lost reply to our own put shows as a key with our secret; any other one has the id by chance.
+    // A key with our secret is our own put, whose reply was lost. Any other key has the same id by chance.
     if (made.ok || hasSecret(made.attributes, secret))
       return { ...describe(id, attributes), key: `tlr_${id}_${secret}` };
   }
 }
 
-/** Keys in the order of their ids, the revoked and expired ones too; never their secrets. 1 Query a page. */
+/** Lists keys in the order of their ids, including revoked and expired keys; never their secrets. 1 Query a page. */
 export async function listApiKeys(context: BrokerContext, request: PageRequest = {}): Promise<Page<ApiKeyDescription>> {
   const { items } = context.usage.of(NO_TOPIC, 'admin');
   return queryPage(items, API_KEYS, request, describe);
 }
 
 /**
- * From now on the key is worth nothing to who asks the table; who remembers it from before may go on for as long as they
- * remember. Revoking again changes nothing. 1 UpdateItem. @throws EventLogError `not_found`, `invalid_request`
+ * Takes effect immediately for servers that read the table. A server that has cached the key accepts it until the cache
+ * entry expires. Revoking again changes nothing. 1 UpdateItem. @throws EventLogError `not_found`, `invalid_request`
  */
 export async function revokeApiKey(context: BrokerContext, id: string): Promise<void> {
-  if (!ID.test(id)) throw invalidField('id', 'The id of a key has 16 hexadecimal digits, in small letters.');
+  if (!ID.test(id)) throw invalidField('id', 'The id of a key must be 16 lowercase hexadecimal digits.');
   const { items } = context.usage.of(NO_TOPIC, 'admin');
   const result = await items.update(
     apiKeyKey(id),
@@ -102,10 +105,10 @@ export async function revokeApiKey(context: BrokerContext, id: string): Promise<
     [{ if: 'item_exists' }, { if: 'absent', name: API_KEY.revokedAtMs }],
   );
   if (!result.ok && result.attributes === undefined)
-    throw new EventLogError('not_found', 'There is no key of this id.');
+    throw new EventLogError('not_found', 'There is no key with this id.');
 }
 
-/** Whose key a text is, if it is one that is good now. Takes as long whatever is wrong with a secret. 1 GetItem. */
+/** Checks whether a text is a key that is valid now. The time does not depend on what is wrong with a secret. 1 GetItem. */
 export async function verifyApiKey(context: BrokerContext, text: string): Promise<ApiKeyVerdict> {
   const [, id, secret] = KEY.exec(text) ?? [];
   if (id === undefined || secret === undefined) return { ok: false, reason: 'unknown' };

@@ -4,8 +4,9 @@ import { dayOf } from '../memory/young-producers.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
 
 /**
- * A producer id that nobody has had. It begins at epoch 0 and, in each partition, at sequence 0. The counter also keeps the
- * first ids of its day and of the day before (UTC): see `YoungProducers`. An answer that is lost leaves an id unused.
+ * Allocates a producer id that was never used. The producer begins at epoch 0 and, in each partition, at sequence 0. The
+ * counter also stores the first ids of its day and of the day before (UTC): see `YoungProducers`. If the reply is lost, the
+ * id remains unused.
  * 1 UpdateItem; 2 for the first id of a day. Any number of processes may call it at once.
  */
 export async function allocateProducerId(context: BrokerContext): Promise<number> {
@@ -22,12 +23,12 @@ export async function allocateProducerId(context: BrokerContext): Promise<number
     const metDay = met(COUNTER.day);
     const today = dayOf(context.clock.nowMs());
     if (metDay === today + 1) {
-      // Another process's clock is a little ahead, and the day has turned there.
+      // The clock of another process is slightly ahead, and its next day has begun.
       day = metDay;
       continue;
     }
-    // A day that is further ahead comes from a wrong clock. It is set back: otherwise all later ids would count as of that
-    // day, and so as young, until it comes.
+    // A day that is further ahead comes from a wrong clock, so the day is set back. Otherwise all later ids would belong to
+    // that future day, and count as young until it comes.
     const next = met(COUNTER.next);
     const turned = await items.update(
       PRODUCER_ID_COUNTER,
@@ -37,7 +38,7 @@ export async function allocateProducerId(context: BrokerContext): Promise<number
         { do: 'set', name: COUNTER.firstOfDay, value: next },
         { do: 'set', name: COUNTER.firstOfDayBefore, value: metDay === today - 1 ? met(COUNTER.firstOfDay) : next },
       ],
-      // Every change of the counter raises it, so nothing of what was met has changed.
+      // Every write raises the counter, so an unchanged counter means that the whole item is unchanged.
       [{ if: 'equals', name: COUNTER.next, value: next }],
     );
     if (turned.ok) return next;

@@ -21,10 +21,10 @@ import type { AppendIdentity, AppendOutcome, AppendRequest, BatchToAppend } from
  * Any number of callers and processes may append to the same partitions at the same time.
  *
  * Costs, for each head concerned, 1 PutItem (or a share of 1 PutObject) and 1 UpdateItem, shared with the appends of other
- * requests that are committed together, and 1 PutItem + 1 UpdateItem for every eighth commit. 1 GetItem for a topic, and
- * for a head, that was not met within the last second, and for a head that rejects something.
+ * requests that are committed together, and 1 PutItem + 1 UpdateItem for every eighth commit. Also costs 1 GetItem for each
+ * topic or head that was not read within the last second, and for each head that rejects something.
  *
- * @throws EventLogError `throttled`, `shutting_down`, and `invalid_request` if the request as a whole makes no sense
+ * @throws EventLogError `throttled`, `shutting_down`, and `invalid_request` if the request as a whole is invalid
  */
 export async function appendBatches(
   context: BrokerContext,
@@ -42,7 +42,7 @@ export async function appendBatches(
     const usable = prepared.filter((item): item is PreparedBatch => item.error === undefined);
     for (const item of prepared) if (item.error !== undefined) outcomes[item.index] = { ok: false, error: item.error };
     if (request.atomic && usable.length < batches.length) return refuseAll(outcomes);
-    // What a key stands for is committed as a whole in each head, or a retry would not recognise it.
+    // Batches under a key are committed as a whole in each head: otherwise a retry would not recognise them.
     const error = identity === undefined ? undefined : prepared.find((item) => item.error !== undefined)?.error;
     if (error !== undefined) return batches.map(() => ({ ok: false, error }));
     const closed = await appendPrepared(groupCommit, usable, request.atomic ?? false, identity, outcomes);
@@ -60,7 +60,7 @@ export async function appendBatches(
   );
 }
 
-/** A batch that can be appended, with its place in the request. */
+/** A batch that can be appended, with its index in the request. */
 interface PreparedBatch {
   readonly index: number;
   readonly topic: Topic;
@@ -91,7 +91,7 @@ async function prepare(
   }
 }
 
-/** Commits the batches, head by head, and notes their outcomes. Returns those whose head is closed. */
+/** Commits the batches, head by head, and records their outcomes. Returns the batches whose head is closed. */
 async function appendPrepared(
   groupCommit: GroupCommit,
   prepared: readonly PreparedBatch[],
@@ -108,7 +108,7 @@ async function appendPrepared(
         : { use: identity.use, observedEntry: identity.observedEntry.get(headNumber) ?? 0 };
     return { topic, headNumber, made: makeHeadAppends(batches, atomic, idempotency) };
   });
-  // Before anything is appended: an error that is thrown here says that nothing was.
+  // This comes before any append: an error thrown here says that nothing was appended.
   groupCommit.admit(prepared.reduce((sum, { batch }) => sum + batch.data.length, 0));
   const closed: PreparedBatch[] = [];
   await Promise.all(
@@ -127,7 +127,7 @@ async function appendPrepared(
   return closed;
 }
 
-/** Each batch is an append by itself, unless several succeed or fail together: atomic, keyed, or with an expected offset. */
+/** Makes each batch a separate append, unless batches succeed or fail together: atomic, keyed, or with expected offset. */
 function makeHeadAppends(
   batches: readonly PreparedBatch[],
   atomic: boolean,
@@ -159,7 +159,7 @@ function makeHeadAppends(
     if (!fitsCommit(keysDemanded(append))) {
       throw new EventLogError(
         'request_too_large',
-        `An atomic append holds at most ${IDEMPOTENT_BATCHES_PER_APPEND_MAX} batches of idempotent producers. Send fewer at once.`,
+        `An atomic append can have at most ${IDEMPOTENT_BATCHES_PER_APPEND_MAX} batches of idempotent producers. Send fewer at once.`,
       );
     }
     return { append, members };
@@ -193,12 +193,12 @@ export function checkBatchCount(batches: number): void {
   if (batches <= BATCHES_PER_REQUEST_MAX) return;
   throw new EventLogError(
     'request_too_large',
-    `An append carries at most ${BATCHES_PER_REQUEST_MAX} batches; this one has ${batches}. Send it as several requests.`,
+    `An append can have at most ${BATCHES_PER_REQUEST_MAX} batches; this one has ${batches}. Send it as several requests.`,
     { details: { batchesMax: BATCHES_PER_REQUEST_MAX } },
   );
 }
 
-/** @throws EventLogError `invalid_request` if the batches of an atomic append are of several heads */
+/** @throws EventLogError `invalid_request` if the batches of an atomic append belong to several heads */
 export function checkAtomic(heads: number): void {
   if (heads <= 1) return;
   throw invalidField(
@@ -214,14 +214,14 @@ function checkExpectedOffsets(batches: readonly BatchToAppend[]): void {
     if (expectedOffset !== undefined) {
       const field = `batches[${i}].expectedOffset`;
       if (!Number.isSafeInteger(expectedOffset) || expectedOffset < 0)
-        throw invalidField(field, `An expected offset is a whole number from 0 to ${OFFSET_MAX}.`);
+        throw invalidField(field, `An expected offset must be a whole number from 0 to ${OFFSET_MAX}.`);
       if (seen.has(key)) throw invalidField(field, 'Only the first batch of a partition can have an expected offset.');
     }
     seen.add(key);
   });
 }
 
-/** If one batch of an atomic append fails before the commit, the others fail with it. */
+/** Rejects all batches of an atomic append: if one batch fails before the commit, the others fail with it. */
 function refuseAll(outcomes: readonly (AppendOutcome | undefined)[]): AppendOutcome[] {
   const error = atomicRefused();
   return outcomes.map((outcome) => outcome ?? { ok: false, error });

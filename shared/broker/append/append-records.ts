@@ -28,7 +28,7 @@ import type {
   RecordToAppend,
 } from './outcomes.ts';
 
-/** The next sticky partition: each request without keys goes to another one. */
+/** Chooses the sticky partition of each request without keys; consecutive requests get different partitions. */
 export class StickyPartitions {
   readonly #next = new Map<string, number>();
 
@@ -44,9 +44,9 @@ export class StickyPartitions {
 const STICKY_TOPICS_MAX = 10_000;
 
 /**
- * Appends records to one topic: chooses partitions, makes a batch for each (several if one would pass the topic's
- * `max.message.bytes`), and appends those as `appendBatches` does, at the same cost. Every record has its own outcome, in
- * the order of the request. Under an idempotency key, 1 PutItem and 1 UpdateItem more.
+ * Appends records to one topic: chooses partitions, makes a batch for each (several if one would exceed the topic's
+ * `max.message.bytes`), and appends the batches as `appendBatches` does, at the same cost. Every record has its own
+ * outcome, in the order of the request. An idempotency key costs 1 PutItem and 1 UpdateItem more.
  * @throws EventLogError `unknown_topic`, `invalid_request`, `idempotency_key_reused`, `throttled`, `shutting_down`
  */
 export async function appendRecords(
@@ -64,7 +64,7 @@ export async function appendRecords(
   return appendPlanned(context, groupCommit, request, topic, planBatches(request, topic, stickyPartition, nowMs));
 }
 
-/** As `appendRecords`, once for all attempts: see `idempotency-key.ts`. */
+/** Like `appendRecords`, but all attempts together append once: see `idempotency-key.ts`. */
 async function appendUnderKey(
   context: BrokerContext,
   groupCommit: GroupCommit,
@@ -75,12 +75,12 @@ async function appendUnderKey(
   if (request.producer !== undefined) {
     throw invalidField(
       'Idempotency-Key',
-      'An append has either a producer sequence or an idempotency key. Leave out one of them.',
+      'An append can have a producer sequence or an idempotency key, not both. Leave out one of them.',
     );
   }
   const plan = planBatches(request, topic, stickyOfKey(key, topic.partitions), context.clock.nowMs());
   const partitions = plan.batches.map(({ partition }) => partition);
-  // Whatever is wrong with the request is found before the key is noted, so that the key stays free.
+  // The request is checked before the key is stored, so that an invalid request leaves the key free.
   checkBatchCount(plan.batches.length);
   if (request.atomic) checkAtomic(new Set(partitions.map((partition) => headOf(topic, partition).headNumber)).size);
   groupCommit.admit(plan.batches.reduce((sum, { bytes }) => sum + bytes, 0));
@@ -89,7 +89,7 @@ async function appendUnderKey(
   if (opened.type === 'answered') return opened.outcomes;
   if (opened.type === 'not_opened') return refuseOthers(request.records.length, plan.errors);
   const { keyed } = opened;
-  // What the first attempt was checked against counts for every retry, or it would not find what was appended.
+  // Every retry uses the topic of the first attempt: otherwise a retry would not find the appended records.
   const planned = planBatches(request, keyed.topic, stickyOfKey(key, keyed.topic.partitions), undefined);
   const append = () => appendPlanned(context, groupCommit, request, keyed.topic, planned, keyed.identity);
   const outcomes = await append();
@@ -97,9 +97,9 @@ async function appendUnderKey(
 }
 
 /**
- * Notes the answer under the key; or, if the append was rejected for certain and can't be applied any more, gives the key
- * free. An append that expects an offset which the partition has not reached yet could still be applied by a late attempt,
- * so it is shut out of its head first.
+ * Stores the answer under the key. If the append was rejected for certain and can no longer be applied, the key is released
+ * instead. If the append expects an offset that the partition has not reached, a late attempt could still be applied; so
+ * the append is first shut out of its head.
  */
 async function settleOutcomes(
   context: BrokerContext,
@@ -112,7 +112,7 @@ async function settleOutcomes(
   if (mismatchOf(settled) === 'ahead_of_end') {
     await shutOut(context, groupCommit, keyed);
     settled = await append();
-    // The attempt could not be shut out: a late one may be applied after all, so this one must not say that it never is.
+    // The append could not be shut out: a late attempt may still be applied, so this attempt must not rule that out.
     if (mismatchOf(settled) === 'ahead_of_end')
       return settled.map(() => ({ ok: false, error: notSettledInTime('unknown') }));
   }
@@ -132,7 +132,7 @@ function mismatchOf(outcomes: readonly RecordOutcome[]): 'ahead_of_end' | 'for_g
   return undefined;
 }
 
-/** One batch to be made, with the places of its records in the request. */
+/** One batch to be made, with the indexes of its records in the request. */
 interface PlannedBatch {
   readonly partition: number;
   readonly places: number[];
@@ -141,11 +141,11 @@ interface PlannedBatch {
 
 interface Plan {
   readonly batches: readonly PlannedBatch[];
-  /** By place: why a record can't be appended. Such records are in no batch. */
+  /** Index -> why the record cannot be appended. These records are in no batch. */
   readonly errors: ReadonlyMap<number, EventLogError>;
 }
 
-/** Which records go into which batch. Without `nowMs` the bounds on timestamps are not checked. */
+/** Decides which records go into which batch. Without `nowMs` the limits on timestamps are not checked. */
 function planBatches(
   request: AppendRecordsRequest,
   topic: Topic,
@@ -163,7 +163,7 @@ function planBatches(
         record.partition ?? (record.key === null ? stickyPartition : partitionForKey(record.key, topic.partitions));
       checkPartition(topic, partition);
       if (record.headers.length > HEADERS_PER_RECORD_MAX) {
-        throw invalidField(`records[${place}].headers`, `A record has at most ${HEADERS_PER_RECORD_MAX} headers.`);
+        throw invalidField(`records[${place}].headers`, `A record can have at most ${HEADERS_PER_RECORD_MAX} headers.`);
       }
       if (checksTime && record.timestampMs !== undefined) {
         const error = checkTimestamp(record.timestampMs, place, topic.config, nowMs);
@@ -189,7 +189,7 @@ function planBatches(
   return { batches, errors };
 }
 
-/** A producer sequence and an expected offset belong to one partition. */
+/** Checks that an append with a producer sequence or an expected offset has only one partition. */
 function checkOnePartition(request: AppendRecordsRequest, topic: Topic, partitions: number): void {
   const header =
     request.producer !== undefined ? 'Producer-Seq' : request.expectedOffset !== undefined ? 'If-Match' : undefined;

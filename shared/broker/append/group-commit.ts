@@ -10,25 +10,23 @@ import { commitGroup } from '../heads/commit.ts';
 import { type HeadAppendOutcome, HeadGroup, type WaitingAppend } from '../heads/head-group.ts';
 import { KnownHead, observeHead } from '../heads/known-head.ts';
 
-/** Heads that are remembered besides those at work. */
+/** The number of idle heads that are remembered. */
 const QUEUES_KEPT_MAX = 4_096;
-/** Groups of one head between the start of their writing and their commit: one being written, one being committed. */
+/** The maximum number of groups of one head that are in progress: one is being written, one is being committed. */
 const GROUPS_PER_HEAD_MAX = 2;
-/** The same if enough waits to fill another group. */
+/** The same maximum if enough data waits to fill another group. */
 const FULL_GROUPS_PER_HEAD_MAX = 8;
 
-/**
- * The appends to one head that wait, and what this process knows of the head.
- */
+/** The waiting appends to one head, and this process's knowledge of the head. */
 class HeadQueue {
   readonly topic: Topic;
   readonly headNumber: number;
   readonly known: KnownHead;
   readonly waiting: WaitingAppend[] = [];
   waitingBytes = 0;
-  /** Groups between the start of their writing and their commit. */
+  /** The number of groups between the start of their writing and their commit. */
   depth = 0;
-  /** The end of the last group: groups of a head commit one after the other. */
+  /** Resolves when the last group is committed: groups of a head commit one after the other. */
   last: Promise<void> = Promise.resolve();
 
   constructor(topic: Topic, headNumber: number) {
@@ -47,23 +45,23 @@ class HeadQueue {
 
 /**
  * Commits appends, many at once and in any number of processes at the same time (`docs/architecture.md`, "The life of an
- * append"). Data first: the appends that wait are laid out and written, small data of a head as an inline batch, the rest
- * of all heads as one hot object. Order second: one conditional update per head appends an entry and so assigns offsets
- * (`commitGroup`). While a group is being written the next one gathers; commits of one head follow each other in the order
- * of the groups.
+ * append"). Data first: the waiting appends are laid out and written. Small data of a head becomes an inline batch, the
+ * data of all other heads one hot object. Order second: one conditional update per head appends an entry, which assigns the
+ * offsets (`commitGroup`). While a group is being written, the next one gathers. Commits of one head follow each other in
+ * the order of the groups.
  *
- * Four bounds on the groups that are under way. `groupsWritingMax` bounds the groups whose data is being written, over all
- * heads: appends that come meanwhile gather, so small ones share a write. `fullGroupsWritingMax` is the same bound once
- * enough waits to fill a group: waiting longer would gather nothing more, and full groups gain by being written side by
- * side. `GROUPS_PER_HEAD_MAX` bounds the groups of one head: its commits follow each other, so a third group would only
- * wait. `FULL_GROUPS_PER_HEAD_MAX` is that bound for full groups, whose writing takes longer than their commit.
+ * Four limits apply to the groups in progress. `groupsWritingMax` limits the groups whose data is being written, over all
+ * heads: meanwhile further appends gather, so small appends share a write. `fullGroupsWritingMax` is the same limit if
+ * enough data waits to fill a group: waiting longer would gather no more, and full groups gain from parallel writes.
+ * `GROUPS_PER_HEAD_MAX` limits the groups of one head: its commits follow each other, so a third group would only wait.
+ * `FULL_GROUPS_PER_HEAD_MAX` is the same limit for full groups, which take longer to write than to commit.
  */
 export class GroupCommit {
   readonly #context: BrokerContext;
   readonly #queues = new Map<string, HeadQueue>();
-  /** Queues in which appends wait. */
+  /** Queues with waiting appends. */
   readonly #waiting = new Set<HeadQueue>();
-  /** Appends and tail moves under way. */
+  /** Appends and tail moves in progress. */
   readonly #active = new Set<Promise<unknown>>();
   #pendingBytes = 0;
   #waitingBytes = 0;
@@ -75,23 +73,22 @@ export class GroupCommit {
     this.#context = context;
   }
 
-  /** @throws EventLogError `shutting_down`, or `throttled` if this many more bytes can't be accepted now */
+  /** @throws EventLogError `shutting_down`, or `throttled` if this many more bytes cannot be accepted now */
   admit(bytes: number): void {
-    if (this.#isClosed)
-      throw new EventLogError('shutting_down', 'The log is being closed and accepts no more appends.');
+    if (this.#isClosed) throw new EventLogError('shutting_down', 'The log is closing and accepts no more appends.');
     const { pendingBytesMax } = this.#context.settings;
     if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > pendingBytesMax) {
       throw new EventLogError(
         'throttled',
-        `More than ${pendingBytesMax} bytes of appends wait to be written. Send this again a little later.`,
+        `More than ${pendingBytesMax} bytes of appends wait to be written. Send this request again later.`,
         { details: { retryAfterMs: 1_000 } },
       );
     }
   }
 
   /**
-   * Commits the appends to one head, each by itself, in their order; the caller has had them admitted. `head_closed` for
-   * appends that met a deleted topic: nothing of them is appended.
+   * Commits the appends to one head, each separately, in their order. The caller must have called `admit` for them. The
+   * outcome `head_closed` means that the topic was deleted and nothing of the append was appended.
    */
   async append(topic: Topic, headNumber: number, appends: readonly HeadAppend[]): Promise<HeadAppendOutcome[]> {
     const bytes = appends.reduce((sum, append) => sum + append.bytes, 0);
@@ -110,18 +107,21 @@ export class GroupCommit {
     return settled;
   }
 
-  /** The number of an entry that the head does not have yet: every append that begins later comes at or after it. 0 or 1 GetItem. */
+  /**
+   * Returns the number of an entry that the head does not have yet. Every later append gets this number or a higher one.
+   * 0 or 1 GetItem.
+   */
   async observedEntry(topic: Topic, headNumber: number): Promise<number> {
     const { items } = this.#context.usage.of(topic.name, 'append');
     return nextEntry(await observeHead(this.#context, this.#queueOf(topic, headNumber).known, items));
   }
 
-  /** Resolves when no append waits and no tail is being moved. */
+  /** Resolves when no append is waiting and no tail is being moved. */
   async idle(): Promise<void> {
     while (this.#active.size > 0) await Promise.allSettled([...this.#active]);
   }
 
-  /** Accepts no more appends, and finishes those that were accepted. */
+  /** Accepts no more appends, and finishes the accepted ones. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.idle();
@@ -138,7 +138,7 @@ export class GroupCommit {
   #queueOf(topic: Topic, headNumber: number): HeadQueue {
     const key = `${topic.topicId}#${headNumber}`;
     const known = this.#queues.get(key);
-    // To the end of the map, which is so in order of use.
+    // Moving the queue to the end keeps the map in order of use.
     if (known !== undefined) this.#queues.delete(key);
     const queue = known ?? new HeadQueue(topic, headNumber);
     this.#queues.set(key, queue);
@@ -152,7 +152,7 @@ export class GroupCommit {
     return queue;
   }
 
-  /** Starts as many groups as can be written at once, after the appends of this moment have come together. */
+  /** Starts as many groups as can be written at once, after simultaneous appends have gathered. */
   #gather(): void {
     if (this.#isGathering) return;
     this.#isGathering = true;
@@ -174,7 +174,7 @@ export class GroupCommit {
     return this.#groupsWriting < fullGroupsWritingMax && this.#waitingBytes >= groupBytesMax;
   }
 
-  /** What waits, from all heads whose commits are not behind, up to the size of a group. */
+  /** Takes waiting appends of all heads whose commits are not behind, up to the size of a group. */
   #takeGroups(): { queue: HeadQueue; group: HeadGroup }[] {
     const taken: { queue: HeadQueue; group: HeadGroup }[] = [];
     const { groupBytesMax } = this.#context.settings;
@@ -196,7 +196,7 @@ export class GroupCommit {
         this.#waitingBytes -= group.bytes;
         taken.push({ queue, group });
       }
-      // To the end, so that no head is always served last.
+      // Moving the queue to the end ensures that no head is always served last.
       this.#waiting.delete(queue);
       if (queue.waiting.length > 0) this.#waiting.add(queue);
     }
@@ -233,7 +233,7 @@ export class GroupCommit {
     });
   }
 
-  /** Hands the records to the reads of this process that wait for them. */
+  /** Passes the records to the waiting reads of this process. */
   #committed({ topic, headNumber }: HeadQueue, group: HeadGroup, placed: readonly PlacedPart[]): void {
     const { signals } = this.#context;
     const partitions = new Set<number>();

@@ -11,40 +11,41 @@ import type { GroupCommit } from './group-commit.ts';
 import type { AppendIdentity, AppendRecordsRequest, RecordOutcome } from './outcomes.ts';
 
 /**
- * Appends under an idempotency key. Before the first attempt an item, the note, keeps what must be the same in every
- * attempt: the content, what decides its batches (the number of partitions, the size of a batch), and for each head an
- * entry number from before. So a retry, by any process, puts every record into the same partition, and finds what an
- * earlier attempt committed by its once key, in the tail or in the tail nodes from that entry on. The first complete answer
- * is noted too, and returned again for 24 hours.
+ * Appends under an idempotency key. Before the first attempt an item, the note, records the facts that must be the same in
+ * every attempt: the content, the settings that decide its batches (the number of partitions, the size of a batch), and an
+ * entry number of each head. So a retry, in any process, puts every record into the same partition. The retry searches the
+ * tail, and the tail nodes from the recorded entry on, for the once key of an earlier attempt. The note also stores the
+ * first complete answer, which is returned again for 24 hours.
  *
- * The once key is not made of the idempotency key but of a random name for this *use* of it: a key may be used again, for
- * something else, after its note has expired or after its append was rejected, and must then not find the earlier entries.
+ * The once key is not derived from the idempotency key, but from a random name for this *use* of the idempotency key. A
+ * key can be used again for another append after its note has expired or its append was rejected. The new use must not find
+ * the earlier entries.
  *
- * A rejected append gives its key free only when no attempt of it can be applied any more, not even one that is still on
- * its way: the note is marked as released, and the next request under the key replaces it, with a use of its own. Deleting
- * the note would be less: a late request to make it would bring it back.
+ * A rejected append releases its key only when no attempt of the append can still be applied, including attempts that are
+ * still in flight. The note is marked as released, and the next request under the key replaces the note and starts a new
+ * use. Deleting the note would not be enough: a late request to make the note would bring it back.
  *
- * An append of several heads is committed head by head. If an attempt ends half-way, the next one completes it.
+ * An append to several heads is committed head by head. If an attempt ends half-way, the next attempt completes it.
  */
 
 export interface OpenKeyRequest {
   readonly topic: Topic;
   readonly key: string;
   readonly request: AppendRecordsRequest;
-  /** The partitions that the records go to. */
+  /** The partitions of the records. */
   readonly partitions: readonly number[];
-  /** Every record can be appended, as far as it can be told before the append. */
+  /** Whether every record can be appended, as far as can be checked before the append. */
   readonly isValid: boolean;
 }
 
 export type OpenedKey =
   | { readonly type: 'answered'; readonly outcomes: RecordOutcome[] }
   | { readonly type: 'open'; readonly keyed: KeyedAppend }
-  /** The request is not valid, and no earlier one with the same content was: the key stays free. */
+  /** The request is not valid, and no earlier request with the same content was valid: the key stays free. */
   | { readonly type: 'not_opened' };
 
 export interface KeyedAppend {
-  /** As of the first attempt, as far as it decides which record goes into which batch. */
+  /** The topic as of the first attempt, as far as it decides which record goes into which batch. */
   readonly topic: Topic;
   readonly identity: AppendIdentity;
   readonly itemKey: ItemKey;
@@ -52,12 +53,12 @@ export interface KeyedAppend {
 }
 
 const USE_BYTES = 16;
-/** A longer answer would cost more to keep than to find again. */
+/** The maximum length of a stored answer. A longer answer would cost more to store than to find again. */
 const ANSWER_LENGTH_MAX = 32_768;
 
 /**
- * Makes the note of a first attempt, or finds that of an earlier one. 1 PutItem, or 1 GetItem for a request that is not
- * valid; 1 PutItem more if an earlier note has expired or was released.
+ * Makes the note of a first attempt, or finds the note of an earlier attempt. 1 PutItem, or 1 GetItem for a request that is
+ * not valid; 1 PutItem more if an earlier note has expired or was released.
  * @throws EventLogError `invalid_request` for the key, `idempotency_key_reused` if the key was used for other content
  */
 export async function openKey(
@@ -119,9 +120,9 @@ function keyedAppend(topic: Topic, itemKey: ItemKey, note: Attributes): KeyedApp
 }
 
 /**
- * Notes what became of the append. A complete answer is returned to every retry; `rejected` gives the key free. Anything
- * else leaves the note as it is. 1 UpdateItem. If it fails nothing is lost: a retry finds the same offsets by the once
- * keys, and is rejected as it was.
+ * Stores the outcome of the append in the note. A complete answer is returned to every retry; `rejected` releases the key.
+ * Any other outcome leaves the note as it is. 1 UpdateItem. If the update fails nothing is lost: a retry finds the same
+ * offsets by the once keys, or is rejected again.
  */
 export async function settleKey(
   context: BrokerContext,
@@ -141,8 +142,8 @@ export async function settleKey(
 }
 
 /**
- * Leaves the use's once key in the heads concerned, so that no attempt of it can be applied any more. Whether it was left,
- * or an attempt was applied before, the next append under the use tells. 1 UpdateItem for each head.
+ * Leaves the use's once key in the append's heads, so that no attempt of the use can still be applied. The next append under
+ * the use shows whether the key was left, or an attempt was applied before. 1 UpdateItem for each head.
  */
 export async function shutOut(
   context: BrokerContext,
@@ -165,7 +166,7 @@ export function isShutOut(outcome: RecordOutcome): boolean {
   return !outcome.ok && outcome.error.code === 'idempotency_key_reused';
 }
 
-/** The partition for records without a key; the same for every attempt. */
+/** The partition for records without a key. It is the same for every attempt. */
 export function stickyOfKey(key: string, partitions: number): number {
   const hash = hashOf(key);
   return new DataView(hash.buffer, hash.byteOffset).getUint16(0) % partitions;
@@ -173,10 +174,13 @@ export function stickyOfKey(key: string, partitions: number): number {
 
 const HASH_BYTES = 16;
 
-/** @throws EventLogError `invalid_request` for a key that is too short or too long */
+/** @throws EventLogError `invalid_request` if the key is too short or too long */
 function hashOf(key: string): Uint8Array {
   if (key.length === 0 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX) {
-    throw invalidField('Idempotency-Key', `An idempotency key has 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters.`);
+    throw invalidField(
+      'Idempotency-Key',
+      `An idempotency key must have 1 to ${IDEMPOTENCY_KEY_LENGTH_MAX} characters.`,
+    );
   }
   return createHash('sha256').update(key).digest().subarray(0, HASH_BYTES);
 }
@@ -199,11 +203,11 @@ async function observedEntries(
 function keyReused(): EventLogError {
   return new EventLogError(
     'idempotency_key_reused',
-    'This idempotency key was used to append something else. Use a new key for new content.',
+    'This idempotency key was used with other content. Use a new key for new content.',
   );
 }
 
-/** Made of what the caller gave, and of nothing that depends on when an attempt is made. */
+/** The fingerprint depends only on the caller's request, not on the time of an attempt. */
 function fingerprintOf(request: AppendRecordsRequest): string {
   const hash = createHash('sha256');
   const add = (bytes: Uint8Array | null | undefined): void => {
@@ -220,7 +224,7 @@ function fingerprintOf(request: AppendRecordsRequest): string {
   return hash.digest('base64url');
 }
 
-/** Runs of records with one partition, consecutive offsets and one time, so that an answer stays small. */
+/** A run of records with one partition, consecutive offsets and one time. Runs keep a stored answer small. */
 type AnswerRun = [partition: number, offset: number, timestampMs: number, records: number];
 
 function printAnswer(outcomes: readonly RecordOutcome[]): string {

@@ -3,11 +3,11 @@ import type { EventLogError } from '../../log/errors.ts';
 import type { EntryProducer } from '../../log/head/entry.ts';
 import type { CheckedBatch } from '../../log/head/head-append.ts';
 
-/** What is asked of an append, and what becomes of it: of record batches, and of records that are made into batches. */
+/** Requests and outcomes of appends: of record batches, and of records that are made into batches. */
 
 export interface AppendRequest {
   readonly batches: readonly BatchToAppend[];
-  /** All batches by one commit, or none: they must be of one topic and of partitions that one head decides. */
+  /** Appends all batches by one commit, or none. All must belong to one topic and to partitions that one head decides. */
   readonly atomic?: boolean | undefined;
 }
 
@@ -15,11 +15,14 @@ export interface BatchToAppend {
   readonly topic: string;
   readonly partition: number;
   /**
-   * One Kafka RecordBatch, magic 2, or one that was made and checked here. Its base offset is ignored; its producer id,
-   * epoch and sequence are honoured.
+   * One Kafka RecordBatch, magic 2, or a batch that was made and checked here. The batch's base offset is ignored; its
+   * producer id, epoch and sequence are used.
    */
   readonly batch: Uint8Array | CheckedBatch;
-  /** Append only if the batch gets this offset. On the first batch of a partition, for all its batches in the request. */
+  /**
+   * Append only if the batch gets this offset. It is set on the first batch of a partition, and applies to all batches of
+   * this partition in the request.
+   */
   readonly expectedOffset?: number | undefined;
 }
 
@@ -39,15 +42,15 @@ export type AppendOutcome =
 export interface AppendRecordsRequest {
   readonly topic: string;
   readonly records: readonly RecordToAppend[];
-  /** All records by one commit, or none; see `AppendRequest.atomic`. */
+  /** Appends all records by one commit, or none; see `AppendRequest.atomic`. */
   readonly atomic?: boolean | undefined;
-  /** For records of one partition: `baseSequence` is that of the first record, and each record takes one. */
+  /** Requires all records to be in one partition. `baseSequence` belongs to the first record; each record takes one. */
   readonly producer?: EntryProducer | undefined;
-  /** For records of one partition: append only if the first record gets this offset. */
+  /** Append only if the first record gets this offset. Requires all records to be in one partition. */
   readonly expectedOffset?: number | undefined;
   /**
-   * Any text of up to 255 characters: for 24 hours, the same append under the same key is done once and gets the same
-   * answer. A request that was rejected for certain and appended nothing gives the key free again.
+   * Any text of up to 255 characters. For 24 hours, the same append under the same key is done once and gets the same
+   * answer. A request that was rejected for certain and appended nothing releases the key.
    */
   readonly idempotencyKey?: string | undefined;
 }
@@ -56,9 +59,9 @@ export interface RecordToAppend {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
   readonly headers: readonly RecordHeader[];
-  /** Default: now. */
+  /** Milliseconds since the epoch. Default: now. */
   readonly timestampMs?: number | undefined;
-  /** Default: by the key as Kafka's clients choose it; without a key, one partition for the whole request. */
+  /** Default: chosen by the key as Kafka's clients do; without a key, one partition for the whole request. */
   readonly partition?: number | undefined;
 }
 
@@ -72,12 +75,12 @@ export type RecordOutcome =
     }
   | { readonly ok: false; readonly error: EventLogError };
 
-/** Makes a whole append of one topic happen once: see `idempotency-key.ts`. */
+/** Ensures that a whole append to one topic happens once: see `idempotency-key.ts`. */
 export interface AppendIdentity {
-  /** The topic that the key was used on; the append belongs to no other, not even of the same name. */
+  /** The topic that the key was used on. The append belongs to no other topic, even of the same name. */
   readonly topicId: string;
   /** Names this use of the key. */
   readonly use: Uint8Array;
-  /** Head number -> an entry number from before the first attempt. */
+  /** Head number -> an entry number that was observed before the first attempt. */
   readonly observedEntry: ReadonlyMap<number, number>;
 }

@@ -13,14 +13,15 @@ function dataKey(batchId: BatchId, part: Pick<EntryPart, 'position'>): string {
   return `${batchIdText(batchId)}:${part.position}`;
 }
 
-/** The name of what holds an entry's data: an object's key, or an item's partition key. */
+/** The name under which an entry's data is stored: an object's key, or an item's partition key. */
 export function dataName(entry: Entry): string {
   return entry.location === 'hot' ? hotObjectKey(entry.batchId) : inlineBatchKey(entry.batchId).pk;
 }
 
 /**
- * The batches of a part, checked against their CRC and the part's counts, with their offsets set.
- * From memory, else 1 GetObject or 1 GetItem. @throws EventLogError `corrupt_data` naming what is missing or wrong.
+ * Returns the batches of a part, checked against their CRC and the part's counts, with their offsets set. Costs nothing if
+ * they are cached, otherwise 1 GetObject or 1 GetItem.
+ * @throws EventLogError `corrupt_data` naming the missing or damaged data
  */
 export async function readPart(
   context: BrokerContext,
@@ -35,14 +36,14 @@ export async function readPart(
   return batches;
 }
 
-/** Remembers the batches of a part that was just appended; `data` becomes the cache's own. */
+/** Caches the batches of a part that was just appended. The cache takes over `data`. */
 export function keepPart(context: BrokerContext, data: Uint8Array, placed: PlacedPart): void {
   context.cache.putBatches(dataKey(placed.entry.batchId, placed.part), placeBatches(data, placed));
 }
 
 /**
- * The bytes of a part as they are stored, unchecked: the batches' own base offsets are not set. 1 GetObject or 1 GetItem.
- * @throws EventLogError `corrupt_data` naming what is missing
+ * Fetches the stored bytes of a part, unchecked: the batches' own base offsets are not set. 1 GetObject or 1 GetItem.
+ * @throws EventLogError `corrupt_data` naming the missing data
  */
 export async function fetchPart(stores: Stores, { entry, part }: PlacedPart): Promise<Uint8Array> {
   const range = { start: part.position, end: part.position + part.bytes };
@@ -54,10 +55,10 @@ export async function fetchPart(stores: Stores, { entry, part }: PlacedPart): Pr
   return entry.location === 'hot' ? data : data.slice(range.start, range.end);
 }
 
-/** Sets the offsets in `data` itself: a part has one place in its partition, now and ever. */
+/** Sets the offsets in `data` itself: a part's offsets never change. */
 function placeBatches(data: Uint8Array, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
   if (data.length !== part.bytes)
-    throw corrupt(entry, `has ${data.length} bytes at ${part.position} where there should be ${part.bytes}.`);
+    throw corrupt(entry, `has ${data.length} bytes at position ${part.position}; expected ${part.bytes}.`);
   const batches: StoredBatch[] = [];
   let position = 0;
   let offset = baseOffset;
@@ -70,7 +71,7 @@ function placeBatches(data: Uint8Array, { entry, part, baseOffset }: PlacedPart)
     offset = endOffset;
   }
   if (offset !== baseOffset + part.records)
-    throw corrupt(entry, `holds ${offset - baseOffset} records where there should be ${part.records}.`);
+    throw corrupt(entry, `holds ${offset - baseOffset} records; expected ${part.records}.`);
   return batches;
 }
 

@@ -11,8 +11,9 @@ import { noRequests } from '../usage/request-counts.ts';
 const UTF8 = new TextEncoder();
 
 /**
- * Writes the data of a group commit, and lays out each head's batches in it: 1 PutItem for each head with little data, 1
- * PutObject for all the others, and 1 PutItem that names them if they are several. Durable once a promise resolves.
+ * Writes the data of a group commit, and lays out each head's batches in it. Costs 1 PutItem for each head with little data
+ * and 1 PutObject for all other heads; if these are several, also 1 PutItem that names them. The data is durable once its
+ * promise resolves.
  */
 export function writeData(context: BrokerContext, groups: readonly HeadGroup[]): Map<HeadGroup, Promise<WrittenData>> {
   const written = new Map<HeadGroup, Promise<WrittenData>>();
@@ -27,7 +28,7 @@ export function writeData(context: BrokerContext, groups: readonly HeadGroup[]):
 async function putInline(context: BrokerContext, group: HeadGroup): Promise<WrittenData> {
   const { items } = context.usage.of(group.topicName, 'append');
   group.layOut(0);
-  // An append that only leaves a once key has no data; its entry still needs an id of its own.
+  // An append that only leaves a once key has no data, but its entry still needs a unique id.
   if (group.bytes === 0) return { batchId: newBatchId(context), location: 'inline' };
   const data = group.data();
   for (;;) {
@@ -36,12 +37,12 @@ async function putInline(context: BrokerContext, group: HeadGroup): Promise<Writ
       items.put(inlineBatchKey(batchId), { [INLINE_BATCH.data]: data }, [{ if: 'item_absent' }]),
     );
     const met = result.ok ? data : result.attributes?.[INLINE_BATCH.data];
-    // An earlier attempt of ours whose reply was lost left the same bytes; another's batch under our id calls for a new id.
+    // The same bytes come from an earlier attempt of ours whose reply was lost. Other bytes under our id require a new id.
     if (met instanceof Uint8Array && equalBytes(met, data)) return { batchId, location: 'inline' };
   }
 }
 
-/** One object for several heads; its cost is shared among their topics by bytes. */
+/** Writes one object for several heads. Its cost is shared among their topics by bytes. */
 async function putShared(context: BrokerContext, groups: readonly HeadGroup[]): Promise<WrittenData> {
   let position = 0;
   for (const group of groups) {
@@ -71,8 +72,8 @@ async function putObject(
   for (;;) {
     const batchId = newBatchId(context);
     const put = await retrying(context, 'not_applied', () => objects.put(hotObjectKey(batchId), chunks));
-    // An object that exists is another's, or ours from an attempt whose reply was lost. To tell, it would have to be read,
-    // which a role that only appends can't do. It is rare: the object is left to be swept.
+    // The existing object belongs to another writer, or to an earlier attempt of ours whose reply was lost. Only reading it
+    // would tell, but a role that only appends cannot read. The case is rare, so the object is left to be swept.
     if (put === 'created') return batchId;
   }
 }

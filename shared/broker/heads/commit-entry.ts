@@ -23,24 +23,24 @@ import type { KnownHead } from './known-head.ts';
 import { moveTail } from './move-tail.ts';
 import { notSettledInTime, sendUntilCertain } from './send-until-certain.ts';
 
-/** `head` is the newest one known. Not applied: what the plan assumed no longer holds for it. */
+/** `head` is the newest known state. If the entry was not applied, the plan's assumptions no longer hold for it. */
 export type CommitFate =
   | { readonly applied: true; readonly placed: readonly PlacedPart[]; readonly head: Head }
   | { readonly applied: false; readonly head: Head };
 
 /**
- * Appends a planned entry to a head: 1 UpdateItem, repeated until its fate is certain. The commit is applied at most once,
- * whatever is retried: it demands that its own entry is not in the tail, and that the tail begins at or before the entry
- * that came next in `observed`. So an entry that was applied is either still in the tail, or in a tail node from there on.
- * What the plan assumed (offsets, producers, keys) is demanded likewise.
+ * Appends a planned entry to a head: 1 UpdateItem, repeated until its fate is certain. Whatever is retried, the commit is
+ * applied at most once. Its conditions demand that its own entry is not in the tail, and that the tail begins at or before
+ * the entry that came next in `observed`. So an applied entry is either still in the tail, or in a tail node from that
+ * entry on. Further conditions demand what the plan assumed (offsets, producers, keys).
  *
- * Every rejection except that of a full tail is for good, since `firstEntry` and `next` never go back, and a once key
- * leaves the head only when `firstEntry` passes it. Then, and only then, the caller may plan another entry for the same
- * batches. After a rejection because of a full tail the very same bytes are sent again.
+ * Every rejection except for a full tail is final: `firstEntry` and `next` never decrease, and a once key leaves the head
+ * only when `firstEntry` passes it. Only after a final rejection may the caller plan another entry for the same batches.
+ * After a rejection for a full tail, the identical bytes are sent again.
  *
- * `test/model/commit-protocol` goes through every state of this for a few writers, and repeats the order of the checks
- * here: what changes here changes there.
- * @throws EventLogError as `sendUntilCertain`
+ * `test/model/commit-protocol` explores every state of this protocol for a few writers. It repeats the order of the checks,
+ * so a change here requires the same change there.
+ * @throws EventLogError the errors of `sendUntilCertain`
  */
 export function commitEntry(
   context: BrokerContext,
@@ -78,13 +78,10 @@ export function commitEntry(
         }
         if (met.closed || contradicts(met, commit)) return { applied: false, head };
         if (met.tail.length < TAIL_ENTRIES_MAX) {
-          throw new EventLogError(
-            'internal',
-            'A commit was rejected, yet the head that was met fulfils every condition of it.',
-          );
+          throw new EventLogError('internal', 'A commit was rejected, but the head meets all of its conditions.');
         }
         if (context.clock.nowMs() > deadlineMs) throw notSettledInTime('unknown');
-        // An earlier attempt whose reply was lost can still be applied, late.
+        // An earlier attempt whose reply was lost can still be applied later.
         await retrying(context, 'unknown', () => moveTail(context, known), deadlineMs);
         return undefined;
       },
@@ -108,13 +105,13 @@ function commitRequest(commit: PlannedCommit, observedEntry: number): { updates:
   return { updates, conditions };
 }
 
-/** Whether the head holds something that the plan took to be absent, or has moved past an expected offset. */
+/** Whether the head holds a key that the plan assumed to be absent, or has passed an expected offset. */
 function contradicts(head: Head, commit: PlannedCommit): boolean {
   if (commit.demandAbsent.some((key) => holdsOnceKey(head, key))) return true;
   return [...commit.expected].some(([slot, offset]) => partitionState(head, slot).nextOffset !== offset);
 }
 
-/** The parts of the commit's entry, which is the last one of the head. */
+/** The parts of the commit's entry, which is the last entry of the head. */
 function placeNewest(head: Head, { entry, recordsBySlot }: PlannedCommit): PlacedPart[] {
   const firstOffset = (slot: number): number =>
     partitionState(head, slot).nextOffset - (recordsBySlot.get(slot) as number);

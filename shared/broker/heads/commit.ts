@@ -22,16 +22,16 @@ import { moveTailLater } from './move-tail.ts';
 import { notSettledInTime } from './send-until-certain.ts';
 
 export interface CommitListener {
-  /** Told of each entry, before its appends are settled, where its parts are. */
+  /** Called with the placed parts of each entry, before the entry's appends are settled. */
   readonly committed: (placed: readonly PlacedPart[]) => void;
-  /** Told of work that goes on after the appends are settled. */
+  /** Called with work that continues after the appends are settled. */
   readonly track: (work: Promise<unknown>) => void;
 }
 
 /**
- * Settles every append of a group whose data has been written: observes the head, plans, commits, and begins again with
- * what is left, since some appends wait for the entry of others and every rejected commit is planned again.
- * @throws EventLogError for what could not be settled in time
+ * Settles every append of a group whose data has been written. Each round observes the head, plans and commits. Appends
+ * that wait for another append's entry, and appends of a rejected commit, are planned again in the next round.
+ * @throws EventLogError if appends could not be settled in time
  */
 export async function commitGroup(
   context: BrokerContext,
@@ -74,7 +74,7 @@ export async function commitGroup(
   }
 }
 
-/** Settles the appends whose use of an idempotency key is in an entry already, and returns the others. */
+/** Settles the appends whose use of an idempotency key already has an entry, and returns the others. */
 async function settleRepeats(
   context: BrokerContext,
   group: HeadGroup,
@@ -93,7 +93,7 @@ async function settleRepeats(
   return left;
 }
 
-/** The parts that were appended under this use of a key; none if the use was shut out; `undefined` if no entry has it. */
+/** The parts that were appended under this use of a key: none if it was shut out, `undefined` if no entry has it. */
 async function findUse(
   context: BrokerContext,
   name: HeadName,
@@ -114,7 +114,7 @@ async function findUse(
   return undefined;
 }
 
-/** Brings what is known of the group's producers to `head`, and learns which ids are young if that matters. */
+/** Brings the state of the group's producers up to `head`, and loads which ids are young if that matters. */
 async function bringProducers(
   context: BrokerContext,
   known: KnownHead,
@@ -154,7 +154,7 @@ function settleCommitted(group: HeadGroup, commit: PlannedCommit, placed: readon
   for (const [append, outcomes] of commit.appends) group.settle(append, outcomes.map(settled));
 }
 
-/** The parts that were appended under the key, out of consecutive entries with all their parts and once keys. */
+/** Selects the parts that were appended under the key from consecutive entries with all their parts and once keys. */
 function partsWithKey(
   entries: readonly Entry[],
   firstEntry: number,
@@ -175,7 +175,7 @@ function partsWithKey(
   });
 }
 
-/** The append's batches are in the entry by slot, and within a slot in their order, each as a part of its own. */
+/** Maps parts to batches: the entry holds the append's batches by slot, in their order, each as a separate part. */
 function repeatedOutcomes(append: HeadAppend, parts: readonly PlacedPart[], head: Head): BatchOutcome[] {
   if (parts.length === 0) return append.batches.map(() => ({ type: 'failed', error: useShutOut() }));
   const left = parts.slice();
@@ -197,6 +197,6 @@ function madeOtherwise(): EventLogError {
 function useShutOut(): EventLogError {
   return new EventLogError(
     'idempotency_key_reused',
-    'An earlier request with this idempotency key was rejected, and the key was given free for a corrected one. Send this request with a new key.',
+    'An earlier request with this idempotency key was rejected, and the key was released for a corrected one. Send this request with a new key.',
   );
 }

@@ -3,7 +3,7 @@ import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../log/head/head-
 import type { LaidOutBatch } from '../../log/head/plan-commit.ts';
 import type { HeadName } from './items.ts';
 
-/** What became of one append to a head. */
+/** The outcome of one append to a head. */
 export type HeadAppendOutcome =
   | { readonly type: 'settled'; readonly outcomes: readonly BatchOutcome[] }
   /** The topic was deleted; nothing was appended. */
@@ -14,11 +14,14 @@ export interface WaitingAppend {
   readonly settle: (outcome: HeadAppendOutcome) => void;
 }
 
-/** The appends to one head that are committed together. Their data is laid out by slot, so that batches of a partition are neighbours. */
+/**
+ * The appends to one head that are committed together. Their data is laid out by slot, so that batches of a partition are
+ * adjacent.
+ */
 export class HeadGroup {
   readonly topicName: string;
   readonly name: HeadName;
-  /** The length of all data. */
+  /** The length of all data, in bytes. */
   readonly bytes: number;
   #layout: LaidOutBatch[] = [];
   #start = 0;
@@ -31,7 +34,7 @@ export class HeadGroup {
     this.#settles = new Map(waiting.map(({ append, settle }) => [append, settle]));
   }
 
-  /** In the order in which they came. */
+  /** The unsettled appends, in the order of their arrival. */
   get unsettled(): HeadAppend[] {
     return [...this.#settles.keys()];
   }
@@ -40,7 +43,7 @@ export class HeadGroup {
     return this.#layout;
   }
 
-  /** Gives every batch its position in the data that will be written; the group's data begins at `start` there. */
+  /** Assigns every batch its position in the data that will be written. The group's data begins at `start`. */
   layOut(start: number): void {
     this.#start = start;
     const batches = this.unsettled.flatMap((append) =>
@@ -63,7 +66,7 @@ export class HeadGroup {
     return this.slice(this.#start, this.bytes);
   }
 
-  /** A copy of a range of the data that begins and ends with a batch; positions count as in what was written. */
+  /** Copies a range of whole batches from the data. Positions count as in the written data. */
   slice(position: number, length: number): Uint8Array {
     const bytes = new Uint8Array(length);
     for (const batch of this.#layout) {
@@ -82,7 +85,7 @@ export class HeadGroup {
     for (const append of this.unsettled) this.#settle(append, { type: 'head_closed' });
   }
 
-  /** Settles all that are left with an error. */
+  /** Settles all unsettled appends with an error. */
   fail(cause: unknown): void {
     const error =
       cause instanceof EventLogError

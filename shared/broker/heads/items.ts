@@ -18,7 +18,7 @@ import { PARTITIONS_PER_HEAD_MAX } from '../../log/limits.ts';
 import { HEAD, headKey, NODE, nodePartitionKey, nodeSortKey } from '../../storage/keys.ts';
 import type { Attributes, ItemKey, ItemStore, Update } from '../../storage/ports.ts';
 
-/** Heads and tail nodes as items of the table: what `log/head.ts` speaks of, under the names of `storage/keys.ts`. */
+/** Converts the heads and tail nodes of `log/head/head.ts` from and to items with the names of `storage/keys.ts`. */
 
 export interface HeadName {
   readonly topicId: string;
@@ -32,8 +32,8 @@ export async function readHead(items: ItemStore, name: HeadName): Promise<Head> 
 }
 
 /**
- * Entries that `known` holds at the same place with the same bytes are taken from there: most of a busy head is known from
- * its last commit. @throws EventLogError `corrupt_data`, `internal` where the item contradicts itself.
+ * Builds a head from an item. Entries with the same number and the same bytes are reused from `known`, since most of a busy
+ * head is known from its last commit. @throws EventLogError `corrupt_data`, `internal` if the item contradicts itself
  */
 export function headFromAttributes(attributes: Attributes = {}, known?: Head): Head {
   const packedTotals = attributes[HEAD.totalsBeforeTail];
@@ -63,7 +63,7 @@ export function headFromAttributes(attributes: Attributes = {}, known?: Head): H
   return head;
 }
 
-/** The node of the oldest eight entries, and the update of the head that lets go of them on condition `firstEntry`. */
+/** The node of the oldest eight entries, and the update that removes them from the head if `firstEntry` is unchanged. */
 export function nodeToMove(head: Head): {
   readonly firstEntry: number;
   readonly node: Attributes;
@@ -103,8 +103,8 @@ export function nodeFromAttributes(firstEntry: number, attributes: Attributes): 
 }
 
 /**
- * The tail nodes with sequences in `[from, to)`, in order, `limit` at most. 1 Query.
- * All nodes below a head's `firstEntry` are there, since a node is put before the head lets go of its entries.
+ * Returns the tail nodes with entry numbers in `[from, to)`, in order, at most `limit`. 1 Query.
+ * All nodes below a head's `firstEntry` exist, since a node is put before its entries are removed from the head.
  */
 export async function queryNodes(
   items: ItemStore,
@@ -124,8 +124,8 @@ const NODES_PER_QUERY = 64;
 export type Ask = <T>(request: () => Promise<T>) => Promise<T>;
 
 /**
- * The tail nodes that hold the entries `[from, to)`, all of them below the `firstEntry` of the head. 1 Query for every 64.
- * @throws EventLogError `corrupt_data` if one is missing, since a search must not take it for empty
+ * Yields the tail nodes that hold the entries `[from, to)`, all of them below the head's `firstEntry`. 1 Query for every 64.
+ * @throws EventLogError `corrupt_data` if a node is missing: a search must not treat it as empty
  */
 export async function* nodesBetween(
   items: ItemStore,

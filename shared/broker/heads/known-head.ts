@@ -5,12 +5,12 @@ import { retrying } from '../retry.ts';
 import { type HeadName, readHead } from './items.ts';
 import { HeadProducers } from './producers.ts';
 
-/** One head as this process knows it. Only the commit and the tail move change it. */
+/** One head as this process knows it. Only commits and tail moves change it. */
 export class KnownHead {
   readonly topicName: string;
   readonly name: HeadName;
   readonly producers = new HeadProducers();
-  /** A move of the tail goes on in the background. */
+  /** Whether the tail is being moved in the background. */
   isMoving = false;
   #head: Head | undefined;
   #observedAtMs = Number.NEGATIVE_INFINITY;
@@ -20,12 +20,12 @@ export class KnownHead {
     this.name = name;
   }
 
-  /** The newest state that was seen; `undefined` before the first one. */
+  /** The newest observed state; `undefined` before the first observation. */
   get head(): Head | undefined {
     return this.#head;
   }
 
-  /** Remembers a state that a request sent at `sentAtMs` has met, and returns the newest one that is known. */
+  /** Stores a state that was observed by a request sent at `sentAtMs`, and returns the newest known state. */
   see(head: Head, sentAtMs: number): Head {
     const known = this.#head;
     const isNewer =
@@ -41,12 +41,12 @@ export class KnownHead {
   /** The state in memory if it was observed within the last `ageMs`. */
   recent(nowMs: number, ageMs: number): Head | undefined {
     const age = nowMs - this.#observedAtMs;
-    // If the clock was set back, its reading says nothing about the age.
+    // If the clock was set back, it says nothing about the age.
     return age >= 0 && age < ageMs ? this.#head : undefined;
   }
 }
 
-/** The head from memory if it is recent enough to commit against, else 1 GetItem. */
+/** Returns the cached head if it is recent enough to commit against, otherwise reads it with 1 GetItem. */
 export async function observeHead(context: BrokerContext, known: KnownHead, items: ItemStore): Promise<Head> {
   return known.recent(context.clock.nowMs(), context.settings.headCacheMs) ?? (await observeNow(context, known, items));
 }

@@ -22,8 +22,8 @@ export async function moveTail(context: BrokerContext, known: KnownHead): Promis
 }
 
 /**
- * Moves the tail in the background while it is long enough, so that the append that made it long does not wait. If a move
- * fails, the next append starts it again. `track` is told of the work.
+ * Moves the tail in the background while it is long enough, so that the append that triggered the move does not wait. If a
+ * move fails, the next append starts it again. `track` is called with the work.
  */
 export function moveTailLater(context: BrokerContext, known: KnownHead, track: (work: Promise<unknown>) => void): void {
   const isLong = (): boolean => (known.head?.tail.length ?? 0) >= TAIL_NODE_ENTRIES;

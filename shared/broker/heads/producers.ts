@@ -10,20 +10,20 @@ import { CHECKPOINT, checkpointKey, PRODUCER, producerKey } from '../../storage/
 import type { ItemStore } from '../../storage/ports.ts';
 import { type HeadName, nodesBetween } from './items.ts';
 
-/** A gap of so many entries is read up; beyond it each producer is looked up anew. */
+/** A gap of up to this many entries is read; after a larger gap each producer is loaded again. */
 const GAP_ENTRIES_MAX = 8 * TAIL_NODE_ENTRIES;
 const PRODUCERS_KEPT_MAX = 10_000;
 
 interface KnownProducer {
-  /** `undefined` where the producer is known to have written nothing. */
+  /** The producer's state; `undefined` if the producer is known to have written nothing. */
   readonly state: ProducerState | undefined;
-  /** Every entry below this was in the state when it was loaded. */
+  /** When the state was loaded, it included every entry below this number. */
   readonly loadedAsOf: number;
 }
 
 /**
- * What is known of the idempotent producers of one head, as of a sequence. It follows from the entries alone: those in
- * the tail, those in the tail nodes since the last checkpoint, and the producer items of that checkpoint.
+ * The known state of the idempotent producers of one head, as of an entry number. It is derived from the entries in the
+ * tail, the entries in the tail nodes since the last checkpoint, and the producer items of that checkpoint.
  */
 export class HeadProducers {
   private asOf = 0;
@@ -34,8 +34,8 @@ export class HeadProducers {
   }
 
   /**
-   * Brings the state of these producers to what `head` shows. Usually no request; after a gap 1 Query; for producers
-   * that are met first 1 GetItem each, 1 GetItem for the checkpoint, and 1 Query or 2.
+   * Brings the state of these producers up to `head`. Usually costs no request; after a gap 1 Query. For producers seen for
+   * the first time it costs 1 GetItem each, 1 GetItem for the checkpoint, and 1 or 2 Queries.
    */
   async bringTo(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
     if (this.asOf < head.firstEntry && this.known.size > 0) {
@@ -58,7 +58,7 @@ export class HeadProducers {
     this.dropOldest();
   }
 
-  /** Moves a producer to the end of the map, which is in order of use: what a commit needs must not be dropped before it. */
+  /** Moves a producer to the end of the map, which is in order of use: a commit's producers must not be dropped first. */
   private keepLongest(id: number, known: KnownProducer): void {
     this.known.delete(id);
     this.known.set(id, known);
@@ -68,13 +68,14 @@ export class HeadProducers {
     const producerId = placed.part.producer?.producerId;
     if (producerId === undefined) return;
     const known = this.known.get(producerId);
-    // An item may be of a later time than the head that was observed: what it has taken in must not come in twice.
+    // An item may be newer than the observed head: entries that the item already includes must not be applied again.
     if (known === undefined || placed.entryNumber < Math.max(this.asOf, known.loadedAsOf)) return;
     this.known.set(producerId, { ...known, state: applyPart(known.state, placed) });
   }
 
   private async load(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
-    // The checkpoint first: items read after it hold all that it says, whoever writes the next one meanwhile.
+    // The checkpoint is read first: items that are read afterwards include everything below it, even if another process
+    // writes the next checkpoint meanwhile.
     const from = await readCheckpoint(items, name);
     const written = await Promise.all(producerIds.map((id) => readProducer(items, name, id)));
     const parts = [...(await movedParts(items, name, from, head.firstEntry)), ...placeTail(head)];
@@ -99,9 +100,9 @@ export class HeadProducers {
 }
 
 /**
- * Writes down the states of all producers in the tail nodes since the last checkpoint, up to `belowEntry`, then the
- * checkpoint itself. Safe to run twice at once and to stop anywhere: an item says as of which sequence it is, only later
- * ones replace it, and what an item has taken in already is passed over.
+ * Stores the states of all producers in the tail nodes since the last checkpoint, up to `belowEntry`, and then the
+ * checkpoint itself. It is safe to run twice at once and to stop anywhere. Each item records the entry number up to which
+ * it is valid; only a later item replaces it, and entries that an item already includes are skipped.
  * Costs 1 GetItem + 1 Query + 1 UpdateItem, and 1 GetItem + 1 PutItem for each producer that wrote.
  */
 export async function checkpointProducers(
@@ -157,7 +158,7 @@ async function readCheckpoint(items: ItemStore, name: HeadName): Promise<number>
 
 interface ProducerItem {
   readonly state: ProducerState | undefined;
-  /** The item has taken in every entry below this. */
+  /** The item includes every entry below this number. */
   readonly belowEntry: number;
 }
 

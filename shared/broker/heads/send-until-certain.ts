@@ -4,19 +4,19 @@ import type { BrokerContext } from '../context.ts';
 import { retrying } from '../retry.ts';
 
 export interface UncertainWrite<Fate> {
-  /** The write. Every attempt sends the very same. */
+  /** Sends the write. Every attempt sends the identical write. */
   readonly send: () => Promise<WriteResult>;
   /**
-   * Says from an answer what became of the write. `undefined`: no attempt has been applied, but one that got lost still
-   * can be, or the next one; so the same write must be sent again.
+   * Decides from an answer what happened to the write. `undefined`: no attempt has been applied, but a lost attempt, or the
+   * next one, still can be; so the same write must be sent again.
    */
   readonly judge: (answer: WriteResult, sentAtMs: number) => Promise<Fate | undefined>;
 }
 
 /**
- * Sends a conditional write until its fate is certain: applied, or not applied and no longer able to be. An answer to one
- * attempt does not settle an earlier one whose reply was lost, so `judge` decides by what the answer says of all attempts.
- * @throws EventLogError when `deadlineMs` passes: with the outcome `unknown` once an attempt may be on its way
+ * Sends a conditional write until its fate is certain: the write was applied, or it can no longer be applied. An answer to
+ * one attempt does not settle an earlier attempt whose reply was lost. So `judge` must decide for all attempts.
+ * @throws EventLogError when `deadlineMs` passes; with the outcome `unknown` if an attempt may still be in flight
  */
 export async function sendUntilCertain<Fate>(
   context: BrokerContext,
@@ -33,5 +33,7 @@ export async function sendUntilCertain<Fate>(
 }
 
 export function notSettledInTime(outcome: 'not_applied' | 'unknown'): EventLogError {
-  return new EventLogError('storage_unavailable', 'The append could not be settled in time.', { outcome });
+  return new EventLogError('storage_unavailable', 'The deadline passed before the outcome of the append was certain.', {
+    outcome,
+  });
 }

@@ -6,35 +6,35 @@ import { NO_TOPIC } from '../usage/usage-meter.ts';
 
 /** A job that goes through all items under one partition key. */
 export interface Job {
-  /** Names the item that keeps the position. Persisted. */
+  /** The name of the item that stores the position. The name is persisted. */
   readonly name: string;
   readonly pk: string;
-  /** Does what there is to do for one item; safe to run twice at once, and to be stopped anywhere. */
+  /** Does the job's work for one item. It must be safe to run twice at once and to stop anywhere. */
   readonly visit: (sk: string, attributes: Attributes) => Promise<void>;
 }
 
 export interface JobRequest {
-  /** No further page of items, and no further item, is begun once this is aborted. */
+  /** Once this signal is aborted, the run begins no further page of items and no further item. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface JobRun {
-  /** Items whose visit failed; the next run visits them again. */
+  /** The number of items whose visit failed. The next run visits them again. */
   readonly blocked: number;
   /** The first error of a blocked item. */
   readonly error: EventLogError | undefined;
-  /** The last item was reached; otherwise the next run continues where this one stopped. */
+  /** Whether the last item was reached; otherwise the next run continues where this run stopped. */
   readonly complete: boolean;
 }
 
 const ITEMS_PER_QUERY = 500;
 
 /**
- * One run of a job. An item that is blocked does not keep those after it from being reached, and a run that is stopped
- * notes its position, so that items late in the order are reached too. Any number of runs may go on at once.
- * Costs 1 GetItem, 1 Query for each 500 items, what the visits cost, and 1 write if a run was stopped, or continues one
- * that was.
- * @throws what is not an `EventLogError`: a bug
+ * Runs a job once. A blocked item does not prevent the items after it from being visited. A run that is stopped stores its
+ * position, so that items late in the order are also reached. Any number of runs can be active at once.
+ * Costs 1 GetItem, 1 Query for each 500 items, the cost of the visits, and 1 write if the run is stopped or continues a
+ * stopped run.
+ * @throws any error that is not an `EventLogError`: such an error is a bug
  */
 export async function runJob(context: BrokerContext, job: Job, { signal }: JobRequest): Promise<JobRun> {
   const { items } = context.usage.of(NO_TOPIC, 'admin');

@@ -10,23 +10,23 @@ import { type JobRequest, runJob } from './job-run.ts';
 export interface ResumedDeletions {
   readonly topicsSeen: number;
   readonly topicsDeleted: number;
-  /** Deletions that failed again; the next run tries them too. */
+  /** The number of deletions that failed again. The next run retries them. */
   readonly topicsFailed: number;
   /** The first error of a deletion that failed. */
   readonly error: EventLogError | undefined;
-  /** The last topic was reached; otherwise the next run continues where this one stopped. */
+  /** Whether the last topic was reached; otherwise the next run continues where this run stopped. */
   readonly complete: boolean;
 }
 
 /**
- * The item of a deleted topic stays for this long. AWS rejects a request 15 minutes after it was signed, and a clock may be
- * some minutes off: by then no request to make the topic is still on its way.
+ * The item of a deleted topic is kept for this long. AWS rejects a request 15 minutes after it was signed, and clocks may
+ * differ by some minutes. After this time no request to make the topic can still be in flight.
  */
 const DELETED_KEPT_MS = 3_600_000;
 
 /**
- * Finishes deletions of topics that were interrupted, and removes the items of topics that were deleted an hour ago. Costs
- * what `runJob` costs, what `deleteTopic` costs for each deletion it finishes, and 1 DeleteItem for each item it removes.
+ * Finishes interrupted deletions of topics, and removes the items of topics that were deleted an hour ago. Costs the same
+ * as `runJob`, plus the cost of `deleteTopic` for each finished deletion, and 1 DeleteItem for each removed item.
  */
 export async function resumeDeletions(context: BrokerContext, request: JobRequest = {}): Promise<ResumedDeletions> {
   let topicsSeen = 0;

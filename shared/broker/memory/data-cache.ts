@@ -2,10 +2,10 @@ import { LRUCache } from 'lru-cache';
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import type { TailNode } from '../../log/head/head.ts';
 
-/** Roughly what a batch takes in memory beside its bytes. */
+/** The approximate memory of a batch in addition to its bytes. */
 const BATCH_BYTES = 400;
 
-/** Record batches and tail nodes that were read, least recently used dropped first. What lies in here never changes. */
+/** A cache of record batches and tail nodes that drops the least recently used first. Cached data never changes. */
 export class DataCache {
   readonly #batches: LRUCache<string, readonly StoredBatch[]>;
   readonly #nodes: LRUCache<string, TailNode>;
@@ -35,7 +35,7 @@ export class DataCache {
   }
 }
 
-/** Roughly what a decoded node takes in memory. */
+/** The approximate memory of a decoded node. */
 function nodeBytes(node: TailNode): number {
   let bytes = 400 + node.before.length * 60 + node.once.length * 100;
   for (const entry of node.entries) bytes += 200 + entry.parts.length * 150;

@@ -5,16 +5,16 @@ import { NO_TOPIC, type UsageMeter } from '../usage/usage-meter.ts';
 const DAY_MS = 86_400_000;
 const KEPT_MS = 3_600_000;
 
-/** The day of a time, counted from 1970-01-01 (UTC). */
+/** The day of a time, as the number of days since 1970-01-01 (UTC). */
 export function dayOf(timeMs: number): number {
   return Math.floor(timeMs / DAY_MS);
 }
 
 /**
- * Which producer ids were given out so recently that no head can have forgotten their states, which are kept for 72 hours:
- * the ids of today and yesterday, by what the counter says of the first id of each day. The answer is kept for an hour, so
- * an id can count as young for an hour longer. If clocks differ by more than a day, ids count as old: then a slot accepts
- * any first sequence of them, as Kafka does.
+ * Knows the young producer ids. Heads keep the state of a producer for 72 hours, so no head can have forgotten a young id:
+ * an id that was allocated today or yesterday. The counter stores the first id of each day. The counter's state is cached
+ * for an hour, so an id can count as young for an hour longer. If clocks differ by more than a day, ids count as old: then
+ * a slot accepts any first sequence of these ids, as Kafka does.
  */
 export class YoungProducers {
   readonly #usage: UsageMeter;
@@ -27,12 +27,12 @@ export class YoungProducers {
     this.#clock = clock;
   }
 
-  /** As of the last `load`. */
+  /** Whether the id is young, as of the last `load`. */
   isYoung(producerId: number): boolean {
     return producerId >= this.#firstYoungId;
   }
 
-  /** 1 GetItem an hour. */
+  /** Loads the counter's state: 1 GetItem an hour. */
   async load(): Promise<void> {
     const nowMs = this.#clock.nowMs();
     const ageMs = nowMs - this.#readAtMs;
@@ -41,7 +41,7 @@ export class YoungProducers {
     const count = (name: string): number => Number(attributes?.[name] ?? 0);
     const day = count(COUNTER.day);
     const today = dayOf(nowMs);
-    // Ids that nobody was given count as young: their first batch has sequence 0 like every other.
+    // Ids that were never allocated count as young: their first batch must have sequence 0 like every other.
     if (day === today || day === today + 1) this.#firstYoungId = count(COUNTER.firstOfDayBefore);
     else if (day === today - 1) this.#firstYoungId = count(COUNTER.firstOfDay);
     else this.#firstYoungId = count(COUNTER.next);

@@ -4,14 +4,14 @@ import type { BrokerContext } from '../context.ts';
 import { topicFromAttributes, unknownTopic } from '../memory/topic-cache.ts';
 import { eachHead } from './each-head.ts';
 
-/** The data of a deleted topic is kept for this long, so that every read that began before is over. */
+/** The data of a deleted topic is kept for this long, so that every read that began before the deletion can end. */
 const GARBAGE_GRACE_MS = 3_600_000;
 
 /**
- * Deletes a topic. On return no append to it can succeed any more, not even one that is on its way; its name is free,
- * and a topic made under it again has another id. Its data is left to be swept.
- * Costs 1 GetItem, 3 writes, and 1 UpdateItem for each 16 partitions. If it is interrupted anywhere, the next call finishes
- * it, or the making of a topic of this name.
+ * Deletes a topic. When this returns, no append to the topic can succeed, including appends that are in flight. The topic's
+ * name is free, and a topic that is made again under this name has another id. The data is left to be swept.
+ * Costs 1 GetItem, 3 writes, and 1 UpdateItem for each 16 partitions. If the deletion is interrupted, it is finished by the
+ * next call, or by making a topic of this name.
  * @throws EventLogError `unknown_topic`
  */
 export async function deleteTopic(context: BrokerContext, name: string): Promise<void> {
@@ -28,10 +28,10 @@ export async function deleteTopic(context: BrokerContext, name: string): Promise
   await finishDeletion(context, topic);
 }
 
-/** Finishes the deletion of a topic that is marked as being deleted; may be called any number of times at once. */
+/** Finishes the deletion of a topic that is marked as being deleted. Any number of calls can run at once. */
 export async function finishDeletion(context: BrokerContext, topic: Topic): Promise<void> {
   const { items } = context.usage.of(topic.name, 'admin');
-  // Partitions may have been added after `topic` was read; none can be added now that it is marked.
+  // Partitions may have been added after `topic` was read. None can be added to a topic that is marked.
   const { attributes } = await items.get(topicKey(topic.name));
   if (attributes?.[TOPIC.topicId] !== topic.topicId || attributes[TOPIC.deletedAtMs] !== undefined) return;
   const marked = topicFromAttributes(topic.name, attributes);

@@ -30,7 +30,10 @@ export async function describeTopic(context: BrokerContext, name: string): Promi
   return describeAs(await context.topics.refresh(name));
 }
 
-/** Where the partitions begin and end, as of now; 1 GetItem for each 16 partitions. @throws EventLogError `unknown_topic` */
+/**
+ * Returns the current start and end of each partition. 1 GetItem for each 16 partitions.
+ * @throws EventLogError `unknown_topic`
+ */
 export async function describePartitions(context: BrokerContext, name: string): Promise<PartitionDescription[]> {
   checkTopicName(name);
   const { items } = context.usage.of(name, 'admin');
@@ -39,7 +42,7 @@ export async function describePartitions(context: BrokerContext, name: string): 
   let topic = await context.topics.get(name);
   let heads = await readHeads(topic);
   if (heads.some((head) => head.closed)) {
-    // The topic that was remembered has been deleted; there may be another of its name.
+    // The cached topic has been deleted. There may be another topic of the same name.
     topic = await context.topics.refresh(name);
     heads = await readHeads(topic);
   }

@@ -2,7 +2,7 @@ import { headCount, type Topic } from '../../log/topic/topic.ts';
 
 const AT_ONCE = 32;
 
-/** Runs something for each of `all`, 32 at once; the results are in their order. */
+/** Calls `run` for each of `all`, for 32 at once. The results are in the order of `all`. */
 export async function eachOf<T, R>(all: readonly T[], run: (one: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   for (let start = 0; start < all.length; start += AT_ONCE) {

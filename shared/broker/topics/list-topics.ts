@@ -7,13 +7,13 @@ import { NO_TOPIC } from '../usage/usage-meter.ts';
 import { describeAs, type TopicDescription } from './describe.ts';
 
 export interface ListTopicsRequest extends PageRequest {
-  /** Lists only these, and keeps all other names out of page tokens. Default: all. */
+  /** Whether to list a topic. The names of all other topics are also kept out of page tokens. Default: all are listed. */
   readonly visible?: ((name: string) => boolean) | undefined;
 }
 
 /**
- * Topics in the order of their names, by their bytes. 1 Query a page; with `visible`, as many as it takes to find a page
- * of those. @throws EventLogError `invalid_request`
+ * Lists topics in the byte order of their names. 1 Query a page; with `visible`, as many as are needed to find a page of
+ * visible topics. @throws EventLogError `invalid_request`
  */
 export async function listTopics(
   context: BrokerContext,
@@ -26,7 +26,7 @@ export async function listTopics(
   );
 }
 
-/** A page of the visible topics out of pages of all: its token is the name of its last one, which is visible. */
+/** Collects a page of visible topics from pages of all topics. The token is the name of the page's last, visible topic. */
 async function listVisibleTopics(
   context: BrokerContext,
   request: PageRequest,

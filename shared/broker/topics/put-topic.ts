@@ -15,18 +15,18 @@ import { describeAs, type TopicDescription } from './describe.ts';
 
 export interface PutTopicRequest {
   readonly name: string;
-  /** Default 1 for a new topic, and the present number for one that exists. */
+  /** Default: 1 for a new topic, the current number for an existing topic. */
   readonly partitions?: number | undefined;
-  /** Kafka's names. A setting that is not named keeps its default, or its present value; `null` resets it to the default. */
+  /** Settings under Kafka's names. Settings that are not given keep their value; `null` resets a setting to its default. */
   readonly config?: Readonly<Record<string, unknown>> | undefined;
 }
 
 const DEFAULT_PARTITIONS = 1;
 
 /**
- * Makes a topic, or gives one that exists more partitions and other settings. Atomic; of two that race to make the same
- * topic, one makes it and the other finds it. Partitions only grow.
- * Costs 1 GetItem and, if something changes, 1 PutItem; the heads come into being with their first append.
+ * Makes a topic, or gives an existing topic more partitions and other settings. The change is atomic. If two callers race
+ * to make the same topic, one makes it and the other finds it. The number of partitions never decreases.
+ * Costs 1 GetItem and, if something changes, 1 PutItem. Each head is made by its first append.
  * @throws EventLogError `invalid_request`, `topic_conflict` (fewer partitions than there are)
  */
 export async function putTopic(
@@ -49,13 +49,14 @@ export async function putTopic(
         config: set,
         createdAtMs: context.clock.nowMs(),
       };
-      // What is met here is never met again: if this request arrives once more after the topic was deleted, it is rejected.
+      // The condition names the observed item, which never exists again. So if this request arrives a second time after the
+      // topic was deleted, it is rejected.
       const made = await items.put(topicKey(name), topicToAttributes(topic), [
         attributes === undefined
           ? { if: 'item_absent' }
           : { if: 'equals', name: TOPIC.topicId, value: String(attributes[TOPIC.topicId]) },
       ]);
-      // A lost reply to our own put shows as a topic with our id.
+      // A topic with our id is our own put, whose reply was lost.
       if (made.ok || made.attributes?.[TOPIC.topicId] === topic.topicId) {
         context.topics.forget(name);
         return { created: true, changed: true, topic: describeAs(topic) };
@@ -71,7 +72,7 @@ export async function putTopic(
     if (partitions < topic.partitions) {
       throw new EventLogError(
         'topic_conflict',
-        `Topic '${name}' has ${topic.partitions} partitions and can't go down to ${partitions}: partitions only grow.`,
+        `Topic '${name}' has ${topic.partitions} partitions and cannot be reduced to ${partitions}: partitions can only be added.`,
         { details: { topic: name, partitions: topic.partitions } },
       );
     }

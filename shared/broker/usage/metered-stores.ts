@@ -2,7 +2,7 @@ import { aroundStores } from '../../storage/around-stores.ts';
 import type { Stores } from '../../storage/ports.ts';
 import type { RequestCounts } from './request-counts.ts';
 
-/** Counts each request when it is sent, and its units and the bytes read when it is answered. */
+/** Counts each request when it is sent, and its units and the read bytes when the answer arrives. */
 export function meteredStores(stores: Stores, counts: RequestCounts): Stores {
   return aroundStores(stores, (request, run) => {
     switch (request) {

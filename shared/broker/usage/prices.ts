@@ -1,7 +1,7 @@
 /**
  * List prices in US dollars, us-east-1, on demand, without free tier or discount; read on 2026-11-21.
- * Counted requests times these is what the work of the storage would cost on AWS. Compute, transfer out of the Region
- * and kept bytes come on top and are not in here.
+ * Counted requests times these prices are the cost of the storage requests on AWS. Compute, transfer out of the Region and
+ * stored bytes cost extra and are not included.
  * Sources: "Amazon S3 pricing" (S3 Standard, requests); "Amazon DynamoDB pricing" (on-demand, since 2024-11).
  */
 export const PRICES = {

@@ -37,7 +37,7 @@ export function addCounts(total: RequestCounts, counts: RequestCounts, share = 1
   for (const name of Object.keys(total) as CountName[]) total[name] += counts[name] * share;
 }
 
-/** What the counted requests cost at the prices of `prices.ts`. */
+/** The cost of the counted requests at the prices of `prices.ts`. */
 export function dollars(counts: RequestCounts): number {
   return (
     counts.putObject * PRICES.putObject +

@@ -2,7 +2,7 @@ import type { Stores } from '../../storage/ports.ts';
 import { meteredStores } from './metered-stores.ts';
 import { addCounts, noRequests, type RequestCounts } from './request-counts.ts';
 
-/** What a request was made for. */
+/** The purpose of a request. */
 export type Purpose = 'append' | 'move_tail' | 'read' | 'admin';
 
 export interface UsageRow {
@@ -11,10 +11,10 @@ export interface UsageRow {
   readonly counts: RequestCounts;
 }
 
-/** Topics are counted one by one up to this many; requests of further ones come under `OTHER_TOPICS`. */
+/** Up to this many topics are counted separately; requests for further topics are counted under `OTHER_TOPICS`. */
 const TOPICS_COUNTED_MAX = 10_000;
 export const OTHER_TOPICS = '(other topics)';
-/** For what is not done for one topic, such as listing. */
+/** The name for requests that do not belong to one topic, such as listing. */
 export const NO_TOPIC = '(no topic)';
 
 /** Counts every request of this process by topic and purpose, since it started. */
@@ -26,12 +26,12 @@ export class UsageMeter {
     this.stores = stores;
   }
 
-  /** The stores, counting on behalf of a topic. */
+  /** Returns the stores, which count their requests for a topic. */
   of(topic: string, purpose: Purpose): Stores {
     return this.row(topic, purpose).stores;
   }
 
-  /** The stores, counting into `counts`, which the caller hands out itself. */
+  /** Returns the stores, which count their requests in `counts`. The caller assigns these counts to topics. */
   into(counts: RequestCounts): Stores {
     return meteredStores(this.stores, counts);
   }

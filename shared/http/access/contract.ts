@@ -3,14 +3,14 @@ import { API_KEY_NAME_LENGTH_MAX, SCOPE_PATTERN_LENGTH_MAX, SCOPE_PATTERNS_MAX, 
 import { ACTIONS } from '../../log/scopes.ts';
 import { nextPageToken, timeMs } from '../contract.ts';
 
-const id = z.string().regex(/^[0-9a-f]{16}$/, 'takes the id of a key: 16 hexadecimal digits, in small letters');
+const id = z.string().regex(/^[0-9a-f]{16}$/, 'takes the id of a key: 16 lowercase hexadecimal digits');
 
 const patterns = z
   .array(z.string().min(1).max(SCOPE_PATTERN_LENGTH_MAX))
   .max(SCOPE_PATTERNS_MAX)
   .readonly()
   .nullish()
-  .describe('Names, or beginnings of names followed by an asterisk: `orders-*`, `*`. Default none.');
+  .describe('Names, or prefixes of names followed by an asterisk: `orders-*`, `*`. Default: none.');
 
 export const scope = z
   .strictObject({
@@ -24,14 +24,14 @@ export const scope = z
   );
 
 const keyMembers = {
-  name: z.string().min(1).max(API_KEY_NAME_LENGTH_MAX).describe('For people: what the key is for.'),
+  name: z.string().min(1).max(API_KEY_NAME_LENGTH_MAX).describe('The purpose of the key, for people.'),
   scopes: z.array(scope).min(1).max(SCOPES_MAX).readonly(),
 };
 const expiresAtMs = timeMs.describe('Milliseconds since 1970-01-01T00:00:00Z; absent: never.');
 
 export const apiKeyInput = z
   .strictObject({ ...keyMembers, expiresAtMs: expiresAtMs.nullish() })
-  .describe('What a key is made with.');
+  .describe('The properties of a new key.');
 
 export const apiKeyOutput = z
   .object({

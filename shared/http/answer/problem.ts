@@ -2,8 +2,8 @@ import { type ErrorCode, EventLogError } from '../../log/errors.ts';
 import { MEDIA, type Problem } from '../contract.ts';
 
 /**
- * How errors leave the HTTP API: RFC 9457 (`application/problem+json`). Only this table gives a code its status, its title
- * and its meaning for people, and the compiler keeps it complete.
+ * Converts errors to problems of the HTTP API: RFC 9457 (`application/problem+json`). Only this table defines the status,
+ * the title and the meaning of a code, and the compiler keeps the table complete.
  */
 export const PROBLEMS = {
   invalid_request: {
@@ -21,17 +21,17 @@ export const PROBLEMS = {
   topic_conflict: {
     status: 409,
     title: 'Topic has other settings',
-    meaning: 'The topic exists, and cannot be changed to what the request asks for.',
+    meaning: 'The topic exists and cannot be changed as requested.',
   },
   offset_out_of_range: {
     status: 416,
     title: 'Offset out of range',
-    meaning: 'The offset is below the log start offset or past the high watermark. The details have both.',
+    meaning: 'The offset is below the log start offset or past the high watermark. The details contain both.',
   },
   offset_mismatch: {
     status: 412,
-    title: 'The partition ends elsewhere',
-    meaning: 'A conditional append expected another offset. `nextOffset` is the present one.',
+    title: 'The partition ends at another offset',
+    meaning: 'A conditional append expected another offset. `nextOffset` is the current one.',
   },
   record_too_large: {
     status: 413,
@@ -77,7 +77,7 @@ export const PROBLEMS = {
   unsupported_media_type: {
     status: 415,
     title: 'Unsupported media type',
-    meaning: 'The body has a type or an encoding that this operation does not take.',
+    meaning: 'The body has a type or an encoding that this operation does not accept.',
   },
   not_acceptable: {
     status: 406,
@@ -95,7 +95,11 @@ export const PROBLEMS = {
     meaning:
       "The credential lacks the right, the page's origin may not use the server, or a signed address has expired or was altered.",
   },
-  throttled: { status: 429, title: 'Too many requests', meaning: 'Too much at once. Wait `retryAfterMs`.' },
+  throttled: {
+    status: 429,
+    title: 'Too many requests',
+    meaning: 'There are too many requests at once. Wait `retryAfterMs`.',
+  },
   storage_unavailable: {
     status: 503,
     title: 'Storage unavailable',
@@ -106,29 +110,29 @@ export const PROBLEMS = {
   corrupt_data: {
     status: 500,
     title: 'Stored data is damaged or missing',
-    meaning: 'Stored bytes are missing or fail their checksum. Nothing of them is returned.',
+    meaning: 'Stored bytes are missing or fail their checksum. None of them are returned.',
   },
   data_folder_unusable: {
     status: 503,
     title: 'Data folder unusable',
     meaning: 'The data folder belongs to another process, is read-only, or has a newer format.',
   },
-  shutting_down: { status: 503, title: 'Shutting down', meaning: 'The server is being stopped.' },
+  shutting_down: { status: 503, title: 'Shutting down', meaning: 'The server is stopping.' },
   internal: { status: 500, title: 'Internal error', meaning: 'A bug.' },
 } as const satisfies Record<ErrorCode, { readonly status: number; readonly title: string; readonly meaning: string }>;
 
-/** Relative to the server that answers, which explains its own codes. */
+/** The path of the error pages, relative to the server: each server explains its own codes. */
 const ERROR_PAGES = '/errors/';
 
-/** What was thrown, as the API's error: anything else than one of ours is a bug, whose text stays inside. */
+/** Converts a thrown value to the API's error. A value that is not our own error is a bug, and its text is not returned. */
 export function asEventLogError(error: unknown): EventLogError {
   if (error instanceof EventLogError) return error;
-  return new EventLogError('internal', 'An unexpected error occurred. Its request id is in the log of the server.', {
+  return new EventLogError('internal', 'An unexpected error occurred. The server logged it under the request id.', {
     cause: error,
   });
 }
 
-/** The problem's body. `instance` is left out of problems within an answer, which has its request id once. */
+/** The problem's body. Problems within an answer have no `instance`, because the answer has its request id once. */
 export function toProblem(error: EventLogError, instance?: string): Problem {
   const { status, title } = PROBLEMS[error.code];
   return {
@@ -144,7 +148,7 @@ export function toProblem(error: EventLogError, instance?: string): Problem {
   };
 }
 
-/** Headers that a problem has beside those of every answer. */
+/** Headers of a problem in addition to the headers of every answer. */
 export function problemHeaders(error: EventLogError): Record<string, string> {
   const headers: Record<string, string> = { 'Content-Type': MEDIA.problem };
   if (error.code === 'throttled' || error.code === 'shutting_down' || error.code === 'storage_unavailable') {
@@ -152,7 +156,7 @@ export function problemHeaders(error: EventLogError): Record<string, string> {
     headers['Retry-After'] = String(Math.max(1, Math.ceil(Number(retryAfterMs ?? 1_000) / 1_000)));
   }
   if (error.code === 'unauthenticated') {
-    // RFC 6750: an error is named only to those who sent a credential.
+    // RFC 6750: the error is named only if the request has a credential.
     const why = error.details.reason === 'missing' ? '' : ', error="invalid_token"';
     headers['WWW-Authenticate'] = `Bearer realm="tailrace"${why}`;
   }

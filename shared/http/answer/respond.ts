@@ -4,12 +4,12 @@ import { CORS_ANSWER_HEADERS } from '../request/cors.ts';
 import { problemHeaders, toProblem } from './problem.ts';
 
 /**
- * Answers. All headers are given at once as a plain object: `@hono/node-server` sends such an answer without building
- * `Headers`, which is worth a tenth of a small request's time.
+ * Builds answers. All headers are passed at once as a plain object: `@hono/node-server` sends such an answer without
+ * building `Headers`, which saves a tenth of a small request's time.
  */
 export interface AnswerContext {
   readonly requestId: string;
-  /** Of the request, if its pages may read the answer and the server says so itself (CORS). */
+  /** The request's origin, if its pages may read the answer and the server itself adds the CORS headers. */
   readonly allowedOrigin: string | undefined;
 }
 
@@ -54,9 +54,9 @@ export function problem(context: AnswerContext, error: EventLogError, headers: R
 }
 
 /**
- * Answers with what `chunks` gives, one piece at a time and only as fast as it is taken. The first two pieces are awaited
- * before the status is sent, so that what fails at once is a problem; a later failure is reported and breaks the connection,
- * so that no answer that is cut short looks complete.
+ * Answers with the pieces of `chunks`, one at a time and only as fast as the client reads. The status is sent after the
+ * first two pieces, so that an immediate failure becomes a problem. A later failure is reported and breaks the connection,
+ * so that an answer that is cut short never looks complete.
  */
 export async function stream(
   context: AnswerContext,
@@ -71,7 +71,7 @@ export async function stream(
   return live(context, resumed([first.value, second.value], chunks, report), headers);
 }
 
-/** As `stream`, but the status is sent at once: for what may have nothing to say for a long time. */
+/** Like `stream`, but sends the status at once, for answers that may have no content for a long time. */
 export function live(
   context: AnswerContext,
   chunks: AsyncGenerator<Uint8Array>,
@@ -86,12 +86,12 @@ export function live(
         else controller.enqueue(value);
       },
       async cancel() {
-        // A generator that waits goes on only when what it waits for has ended.
+        // A waiting generator continues only when its wait has ended.
         stop?.abort();
         await chunks.return(undefined);
       },
     },
-    // Nothing is fetched ahead of the taker.
+    // Nothing is fetched before the client reads it.
     { highWaterMark: 0 },
   );
   return new Response(body, { status: 200, headers: answerHeaders(context, headers) });

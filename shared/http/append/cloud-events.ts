@@ -10,9 +10,9 @@ import { cloudEvent, cloudEventBatch } from './contract.ts';
 import { checkCount } from './record-input.ts';
 
 /**
- * CloudEvents 1.0 over HTTP, in the three modes of its HTTP protocol binding, stored as its Kafka protocol binding has it:
- * binary mode as record headers `ce_<attribute>`, structured and batched events whole under their content type. The
- * extension `partitionkey` becomes the record's key.
+ * CloudEvents 1.0 over HTTP, in the three modes of the HTTP protocol binding. Events are stored as the Kafka protocol
+ * binding defines: binary mode as record headers `ce_<attribute>`, structured and batched events whole under their content
+ * type. The extension `partitionkey` becomes the record's key.
  */
 
 const HEADER_PREFIX = 'ce-';
@@ -20,7 +20,7 @@ const RECORD_PREFIX = 'ce_';
 const REQUIRED = ['id', 'source', 'specversion', 'type'] as const;
 const UTF8 = new TextEncoder();
 
-/** One event, or a list of them. @throws EventLogError `invalid_request` naming the attribute, `request_too_large` */
+/** Parses one event or a list. @throws EventLogError `invalid_request` naming the attribute, `request_too_large` */
 export function recordsFromCloudEvents(body: Uint8Array, type: typeof MEDIA.cloudEvent | typeof MEDIA.cloudEvents) {
   const json = decodeBody(body);
   const parsed = parseJson(json);
@@ -54,11 +54,11 @@ export interface BinaryEvent {
 }
 
 /**
- * The attributes of an event in binary mode; `undefined` if the request is none. Their values are percent-encoded text.
+ * The attributes of an event in binary mode, whose values are percent-encoded; `undefined` if the request is no such event.
  * @throws EventLogError `invalid_request` naming the header that is missing or malformed
  */
 export function binaryEvent(headers: Headers): BinaryEvent | undefined {
-  // Asked for by name first: to go through all headers costs a small append a twentieth of its time.
+  // The names are checked first: iterating over all headers costs a small append a twentieth of its time.
   if (!REQUIRED.some((name) => headers.has(HEADER_PREFIX + name))) return undefined;
   const attributes = new Map<string, string>();
   headers.forEach((value, name) => {

@@ -8,10 +8,10 @@ import {
 import { count, failed, offset, partition, problem, timeMs, topicName } from '../contract.ts';
 import { recordInput } from '../records/contract.ts';
 
-/** Entries of one append to several topics. */
+/** The maximum number of entries in one append to several topics. */
 export const ENTRIES_PER_REQUEST_MAX = 1_000;
 export const ENTRY_ID_LENGTH_MAX = 255;
-/** Names in the parameter `keepHeaders`. */
+/** The maximum number of names in the parameter `keepHeaders`. */
 export const KEPT_HEADERS_MAX = 50;
 
 export const appendInput = z.strictObject({
@@ -42,7 +42,7 @@ export type RecordOutcomeOutput = z.infer<typeof recordOutcome>;
 
 export const appendOutput = z
   .object({ records: z.array(recordOutcome).describe('In the order of the request. At least one was appended.') })
-  .describe('The answer to records, of whatever content type.');
+  .describe('The answer to an append of records, for every content type except raw record batches.');
 export type AppendOutput = z.infer<typeof appendOutput>;
 
 export const singleAppendOutput = appendedRecord;
@@ -57,7 +57,7 @@ export const batchesAppendOutput = z
             partition,
             baseOffset: offset,
             records: count,
-            duplicate: z.boolean().describe('An earlier attempt had appended it, at this offset.'),
+            duplicate: z.boolean().describe('An earlier attempt appended the batch, at this offset.'),
           }),
           failed,
         ]),
@@ -75,7 +75,11 @@ export const entriesInput = z.strictObject({
   entries: z
     .array(
       z.strictObject({
-        id: z.string().min(1).max(ENTRY_ID_LENGTH_MAX).describe('Any text that no other entry of the request has.'),
+        id: z
+          .string()
+          .min(1)
+          .max(ENTRY_ID_LENGTH_MAX)
+          .describe('Any text that is unique among the entries of the request.'),
         topic: topicName,
         records: z.array(recordInput).min(1).max(RECORDS_PER_REQUEST_MAX),
       }),
@@ -96,13 +100,13 @@ export const entriesOutput = z.object({
 export type EntriesOutput = z.infer<typeof entriesOutput>;
 
 export const producerOutput = z.object({
-  producerId: count.describe('Nobody has had this id before.'),
+  producerId: count.describe('A new id, which was never returned before.'),
   producerEpoch: z.int().min(0).max(PRODUCER_EPOCH_MAX),
 });
 export type ProducerOutput = z.infer<typeof producerOutput>;
 
 export const appendQuery = z.strictObject({
-  atomic: z.boolean().optional().describe('All records by one commit, or none.'),
+  atomic: z.boolean().optional().describe('Append all records by one commit, or none.'),
   envelope: z
     .boolean()
     .optional()
@@ -116,27 +120,31 @@ export const appendQuery = z.strictObject({
 });
 
 export const singleAppendQuery = z.strictObject({
-  key: z.string().optional().describe("The record's key, as text; without it the record has none."),
+  key: z.string().optional().describe("The record's key, as text. Without this parameter the record has no key."),
   partition: partition.optional(),
   keepHeaders: z
     .string()
     .max(4_096)
     .optional()
     .describe(
-      'Request headers to keep as record headers, by their names in small letters: names separated by commas, each perhaps with ' +
-        `an asterisk at its end (\`x-github-*\`); at most ${KEPT_HEADERS_MAX}. Credentials are never kept.`,
+      'Request headers to keep as record headers: lowercase names separated by commas. A name can end with an asterisk ' +
+        `(\`x-github-*\`). At most ${KEPT_HEADERS_MAX} names. Credentials are never kept.`,
     ),
 });
 
 export const entriesQuery = z.strictObject({
-  atomic: z.boolean().optional().describe('All entries by one commit, or none: they must be for one topic.'),
+  atomic: z
+    .boolean()
+    .optional()
+    .describe('Append all entries by one commit, or none. All entries must be for one topic.'),
 });
 
 export const appendHeaders = z.strictObject({
   'Producer-Id': count
     .optional()
     .describe(
-      'From `POST /v1/producers`. These three come together: a retry with the same ones appends nothing twice.',
+      'The id from `POST /v1/producers`. The three producer headers must be sent together. A retry with the same three values ' +
+        'appends nothing twice.',
     ),
   'Producer-Epoch': z.int().min(0).max(PRODUCER_EPOCH_MAX).optional(),
   'Producer-Seq': z
@@ -151,8 +159,8 @@ export const appendHeaders = z.strictObject({
     .max(IDEMPOTENCY_KEY_LENGTH_MAX)
     .optional()
     .describe(
-      'Any text. For 24 hours the same request under the same key is done once and gets the first answer again. A request ' +
-        'that is rejected and appends nothing leaves the key free.',
+      'Any text. For 24 hours, the same request under the same key is done once, and every retry gets the first answer. A ' +
+        'request that is rejected and appends nothing releases the key.',
     ),
   'If-Match': z
     .string()

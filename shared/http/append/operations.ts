@@ -58,7 +58,7 @@ export const appendOperations = {
     },
     answers: {
       200: {
-        description: 'Where the records are; `batches` for raw record batches.',
+        description: 'The offsets of the records; `batches` for raw record batches.',
         content: { [MEDIA.json]: appendAnswer },
       },
     },
@@ -78,7 +78,7 @@ export const appendOperations = {
     query: singleAppendQuery,
     headers: appendHeaders,
     body: { required: false, content: { '*/*': 'bytes' } },
-    answers: { 200: { description: 'Where the record is.', content: { [MEDIA.json]: singleAppendOutput } } },
+    answers: { 200: { description: 'The offset of the record.', content: { [MEDIA.json]: singleAppendOutput } } },
     errors: APPEND_ERRORS,
   },
   appendEntries: {
@@ -108,7 +108,7 @@ export const appendOperations = {
     action: 'produce',
     topics: 'some',
     summary: 'Get a producer id',
-    description: 'With a producer id, each record is appended once, whatever is retried: see `Producer-Id`.',
+    description: 'With a producer id, each record is appended once, even if requests are retried: see `Producer-Id`.',
     params: noParams,
     query: noQuery,
     answers: {

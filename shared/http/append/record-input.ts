@@ -10,8 +10,8 @@ import { check } from '../request/input.ts';
 import { appendInput, type EntriesInput, entriesInput, valuesInput } from './contract.ts';
 
 /**
- * Records from JSON. The text is parsed and checked as a whole first; then keys and values that are objects, arrays or
- * numbers are taken from the text itself, so that they are stored as they were sent. An error anywhere rejects the whole
+ * Reads records from JSON. First the whole text is parsed and checked. Then keys and values that are objects, arrays or
+ * numbers are copied from the text itself, so that they are stored as they were sent. An error anywhere rejects the whole
  * request before anything is appended.
  */
 
@@ -84,7 +84,7 @@ export function entriesFromJson(body: Uint8Array): EntryRecords[] {
   }));
 }
 
-/** The records of a body that has one JSON value a line. */
+/** Reads the records of a body that has one JSON value a line. */
 function eachLine(
   body: Uint8Array,
   read: (line: string, parsed: unknown, place: number) => RecordToAppend,
@@ -111,16 +111,16 @@ export function checkCount(records: number): void {
   if (records <= RECORDS_PER_REQUEST_MAX) return;
   throw new EventLogError(
     'request_too_large',
-    `A request has at most ${RECORDS_PER_REQUEST_MAX} records. Send them as several requests.`,
+    `A request can have at most ${RECORDS_PER_REQUEST_MAX} records. Send them as several requests.`,
     { details: { recordsMax: RECORDS_PER_REQUEST_MAX } },
   );
 }
 
-/** For a body that looks as if it had no envelope. */
+/** The error for a body that appears to have no envelope. */
 function bareValue(field: string, what: string): EventLogError {
   return invalidField(
     field,
-    `The body is ${what}, where {"records": […]} is expected. To take each element as the value of a record, send it with ?envelope=false.`,
+    `The body is ${what}; expected {"records": […]}. To append each element as the value of a record, add ?envelope=false.`,
   );
 }
 
@@ -146,13 +146,13 @@ function toRecord(record: RecordInput, field: string, texts: RecordTexts): Recor
   };
 }
 
-/** What the request has written as a record's key and value. */
+/** The texts of a record's key and value, as in the request. */
 interface RecordTexts {
   readonly key?: JsonSpan;
   readonly value?: JsonSpan;
 }
 
-/** The texts of the record at `start`, none of whose members may be given twice. */
+/** The texts of the record at `start`. No member may be given twice. */
 function recordTexts(
   json: string,
   start: number,
@@ -223,7 +223,7 @@ function entryTexts(json: string): RecordTexts[][] {
 
 const BYTE_ORDER_MARK = 0xfeff;
 
-/** Lines end with LF or CR LF, and may begin with a byte order mark, as in files that were put together. */
+/** Splits lines. A line ends with LF or CR LF, and can begin with a byte order mark, as in concatenated files. */
 function* lines(text: string): Generator<string> {
   let start = 0;
   while (start < text.length) {

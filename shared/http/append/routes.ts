@@ -31,7 +31,7 @@ import {
 } from './record-input.ts';
 import { singleRecord } from './single-record.ts';
 
-/** Content types of records; what senders call lines of JSON differs. */
+/** Content types of NDJSON: senders use different names. */
 const NDJSON_NAMES = [MEDIA.ndjson, 'application/ndjson', 'application/jsonl', 'application/x-jsonlines'] as const;
 const RECORD_TYPES = [MEDIA.json, ...NDJSON_NAMES, MEDIA.batches, MEDIA.cloudEvent, MEDIA.cloudEvents] as const;
 
@@ -45,7 +45,10 @@ export function appendHandlers(context: HttpContext): Handlers<typeof appendOper
       const type = requireMediaType(call.request.headers.get('content-type'), RECORD_TYPES);
       if (type === MEDIA.batches) return appendRaw(context, call, topic, partition, atomic, once);
       if (partition !== undefined) {
-        throw invalidField('partition', 'The parameter partition is for raw record batches. Set it on each record.');
+        throw invalidField(
+          'partition',
+          'The parameter partition is only for raw record batches. Set the partition on each record.',
+        );
       }
       const records = recordsOf(await readBody(call.request), type, envelope);
       const outcomes = await broker.appendRecords({ topic, records, atomic, ...once });
@@ -96,8 +99,7 @@ function recordsOf(
   envelope: boolean,
 ): RecordToAppend[] {
   if (type === MEDIA.cloudEvent || type === MEDIA.cloudEvents) {
-    if (!envelope)
-      throw invalidField('envelope', 'CloudEvents have no envelope of their own. Leave the parameter out.');
+    if (!envelope) throw invalidField('envelope', 'CloudEvents do not support the parameter envelope. Leave it out.');
     return recordsFromCloudEvents(body, type);
   }
   if (type === MEDIA.json) return envelope ? recordsFromJson(body) : valuesFromJson(body);
@@ -139,7 +141,7 @@ function appendOptions(headers: AppendHeaders): AppendOptions {
 function expectedOffsetOf(ifMatch: string): number {
   const offset = Number(ifMatch.slice(1, -1));
   if (offset <= OFFSET_MAX) return offset;
-  throw invalidField('If-Match', `An offset is at most ${OFFSET_MAX}.`);
+  throw invalidField('If-Match', `An offset can be at most ${OFFSET_MAX}.`);
 }
 
 async function appendRaw(
@@ -204,7 +206,7 @@ async function appendTogether(
   if (other > 0) {
     throw invalidField(
       `entries[${other}].topic`,
-      'With atomic=true all entries must be for one topic, since one commit decides one topic.',
+      'With atomic=true all entries must be for one topic. Set the same topic on each entry.',
     );
   }
   if (!allowsTopic(principal.scopes, 'produce', topic)) throw accessDenied();
@@ -235,7 +237,7 @@ function throwIfAllFailed(outcomes: readonly Outcome[]): void {
   if (error !== undefined) throw error;
 }
 
-/** The error that stands for all, if there is nothing but errors. */
+/** The error that represents all outcomes, if all of them are errors. */
 function failureOf(outcomes: readonly Outcome[]): EventLogError | undefined {
   const errors: EventLogError[] = [];
   for (const outcome of outcomes) {
@@ -245,7 +247,7 @@ function failureOf(outcomes: readonly Outcome[]): EventLogError | undefined {
   return worst(errors);
 }
 
-/** An error whose outcome is unknown comes before all others, and a cause before its effects. */
+/** Chooses the most important error: an unknown outcome comes before all others, and a cause before its effects. */
 function worst(errors: readonly EventLogError[]): EventLogError {
   const found =
     errors.find((error) => error.outcome === 'unknown') ??

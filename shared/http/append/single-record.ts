@@ -15,7 +15,7 @@ export interface SingleRecordOptions {
 }
 
 /**
- * A request as one record: the body is its value, and some of the request's headers are its headers.
+ * Converts a request to one record: the body becomes the value, and some of the request's headers become record headers.
  * @throws EventLogError as `readBody`, `invalid_request` naming the parameter or header, `unsupported_media_type`
  */
 export async function singleRecord(
@@ -26,7 +26,7 @@ export async function singleRecord(
   if (mediaTypeOf(contentType) === MEDIA.cloudEvents) {
     throw new EventLogError(
       'unsupported_media_type',
-      'Here the body is one record. Send a batch of CloudEvents to /v1/topics/{topic}/records.',
+      'This address appends one record. Send a batch of CloudEvents to /v1/topics/{topic}/records.',
     );
   }
   const event = binaryEvent(request.headers);
@@ -47,22 +47,22 @@ function headerBytes(value: string): Uint8Array {
   return Uint8Array.from({ length: value.length }, (_, i) => value.charCodeAt(i));
 }
 
-/** Headers that give rights to whoever reads them. */
+/** Headers with credentials: a reader of the record could use them. */
 const CREDENTIALS = ['authorization', 'cookie', 'proxy-authorization', 'x-amz-security-token'];
-/** Not kept by their names: credentials, and what is a header of the record already. */
+/** Headers that are not kept by their names: credentials, and headers that the record already has. */
 const KEPT_APART = [...CREDENTIALS, 'content-type'];
-/** A name of RFC 9110, section 5.6.2, without the asterisk, which here means any ending. */
+/** A name of RFC 9110, section 5.6.2, without the asterisk, which means any ending here. */
 const NAME = /^(?:[!#$%&'+.^_`|~0-9a-z-]+\*?|\*)$/;
 
 function keptHeaders(headers: Headers, names: string): RecordHeader[] {
   const patterns = names.split(',').map((name) => name.trim().toLowerCase());
   if (patterns.length > KEPT_HEADERS_MAX)
-    throw invalidField('keepHeaders', `keepHeaders has at most ${KEPT_HEADERS_MAX} names.`);
+    throw invalidField('keepHeaders', `keepHeaders can have at most ${KEPT_HEADERS_MAX} names.`);
   for (const pattern of patterns) {
     if (!NAME.test(pattern)) {
       throw invalidField(
         'keepHeaders',
-        `keepHeaders takes names of headers separated by commas, such as x-github-event,x-hub-*; not '${pattern.slice(0, 100)}'.`,
+        `keepHeaders must be names of headers separated by commas, such as x-github-event,x-hub-*; not '${pattern.slice(0, 100)}'.`,
       );
     }
     if (CREDENTIALS.includes(pattern))

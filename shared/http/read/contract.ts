@@ -20,7 +20,7 @@ import {
 } from '../contract.ts';
 import { encoding, recordOutput } from '../records/contract.ts';
 
-/** Where a live tail continues, as an event's id or written by hand: what still fits the headers of a request. */
+/** The maximum length of a live tail's position, which is an event's id or written by hand. It fits a request's headers. */
 export const TAIL_POSITION_LENGTH_MAX = 12_000;
 export const FILTER_LENGTH_MAX = 1_000;
 
@@ -35,11 +35,13 @@ export type ReadOutput = z.infer<typeof readOutput>;
 
 export const ndjsonLine = z
   .union([recordOutput, z.object({ end: positions })])
-  .describe('One a line. Only the last line is `{"end": …}`: an answer without it is not whole.');
+  .describe('One record a line. The last line is `{"end": …}`; an answer without this line is incomplete.');
 
 export const offsetForTimeOutput = z.object({
-  offset: offset.describe('The offset of the first record of that time or later; the high watermark if there is none.'),
-  timestamp: z.int().nullable().describe("That record's time; null if there is none."),
+  offset: offset.describe(
+    'The offset of the first record at that time or later; the high watermark if there is no such record.',
+  ),
+  timestamp: z.int().nullable().describe("The record's timestamp; null if there is no such record."),
   logStartOffset,
   highWatermark,
 });
@@ -49,7 +51,7 @@ export const segmentOutput = z.object({
   partition,
   startOffset: offset,
   endOffset: offset.describe('Exclusive.'),
-  storage: z.string().describe('`inline`: in the table. `hot`: in an object as it was appended, not merged yet.'),
+  storage: z.string().describe('`inline`: in the table. `hot`: in an object as it was appended, not yet merged.'),
   storedAs: z.string().describe("The object's key, or the item's."),
   position: count,
   bytes: count,
@@ -69,7 +71,7 @@ export const fetchPlanInput = z.strictObject({
 const partOffsets = { startOffset: offset, endOffset: offset.describe('Exclusive.'), bytes: count };
 export const fetchPlanOutput = z
   .object({
-    expiresAtMs: timeMs.describe('The addresses are valid until then.'),
+    expiresAtMs: timeMs.describe('The time until which the addresses are valid.'),
     partitions: z.array(
       z.object({
         partition,
@@ -98,7 +100,7 @@ export const fetchPlanOutput = z
 export type FetchPlanOutput = z.infer<typeof fetchPlanOutput>;
 
 export const objectParams = z.strictObject({ key: z.string().min(1).max(1_024) });
-/** The signature says which query parameters belong together, so only the signature checks them. */
+/** The signature covers all query parameters together, so only the signature check examines them. */
 export const objectQuery = z.looseObject({
   start: z.string(),
   end: z.string(),
@@ -114,13 +116,13 @@ const lastEventId = z
   .max(TAIL_POSITION_LENGTH_MAX)
   .optional()
   .describe(
-    'Only for a live tail: what `Last-Event-ID` says, for clients that send it in the query. If both are given, the header ' +
-      'counts. Nothing if it is empty.',
+    'Only for a live tail: the same as `Last-Event-ID`, for clients that send it in the query. If both are given, the header ' +
+      'counts. An empty value is ignored.',
   );
 
 export const readQuery = z.strictObject({
   offset: offset.optional().describe('Begin at this offset. Default: at the log start offset.'),
-  timestamp: timeMs.optional().describe('Begin at the first record of this time or later.'),
+  timestamp: timeMs.optional().describe('Begin at the first record at this time or later.'),
   tail: offset.optional().describe('Begin this many offsets before the end.'),
   limit: z
     .int()
@@ -134,15 +136,15 @@ export const readQuery = z.strictObject({
     .max(READ_BYTES_MAX)
     .optional()
     .describe(
-      `Bytes of records, at least one of which is always returned; default ${READ_BYTES_DEFAULT}. Raw batches are whole, so ` +
-        'more bytes may come. Not with a live tail.',
+      `The maximum size of the records in bytes; default ${READ_BYTES_DEFAULT}. At least one record is always returned. Raw ` +
+        'batches are returned whole, so the answer can be larger. Not with a live tail.',
     ),
   waitMs: z
     .int()
     .min(0)
     .max(READ_WAIT_MS_MAX)
     .optional()
-    .describe('At the end, wait this long for records; default 0. Not with a live tail.'),
+    .describe('At the end of the partition, wait this long for records; default 0. Not with a live tail.'),
   encoding: encoding.optional(),
   lastEventId,
 });
@@ -163,7 +165,7 @@ export const tailQuery = z.strictObject({
     .min(1)
     .max(FILTER_LENGTH_MAX)
     .optional()
-    .describe('Only records whose key or value has this text.'),
+    .describe('Only records whose key or value contains this text.'),
   encoding: encoding.optional(),
 });
 
@@ -172,7 +174,7 @@ export const tailHeaders = z.strictObject({
     .string()
     .max(TAIL_POSITION_LENGTH_MAX)
     .optional()
-    .describe('The id of the last event that was seen: the tail continues after it, whatever the query says.'),
+    .describe('The id of the last received event. The tail continues after this event, whatever the query says.'),
 });
 
 export const tailGap = z.discriminatedUnion('reason', [
@@ -186,8 +188,8 @@ export const tailGap = z.discriminatedUnion('reason', [
       continuesFrom: z.literal('earliest'),
     })
     .describe(
-      'The tail was to continue in a topic that was deleted. There is another one of this name, and all its records follow. ' +
-        'Records of the deleted topic that had not been seen are lost.',
+      'The tail should continue in a topic that was deleted. Another topic has this name now, and all its records follow. ' +
+        'Records of the deleted topic that were not received are lost.',
     ),
 ]);
 export type TailGap = z.infer<typeof tailGap>;

@@ -19,11 +19,11 @@ import {
 const READ_ERRORS = ['unknown_topic', 'unknown_partition', 'corrupt_data'] as const;
 
 export const EVENTS_DESCRIPTION =
-  'Server-sent events. `record`: its data is a record with its partition. `heartbeat`: sent first, and whenever nothing else ' +
-  'was sent for some seconds. `gap`: records were dropped by retention before they could be read, or the topic was made ' +
-  'again; `reason` says which. `error`: its data is a problem, and the stream ends. The id of an event says where the tail ' +
-  'continues in every partition, and of which topic: send it back as it is in `Last-Event-ID`, `lastEventId` or `from`. In ' +
-  'topics of more than 64 partitions only the last event of each write has an id.';
+  'Server-sent events. `record`: its data is a record with its partition. `heartbeat`: sent first, and after some seconds ' +
+  'without another event. `gap`: retention dropped records before they could be read, or the topic was made again; `reason` ' +
+  'says which. `error`: its data is a problem, and the stream ends. The id of an event contains the topic and the position ' +
+  'in every partition. To continue, send the id unchanged as `Last-Event-ID`, `lastEventId` or `from`. In topics of more ' +
+  'than 64 partitions only the last event of each write has an id.';
 
 export const readOperations = {
   readRecords: {
@@ -39,7 +39,7 @@ export const readOperations = {
     headers: tailHeaders,
     answers: {
       200: {
-        description: 'Records, and where to continue.',
+        description: 'Records, and the offset at which to continue.',
         content: {
           [MEDIA.json]: readOutput,
           [MEDIA.ndjson]: ndjsonLine,
@@ -112,7 +112,7 @@ export const readOperations = {
     action: 'open',
     topics: 'none',
     summary: 'Bytes of a stored object, at an address from a fetch plan',
-    description: 'Use the whole address, with its query, as the fetch plan has it.',
+    description: 'Use the whole address, including its query, as in the fetch plan.',
     params: objectParams,
     query: objectQuery,
     signed: true,

@@ -5,18 +5,19 @@ import type { Encoding } from '../records/contract.ts';
 import { jsonOfRecord } from '../records/json-values.ts';
 
 /**
- * Records as text, in pieces of about 64 KB that are made only as they are taken. No answer is ever whole in memory.
+ * Prints records as text, in pieces of about 64 KB that are made only when they are read. An answer is never in memory as a
+ * whole.
  */
 const PIECE_LENGTH = 64 * 1024;
 const UTF8 = new TextEncoder();
 
 export interface OutputLimits {
   readonly records: number;
-  /** Of keys, values and headers; one record is always given. */
+  /** The maximum size of keys, values and headers. At least one record is always returned. */
   readonly bytes: number;
 }
 
-/** The records of a read from its offset on, up to the limits. Answers where the next read goes on. */
+/** Yields the records of a read from its offset on, up to the limits. Returns the offset of the next read. */
 async function* limited(result: ReadResult, limits: OutputLimits): AsyncGenerator<StoredRecord[], number> {
   let count = 0;
   let bytes = 0;
@@ -34,7 +35,7 @@ async function* limited(result: ReadResult, limits: OutputLimits): AsyncGenerato
       bytes += sizeOf(record);
     }
     yield taken;
-    // Full just here: the next batch need not be fetched to know where it begins.
+    // The limit is reached exactly at the end of a batch: the next offset is known without fetching the next batch.
     if (count > 0 && (count >= limits.records || bytes >= limits.bytes)) return batch.endOffset;
   }
   return result.nextOffset;

@@ -49,9 +49,10 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
       const { 'Last-Event-ID': header } = call.headers;
       const field = header === undefined ? 'lastEventId' : 'Last-Event-ID';
       if ((header ?? query.lastEventId) !== undefined) {
-        throw invalidField(field, `${field} is for live tails. Ask for text/event-stream, or leave it out.`);
+        throw invalidField(field, `${field} is only for live tails. Accept text/event-stream, or leave ${field} out.`);
       }
-      if (type === MEDIA.batches) refuse(query, ['limit', 'encoding'], 'Raw record batches come whole and as they are');
+      if (type === MEDIA.batches)
+        refuse(query, ['limit', 'encoding'], 'Raw record batches are returned whole and unchanged');
       const report = (error: unknown): void => context.onError(error, call.requestId);
       const result = await readOrWait(context, call, { topic, partition, from, maxBytes, waitMs });
       if (type === MEDIA.batches) {
@@ -111,13 +112,13 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
       return json(call, 200, output);
     },
 
-    /** Whatever is wrong with an address, the answer says nothing about the object. */
+    /** Whatever is wrong with an address, the answer reveals nothing about the object. */
     async getObject(call) {
       const { key } = call.params;
       const query = new URL(call.request.url).searchParams;
       const range = rangeOf(query);
       if (signedObjects === undefined || range === undefined || !signedObjects.verify(key, query, clock.nowMs())) {
-        throw new EventLogError('access_denied', 'The address was altered or has expired. Ask for a new fetch plan.');
+        throw new EventLogError('access_denied', 'The address was altered or has expired. Request a new fetch plan.');
       }
       const found = await signedObjects.get(key, range);
       if (found === undefined) {
@@ -128,7 +129,7 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
   };
 }
 
-/** `undefined` unless each parameter is there once, so that what was signed and what is read are the same. */
+/** Returns `undefined` unless each parameter is given exactly once, so that the signed range is the range that is read. */
 function rangeOf(query: URLSearchParams): { start: number; end: number } | undefined {
   for (const name of ['start', 'end', 'expires', 'signature']) if (query.getAll(name).length !== 1) return undefined;
   const [start, end] = ['start', 'end'].map((name) =>
@@ -143,7 +144,7 @@ function readFrom({ offset, timestamp, tail }: ReadQuery): ReadFrom {
   const given = Object.entries({ offset, timestamp, tail }).filter(([, value]) => value !== undefined);
   if (given.length > 1) {
     const [name] = given[1] as [string, unknown];
-    throw invalidField(name, 'A read begins at one of offset, timestamp and tail, not at several.');
+    throw invalidField(name, 'A read can have only one of offset, timestamp and tail. Leave out the others.');
   }
   if (offset !== undefined) return { offset };
   if (timestamp !== undefined) return { timestampMs: timestamp };
@@ -155,7 +156,7 @@ function refuse(query: Readonly<Record<string, unknown>>, names: readonly string
   if (name !== undefined) throw invalidField(name, `${why}; leave out ${name}.`);
 }
 
-/** A proxy must neither compress events, which would hold them back, nor gather them (nginx). */
+/** Headers for proxies: a proxy must neither compress events, which would delay them, nor buffer them (nginx). */
 const EVENT_HEADERS = {
   'Content-Type': MEDIA.sse,
   'Cache-Control': 'no-store, no-transform',
@@ -185,8 +186,8 @@ async function follow(
 }
 
 /**
- * Where the events stopped that a client has seen. The header counts before the parameter: a browser's EventSource sends
- * the same URL each time it connects again, so an id in the URL is the older one.
+ * The position after the last event that the client received. The header takes precedence over the parameter: a browser's
+ * EventSource sends the same URL each time it connects again, so an id in the URL is older.
  */
 function lastSeen({ headers, query }: TailCall): TailFrom | undefined {
   for (const [field, text = ''] of [
@@ -198,7 +199,7 @@ function lastSeen({ headers, query }: TailCall): TailFrom | undefined {
   return undefined;
 }
 
-/** A tail may outlive the credential that it was begun with, or its rights. Ends when the tail does. */
+/** Ends a tail whose credential has expired or lost its rights. The check itself ends together with the tail. */
 async function endWhenDenied(
   isStillAllowed: () => Promise<boolean>,
   clock: Clock,
@@ -210,7 +211,7 @@ async function endWhenDenied(
   }
 }
 
-/** Waits for records no longer than the client, and the server, are there. */
+/** Reads, and waits for records until the client leaves or the server stops. */
 async function readOrWait(
   { broker, stopping }: HttpContext,
   call: Pick<Call, 'request'>,

@@ -1,4 +1,4 @@
-/** Base64 as in RFC 4648, section 4: with padding, and in its one canonical form. */
+/** Base64 as in RFC 4648, section 4: with padding, and only in the canonical form. */
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 const CODES = Uint8Array.from(ALPHABET, (character) => character.charCodeAt(0));
 const PADDING = 0x3d;
@@ -26,7 +26,7 @@ export function toBase64(bytes: Uint8Array): string {
   return ASCII.decode(text);
 }
 
-/** The bytes, or `undefined` where the text is not canonical base64 with padding. */
+/** Decodes a text; returns `undefined` if it is not canonical base64 with padding. */
 export function fromBase64(text: string): Uint8Array | undefined {
   if (text.length % 4 !== 0) return undefined;
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;

@@ -2,14 +2,14 @@ import * as z from 'zod';
 import { HEADERS_PER_RECORD_MAX } from '../../log/limits.ts';
 import { offset, partition, timeMs } from '../contract.ts';
 
-/** Keys, values, headers and records, as requests and answers have them. */
+/** The schemas of keys, values, headers and records in requests and answers. */
 
-/** How deep JSON may be nested within a key or a value: what the common parsers of other languages still accept. */
+/** The maximum nesting of JSON within a key or a value. Common parsers of other languages accept this depth. */
 export const JSON_DEPTH_MAX = 64;
 
 export const base64Bytes = z
   .strictObject({ $base64: z.string().describe('Base64 with padding (RFC 4648, section 4).') })
-  .describe('Bytes. An object that has only this member always means the bytes, never itself.');
+  .describe('Bytes. An object with only this member always means the bytes, never the object itself.');
 
 const anyJson = z.unknown();
 
@@ -26,7 +26,7 @@ const headerValue = z.union([z.string(), z.null(), base64Bytes], {
 
 export const recordHeader = z
   .strictObject({ name: z.string(), value: headerValue })
-  .describe('Headers keep their order, and a name may come more than once.');
+  .describe('Headers keep their order, and a name can occur more than once.');
 
 export const recordInput = z
   .strictObject({
@@ -37,7 +37,7 @@ export const recordInput = z
     partition: partition
       .nullish()
       .describe(
-        "Default: by the key as Kafka's clients choose it; without a key, one partition for the whole request.",
+        "Default: chosen by the key as Kafka's clients do; without a key, one partition for the whole request.",
       ),
   })
   .describe('A record to append. Only `value` is required.');

@@ -1,16 +1,16 @@
 import { type EventLogError, invalidField } from '../../log/errors.ts';
 
 /**
- * The text of values within JSON, for keeping them as they were written: parsing and printing again would round large
- * numbers, drop members of a repeated name and reorder the others. Everything here works on text that `JSON.parse` has accepted, so it only
- * finds where things end. Nothing recurses, so that no nesting is too deep.
+ * Finds the text of values within JSON, so that values are kept as they were written. Parsing and printing would round
+ * large numbers, drop members of a repeated name and reorder the others. All functions here require text that `JSON.parse`
+ * has accepted, so they only find where values end. Nothing recurses, so that no nesting is too deep.
  */
 export interface JsonSpan {
   /** The value's text without the blanks between its tokens. */
   readonly text: string;
-  /** Where it ends in the whole, exclusive. */
+  /** The end of the value in the whole text, exclusive. */
   readonly end: number;
-  /** Of arrays and objects within each other: 0 for a plain value, 1 for `[]`. */
+  /** The nesting of arrays and objects: 0 for a plain value, 1 for `[]`. */
   readonly depth: number;
 }
 
@@ -29,7 +29,7 @@ export function skipBlanks(json: string, start: number): number {
   return at;
 }
 
-/** The value that begins at `start`, or after the blanks there. */
+/** Returns the value that begins at `start`, or after the blanks at `start`. */
 export function valueAt(json: string, start: number): JsonSpan {
   const begin = skipBlanks(json, start);
   const first = json.charCodeAt(begin);
@@ -69,8 +69,8 @@ export function valueAt(json: string, start: number): JsonSpan {
 }
 
 /**
- * Calls `visit` with each member's name and where its value begins; it returns where the value ends. Returns the object's
- * own end. `JSON.parse` would keep the last of two members of one name and drop the other in silence, so that is an error.
+ * Calls `visit` with the name of each member and the start of its value; `visit` returns the end of the value. Returns the
+ * end of the object. A repeated name is an error, because `JSON.parse` would silently keep only the last member.
  * @throws EventLogError `invalid_request`; `field` names the object, or is empty for the whole
  */
 export function eachMember(
@@ -102,7 +102,7 @@ function repeatedMember(field: string, name: string): EventLogError {
   return invalidField(path, `${path} is given more than once in its object.`);
 }
 
-/** As `eachMember`, for every object of a text, however deep. @throws EventLogError `invalid_request` */
+/** Checks every object of a text as `eachMember` does, at any depth. @throws EventLogError `invalid_request` */
 export function checkMembers(json: string): void {
   /** The names of each open object, and `undefined` for each open array. */
   const open: (Set<string> | undefined)[] = [];
@@ -126,7 +126,7 @@ export function checkMembers(json: string): void {
   }
 }
 
-/** Calls `visit` with where each element begins; it returns where the element ends. Returns the array's own end. */
+/** Calls `visit` with the start of each element; `visit` returns the element's end. Returns the end of the array. */
 export function eachElement(json: string, start: number, visit: (elementStart: number) => number): number {
   let at = skipBlanks(json, skipBlanks(json, start) + 1);
   while (json.charCodeAt(at) !== CLOSE_BRACKET) {
@@ -136,7 +136,7 @@ export function eachElement(json: string, start: number, visit: (elementStart: n
   return at + 1;
 }
 
-/** Whether the text has an escape of half a surrogate pair by itself, such as `\ud800`: no UTF-8 can hold what it means. */
+/** Whether the text has an escape of an unpaired surrogate, such as `\ud800`, which UTF-8 cannot represent. */
 export function hasLoneSurrogate(json: string): boolean {
   if (!SURROGATE_ESCAPE.test(json)) return false;
   return SURROGATE_ESCAPE.test(json.replaceAll('\\\\', '.').replaceAll(SURROGATE_PAIR, '.'));

@@ -5,17 +5,17 @@ import { type Encoding, JSON_DEPTH_MAX } from './contract.ts';
 import { checkMembers, hasLoneSurrogate, skipBlanks, valueAt } from './json-text.ts';
 
 /**
- * How JSON and the bytes of keys, values and headers stand for each other. Kafka stores bytes; what each JSON value means as
- * bytes, and what bytes come back as, is described with the schemas in `contract.ts`. `{"$base64": "…"}` alone always means
- * bytes, in both directions, so a stored object of that very form comes back as the base64 of its own text.
+ * Converts between JSON and the bytes of keys, values and headers. Kafka stores bytes; the schemas in `contract.ts` describe
+ * the conversion in both directions. An object with the only member `$base64` always means bytes, in both directions. So a
+ * stored object of exactly that form is returned as the base64 of its own text.
  */
 const UTF8 = new TextEncoder();
 const TEXT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const BASE64_NAME = '$base64';
 
 /**
- * The bytes that a parsed key or value means. `textOf` gives its own text in the request.
- * @throws EventLogError `invalid_request` naming the field.
+ * Converts a parsed key or value to bytes. `textOf` returns the text of the value in the request.
+ * @throws EventLogError `invalid_request` naming the field
  */
 export function bytesOfJson(
   value: unknown,
@@ -40,13 +40,13 @@ export function bytesOfJson(
   return UTF8.encode(text);
 }
 
-/** @throws EventLogError `invalid_request` naming the field, where the text has half of a surrogate pair. */
+/** @throws EventLogError `invalid_request` naming the field, if the text has an unpaired surrogate */
 export function bytesOfText(text: string, field: string): Uint8Array {
   if (!text.isWellFormed()) throw loneSurrogate(field);
   return UTF8.encode(text);
 }
 
-/** What stands under `$base64`, where that is the object's only member. */
+/** The value of `$base64`, if it is the object's only member. */
 function base64Of(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, BASE64_NAME))
     return undefined;
@@ -58,12 +58,12 @@ function bytesOfBase64(coded: unknown, field: string): Uint8Array {
   if (bytes !== undefined) return bytes;
   throw invalidField(
     field,
-    `An object that has only the member ${BASE64_NAME} means bytes, and ${field}.${BASE64_NAME} is not base64 (RFC 4648 section 4, with padding). ` +
+    `An object with only the member ${BASE64_NAME} means bytes, but ${field}.${BASE64_NAME} is not base64 (RFC 4648 section 4, with padding). ` +
       'To store such an object itself, send the base64 of its text.',
   );
 }
 
-/** The header values of a request, which the schema has checked. @throws EventLogError `invalid_request` */
+/** Converts a header value of a request, which the schema has checked. @throws EventLogError `invalid_request` */
 export function bytesOfHeader(value: string | null | { readonly $base64: string }, field: string): Uint8Array | null {
   if (value === null) return null;
   return typeof value === 'string' ? bytesOfText(value, field) : bytesOfBase64(value.$base64, field);
@@ -72,11 +72,11 @@ export function bytesOfHeader(value: string | null | { readonly $base64: string 
 function loneSurrogate(field: string): EventLogError {
   return invalidField(
     field,
-    `${field} has half of a surrogate pair (\\ud800 to \\udfff by itself), which UTF-8 can't hold.`,
+    `${field} has an unpaired surrogate (\\ud800 to \\udfff), which UTF-8 cannot represent. Remove it, or send bytes as base64.`,
   );
 }
 
-/** The JSON text that stands for a value in an answer. Never has a line break. */
+/** The JSON text of a value in an answer. It never contains a line break. */
 export function jsonOfValue(bytes: Uint8Array | null, encoding: Encoding): string {
   if (bytes === null) return 'null';
   if (encoding === 'base64') return jsonOfBytes(bytes);
@@ -90,7 +90,7 @@ export function jsonOfValue(bytes: Uint8Array | null, encoding: Encoding): strin
   return isBase64Object(text) ? jsonOfBytes(bytes) : JSON.stringify(text);
 }
 
-/** Keys: as values, but `json` leaves plain text as a string, since few keys are JSON. */
+/** The JSON text of a key. It is like that of a value, but `json` returns plain text as a string: few keys are JSON. */
 export function jsonOfKey(bytes: Uint8Array | null, encoding: Encoding): string {
   return jsonOfValue(bytes, encoding === 'json' ? 'auto' : encoding);
 }
@@ -104,7 +104,7 @@ function jsonOfHeaders(headers: readonly RecordHeader[]): string {
   return `${json}]`;
 }
 
-/** A record as one line of JSON; `partition` first where it is given. */
+/** A record as one line of JSON, which begins with `partition` if it is given. */
 export function jsonOfRecord(record: StoredRecord, encoding: Encoding, partition?: number): string {
   const where = partition === undefined ? '' : `"partition":${partition},`;
   return (
@@ -131,8 +131,8 @@ function beginsAsContainer(text: string): boolean {
 }
 
 /**
- * The text itself, without blanks between tokens, where it is JSON that can stand in an answer for itself: not an object
- * that would be taken for bytes, and nothing at which the reader's parser may fail and so lose the whole answer.
+ * Returns the text without blanks between tokens, if an answer can contain it as JSON. The text must not be an object that
+ * would mean bytes. It must not be JSON on which the reader's parser may fail, because that would lose the whole answer.
  */
 function ownText(text: string): string | undefined {
   let parsed: unknown;
@@ -155,7 +155,7 @@ function isBase64Object(text: string): boolean {
   }
 }
 
-/** Whether the text occurs in the key or the value, taken as UTF-8. */
+/** Whether the text occurs in the key or the value, read as UTF-8. */
 export function recordHasText(record: StoredRecord, text: string): boolean {
   return hasText(record.value, text) || hasText(record.key, text);
 }

@@ -6,24 +6,24 @@ import { REQUEST_BYTES_MAX } from '../../log/limits.ts';
 import { checkMembers } from '../records/json-text.ts';
 
 const gunzipAsync = promisify(gunzip);
-/** Codings that are undone, one after the other: a request rarely has more than one. */
+/** The maximum number of content codings: a request rarely has more than one. */
 const CODINGS_MAX = 4;
 
 /**
- * Reads a request's body, never more of it than `REQUEST_BYTES_MAX`, packed or unpacked. Its `Content-Encoding` may list
- * several codings (RFC 9110, section 8.4): gzip, also under the name x-gzip and of several members, and identity.
- * @throws EventLogError `request_too_large`, before anything is read if the length says so; `invalid_request` for a body
- * that ends early or does not unpack; `unsupported_media_type` for any other coding
+ * Reads a request's body of at most `REQUEST_BYTES_MAX` bytes, compressed or decompressed. `Content-Encoding` can list
+ * several codings (RFC 9110, section 8.4): gzip, also named x-gzip and with several members, and identity.
+ * @throws EventLogError `request_too_large`, before reading if Content-Length is too large; `invalid_request` if the body
+ * ends early or cannot be decompressed; `unsupported_media_type` for any other coding
  */
 export async function readBody(request: Request): Promise<Uint8Array> {
   const codings = codingsOf(request.headers.get('content-encoding'));
   let body = await readSent(request);
-  // The last coding was applied last. A body that is empty needs no unpacking: it was not packed either.
+  // The last coding was applied last. An empty body was not compressed, whatever the header says.
   for (let left = codings; left > 0 && body.length > 0; left--) body = await unpack(body);
   return body;
 }
 
-/** How many times the body was packed by gzip. */
+/** How many times the body was compressed by gzip. */
 function codingsOf(header: string | null): number {
   if (header === null) return 0;
   const codings = header.split(',').map((coding) => coding.trim().toLowerCase());
@@ -45,7 +45,7 @@ async function readSent(request: Request): Promise<Uint8Array> {
   const length = /^\d{1,15}$/.test(told) ? Number(told) : undefined;
   if (length === undefined) throw invalidField('Content-Length', 'Content-Length is not a number of bytes.');
   if (length > REQUEST_BYTES_MAX) throw tooLarge('The body');
-  // Servers end a body at the length it was told to have, so that this is bounded too; it is much faster than a stream.
+  // Servers end a body at its Content-Length, so that this is also bounded. It is much faster than reading a stream.
   const body = new Uint8Array(await request.arrayBuffer().catch(endedEarly));
   if (body.length !== length) throw endedEarly();
   return body;
@@ -73,7 +73,7 @@ async function unpack(packed: Uint8Array): Promise<Uint8Array> {
     const unpacked = await gunzipAsync(packed, { maxOutputLength: REQUEST_BYTES_MAX });
     return new Uint8Array(unpacked.buffer, unpacked.byteOffset, unpacked.length);
   } catch (error) {
-    if (error instanceof RangeError) throw tooLarge('The unpacked body');
+    if (error instanceof RangeError) throw tooLarge('The decompressed body');
     throw invalidField('Content-Encoding', 'The body is not one or more whole gzip members.');
   }
 }
@@ -106,7 +106,7 @@ export async function readJson(request: Request): Promise<unknown> {
   return jsonOf(await readBody(request));
 }
 
-/** As `readJson`, of a body that was read. */
+/** Like `readJson`, for a body that has been read. */
 export function jsonOf(body: Uint8Array): unknown {
   const json = decodeBody(body);
   const parsed = parseJson(json);
@@ -114,7 +114,7 @@ export function jsonOf(body: Uint8Array): unknown {
   return parsed;
 }
 
-/** @throws EventLogError `invalid_request` saying where the text is not JSON, and nothing of what it holds */
+/** @throws EventLogError `invalid_request` saying where the text is not JSON, without quoting its content */
 export function parseJson(json: string, field = 'body'): unknown {
   try {
     return JSON.parse(json);

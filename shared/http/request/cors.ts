@@ -1,12 +1,12 @@
 import { invalidField } from '../../log/errors.ts';
 
 /**
- * What browsers are told about requests of web pages from elsewhere (CORS). The server says it itself, or whatever stands
- * before it does in its stead, such as a Function URL: always one of the two, since a browser refuses an answer that
- * has one of these headers twice.
+ * The headers that tell browsers about requests of web pages from other origins (CORS). Either the server adds them, or a
+ * component in front of the server, such as a Function URL. Never both, since a browser rejects an answer that has one of
+ * these headers twice.
  */
 
-/** Request headers that the API takes, or refuses rather than ignores, besides those that any page may send. */
+/** Request headers that the API supports, or rejects rather than ignores, in addition to those that any page may send. */
 export const CORS_REQUEST_HEADERS = [
   'Authorization',
   'Content-Type',
@@ -31,16 +31,16 @@ export const CORS_ANSWER_HEADERS = [
   'Tailrace-Log-Start-Offset',
 ] as const;
 
-/** How long a browser may remember what it was told. */
+/** How long a browser may cache the answer to a preflight. */
 export const CORS_MAX_AGE_S = 600;
 
 /** Every origin. */
 export const ANY_ORIGIN = '*';
 
 /**
- * Checks origins as they are written in settings. `*` is allowed only where requests need credentials: elsewhere every web
- * page that someone opens could read and change the log.
- * @throws EventLogError `invalid_request`, saying how the origin is to be written
+ * Checks origins as they are written in settings. `*` is allowed only if requests need credentials: otherwise every web page
+ * that someone opens could read and change the log.
+ * @throws EventLogError `invalid_request`, saying how to write the origin
  */
 export function checkAllowedOrigins(
   origins: readonly string[],
@@ -52,7 +52,7 @@ export function checkAllowedOrigins(
       if (needCredentials) continue;
       throw invalidField(
         field,
-        `${field} takes '*' only where requests need credentials: this server asks for none, so that any web page could use it. Name the origins, or ask for keys.`,
+        `${field} can contain '*' only if requests need credentials. This server needs none, so any web page could use it. Name the origins, or require API keys.`,
       );
     }
     const remedy = wellWritten(origin);
@@ -60,13 +60,13 @@ export function checkAllowedOrigins(
       const hint = remedy === undefined ? 'Write it as scheme, host and port' : `Write '${remedy}'`;
       throw invalidField(
         field,
-        `${field} takes origins such as https://console.example or http://localhost:5173, not '${origin.slice(0, 255)}'. ${hint}, as the browser sends it in Origin.`,
+        `${field} must contain origins such as https://console.example or http://localhost:5173, not '${origin.slice(0, 255)}'. ${hint}, as the browser sends it in Origin.`,
       );
     }
   }
 }
 
-/** The origin as a browser writes it; `undefined` if it is none. */
+/** The origin as a browser writes it; `undefined` if the text is not an origin. */
 function wellWritten(origin: string): string | undefined {
   const url = URL.canParse(origin) ? new URL(origin) : undefined;
   if (url === undefined || url.host === '') return undefined;
@@ -86,7 +86,7 @@ export function checkAllowedHosts(hosts: readonly string[], field: string): void
     if (/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(host) || /^\[[0-9a-f:.]+\]$/i.test(host)) continue;
     throw invalidField(
       field,
-      `${field} takes host names such as log.example or [2001:db8::1], without scheme, port, path and '*', not '${host.slice(0, 255)}'.`,
+      `${field} must contain host names such as log.example or [2001:db8::1], without scheme, port, path and '*', not '${host.slice(0, 255)}'.`,
     );
   }
 }

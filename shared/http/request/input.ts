@@ -3,8 +3,8 @@ import { type EventLogError, invalidField } from '../../log/errors.ts';
 import type { Inputs, Operation } from '../operation.ts';
 
 /**
- * What a request says besides its body, checked by the operation's schemas. Everything unknown, repeated or malformed is
- * rejected by name: a misspelt parameter must not be silence.
+ * Checks the parts of a request other than the body by the operation's schemas. Everything unknown, repeated or malformed
+ * is rejected by name: a misspelt parameter must not be ignored.
  */
 type Given = Record<string, unknown>;
 
@@ -17,7 +17,10 @@ export function rawPath(request: Request): string {
   return end < 0 ? url.slice(start) : url.slice(start, start + end);
 }
 
-/** So that the router, which leaves what it can't decode, decodes everything. @throws EventLogError `invalid_request` */
+/**
+ * Checks that the router can decode the whole path: the router leaves malformed percent-encoding as it is.
+ * @throws EventLogError `invalid_request`
+ */
 export function checkPath(path: string): void {
   if (!path.includes('%')) return;
   decodePercent(path, 'path');
@@ -52,7 +55,7 @@ export type InputReader<O extends Operation> = (
   headers: Headers,
 ) => Inputs<O>;
 
-/** Reads what requests of an operation say besides their body. @throws EventLogError `invalid_request` naming the field */
+/** Reads the parts of a request other than the body. @throws EventLogError `invalid_request` naming the field */
 export function inputReader<O extends Operation>(operation: O): InputReader<O> {
   const { params, query, signed, headers } = operation;
   const needsQuery = !query.safeParse({}).success;
@@ -72,7 +75,7 @@ export function inputReader<O extends Operation>(operation: O): InputReader<O> {
   };
 }
 
-/** The operation's path parameters, as the router has matched and decoded them. */
+/** Reads the operation's path parameters, which the router has matched and decoded. */
 function readParams(schema: z.ZodObject, raw: Readonly<Record<string, string>>): Given {
   const given: Given = Object.create(null);
   let none = true;
@@ -83,7 +86,7 @@ function readParams(schema: z.ZodObject, raw: Readonly<Record<string, string>>):
   return none ? given : check(schema, given);
 }
 
-/** The operation's query parameters. `+` stands for a blank, as browsers and forms send it. */
+/** Reads the operation's query parameters. `+` means a blank, as browsers and forms send it. */
 function readQuery(schema: z.ZodObject, url: string): Given {
   const given: Given = Object.create(null);
   const start = url.indexOf('?');
@@ -110,7 +113,7 @@ function readHeaders(schema: z.ZodObject, names: readonly string[], headers: Hea
     given[name] = convert(schema.shape[name], text);
     none = false;
   }
-  // No header is required by any operation, so there is nothing to check.
+  // No operation requires a header, so there is nothing to check.
   return none ? given : check(schema, given);
 }
 
@@ -127,7 +130,7 @@ function toInvalidRequest(error: z.ZodError, at: readonly PropertyKey[]): EventL
   const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
   if (issue.code === 'unrecognized_keys') {
     const field = fieldName([...path, issue.keys[0] ?? '']);
-    return invalidField(field, `There is no ${field} here${more}.`);
+    return invalidField(field, `Unknown field or parameter: ${field}${more}.`);
   }
   const field = fieldName(path) || 'body';
   if (issue.code === 'invalid_type') {
@@ -138,7 +141,7 @@ function toInvalidRequest(error: z.ZodError, at: readonly PropertyKey[]): EventL
   return invalidField(field, `${field}: ${lowerFirst(issue.message)}${more}.`);
 }
 
-/** `records[3].headers[0].name`. Long names are cut: they come from the request. */
+/** The name of a field, such as `records[3].headers[0].name`. Long names are cut, because they come from the request. */
 function fieldName(path: readonly PropertyKey[]): string {
   let name = '';
   for (const part of path) {
@@ -152,7 +155,7 @@ function lowerFirst(message: string): string {
   return message.charAt(0).toLowerCase() + message.slice(1);
 }
 
-/** Parameters are text; a parameter whose schema wants a number or a boolean is read as JSON writes it. */
+/** Converts a parameter, which is text. If the schema requires a number or a boolean, the text is read as JSON. */
 function convert(schema: z.core.SomeType | undefined, text: string): unknown {
   const type = schema === undefined ? 'string' : typeOf(schema);
   if (type === 'number' && /^-?(0|[1-9]\d*)$/.test(text)) return Number(text);

@@ -13,19 +13,19 @@ import { parseScopes, type Scope } from '../../log/scopes.ts';
 import type { Clock } from '../../storage/ports.ts';
 
 /**
- * Tokens that an issuer signs (JWT, as OpenID Connect providers give them out), checked by the issuer's public keys. What
- * the bearer may do stands in a claim, as the scopes of an API key: one object or a list of them.
+ * Checks tokens that an issuer signs (JWT, as OpenID Connect providers issue them) by the issuer's public keys. A claim
+ * contains the bearer's rights in the form of an API key's scopes: one object or a list of objects.
  */
 export type JwtSettings = {
-  /** What `iss` must be. */
+  /** The required value of `iss`. */
   readonly issuer: string;
-  /** What `aud` must be, or must have among others. */
+  /** The required value of `aud`; a list must contain it. */
   readonly audience: string;
   /** The claim with the scopes. Default `tailrace`. */
   readonly scopesClaim?: string | undefined;
 } & (
   | { readonly keys: JSONWebKeySet }
-  /** Where the issuer's keys are; `fetch` is asked for them when they are first needed, and again when keys change. */
+  /** The address of the issuer's keys. `fetch` is called when keys are first needed, and again when keys change. */
   | { readonly jwksUrl: string; readonly fetch: JwksFetch }
 );
 
@@ -43,7 +43,7 @@ export type JwtVerdict =
   | { readonly ok: true; readonly subject: string; readonly scopes: readonly Scope[]; readonly expiresAtMs: number }
   | { readonly ok: false; readonly reason: 'invalid' | 'expired' };
 
-/** Signatures by private keys alone: with a shared secret the issuer's public key could be made one. */
+/** Only signatures by private keys: otherwise an attacker could use the issuer's public key as a shared secret. */
 const ALGORITHMS = [
   'RS256',
   'RS384',
@@ -58,15 +58,15 @@ const ALGORITHMS = [
   'Ed25519',
 ];
 const DEFAULT_SCOPES_CLAIM = 'tailrace';
-/** How far the issuer's clock may be from ours. */
+/** The maximum difference between the issuer's clock and ours. */
 const CLOCK_TOLERANCE_S = 5;
 const JWKS_TIMEOUT_MS = 3_000;
-/** After a failure the keys are not asked for again so soon, whatever tokens come. */
+/** After a failure the keys are not fetched again for this long, whatever tokens arrive. */
 const JWKS_PAUSE_MS = 5_000;
 
 /**
- * Checks a token by `clock`. The answer is the same whatever the fault, but for a token that was good once.
- * @throws EventLogError `storage_unavailable`: the issuer's keys can't be had
+ * Checks a token by `clock`. The verdict is the same for every fault, except for a token that has expired.
+ * @throws EventLogError `storage_unavailable` if the issuer's keys cannot be fetched
  */
 export type JwtVerifier = (token: string) => Promise<JwtVerdict>;
 
@@ -97,7 +97,7 @@ export function jwtVerifier(settings: JwtSettings, clock: Pick<Clock, 'nowMs'>):
   };
 }
 
-/** A claim that is missing, or that we don't understand, gives no right. */
+/** The scopes of a token. A claim that is missing or malformed gives no right. */
 function scopesOf(payload: JWTPayload, claim: string): readonly Scope[] {
   const given = Object.hasOwn(payload, claim) ? payload[claim] : undefined;
   try {
@@ -119,7 +119,7 @@ function remoteKeys(
   const keys = createRemoteJWKSet(new URL(jwksUrl), {
     timeoutDuration: JWKS_TIMEOUT_MS,
     async [customFetch](url, init) {
-      if (isPaused()) throw new Error('They could not be had a moment ago.');
+      if (isPaused()) throw new Error('Fetching the keys failed a moment ago.');
       return fetch(url, init);
     },
   });
@@ -129,7 +129,7 @@ function remoteKeys(
     } catch (cause) {
       if (isAboutTheToken(cause)) throw cause;
       if (!isPaused()) failedAtMs = clock.nowMs();
-      throw new EventLogError('storage_unavailable', "The keys of the tokens' issuer could not be had.", {
+      throw new EventLogError('storage_unavailable', "The keys of the tokens' issuer could not be fetched.", {
         outcome: 'not_applied',
         cause,
       });
@@ -137,7 +137,7 @@ function remoteKeys(
   };
 }
 
-/** It names a key that the issuer doesn't have, or none where there are several, or another kind of key. */
+/** Whether the error is the token's fault: it names an unknown key, names none of several, or has another kind of key. */
 function isAboutTheToken(error: unknown): boolean {
   return (
     error instanceof errors.JWKSNoMatchingKey ||

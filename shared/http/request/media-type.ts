@@ -1,8 +1,8 @@
 import { EventLogError } from '../../log/errors.ts';
 
-/** Content types that are sent, and content types that are asked for (RFC 9110, sections 8.3 and 12.5.1). */
+/** Reads the content type of a request, and negotiates that of an answer (RFC 9110, sections 8.3 and 12.5.1). */
 
-/** The media type of a `Content-Type` header in lower case; `undefined` where there is none. */
+/** The media type of a `Content-Type` header in lower case; `undefined` if there is none. */
 export function mediaTypeOf(header: string | null): string | undefined {
   if (header === null) return undefined;
   const end = header.indexOf(';');
@@ -10,8 +10,8 @@ export function mediaTypeOf(header: string | null): string | undefined {
 }
 
 /**
- * The one of `supported` that the body has.
- * @throws EventLogError `unsupported_media_type`, also for text that says it is not UTF-8.
+ * Returns the body's type, which must be one of `supported`.
+ * @throws EventLogError `unsupported_media_type`, also if the charset is not UTF-8
  */
 export function requireMediaType<T extends string>(header: string | null, supported: readonly T[]): T {
   const given = mediaTypeOf(header);
@@ -19,20 +19,20 @@ export function requireMediaType<T extends string>(header: string | null, suppor
   if (found === undefined) {
     throw new EventLogError(
       'unsupported_media_type',
-      `${given === undefined || given === '' ? 'The request has no content type' : `The content type '${given.slice(0, 100)}' is not understood here`}; send one of: ${supported.join(', ')}.`,
+      `${given === undefined || given === '' ? 'The request has no content type' : `The content type '${given.slice(0, 100)}' is not supported here`}; send one of: ${supported.join(', ')}.`,
       { details: { supported: supported.join(', ') } },
     );
   }
   const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(header ?? '')?.[1];
   if (charset !== undefined && !/^utf-?8$/i.test(charset)) {
-    throw new EventLogError('unsupported_media_type', `Text is sent in UTF-8, not in '${charset.slice(0, 100)}'.`);
+    throw new EventLogError('unsupported_media_type', `Text must be sent in UTF-8, not in '${charset.slice(0, 100)}'.`);
   }
   return found;
 }
 
 /**
- * The one of `offered` that the client wants most: by its `q`, and of equals the one offered first.
- * @throws EventLogError `not_acceptable` naming what there is.
+ * Returns the offered type that the client prefers, by its `q`. Among equals it is the type that is offered first.
+ * @throws EventLogError `not_acceptable` naming the offered types
  */
 export function chooseMediaType<T extends string>(accept: string | null, offered: readonly [T, ...T[]]): T {
   if (accept === null || accept === '' || accept === '*/*') return offered[0];
@@ -47,7 +47,7 @@ export function chooseMediaType<T extends string>(accept: string | null, offered
     }
   }
   if (best !== undefined) return best;
-  throw new EventLogError('not_acceptable', `This can be had as: ${offered.join(', ')}.`, {
+  throw new EventLogError('not_acceptable', `The answer is available only as: ${offered.join(', ')}.`, {
     details: { offered: offered.join(', ') },
   });
 }
@@ -64,7 +64,7 @@ function parseRange(text: string): MediaRange {
   return { type, quality: parsed >= 0 && parsed <= 1 ? parsed : 0 };
 }
 
-/** Of the most specific range that has the type. */
+/** The quality of the most specific range that includes the type. */
 function qualityOf(type: string, ranges: readonly MediaRange[]): number {
   const group = `${type.slice(0, type.indexOf('/'))}/*`;
   for (const pattern of [type, group, '*/*']) {

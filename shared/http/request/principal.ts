@@ -8,20 +8,20 @@ import type { Operation } from '../operation.ts';
 import { type JwtSettings, type JwtVerifier, jwtVerifier } from './jwt.ts';
 
 /**
- * Who may do what. A request is let in before anything of it is looked at but its path: who it comes from (401 where that
- * can't be told), then whether they have the right that the operation takes (403). Neither looks whether a topic exists,
- * so that neither tells.
+ * Decides who may do what. A request is admitted before anything except its path is examined. First the caller is
+ * authenticated (otherwise 401); then the caller's right to the operation is checked (otherwise 403). Neither check looks
+ * up the topic, so neither reveals whether it exists.
  */
 export type AccessSettings =
-  /** Whoever reaches the server may do everything: it listens to this machine alone, or others have looked before. */
+  /** Every caller may do everything: the server listens only on this machine, or another component checks requests. */
   | { readonly mode: 'open' }
-  /** By any of these that is given; with none of them nobody gets in. */
+  /** A credential is checked by any of these means; if none is given, every request is rejected. */
   | {
       readonly mode: 'authenticated';
-      /** The keys of `POST /v1/api-keys`, as bearer tokens. Default false. */
+      /** Whether the keys of `POST /v1/api-keys` are accepted as bearer tokens. Default: false. */
       readonly apiKeys?: boolean;
       readonly jwt?: JwtSettings | undefined;
-      /** Whom a request comes from, as those have found who handed it to us; asked where it has no bearer token. */
+      /** Returns the caller that the component in front of us has authenticated. Called if there is no bearer token. */
       readonly identity?: ((request: Request) => Principal | undefined) | undefined;
     };
 
@@ -30,7 +30,7 @@ export interface Principal {
   readonly scopes: readonly Scope[];
 }
 
-/** A credential that was checked is trusted for so long: a key that is revoked works until then. */
+/** A checked credential is trusted for this long: a revoked key works until then. */
 export const CREDENTIAL_CACHE_MS = 30_000;
 const CREDENTIALS_KEPT_MAX = 1_000;
 const EVERYBODY: Principal = { id: 'everybody', scopes: ALL_SCOPES };
@@ -38,8 +38,8 @@ const EVERYBODY: Principal = { id: 'everybody', scopes: ALL_SCOPES };
 export interface AccessCheck {
   readonly mode: AccessSettings['mode'];
   /**
-   * Whom the request comes from, if they may use the operation as far as its path tells; what the body names is for the
-   * operation to check. @throws EventLogError `unauthenticated`, `access_denied`, `storage_unavailable`, `throttled`
+   * Returns the caller, if the caller may use the operation on the path's resource. The operation itself must check the
+   * topics in the body. @throws EventLogError `unauthenticated`, `access_denied`, `storage_unavailable`, `throttled`
    */
   admit(request: Request, operation: Operation, topic: string | undefined): Promise<Principal> | Principal;
 }
@@ -63,7 +63,7 @@ export function createAccess(settings: AccessSettings, components: AccessCompone
   };
 }
 
-/** Of operations that take no right. */
+/** The caller of operations that require no right. */
 const NOBODY: Principal = { id: 'nobody', scopes: [] };
 
 function hasRight({ scopes }: Principal, { action, topics }: Operation, topic: string | undefined): boolean {
@@ -73,11 +73,15 @@ function hasRight({ scopes }: Principal, { action, topics }: Operation, topic: s
   return allowsSomeTopic(scopes, action);
 }
 
-/** The same for every topic, be there one or not. */
+/** The error is the same for every topic, whether it exists or not. */
 export function accessDenied(): EventLogError {
-  return new EventLogError('access_denied', 'This credential does not give the right to do this here.', {
-    retry: 'never',
-  });
+  return new EventLogError(
+    'access_denied',
+    'The credential does not have the right to this operation on this resource.',
+    {
+      retry: 'never',
+    },
+  );
 }
 
 type Authenticated = AccessSettings & { readonly mode: 'authenticated' };
@@ -85,7 +89,7 @@ type Authenticated = AccessSettings & { readonly mode: 'authenticated' };
 interface Checked {
   readonly principal: Principal;
   readonly checkedAtMs: number;
-  /** When the credential itself ends. */
+  /** The time at which the credential expires. */
   readonly endsAtMs: number;
 }
 
@@ -93,7 +97,10 @@ class Authenticator {
   private readonly settings: Authenticated;
   private readonly components: AccessComponents;
   private readonly verifyJwt: JwtVerifier | undefined;
-  /** By the token's hash, the least recently checked first. Only good ones, so that others can't drive them out. */
+  /**
+   * Valid credentials by the token's hash, the least recently checked first. Invalid credentials are not cached, so that
+   * they cannot displace the valid ones.
+   */
   private readonly checked = new Map<string, Checked>();
 
   constructor(settings: Authenticated, components: AccessComponents) {
@@ -140,14 +147,14 @@ class Authenticator {
   }
 }
 
-/** A clock that was set back makes nothing last longer. */
+/** If the clock moves backwards, the entry counts as expired. */
 function isFresh({ checkedAtMs, endsAtMs }: Checked, nowMs: number): boolean {
   return nowMs >= checkedAtMs && nowMs - checkedAtMs < CREDENTIAL_CACHE_MS && nowMs < endsAtMs;
 }
 
 const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 
-/** Other schemes are for others, such as AWS's signatures, which have been checked before us. */
+/** The bearer token. Other schemes are not ours, such as AWS's signatures, which AWS has already checked. */
 function bearerOf({ headers }: Request): string | undefined {
   const given = headers.get('authorization');
   if (given === null || !/^bearer\b/i.test(given)) return undefined;
@@ -157,8 +164,8 @@ function bearerOf({ headers }: Request): string | undefined {
 }
 
 const WHY = {
-  missing: 'This takes a credential, as `Authorization: Bearer …`.',
-  invalid: 'The credential is not valid here.',
+  missing: 'This operation requires a credential: send `Authorization: Bearer …`.',
+  invalid: 'The credential is not valid on this server.',
   expired: 'The credential has expired.',
 } as const;
 
@@ -166,7 +173,7 @@ function unauthenticated(reason: keyof typeof WHY): EventLogError {
   return new EventLogError('unauthenticated', WHY[reason], { details: { reason } });
 }
 
-/** What failed was to find out who asks: what they asked for was not begun. */
+/** Authentication failed before the operation began, so nothing was applied. */
 function asNotApplied(error: unknown): never {
   if (!(error instanceof EventLogError) || error.code === 'internal') throw error;
   const { code, message, details, retry } = error;

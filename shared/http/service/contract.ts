@@ -42,7 +42,7 @@ export const rootOutput = z.object({
   version: z.string(),
   openapi: z.string().describe('The address of the OpenAPI document.'),
   health: z.string(),
-  errors: z.string().describe('The address of the pages about error codes; add a code.'),
+  errors: z.string().describe('The address of the pages about error codes; append a code.'),
 });
 export type RootOutput = z.infer<typeof rootOutput>;
 
@@ -54,9 +54,9 @@ export const errorOutput = z
     title: z.string(),
     meaning: z.string(),
     retry,
-    outcome: outcome.describe('Unless the problem says otherwise.'),
+    outcome: outcome.describe('The default outcome; a problem can override it.'),
   })
-  .describe('What an error code means.');
+  .describe('The meaning of an error code.');
 export type ErrorOutput = z.infer<typeof errorOutput>;
 
 export const openApiOutput = z.looseObject({ openapi: z.string() });

@@ -17,7 +17,7 @@ export const serviceOperations = {
     tag: 'service',
     action: 'admin',
     topics: 'all',
-    summary: 'Counted requests to the storage, and what they would cost on AWS',
+    summary: 'Counted storage requests, and their cost on AWS',
     params: noParams,
     query: usageQuery,
     answers: {
@@ -43,7 +43,7 @@ export const serviceOperations = {
     tag: 'service',
     action: 'open',
     topics: 'none',
-    summary: 'What an error code means: the address in the `type` of a problem',
+    summary: 'The meaning of an error code, at the address in the `type` of a problem',
     params: errorParams,
     query: noQuery,
     answers: {

@@ -10,9 +10,9 @@ import type { ErrorOutput, HealthOutput, RootOutput, UsageOutput } from './contr
 import type { serviceOperations } from './operations.ts';
 
 const USAGE_NOTE =
-  'Counted requests to the storage of this process since it started, at list prices. Compute, kept bytes and transfer out of the Region are not included.';
+  'Counted storage requests of this process since it started, at list prices. Compute, stored bytes and transfer out of the Region are not included.';
 
-/** `makeDocument` makes the OpenAPI document, when it is first asked for. */
+/** Makes the handlers. `makeDocument` makes the OpenAPI document when it is first requested. */
 export function serviceHandlers(
   { broker, settings }: HttpContext,
   makeDocument: () => string,
@@ -70,7 +70,7 @@ export function serviceHandlers(
   };
 }
 
-/** For a browser. Nothing in it comes from the request: the code is one of a closed list. */
+/** The page for a browser. Nothing in it comes from the request: the code is one of a closed list. */
 function errorPage({ code, status, title, meaning, retry, outcome }: ErrorOutput): string {
   const sentence = meaning.replaceAll(/`([^`]*)`/g, '<code>$1</code>');
   return (

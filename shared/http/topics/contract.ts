@@ -9,7 +9,7 @@ import {
 } from '../../log/topic/topic-config.ts';
 import { count, highWatermark, logStartOffset, nextPageToken, partition, timeMs, topicName } from '../contract.ts';
 
-/** What a setting may be set to: its type and range, also as text, as Kafka's tools send numbers. */
+/** The schema of a setting's value: its type and range. Numbers may also be text, as Kafka's tools send them. */
 function settingInput(name: TopicSettingName): z.ZodType<string | number | null | undefined> {
   const setting = TOPIC_SETTINGS[name];
   const value =
@@ -32,15 +32,15 @@ export const topicInput = z
       .min(1)
       .max(PARTITIONS_PER_TOPIC_MAX)
       .nullish()
-      .describe('Default 1 for a new topic. Partitions only grow.'),
+      .describe('Default: 1 for a new topic. Partitions can only be added.'),
     config: z
       .strictObject(Object.fromEntries(TOPIC_SETTING_NAMES.map((name) => [name, settingInput(name)])))
       .nullish()
       .describe(
-        "Kafka's names and values. A setting that is not named keeps its value; null resets it to the default.",
+        "Settings with Kafka's names and values. Settings that are not given keep their value; null resets one to its default.",
       ),
   })
-  .describe('What a topic is made or changed to.');
+  .describe('The requested properties of a topic.');
 export type TopicInput = z.infer<typeof topicInput>;
 
 const describedSetting = z.object({
@@ -50,7 +50,7 @@ const describedSetting = z.object({
 
 const topicMembers = {
   name: topicName,
-  topicId: z.string().describe('A topic that is made again under its name gets another.'),
+  topicId: z.string().describe('A topic that is made again under the same name gets another id.'),
   partitions: z.int().min(1).max(PARTITIONS_PER_TOPIC_MAX),
   createdAtMs: timeMs,
   config: z.object(
@@ -67,7 +67,7 @@ export const partitionState = z.object({
   partition,
   logStartOffset,
   highWatermark,
-  bytes: count.describe('The size of the stored record batches, as they are compressed.'),
+  bytes: count.describe('The compressed size of the stored record batches.'),
 });
 
 export const topicDetail = z

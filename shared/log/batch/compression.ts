@@ -24,7 +24,7 @@ export function compress(compression: Compression, content: Uint8Array): Uint8Ar
 }
 
 /**
- * At most `bytesMax` bytes of output, in memory bounded by that.
+ * Decompresses to at most `bytesMax` bytes, which also bounds the memory used.
  * @throws ByteFormatError when the input is malformed or holds more.
  */
 export function decompress(compression: Compression, content: Uint8Array, bytesMax: number): Uint8Array {
@@ -56,8 +56,8 @@ function inflate(run: () => Uint8Array, bytesMax: number): Uint8Array {
 }
 
 /**
- * Kafka's Java client frames snappy blocks as xerial's snappy-java does: this magic, two int32 versions, then blocks each
- * behind its int32 length. Other clients write one bare block. Both are read; the framed form is written.
+ * Kafka's Java client frames snappy blocks as xerial's snappy-java does: this magic, two int32 versions, then blocks, each
+ * preceded by its int32 length. Other clients write one bare block. We read both forms and write the framed one.
  */
 const XERIAL_MAGIC = Uint8Array.of(0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0x00);
 const XERIAL_VERSION = 1;

@@ -1,19 +1,19 @@
 /**
- * Copies as decoders make them: most runs are a few bytes long, for which a call of `set` or `copyWithin` takes longer than
- * the bytes. From these lengths on the call is the faster one (`npm run bench:codecs`).
+ * Copying for decoders. Most runs are a few bytes long, and copying them byte by byte is faster than a call of `set` or
+ * `copyWithin`. From these lengths on, the call is faster (`npm run bench:codecs`).
  */
 const LITERALS_BY_CALL = 48;
 const MATCH_BY_CALL = 64;
 
-/** `to.set(from.subarray(start, start + length), at)`; the caller has checked that both have room. */
+/** Does `to.set(from.subarray(start, start + length), at)`; the caller has checked that both have room. */
 export function copyLiterals(from: Uint8Array, start: number, to: Uint8Array, at: number, length: number): void {
   if (length < LITERALS_BY_CALL) for (let i = 0; i < length; i++) to[at + i] = from[start + i] as number;
   else to.set(from.subarray(start, start + length), at);
 }
 
 /**
- * Repeats what lies `distance` bytes before `at`, byte by byte: a length beyond the distance repeats what was just
- * written. The caller has checked that the bytes are there, and room for the copy.
+ * Copies the bytes that are `distance` before `at`, byte by byte: a length beyond the distance repeats bytes that were just
+ * written. The caller has checked that the bytes exist and that there is room for the copy.
  */
 export function copyMatch(bytes: Uint8Array, at: number, distance: number, length: number): void {
   const from = at - distance;
@@ -21,7 +21,7 @@ export function copyMatch(bytes: Uint8Array, at: number, distance: number, lengt
     for (let i = 0; i < length; i++) bytes[at + i] = bytes[from + i] as number;
     return;
   }
-  // Each call copies all that there is since `from`, so that a short distance takes few of them.
+  // Each call copies everything since `from`, so that a short distance takes few calls.
   for (let done = 0; done < length; ) {
     const run = Math.min(distance + done, length - done);
     bytes.copyWithin(at + done, from, from + run);

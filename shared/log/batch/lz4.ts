@@ -5,8 +5,9 @@ import { copyLiterals, copyMatch } from './copy-run.ts';
 
 /**
  * LZ4 frames as Kafka writes and reads them ("LZ4 Frame Format Description" 1.6.x, and KIP-57): independent blocks of at
- * most 64 KiB, no content size, no checksums but the header's. The library compresses the blocks; the frame and the
- * decoder are ours, because the library links blocks, which Kafka's Java client refuses, and does not bound its output.
+ * most 64 KiB, no content size, and only the header's checksum. The library compresses the blocks. The frame and the
+ * decoder are our own code, because the library links blocks, which Kafka's Java client rejects, and does not bound its
+ * output.
  */
 
 const MAGIC = 0x184d2204;
@@ -22,12 +23,12 @@ const BLOCK_BYTES_BY_CODE: Readonly<Record<number, number>> = { 4: 65_536, 5: 26
 const BLOCK_CODE = 4;
 const BLOCK_BYTES = 65_536;
 const MATCH_LENGTH_MIN = 4;
-/** A length in the token from which on more bytes add to it, each 255 and then one that is less. */
+/** With this length in the token, further bytes add to the length: any number of 255, then one that is less. */
 const EXTENDED = 15;
 
-/** As the library wants it. */
+/** The length that the library requires. */
 const HASH_TABLE_LENGTH = 65_536;
-/** Made once, 320 KiB: making them for each batch took 180 of the 190 µs of a batch of 1 KiB. */
+/** Buffers of 320 KiB, made once: making them for each batch took 180 of the 190 µs of a batch of 1 KiB. */
 let working: { readonly scratch: Uint8Array; readonly hashTable: Uint32Array } | undefined;
 
 export function compressLz4(content: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -99,7 +100,7 @@ export function decompressLz4(frame: Uint8Array, bytesMax: number): Uint8Array<A
   return output.subarray(0, length);
 }
 
-/** Decodes one block into `output` from `start` on, at most up to `room`; answers where it ended. */
+/** Decodes one block into `output` from `start` on, at most up to `room`; returns the end position. */
 function decompressBlock(
   block: Uint8Array,
   output: Uint8Array,
@@ -111,7 +112,7 @@ function decompressBlock(
   let to = start;
   while (from < block.length) {
     const token = block[from++] as number;
-    // Lengths are read in place: a function that moves `from` on would keep it out of a register.
+    // Lengths are read inline: a function that advances `from` would keep `from` out of a register.
     let literals = token >> 4;
     if (literals === EXTENDED) {
       let byte = 255;

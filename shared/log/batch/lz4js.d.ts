@@ -1,7 +1,7 @@
 declare module 'lz4js' {
   const lz4: {
     compressBound(length: number): number;
-    /** Answers the compressed length, or 0 where the block does not compress. */
+    /** Returns the compressed length, or 0 if the block does not compress. */
     compressBlock(
       source: Uint8Array,
       target: Uint8Array,

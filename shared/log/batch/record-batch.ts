@@ -7,8 +7,8 @@ import type { LogRecord, RecordHeader, StoredRecord } from './record.ts';
 
 /**
  * Apache Kafka's RecordBatch, magic 2 (Kafka documentation, "Message Format"; KIP-98): the unit of append, compression
- * and idempotence, stored and served byte for byte. Base offset and partition leader epoch lie before what the CRC
- * covers, so an offset is assigned without touching the rest.
+ * and idempotence, stored and served byte for byte. Base offset and partition leader epoch precede the bytes that the CRC
+ * covers, so assigning an offset changes nothing else.
  *
  *  0 baseOffset int64          17 crc uint32 (of all from 21)   43 producerId int64
  *  8 batchLength int32         21 attributes int16              51 producerEpoch int16
@@ -36,7 +36,7 @@ export const NO_PRODUCER_ID = -1;
 export type TimestampType = 'create_time' | 'log_append_time';
 
 export interface RecordBatchHeader {
-  /** As written in the bytes: in stored data relative to the entry's part, see `entry.ts`. */
+  /** The base offset in the bytes. In stored data it is relative to the entry's part, see `entry.ts`. */
   readonly baseOffset: number;
   /** The whole batch's length, header included. */
   readonly bytes: number;
@@ -46,7 +46,7 @@ export interface RecordBatchHeader {
   readonly timestampType: TimestampType;
   readonly transactional: boolean;
   readonly control: boolean;
-  /** Offsets that the batch takes up, less one. Larger than the count of records where compaction removed some. */
+  /** The number of offsets that the batch takes up, minus one. It exceeds the record count if compaction removed records. */
   readonly lastOffsetDelta: number;
   readonly baseTimestamp: number;
   readonly maxTimestamp: number;
@@ -57,8 +57,8 @@ export interface RecordBatchHeader {
 }
 
 /**
- * Reads the header of the batch at `position` and checks that the batch is whole, of magic 2, and matches its CRC.
- * @throws EventLogError `invalid_batch`, saying what is wrong and where.
+ * Reads the header of the batch at `position` and checks that the batch is whole, has magic 2, and matches its CRC.
+ * @throws EventLogError `invalid_batch`, saying what is wrong and where
  */
 export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHeader {
   return attempt(position, () => {
@@ -68,20 +68,21 @@ export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHea
     }
     const magic = bytes[position + MAGIC_AT];
     if (magic !== MAGIC)
-      throw new ByteFormatError(`magic is ${magic}; only ${MAGIC} is understood (Kafka 0.11 and later)`);
+      throw new ByteFormatError(`magic is ${magic}; only ${MAGIC} is supported (Kafka 0.11 and later)`);
     const baseOffset = reader.int64();
     const batchLength = reader.int32();
     const total = batchLength + LENGTH_END;
     if (batchLength < BATCH_HEADER_BYTES - LENGTH_END || total > bytes.length - position) {
       throw new ByteFormatError(
-        `the batch says it has ${batchLength} bytes after its length field where ${bytes.length - position - LENGTH_END} follow`,
+        `its length field says that ${batchLength} bytes follow, but there are ${bytes.length - position - LENGTH_END}`,
       );
     }
     const partitionLeaderEpoch = reader.int32();
     reader.int8();
     const crc = reader.uint32();
     const computed = crc32c(bytes.subarray(position + CRC_END, position + total));
-    if (crc !== computed) throw new ByteFormatError(`the CRC-32C is ${hex(computed)} but the batch says ${hex(crc)}`);
+    if (crc !== computed)
+      throw new ByteFormatError(`the CRC-32C is ${hex(computed)}, but the batch contains ${hex(crc)}`);
     const attributes = reader.int16();
     const compression = COMPRESSIONS[attributes & COMPRESSION_MASK];
     if (compression === undefined) throw new ByteFormatError(`unknown compression ${attributes & COMPRESSION_MASK}`);
@@ -114,9 +115,9 @@ export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHea
 }
 
 /**
- * The records of the batch at `position`, whose header is `header`, with offsets counted from `baseOffset`.
+ * Decodes the records of the batch at `position`, whose header is `header`, with offsets counted from `baseOffset`.
  * Keys, values and headers are views on the batch, or on its decompressed bytes.
- * @throws EventLogError `invalid_batch` when they don't decode, don't match the header, or pass a limit.
+ * @throws EventLogError `invalid_batch` if the records do not decode, do not match the header, or exceed a limit
  */
 export function decodeRecords(
   bytes: Uint8Array,
@@ -159,7 +160,9 @@ function readRecord(reader: ByteReader, header: RecordBatchHeader, baseOffset: n
     headers.push({ key: decodeText(name), value: readNullable(reader) });
   }
   if (reader.position - start !== length) {
-    throw new ByteFormatError(`a record says it has ${length} bytes but takes ${reader.position - start}`);
+    throw new ByteFormatError(
+      `the length of a record is ${length} bytes, but the record takes ${reader.position - start}`,
+    );
   }
   const timestampMs =
     header.timestampType === 'log_append_time' ? header.maxTimestamp : header.baseTimestamp + timestampDelta;
@@ -204,7 +207,7 @@ export function encodeBatch(records: readonly LogRecord[], options: EncodeBatchO
   const first = records[0];
   if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
   const compression = options.compression ?? 'none';
-  // Not −1: from there the largest time is further away than a delta may be.
+  // −1 would not do: the largest time is further away from −1 than a delta can be.
   const baseTimestamp = Math.max(0, first.timestampMs);
   let maxTimestamp = first.timestampMs;
   const writer = new ByteWriter(BATCH_HEADER_BYTES + estimateBytes(records));
@@ -253,7 +256,7 @@ function estimateBytes(records: readonly LogRecord[]): number {
   return total;
 }
 
-/** At least what a record takes in a batch, uncompressed. */
+/** An upper bound for the size of a record in a batch, uncompressed. */
 export function recordBytesBound(record: Pick<LogRecord, 'key' | 'value' | 'headers'>): number {
   let total = 32 + (record.key?.length ?? 0) + (record.value?.length ?? 0);
   for (const header of record.headers) total += 10 + header.key.length * 3 + (header.value?.length ?? 0);
@@ -289,7 +292,7 @@ function writeNullable(writer: ByteWriter, bytes: Uint8Array | null): void {
   if (bytes !== null) writer.write(bytes);
 }
 
-/** Sets the two fields that the CRC leaves out, in place. The leader epoch is always 0: no partition has a leader. */
+/** Sets in place the two fields that the CRC does not cover. The leader epoch is always 0: no partition has a leader. */
 export function placeBatch(bytes: Uint8Array, position: number, baseOffset: number): void {
   const view = viewOf(bytes);
   view.setInt32(position, Math.floor(baseOffset / 0x1_0000_0000));
@@ -297,7 +300,7 @@ export function placeBatch(bytes: Uint8Array, position: number, baseOffset: numb
   view.setInt32(position + LENGTH_END, 0);
 }
 
-/** A copy of the batch whose timestamp type is LogAppendTime (or whose max timestamp is set right), with a new CRC. */
+/** Returns a copy with the timestamp type LogAppendTime, or with a corrected max timestamp, and with a new CRC. */
 export function withTimestamps(batch: Uint8Array, maxTimestampMs: number, type: TimestampType): Uint8Array {
   const copy = batch.slice();
   const view = viewOf(copy);
@@ -323,7 +326,7 @@ function attempt<T>(position: number, read: () => T): T {
   } catch (error) {
     if (!(error instanceof ByteFormatError)) throw error;
     const where = position === 0 ? '' : ` at byte ${position}`;
-    throw new EventLogError('invalid_batch', `The record batch${where} can't be used: ${error.message}.`, {
+    throw new EventLogError('invalid_batch', `The record batch${where} is invalid: ${error.message}.`, {
       details: { position },
     });
   }

@@ -1,6 +1,6 @@
-/** A record as it is kept: bytes and a time. Kafka's record, headers in order and with repeated names allowed. */
+/** A record as it is stored: Kafka's record. Headers keep their order and may repeat a name. */
 export interface LogRecord {
-  /** Milliseconds since the epoch; −1 where the producer gave none. */
+  /** Milliseconds since the epoch; −1 if the producer gave none. */
   readonly timestampMs: number;
   readonly key: Uint8Array | null;
   /** `null` is a tombstone. */
@@ -13,7 +13,7 @@ export interface RecordHeader {
   readonly value: Uint8Array | null;
 }
 
-/** A record with its place in the partition. */
+/** A record with its offset in the partition. */
 export interface StoredRecord extends LogRecord {
   readonly offset: number;
 }

@@ -5,20 +5,20 @@ import { copyLiterals, copyMatch } from './copy-run.ts';
 const LITERAL = 0;
 const NEAR_COPY = 1;
 const COPY = 2;
-/** From this code on the length of a literal follows the tag, in one byte to four. */
+/** From this code on, the length of a literal follows the tag, in one to four bytes. */
 const LONG_LITERAL = 60;
 
 /**
- * Decodes one snappy block ("Snappy compressed format description"). Ours, because the library does not bound what it
- * reads: a literal of a negative length makes it go round for ever, and a block that is cut short comes out as zeros.
+ * Decodes one snappy block ("Snappy compressed format description"). This is our own code, because the library does not
+ * check its input: it loops forever on a literal of a negative length, and decodes a truncated block to zeros.
  *
- * @throws ByteFormatError when the block is malformed or holds more than `bytesMax`.
+ * @throws ByteFormatError if the block is malformed or holds more than `bytesMax`
  */
 export function decompressSnappyBlock(block: Uint8Array, bytesMax: number): Uint8Array<ArrayBuffer> {
   const reader = new ByteReader(block);
   const length = reader.varuint();
   if (length > bytesMax) throw new ByteFormatError(`decompresses to more than ${bytesMax} bytes`);
-  // A copy of 64 bytes takes 3: what claims more is malformed, and would only make us allocate it.
+  // A copy of 64 bytes takes 3 bytes. A block that claims a larger ratio is malformed, and would waste an allocation.
   if (length > block.length * 22 + 64) throw new ByteFormatError('a snappy block claims more than it can hold');
   const output = new Uint8Array(length);
   let from = reader.position;
@@ -62,7 +62,7 @@ export function decompressSnappyBlock(block: Uint8Array, bytesMax: number): Uint
   return output;
 }
 
-/** An unsigned number of up to four bytes. @throws ByteFormatError where the block ends within it */
+/** Reads an unsigned number of up to four bytes. @throws ByteFormatError if the block ends within the number */
 function littleEndian(block: Uint8Array, at: number, bytes: number): number {
   if (bytes > block.length - at) throw new ByteFormatError('a snappy block is cut short');
   if (bytes === 1) return block[at] as number;

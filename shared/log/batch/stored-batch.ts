@@ -10,7 +10,7 @@ export interface StoredBatch {
   readonly endOffset: number;
 }
 
-/** The records of a batch, each with its offset. @throws EventLogError `invalid_batch` if the records do not decode */
+/** Returns the records of a batch with their offsets. @throws EventLogError `invalid_batch` if they do not decode */
 export function recordsOf({ bytes, header, baseOffset }: StoredBatch): StoredRecord[] {
   return decodeRecords(bytes, 0, header, baseOffset);
 }

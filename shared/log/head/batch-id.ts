@@ -1,9 +1,10 @@
 import { toHex } from '../bytes.ts';
 
 /**
- * Names what one append (or one group commit) wrote: 6 random bytes, then the time of writing in milliseconds as 6 bytes.
- * The time tells the hour under which the object lies and how old the data is; random first spreads keys.
- * Two of the same millisecond collide once in 2^48; data is put only where nothing is, so that shows and a new id is drawn.
+ * Names the data that one append (or one group commit) wrote: 6 random bytes, then the time of writing in milliseconds as
+ * 6 bytes. The time gives the hour in the object's key, and the age of the data; the random bytes come first to spread keys.
+ * Two ids of the same millisecond collide with a probability of 2^-48. A put succeeds only if the key is free, so a
+ * collision is noticed and a new id is drawn.
  */
 export type BatchId = Uint8Array;
 

@@ -4,8 +4,9 @@ import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
 import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
 
 /**
- * What one commit appended to the partitions of one head. Packed, because it lies in the head item, whose whole size is
- * billed by every commit: about 22 bytes for one batch of one partition. Persisted as it is; see `docs/format.md`.
+ * An entry records what one commit appended to the partitions of one head. It is packed, because it is stored in the head
+ * item and every commit is billed by the item's whole size: about 22 bytes for one batch of one partition. The packed form
+ * is persisted; see `docs/format.md`.
  *
  *   version uint8 = 1 · flags uint8 · batchId 12 bytes · onceKeys varuint · parts varuint · parts
  *   part: slotAndFlags varuint (slot × 8 + flags) · records varuint · position varuint · bytes varuint
@@ -16,12 +17,12 @@ import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
 export interface Entry {
   readonly batchId: BatchId;
   readonly location: Location;
-  /** How many once keys this commit left in the head, beside its entry and in order. */
+  /** The number of once keys that this commit left in the head, next to its entry and in order. */
   readonly onceKeys: number;
   readonly parts: readonly EntryPart[];
 }
 
-/** `inline`: an item of the table. `hot`: an object, which other heads of the same group commit may share. */
+/** Where the data is: `inline` in an item of the table, `hot` in an object that heads of one group commit can share. */
 export type Location = 'inline' | 'hot';
 
 /**
@@ -29,16 +30,16 @@ export type Location = 'inline' | 'hot';
  * offsets there count from the part's own first offset, which follows from the head.
  */
 export interface EntryPart {
-  /** The partition's place in its head. */
+  /** The partition's index in its head. */
   readonly slot: number;
-  /** Offsets taken up. */
+  /** The number of offsets that the part takes up. */
   readonly records: number;
   readonly position: number;
   readonly bytes: number;
   readonly maxTimestampMs: number;
-  /** An idempotent producer's batch is a part of its own. */
+  /** The producer, if it is idempotent. Each batch of an idempotent producer is a separate part. */
   readonly producer?: EntryProducer | undefined;
-  /** A batch appended under an idempotency key is a part of its own; this is the key's place among the entry's once keys. */
+  /** The key's index among the entry's once keys. Each batch appended under an idempotency key is a separate part. */
   readonly keyed?: number | undefined;
 }
 
@@ -79,7 +80,7 @@ export function packEntry(entry: Entry): Uint8Array {
   return writer.finish().slice();
 }
 
-/** @throws EventLogError `corrupt_data` when the bytes are not an entry of a version known here. */
+/** @throws EventLogError `corrupt_data` if the bytes are not an entry of a known version */
 export function unpackEntry(packed: Uint8Array): Entry {
   try {
     const reader = new ByteReader(packed);

@@ -1,7 +1,7 @@
 import type { EventLogError } from '../errors.ts';
 import type { EntryProducer } from './entry.ts';
 
-/** A record batch as it will be stored, and what was read of it when it was checked. */
+/** A record batch as it will be stored, with the facts that its check read from it. */
 export interface CheckedBatch {
   readonly data: Uint8Array;
   readonly records: number;
@@ -11,51 +11,52 @@ export interface CheckedBatch {
   readonly logAppendTimeMs: number | undefined;
 }
 
-/** A checked batch with the partition that it is for, and that partition's slot in its head. */
+/** A checked batch with its partition, and the partition's slot in its head. */
 export interface PlacedBatch extends CheckedBatch {
   readonly partition: number;
   readonly slot: number;
-  /** The offset that the batch must get; with any other it is rejected. */
+  /** The offset that the batch must get; otherwise it is rejected. */
   readonly expectedOffset?: number | undefined;
 }
 
 /**
- * What one append asks of one head. Its batches are committed by the same entry or, if `atomic` is not set, at least in
- * their order. An append without batches, under an idempotency key, shuts out the other attempts of that use: see `PlannedCommit`.
+ * The share of one append in one head. Its batches are committed by the same entry or, if `atomic` is not set, at least in
+ * their order. An append without batches, under an idempotency key, shuts out the other attempts of the same use: see
+ * `PlannedCommit`.
  */
 export interface HeadAppend {
   readonly atomic: boolean;
   readonly batches: readonly PlacedBatch[];
-  /** The length of all data. */
+  /** The length of all data, in bytes. */
   readonly bytes: number;
   readonly idempotency?: IdempotencyUse | undefined;
 }
 
 export interface IdempotencyUse {
-  /** Names this use of the idempotency key; a key that is used again for another append has another use. */
+  /** Names this use of the idempotency key. If the key is used again for another append, that use has another name. */
   readonly use: Uint8Array;
-  /** An entry number of the head from before the first attempt: no entry below it belongs to this use. */
+  /** An entry number that was observed in the head before the first attempt. No entry below it belongs to this use. */
   readonly observedEntry: number;
 }
 
-/** What became of one record batch. */
+/** The outcome of one record batch. */
 export type BatchOutcome =
   | { readonly type: 'appended'; readonly baseOffset: number; readonly logStartOffset: number }
   | { readonly type: 'duplicate'; readonly baseOffset: number; readonly logStartOffset: number }
   | { readonly type: 'failed'; readonly error: EventLogError };
 
 /**
- * DynamoDB accepts 300 operators in an expression. The head's own conditions and sixteen slots take 60 of them; a key that
- * is demanded absent takes two.
+ * DynamoDB accepts 300 operators in an expression. The head's own conditions and sixteen slots take 60 operators; each key
+ * that is demanded absent takes two.
  */
 const KEYS_PER_COMMIT_MAX = 120;
 /** A batch of an idempotent producer demands absent: its own once key, three fence keys, and the key of a first batch. */
 const KEYS_PER_IDEMPOTENT_BATCH = 5;
 
-/** How many batches of idempotent producers one atomic append can hold. */
+/** The maximum number of batches of idempotent producers in one atomic append. */
 export const IDEMPOTENT_BATCHES_PER_APPEND_MAX = Math.floor(KEYS_PER_COMMIT_MAX / KEYS_PER_IDEMPOTENT_BATCH);
 
-/** How many once keys an append demands absent. */
+/** The number of once keys that an append demands absent. */
 export function keysDemanded(append: HeadAppend): number {
   let keys = append.idempotency === undefined ? 0 : 1;
   for (const batch of append.batches) if (batch.producer !== undefined) keys += KEYS_PER_IDEMPOTENT_BATCH;

@@ -5,21 +5,24 @@ import { batchTimeMs } from './batch-id.ts';
 import { type Entry, type EntryPart, type Location, unpackEntry } from './entry.ts';
 
 /**
- * A partition head decides the order of up to 16 partitions of one topic. Each commit adds one entry to its tail and
- * moves `next` of the partitions concerned; nothing else says where a record lies until the entry is moved, eight at a
- * time, into an immutable tail node. `totalsBeforeTail` is the state of a partition as of `firstEntry`, so that
- * `nextOffset = totalsBeforeTail.nextOffset + the records of the tail` holds at all times; it is checked whenever a head is
+ * A partition head decides the order of up to 16 partitions of one topic. Each commit adds one entry to the head's tail and
+ * advances `next` of the affected partitions. Only the entry says where its records are stored. Later it is moved, together
+ * with seven others, into an immutable tail node. `totalsBeforeTail` is the state of a partition as of `firstEntry`, so
+ * `nextOffset = totalsBeforeTail.nextOffset + the records of the tail` always holds. This is checked whenever a head is
  * read.
  */
 export interface Head {
   /** The topic is being deleted: no commit is accepted. */
   readonly closed: boolean;
-  /** The number of the tail's first entry: how many entries have been moved out. Entries count from 0. Never goes back. */
+  /**
+   * The number of the tail's first entry, which is also the number of entries that were moved out. Entries count from 0.
+   * The number never decreases.
+   */
   readonly firstEntry: number;
   readonly tail: readonly TailEntry[];
   /** The once keys of the tail's entries, in their order. */
   readonly once: readonly Uint8Array[];
-  /** By slot. */
+  /** The states of the partitions, by slot. */
   readonly partitions: readonly PartitionState[];
 }
 
@@ -32,34 +35,37 @@ export interface PartitionState {
   readonly logStartOffset: number;
   /** The high watermark: the offset that the next record gets. */
   readonly nextOffset: number;
-  /** What the entries before the tail amount to. */
+  /** The totals of the entries before the tail. */
   readonly totalsBeforeTail: SlotTotals;
 }
 
-/** What all entries before a certain entry amount to, for one slot. */
+/** The totals of one slot over all entries before a certain entry. */
 export interface SlotTotals {
   readonly nextOffset: number;
-  /** The largest timestamp so far: it only rises, so that nodes can be searched by it. −2 before the first record. */
+  /** The largest timestamp so far. It never decreases, so nodes can be searched by it. −2 before the first record. */
   readonly maxTimestampMs: number;
   readonly bytes: number;
 }
 
-/** Below every timestamp, as −1 is Kafka's for "none". */
+/** A value below every timestamp: −1 is Kafka's value for "none". */
 export const NO_RECORDS_TIMESTAMP = -2;
 export const EMPTY_TOTALS: SlotTotals = { nextOffset: 0, maxTimestampMs: NO_RECORDS_TIMESTAMP, bytes: 0 };
 
-/** Exactly eight entries that were moved out of a head's tail. Never changed, and determined by its first entry's number. */
+/**
+ * Exactly eight entries that were moved out of a head's tail. A node never changes; the number of its first entry
+ * determines its content.
+ */
 export interface TailNode {
-  /** The number of its first entry, a multiple of eight. */
+  /** The number of the node's first entry, a multiple of eight. */
   readonly firstEntry: number;
   readonly entries: readonly Entry[];
   readonly once: readonly Uint8Array[];
-  /** By slot, before its first entry. */
+  /** The totals by slot, before the node's first entry. */
   readonly before: readonly SlotTotals[];
 }
 
 export const TAIL_NODE_ENTRIES = 8;
-/** With this many entries in its tail a head takes no commit; a writer moves the oldest first. */
+/** A head with this many entries in its tail accepts no commit: a writer must first move the oldest entries. */
 export const TAIL_ENTRIES_MAX = 32;
 
 /** The number that the next entry of the head gets. */
@@ -73,7 +79,7 @@ export function partitionState(head: Head, slot: number): PartitionState {
 
 const EMPTY_PARTITION: PartitionState = { logStartOffset: 0, nextOffset: 0, totalsBeforeTail: EMPTY_TOTALS };
 
-/** A part of an entry with the offset that it got. */
+/** A part of an entry with its assigned offset. */
 export interface PlacedPart {
   readonly entryNumber: number;
   readonly entry: Entry;
@@ -81,7 +87,7 @@ export interface PlacedPart {
   readonly baseOffset: number;
 }
 
-/** All parts of consecutive entries, with their offsets; `before` are the totals as of the first entry. */
+/** Returns all parts of consecutive entries, with their offsets. `before`: the totals as of the first entry. */
 export function placeParts(entries: readonly Entry[], firstEntry: number, before: readonly SlotTotals[]): PlacedPart[] {
   const next: number[] = [];
   return entries.flatMap((entry, i) =>
@@ -93,7 +99,7 @@ export function placeParts(entries: readonly Entry[], firstEntry: number, before
   );
 }
 
-/** The parts of one entry, with their offsets; `firstOffset` is that of the entry in a slot. */
+/** Returns the parts of one entry, with their offsets. `firstOffset` returns the entry's first offset in a slot. */
 export function placeEntry(entry: Entry, entryNumber: number, firstOffset: (slot: number) => number): PlacedPart[] {
   const next: number[] = [];
   return entry.parts.map((part) => {
@@ -131,14 +137,14 @@ export function addTotals(before: readonly SlotTotals[], entries: readonly Entry
   return totals;
 }
 
-/** Bytes of the records in a partition, as of now. */
+/** The current size of the records in a partition, in bytes. */
 export function partitionBytes(head: Head, slot: number): number {
   let bytes = partitionState(head, slot).totalsBeforeTail.bytes;
   for (const { entry } of head.tail) for (const part of entry.parts) if (part.slot === slot) bytes += part.bytes;
   return bytes;
 }
 
-/** Where in the tail this very entry stands, or −1. */
+/** The index of this exact entry in the tail, or −1. */
 export function indexInTail(head: Head, packed: Uint8Array): number {
   return head.tail.findIndex((tail) => equalBytes(tail.packed, packed));
 }
@@ -147,14 +153,14 @@ export function holdsOnceKey(head: Head, key: Uint8Array): boolean {
   return head.once.some((left) => equalBytes(left, key));
 }
 
-/** How many of the first once keys belong to the first `count` entries of the tail. */
+/** The number of once keys that belong to the first `count` entries of the tail. */
 export function onceKeysOf(head: Head, count: number): number {
   let keys = 0;
   for (const { entry } of head.tail.slice(0, count)) keys += entry.onceKeys;
   return keys;
 }
 
-/** @throws EventLogError `internal` where the parts of a head contradict each other. */
+/** @throws EventLogError `internal` if the parts of a head contradict each other */
 export function checkHead(head: Head): void {
   const totals = addTotals(
     head.partitions.map((partition) => partition.totalsBeforeTail),
@@ -164,7 +170,7 @@ export function checkHead(head: Head): void {
     const counted = totals[slot]?.nextOffset ?? 0;
     invariant(
       partition.nextOffset === counted,
-      () => `slot ${slot} ends at ${partition.nextOffset} where its entries end at ${counted}`,
+      () => `slot ${slot} ends at ${partition.nextOffset}, but its entries end at ${counted}`,
     );
     invariant(partition.logStartOffset <= partition.nextOffset, () => `slot ${slot} starts after its end`);
     invariant(partition.nextOffset <= OFFSET_MAX, () => `slot ${slot} has passed the largest offset`);
@@ -176,7 +182,7 @@ export function makeTailEntry(packed: Uint8Array): TailEntry {
   return { packed, entry: unpackEntry(packed) };
 }
 
-/** When the data of an entry was written. */
+/** The time at which the data of an entry was written. */
 export function writtenAtMs(entry: Entry): number {
   return batchTimeMs(entry.batchId);
 }

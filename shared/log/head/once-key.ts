@@ -1,16 +1,16 @@
 import { ByteWriter } from '../bytes.ts';
 
 /**
- * Once keys: short exact byte strings that a commit leaves in the head's list `once`, and whose absence it demands.
- * What a writer knows is true as of the sequence it observed; whatever came later is still in the tail, so whatever
- * would contradict it shows as a key. Persisted; the first byte tells the kind.
+ * Once keys are short, exact byte strings. A commit leaves them in the head's list `once` and demands that they are absent.
+ * A writer's knowledge is true as of the entry it observed. Every later entry is still in the tail, so an entry that
+ * contradicts this knowledge shows as a key. Once keys are persisted; the first byte is the kind.
  */
 const KIND_BATCH = 1;
 const KIND_FENCE = 2;
 const KIND_IDEMPOTENCY_KEY = 3;
 const KIND_FIRST_BATCH = 4;
 
-/** One batch of an idempotent producer: left and demanded absent by every try to append it, under whatever batch id. */
+/** The key of one batch of an idempotent producer. Every attempt to append the batch, under any batch id, uses this key. */
 export function batchOnceKey(
   slot: number,
   producerId: number,
@@ -27,8 +27,8 @@ export function batchOnceKey(
 }
 
 /**
- * A producer's first batch in a slot that holds nothing of it, which may have any sequence: left and demanded absent, so
- * that of two such batches the one that comes second is decided anew.
+ * The key of a producer's first batch in a slot that knows nothing of the producer; such a batch may have any sequence. The
+ * commit leaves the key and demands its absence, so that the second of two such batches is decided again.
  */
 export function firstBatchOnceKey(slot: number, producerId: number): Uint8Array {
   const writer = new ByteWriter(16);
@@ -38,7 +38,7 @@ export function firstBatchOnceKey(slot: number, producerId: number): Uint8Array 
   return writer.finish().slice();
 }
 
-/** An append under an idempotency key; `use` names this use of the key. */
+/** The key of an append under an idempotency key; `use` names this use of the idempotency key. */
 export function idempotencyOnceKey(use: Uint8Array): Uint8Array {
   const key = new Uint8Array(use.length + 1);
   key[0] = KIND_IDEMPOTENCY_KEY;
@@ -47,18 +47,18 @@ export function idempotencyOnceKey(use: Uint8Array): Uint8Array {
 }
 
 /**
- * Fences, of a producer in one slot. The first batch of a newer epoch must shut out every older one there, yet a condition
- * can only ask for exact keys. Other slots are left alone: Kafka's clients raise the epoch by themselves after a lost
- * batch, and let their other partitions finish under the old one.
+ * The fences of a producer in one slot. The first batch of a newer epoch must shut out every older epoch in the slot, but a
+ * condition can only check exact keys. Other slots are not fenced: after a lost batch, Kafka's clients raise the epoch
+ * themselves and let their other partitions finish under the old epoch.
  *
- * So epochs (15 bits) are cut into three digits of 5 bits, and a fence below E leaves, at each digit, a key for every
- * smaller digit under the same higher ones: at most 93 keys, and one where epochs go up by one. An epoch lies below E
- * exactly if one of its own three keys is among them.
+ * Epochs (15 bits) are therefore split into three digits of 5 bits. A fence below E leaves, at each digit, a key for every
+ * smaller digit under the same higher digits: at most 93 keys, and one key if the epoch rises by one. An epoch is below E
+ * exactly if one of its own three keys is among the keys of the fence.
  */
 const DIGIT = 32;
 const DIGITS = 3;
 
-/** What a batch of this epoch demands absent. */
+/** The keys that a batch of this epoch demands absent. */
 export function fenceKeysOf(slot: number, producerId: number, epoch: number): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (let level = 0; level < DIGITS; level++)
@@ -66,7 +66,7 @@ export function fenceKeysOf(slot: number, producerId: number, epoch: number): Ui
   return keys;
 }
 
-/** What the slot's first batch of epoch `below` leaves; `from` is the oldest epoch that can still write there. */
+/** The keys that the slot's first batch of epoch `below` leaves. `from`: the oldest epoch that can still write there. */
 export function fenceKeysBelow(slot: number, producerId: number, from: number, below: number): Uint8Array[] {
   const keys: Uint8Array[] = [];
   for (let level = 0; level < DIGITS; level++) {

@@ -8,17 +8,17 @@ import type { BatchOutcome, HeadAppend, PlacedBatch } from './head-append.ts';
 import { batchOnceKey, fenceKeysBelow, fenceKeysOf, firstBatchOnceKey, idempotencyOnceKey } from './once-key.ts';
 import { applyBatch, decideProducer, type ProducerState } from './producer.ts';
 
-/** What the planner knows of idempotent producers, as of the head that was observed. */
+/** The planner's knowledge of idempotent producers, as of the observed head. */
 export interface KnownProducers {
   stateOf(producerId: number): ProducerState | undefined;
   /** Whether the id was given out so recently that no head can have forgotten its state. */
   isYoung(producerId: number): boolean;
 }
 
-/** A batch with its position in the data that was written. */
+/** A batch with its position in the written data. */
 export interface LaidOutBatch {
   readonly append: HeadAppend;
-  /** The batch's place in `append.batches`. */
+  /** The batch's index in `append.batches`. */
   readonly index: number;
   readonly position: number;
 }
@@ -28,41 +28,41 @@ export interface WrittenData {
   readonly location: Location;
 }
 
-/** What to do with some appends, decided from what is known of the head. */
+/** A plan for some appends, decided from the known state of the head. */
 export interface CommitPlan {
   /** Appends that are settled without a commit. */
   readonly settled: Map<HeadAppend, BatchOutcome[]>;
-  /** Appends that must wait for the next entry, since one of them depends on this entry and the others come after it. */
+  /** Appends that must wait for the next entry: the first depends on this entry, and the others come after the first. */
   readonly deferred: HeadAppend[];
-  /** What to commit, if anything is left. */
+  /** The entry to commit, if any append is left. */
   readonly commit: PlannedCommit | undefined;
 }
 
 /**
- * One entry to append, and what the head must be like for it. An entry without parts only leaves its once keys: every
- * commit that demands one of them absent is rejected from then on.
+ * One entry to append, and the conditions that the head must meet. An entry without parts only leaves its once keys: from
+ * then on, every commit that demands one of these keys absent is rejected.
  */
 export interface PlannedCommit {
   readonly entry: Entry;
   readonly packed: Uint8Array;
-  /** Once keys to leave; also demanded absent, except fence keys. */
+  /** Once keys to leave. Except for fence keys, the commit also demands them absent. */
   readonly leave: readonly Uint8Array[];
   /** Once keys that must not be in the head. */
   readonly demandAbsent: readonly Uint8Array[];
-  /** Slot -> the offset that must be the partition's next one. */
+  /** Slot -> the offset that must be the partition's next offset. */
   readonly expected: ReadonlyMap<number, number>;
-  /** Slot -> offsets taken up. */
+  /** Slot -> the number of offsets taken up. */
   readonly recordsBySlot: ReadonlyMap<number, number>;
   /** The outcomes of the appends in the entry. */
   readonly appends: ReadonlyMap<HeadAppend, readonly PlannedOutcome[]>;
 }
 
-/** `pending`: appended by this commit, at an offset counted from the entry's first one in the slot. */
+/** `pending`: appended by this commit, at an offset counted from the entry's first offset in the slot. */
 export type PlannedOutcome =
   | { readonly type: 'pending'; readonly slot: number; readonly offsetInEntry: number }
   | BatchOutcome;
 
-/** What an entry holds so far, and what it demands. */
+/** The content of an entry so far, and its conditions. */
 interface Gathered {
   /** Producer id -> its state after the batches of this entry, whose base offsets are `PENDING`. */
   readonly states: Map<number, ProducerState>;
@@ -76,15 +76,16 @@ type Decided = BatchOutcome | { readonly type: 'accepted' };
 const ACCEPTED: Decided = { type: 'accepted' };
 
 type AppendDecision =
-  /** Some batches go into the entry, or only the append's once key; `adds` is what they bring along. */
+  /** The entry takes some batches, or only the append's once key. `adds`: their content and conditions. */
   | { readonly type: 'accepted'; readonly outcomes: readonly Decided[]; readonly adds: Gathered }
   | { readonly type: 'settled'; readonly outcomes: BatchOutcome[] }
-  /** It depends on an append that is gathered already, or on another batch of its own. */
+  /** The append depends on an append that is already gathered, or one of its batches depends on another. */
   | { readonly type: 'depends' };
 
 /**
- * Decides, for appends in their order and data as laid out, which batches are rejected, which are duplicates, and what
- * entry appends the rest. Pure: `head` and `producers` are what was observed, and the plan's conditions make it exact.
+ * Decides which batches are rejected, which are duplicates, and which entry appends the others. The appends are given in
+ * order, with their data laid out. The function is pure: `head` and `producers` may be stale, and the plan's conditions
+ * make the result exact.
  */
 export function planCommit(
   head: Head,
@@ -99,14 +100,14 @@ export function planCommit(
   const keyed = new Map<HeadAppend, number>();
   const gathered = nothingGathered();
   for (const append of appends) {
-    // An append that waits holds up those behind it: they keep their order.
+    // Appends keep their order, so an append that waits also delays the appends after it.
     if (deferred.length > 0) {
       deferred.push(append);
       continue;
     }
     const useKey = append.idempotency === undefined ? undefined : idempotencyOnceKey(append.idempotency.use);
     if (useKey !== undefined && gathered.leave.some((left) => equalBytes(left, useKey))) {
-      // The same append again; it will find this entry.
+      // This is a second attempt of the same append; it will find this entry.
       deferred.push(append);
       continue;
     }
@@ -133,7 +134,7 @@ export function planCommit(
   return { settled, deferred, commit };
 }
 
-/** The base offset, in a producer's state, of a batch that is part of the plan itself. */
+/** The base offset, in a producer's state, of a batch that belongs to this plan. */
 const PENDING = -1;
 
 function nothingGathered(): Gathered {
@@ -152,7 +153,7 @@ function addRecords({ recordsBySlot }: Gathered, slot: number, records: number):
   recordsBySlot.set(slot, (recordsBySlot.get(slot) ?? 0) + records);
 }
 
-/** Decides one append, given what is gathered, which it does not change. */
+/** Decides one append, given the gathered content, which it does not change. */
 function decideAppend(head: Head, producers: KnownProducers, gathered: Gathered, append: HeadAppend): AppendDecision {
   const adds = nothingGathered();
   const outcomes: Decided[] = [];
@@ -169,7 +170,10 @@ function decideAppend(head: Head, producers: KnownProducers, gathered: Gathered,
   return { type: 'settled', outcomes: outcomes as BatchOutcome[] };
 }
 
-/** Decides one batch, and adds to `adds` what it brings along; `undefined` if it depends on the entry being planned. */
+/**
+ * Decides one batch, and adds its content and conditions to `adds`. Returns `undefined` if the batch depends on the entry
+ * being planned.
+ */
 function decideBatch(
   head: Head,
   producers: KnownProducers,
@@ -185,7 +189,7 @@ function decideBatch(
     const { producerId } = producer;
     state = adds.states.get(producerId) ?? gathered.states.get(producerId) ?? producers.stateOf(producerId);
     const decision = decideProducer(state, { ...producer, slot, records }, producers.isYoung(producerId));
-    // Before the expected offset is looked at: a retry of a conditional append that was applied gets its first answer.
+    // This comes before the check of the expected offset: a retry of an applied conditional append gets the first answer.
     if (decision.type === 'duplicate') {
       if (decision.baseOffset === PENDING) return undefined;
       return { type: 'duplicate', baseOffset: decision.baseOffset, logStartOffset };
@@ -198,7 +202,7 @@ function decideBatch(
     );
   }
   if (expectedOffset !== undefined) {
-    // Only the first batch of a slot in an entry can be held to an offset by a condition on the head.
+    // A condition on the head can check only the offset of a slot's first batch in the entry.
     if (recordsBefore > 0) return undefined;
     if (expectedOffset !== nextOffset) return failed(offsetMismatch(partition, expectedOffset, nextOffset));
     adds.expected.set(slot, expectedOffset);
@@ -208,7 +212,7 @@ function decideBatch(
   return ACCEPTED;
 }
 
-/** The producer's state after the batch, and the once keys that keep out its other attempts and every older epoch. */
+/** Adds the producer's state after the batch, and the once keys that shut out other attempts and every older epoch. */
 function addProducer(
   adds: Gathered,
   { slot, records }: PlacedBatch,
@@ -263,10 +267,10 @@ function buildCommit(
   return { entry, packed: packEntry(entry), leave, demandAbsent, expected, recordsBySlot, appends };
 }
 
-/** A read returns whole parts, so this bounds what a small read has to fetch. */
+/** The maximum size of a part. A read returns whole parts, so this bounds the bytes that a small read has to fetch. */
 const PART_BYTES_MAX = 1024 * 1024;
 
-/** Neighbours in the data and in the partition make one part, unless each must be told apart later. */
+/** Batches that are adjacent in the data and in the partition share a part, unless they must be distinguished later. */
 function canJoin(last: EntryPart, added: EntryPart): boolean {
   const isToldApart = (part: EntryPart): boolean => part.producer !== undefined || part.keyed !== undefined;
   const adjacent = last.slot === added.slot && last.position + last.bytes === added.position;
@@ -321,7 +325,7 @@ function repeatsItself(): EventLogError {
   );
 }
 
-/** For the batches of an atomic append that are rejected because another one is. */
+/** The error for batches of an atomic append that are rejected because another batch is. */
 export function atomicRefused(): EventLogError {
   return new EventLogError(
     'atomic_append_refused',

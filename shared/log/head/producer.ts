@@ -4,9 +4,9 @@ import { PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from '../limits.ts';
 import type { EntryPart } from './entry.ts';
 
 /**
- * What a head knows of one idempotent producer (Kafka's producer id, epoch and sequence; KIP-98), for each slot by itself:
- * the newest epoch that has written there, and its last five batches. A producer may write to several slots under
- * different epochs at once, as Kafka's clients do after they lost a batch.
+ * A head's knowledge of one idempotent producer (Kafka's producer id, epoch and sequence; KIP-98). For each slot separately
+ * it holds the newest epoch that has written to the slot, and the last five batches of this epoch. A producer may write to
+ * several slots under different epochs at once, as Kafka's clients do after a lost batch.
  */
 export interface ProducerState {
   readonly slots: ReadonlyMap<number, SlotBatches>;
@@ -14,7 +14,7 @@ export interface ProducerState {
 
 interface SlotBatches {
   readonly epoch: number;
-  /** Oldest first. */
+  /** The last batches, oldest first. */
   readonly batches: readonly ProducerBatch[];
 }
 
@@ -38,12 +38,13 @@ export type ProducerDecision =
   | { readonly type: 'out_of_order'; readonly expectedSequence: number };
 
 /**
- * As Kafka's brokers decide (`ProducerAppendInfo`), by what the slot knows: an older epoch is fenced; a batch that equals
- * one of the last five is a duplicate; otherwise it must follow the last one, and a new epoch begins at 0.
+ * Decides as Kafka's brokers do (`ProducerAppendInfo`), from the state of the slot. A batch of an older epoch is fenced. A
+ * batch that equals one of the last five is a duplicate. Any other batch must follow the last one, and a new epoch begins
+ * at 0.
  *
- * A slot that does not know the producer accepts any sequence from an old id, whose state may have expired. A young id
- * must begin at 0 there: its state can't have expired, so any other sequence is a batch that overtook the first one. Kafka
- * has no such rule; there the first batch would then be out of order for ever.
+ * A slot that does not know the producer accepts any sequence from an old id, because the id's state may have expired. A
+ * young id must begin at 0: its state cannot have expired, so any other sequence belongs to a batch that overtook the first
+ * one. Kafka has no such rule; in Kafka, the first batch would then be out of order forever.
  */
 export function decideProducer(
   state: ProducerState | undefined,
@@ -65,7 +66,7 @@ function beginsAtZero({ baseSequence }: ProducedBatch): ProducerDecision {
   return baseSequence === 0 ? { type: 'accepted' } : { type: 'out_of_order', expectedSequence: 0 };
 }
 
-/** The state after a batch was appended at `baseOffset`. */
+/** Returns the state after a batch was appended at `baseOffset`. */
 export function applyBatch(state: ProducerState | undefined, batch: ProducedBatch, baseOffset: number): ProducerState {
   const slots = new Map(state?.slots);
   const was = slots.get(batch.slot);
@@ -75,14 +76,14 @@ export function applyBatch(state: ProducerState | undefined, batch: ProducedBatc
   return { slots };
 }
 
-/** The batch that a part of an entry holds, if an idempotent producer made it. */
+/** Returns the batch of an entry's part, if an idempotent producer made the batch. */
 export function producedBatch(part: EntryPart): ProducedBatch | undefined {
   if (part.producer === undefined) return undefined;
   const { producerEpoch, baseSequence } = part.producer;
   return { slot: part.slot, producerEpoch, baseSequence, records: part.records };
 }
 
-/** Sequences go from 2^31 − 1 back to 0. */
+/** Adds to a sequence; sequences wrap from 2^31 − 1 to 0. */
 export function addSequence(sequence: number, by: number): number {
   return (sequence + by) % (SEQUENCE_MAX + 1);
 }

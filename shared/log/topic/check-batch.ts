@@ -14,9 +14,9 @@ import { PRODUCER_EPOCH_MAX } from '../limits.ts';
 import { choiceSetting, numberSetting, requiredCompression, type TopicConfig } from './topic-config.ts';
 
 /**
- * What Kafka's brokers check and set of a produced batch (`LogValidator`): that it is one whole batch which decodes to
- * the records it says, offsets 0, 1, 2 …, within the topic's size and time bounds; that it is data and not a marker. The
- * bytes are kept as they are, unless the topic asks for its own time or compression.
+ * Checks and adjusts a produced batch as Kafka's brokers do (`LogValidator`). The batch must be one whole data batch, not a
+ * marker. It must decode to the number of records in its header, with offsets 0, 1, 2 …, within the topic's limits on size
+ * and time. The bytes are kept as they are, unless the topic sets its own time or compression.
  * @throws EventLogError `invalid_batch`, `record_too_large`, `invalid_request` (timestamps)
  */
 export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs: number): CheckedBatch {
@@ -25,7 +25,7 @@ export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs
   if (header.control) throw invalidBatch('it is a control batch, which only the log itself writes');
   if (header.transactional) throw invalidBatch('it is transactional, and transactions are not supported yet');
   if (header.timestampType === 'log_append_time')
-    throw invalidBatch('it says LogAppendTime, which only the log itself sets');
+    throw invalidBatch('its timestamp type is LogAppendTime, which only the log itself sets');
   if (header.recordCount === 0) throw invalidBatch('it has no records');
   if (header.recordCount !== header.lastOffsetDelta + 1) {
     throw invalidBatch(`it counts ${header.recordCount} records but ${header.lastOffsetDelta + 1} offsets`);
@@ -53,7 +53,7 @@ export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs
   return { data, records: header.recordCount, maxTimestampMs, producer, logAppendTimeMs };
 }
 
-/** The bytes with the compression and times that the topic asks for; the given ones where they have them. */
+/** Returns the bytes with the compression and times that the topic requires: the given bytes if they already have them. */
 function conform(
   bytes: Uint8Array,
   header: RecordBatchHeader,
@@ -92,7 +92,7 @@ function checkTimestamps(records: readonly StoredRecord[], config: TopicConfig, 
   }
 }
 
-/** The error where a record's time is out of the topic's bounds. */
+/** Returns an error if a record's time is outside the topic's limits. */
 export function checkTimestamp(
   timestampMs: number,
   record: number,
@@ -104,11 +104,11 @@ export function checkTimestamp(
   if (Number.isSafeInteger(timestampMs) && timestampMs >= earliest && timestampMs <= latest) return undefined;
   return new EventLogError(
     'invalid_request',
-    `Record ${record} has the timestamp ${timestampMs}; the topic takes from ${earliest} to ${latest} (message.timestamp.before.max.ms, message.timestamp.after.max.ms).`,
+    `Record ${record} has the timestamp ${timestampMs}; the topic accepts ${earliest} to ${latest} (message.timestamp.before.max.ms, message.timestamp.after.max.ms).`,
     { details: { field: `records[${record}].timestamp`, timestampMs, earliest, latest } },
   );
 }
 
 function invalidBatch(what: string): EventLogError {
-  return new EventLogError('invalid_batch', `The record batch can't be appended: ${what}.`);
+  return new EventLogError('invalid_batch', `The record batch cannot be appended: ${what}.`);
 }

@@ -1,5 +1,5 @@
 /**
- * Which partition a record goes to, as Kafka's default partitioner decides it, so that both agree on every key:
+ * Chooses a record's partition as Kafka's default partitioner does, so that both agree on every key:
  * murmur2 of the key, its sign bit dropped, modulo the partitions (`org.apache.kafka.common.utils.Utils#murmur2`,
  * `BuiltInPartitioner#partitionForKey`). Records without a key all go to the request's sticky partition.
  */

@@ -4,7 +4,7 @@ import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from '../limits.ts';
 
 /**
  * Topic settings under Kafka's names, with Kafka's defaults and value checks ("Topic Configs" in Kafka's documentation).
- * Values are kept only where a topic sets them, so that a default can be told from a choice.
+ * A value is stored only if a topic sets it, so that a default can be distinguished from a choice.
  */
 interface NumberSetting {
   readonly type: 'number';
@@ -49,14 +49,14 @@ export const TOPIC_SETTINGS = {
 
 export type TopicSettingName = keyof typeof TOPIC_SETTINGS;
 export type TopicSettingValue = string | number;
-/** Only what the topic itself sets. */
+/** Only the settings that the topic itself sets. */
 export type TopicConfig = Readonly<Partial<Record<TopicSettingName, TopicSettingValue>>>;
 
 export const TOPIC_SETTING_NAMES = Object.keys(TOPIC_SETTINGS) as TopicSettingName[];
 
 /**
- * Checks names and values. Numbers may come as text, as Kafka's tools send them.
- * @throws EventLogError `invalid_request` naming the setting, what it takes, and what it got.
+ * Checks names and values. Numbers may be given as text, as Kafka's tools send them.
+ * @throws EventLogError `invalid_request` naming the setting, its range, and the given value
  */
 export function parseTopicConfig(given: Readonly<Record<string, unknown>>): TopicConfig {
   const config: Partial<Record<TopicSettingName, TopicSettingValue>> = {};
@@ -67,7 +67,7 @@ export function parseTopicConfig(given: Readonly<Record<string, unknown>>): Topi
   return config;
 }
 
-/** @throws EventLogError `invalid_request` naming the settings that there are */
+/** @throws EventLogError `invalid_request` naming the existing settings */
 export function checkSettingName(name: string): void {
   if (Object.hasOwn(TOPIC_SETTINGS, name)) return;
   throw invalidField(
@@ -95,14 +95,14 @@ function parseSetting(name: TopicSettingName, value: unknown): TopicSettingValue
   throw invalidField(field, `${name} takes ${settingRange(name)}.`);
 }
 
-/** What a setting takes, for people. */
+/** Describes the allowed values of a setting for people. */
 export function settingRange(name: TopicSettingName): string {
   const setting: NumberSetting | ChoiceSetting = TOPIC_SETTINGS[name];
   if (setting.type === 'choice') return `one of: ${setting.values.join(', ')}`;
   return `${isWhole(name) ? 'a whole number' : 'a number'} from ${setting.min} to ${setting.max}`;
 }
 
-/** Every setting that is a number is a whole one, except a ratio. */
+/** Whether a numeric setting takes whole numbers: all do, except ratios. */
 export function isWhole(name: TopicSettingName): boolean {
   return name !== 'min.cleanable.dirty.ratio';
 }

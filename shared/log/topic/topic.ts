@@ -4,7 +4,7 @@ import type { TopicConfig } from './topic-config.ts';
 
 export interface Topic {
   readonly name: string;
-  /** 16 random bytes in base64url, as Kafka writes its topic ids. A topic that is made again gets another. */
+  /** 16 random bytes in base64url, as Kafka writes its topic ids. A topic that is made again gets another id. */
   readonly topicId: string;
   readonly partitions: number;
   readonly partitionsPerHead: number;
@@ -14,7 +14,7 @@ export interface Topic {
 
 const NAME = /^[a-zA-Z0-9._-]+$/;
 
-/** Kafka's own rules for names. @throws EventLogError `invalid_request` naming the field. */
+/** Checks a name by Kafka's own rules. @throws EventLogError `invalid_request` naming the field */
 export function checkTopicName(name: string, field = 'topic'): void {
   if (name.length === 0 || name.length > TOPIC_NAME_LENGTH_MAX) {
     throw invalidField(
@@ -23,8 +23,8 @@ export function checkTopicName(name: string, field = 'topic'): void {
     );
   }
   if (!NAME.test(name))
-    throw invalidField(field, "A topic's name is made of the letters a-z and A-Z, digits, '.', '_' and '-'.");
-  if (name === '.' || name === '..') throw invalidField(field, `A topic can't be named '${name}'.`);
+    throw invalidField(field, "A topic's name can contain only the letters a-z and A-Z, digits, '.', '_' and '-'.");
+  if (name === '.' || name === '..') throw invalidField(field, `A topic cannot be named '${name}'.`);
 }
 
 export function checkPartitionCount(partitions: number, field = 'partitions'): void {
@@ -45,7 +45,7 @@ export function checkPartition(topic: Topic, partition: number): void {
   );
 }
 
-/** Which head of the topic decides a partition's order, and its slot there. */
+/** The head of the topic that decides a partition's order, and the partition's slot in the head. */
 export function headOf(topic: Topic, partition: number): { readonly headNumber: number; readonly slot: number } {
   return { headNumber: Math.floor(partition / topic.partitionsPerHead), slot: partition % topic.partitionsPerHead };
 }
