@@ -46,10 +46,10 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
   };
   const access = createAccess(components.access ?? { mode: 'open' }, context);
   const nextId = requestIds(context);
-  // Paths are matched as they were sent, so that an encoded slash does not part segments.
+  // Paths are matched as they were sent, so that an encoded slash does not separate segments.
   const app: HttpApp = new Hono<HttpEnv>({ getPath: rawPath });
 
-  // Not a middleware: a route with one handler is called by Hono directly, which makes small requests a tenth cheaper.
+  // There is no middleware: Hono calls a route with one handler directly, which makes small requests a tenth cheaper.
   const begin = (c: Context<HttpEnv>): AnswerContext => {
     let answer: AnswerContext = { requestId: nextId(), allowedOrigin: undefined };
     c.set('answer', answer);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { LogRecord, RecordHeader } from '../../shared/log/batch/record.ts';
 
-/** fast-check's own typed arrays may share a buffer at an offset; records take whatever bytes they get. */
+/** fast-check's own typed arrays may share a buffer at an offset; records accept any bytes. */
 const someBytes = (maxLength: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength });
 
 export const headerArbitrary: fc.Arbitrary<RecordHeader> = fc.record({

@@ -7,18 +7,18 @@ import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 
 export interface AwsStores {
-  /** Of the table and of the bucket. */
+  /** The name of the table and of the bucket. */
   readonly name: string;
   readonly items: DynamoItemStore;
   readonly objects: S3ObjectStore;
-  /** How many requests were sent, by the name of the SDK's command. */
+  /** The number of sent requests, by the name of the SDK's command. */
   readonly sent: Map<string, number>;
   close(): void;
 }
 
 const CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' };
 
-/** The AWS adapters over a table and a bucket of their own at an emulator. */
+/** The AWS adapters over their own table and bucket at an emulator. */
 export async function makeAwsStores(endpoint: string): Promise<AwsStores> {
   const name = `tailrace-${randomUUID()}`;
   const config = { endpoint, region: 'us-east-1', credentials: CREDENTIALS, maxAttempts: 1 };

@@ -1,6 +1,6 @@
 import { crc32c } from '../../shared/log/batch/crc32c.ts';
 
-/** Changes a batch and gives it the CRC that then is right, as a client that lies would. */
+/** Changes a batch and corrects its CRC, as a lying client would. */
 export function edited(batch: Uint8Array, edit: (view: DataView, bytes: Uint8Array) => void): Uint8Array {
   const copy = batch.slice();
   const view = new DataView(copy.buffer, copy.byteOffset, copy.length);
@@ -9,7 +9,7 @@ export function edited(batch: Uint8Array, edit: (view: DataView, bytes: Uint8Arr
   return copy;
 }
 
-/** A batch whose records are these bytes, with length and CRC set right. */
+/** A batch whose records are these bytes, with the correct length and CRC. */
 export function withPayload(batch: Uint8Array, payload: Uint8Array): Uint8Array {
   const whole = new Uint8Array(61 + payload.length);
   whole.set(batch.subarray(0, 61));

@@ -16,7 +16,7 @@ export interface Bundles {
   close(): void;
 }
 
-/** The functions as they are deployed. */
+/** Makes the functions as they are deployed. */
 export function makeBundles(): Bundles {
   const folder = mkdtempSync(join(tmpdir(), 'tailrace-bundles-'));
   const all = FUNCTION_NAMES.map((name) => {
@@ -29,7 +29,7 @@ export function makeBundles(): Bundles {
 
 export const BUNDLE_ENVIRONMENT = { TAILRACE_TABLE: 'table', TAILRACE_BUCKET: 'bucket', AWS_REGION: 'eu-central-1' };
 
-/** Prints, on its last line, what was imported, how long it took and which connections were begun or names looked up. */
+/** Prints, on its last line, the imported names, the duration, and the connections and name look-ups that were started. */
 const IMPORT = `
 const dns = require('node:dns'), net = require('node:net');
 const calls = [];
@@ -49,7 +49,7 @@ export interface Imported {
   readonly calls: readonly string[];
 }
 
-/** Imports a bundle in a process of its own that has this environment and no other. */
+/** Imports a bundle in a separate process that has only this environment. */
 export async function importBundle(
   bundle: Bundle,
   environment: Readonly<Record<string, string>> = BUNDLE_ENVIRONMENT,

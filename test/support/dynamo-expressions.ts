@@ -2,8 +2,8 @@ import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { awsError } from './stub-client.ts';
 
 /**
- * The part of DynamoDB's expression language that the adapter writes, evaluated over one item. As strict as DynamoDB about
- * what it is given: a placeholder that is missing or not used, or an operand of the wrong type, is a ValidationException.
+ * The part of DynamoDB's expression language that the adapter writes, evaluated over one item. It is as strict as DynamoDB:
+ * a placeholder that is missing or not used, or an operand of the wrong type, is a ValidationException.
  */
 
 export type DynamoItem = Readonly<Record<string, AttributeValue>>;
@@ -34,7 +34,7 @@ export class ExpressionReader {
       if (given !== undefined && Object.keys(given).length === 0) throw invalid('Placeholders must not be empty.');
   }
 
-  /** Whether the condition holds for the item; nothing is like an item without attributes. */
+  /** Whether the condition holds for the item; a missing item counts as an item without attributes. */
   holds(expression: string | undefined, item: DynamoItem): boolean {
     if (expression === undefined) return true;
     this.#begin(expression);
@@ -73,7 +73,7 @@ export class ExpressionReader {
     return after;
   }
 
-  /** To be called once all expressions of the request were read. */
+  /** Must be called after all expressions of the request were read. */
   checkAllUsed(): void {
     for (const name of [...Object.keys(this.#names), ...Object.keys(this.#values)])
       if (!this.#used.has(name)) throw invalid(`${name} is not used in any expression.`);
@@ -125,7 +125,7 @@ export class ExpressionReader {
     return name;
   }
 
-  // Every operand is read, whatever the result is already: that it is used or of a wrong type must not depend on the item.
+  // Every operand is read, even if the result is known: unused placeholders and wrong types must not depend on the item.
 
   #or(item: DynamoItem): boolean {
     let result = this.#and(item);
@@ -228,7 +228,7 @@ export class ExpressionReader {
   }
 }
 
-/** Below, at or above 0; undefined where there is nothing to compare, or two types. */
+/** A number below, at or above 0; undefined if an operand is missing or the types differ. */
 export function compare(a: AttributeValue | undefined, b: AttributeValue | undefined): number | undefined {
   if (a?.N !== undefined && b?.N !== undefined) return Number(BigInt(a.N) - BigInt(b.N));
   if (a?.S !== undefined && b?.S !== undefined) return Buffer.compare(Buffer.from(a.S), Buffer.from(b.S));
@@ -240,7 +240,7 @@ function own(item: DynamoItem, name: string): AttributeValue | undefined {
   return Object.hasOwn(item, name) ? item[name] : undefined;
 }
 
-/** Also where the name is that of something every object has. */
+/** Sets an attribute, even if every object has a property of that name. */
 function define(item: Record<string, AttributeValue>, name: string, value: AttributeValue): void {
   Object.defineProperty(item, name, { value, enumerable: true, configurable: true, writable: true });
 }

@@ -15,18 +15,18 @@ import type { SentCommand } from './stub-client.ts';
 const ITEM_BYTES_MAX = 400 * 1024;
 const NOTHING: DynamoItem = {};
 
-/** An item as it is, and as it was before its last write: that is what a read may see that does not ask for more. */
+/** An item as it is, and as it was before its last write: a read that is not consistent may see the older version. */
 interface Versions {
   readonly now: DynamoItem | undefined;
   readonly before: DynamoItem | undefined;
 }
 
 /**
- * A DynamoDB table in memory, no kinder than DynamoDB: without `ConsistentRead` a read misses the last write of every item;
- * capacity and the item of a refused write come only to who asks for them.
+ * A DynamoDB table in memory that is as strict as DynamoDB. Without `ConsistentRead` a read misses the last write of every
+ * item. Capacity and the item of a rejected write are returned only on request.
  */
 export class DynamoTable {
-  /** All that was sent, in order. */
+  /** All sent commands, in order. */
   readonly sent: SentCommand[] = [];
   readonly #items = new Map<string, Map<string, Versions>>();
 
@@ -91,7 +91,7 @@ export class DynamoTable {
       items.push(item);
       bytes += bytesOf(item);
     }
-    // Also where the page ends with the last item: DynamoDB has not looked further.
+    // This holds even if the page ends with the last item: DynamoDB has not looked further.
     const last = more || items.length === Limit ? items.at(-1) : undefined;
     return {
       Items: structuredClone(items),
@@ -108,7 +108,7 @@ export class DynamoTable {
     const before = this.#read(key, true);
     const reader = new ExpressionReader(input);
     const holds = reader.holds(input.ConditionExpression, before ?? NOTHING);
-    // A refused write must be as well-formed as one that succeeds.
+    // A rejected write must be as well-formed as one that succeeds.
     if (!holds && 'UpdateExpression' in input) readOnly(reader, input.UpdateExpression, before);
     const after = holds ? change(before, reader) : before;
     reader.checkAllUsed();
@@ -148,12 +148,12 @@ function visible({ now, before }: Versions, consistent: boolean | undefined): Dy
   return consistent === true ? now : before;
 }
 
-/** Reads an update whose result does not matter: it may be of an item that it does not fit. */
+/** Reads an update whose result does not matter: the update may not fit the item. */
 function readOnly(reader: ExpressionReader, expression: string | undefined, item: DynamoItem | undefined): void {
   try {
     reader.update(expression, item ?? NOTHING);
   } catch {
-    // DynamoDB looks at types after the condition.
+    // DynamoDB checks types after the condition.
   }
 }
 

@@ -1,6 +1,6 @@
 import { parseEventId } from '../../shared/http/read/event-id.ts';
 
-/** One server-sent event, as the browser's `EventSource` would tell it, with the id that it had itself. */
+/** One server-sent event, as the browser's `EventSource` would report it, with the id of the event itself. */
 export interface ReadEvent {
   readonly event: string;
   readonly data: string;
@@ -51,7 +51,7 @@ export class EventReader {
     }
   }
 
-  /** The next event of a kind; others are passed over. */
+  /** The next event of a kind; other events are skipped. */
   async nextOf(kind: string): Promise<ReadEvent> {
     for (;;) {
       const event = await this.next();
@@ -87,7 +87,7 @@ export class EventReader {
       else if (name === 'id') id = value;
       else if (name === 'data') data.push(value);
       else if (name === 'retry') this.retryMs = Number(value);
-      else throw new Error(`A line of an event can't be understood: ${line}`);
+      else throw new Error(`A line of an event cannot be parsed: ${line}`);
     }
     return data.length === 0 ? undefined : { event, id, data: data.join('\n') };
   }

@@ -2,7 +2,7 @@ import { EventLogError } from '../../shared/log/errors.ts';
 import { aroundStores, keyOf, type StoreRequest } from '../../shared/storage/around-stores.ts';
 import type { Clock, Stores, Update } from '../../shared/storage/ports.ts';
 
-/** One request to a store: what a plan of faults decides by. */
+/** One request to a store. Faults are decided by it. */
 export interface StoreCall {
   readonly method: 'put_object' | 'get_object' | 'get' | 'put' | 'update' | 'delete' | 'query';
   /** The object's key, or the item's partition key. */
@@ -11,20 +11,20 @@ export interface StoreCall {
 }
 
 /**
- * `throttled`: refused, for certain. `lost_request`: never arrives. `lost_reply`: takes effect, but no one hears of it.
- * `late`: no one hears of it, and it takes effect after all, `lateMs` later. `repeated`: the reply is lost, and a client
- * below sends the same again and answers with what that got.
+ * `throttled`: rejected for certain. `lost_request`: never arrives. `lost_reply`: takes effect, but the reply is lost.
+ * `late`: there is no reply, and the request takes effect `lateMs` later. `repeated`: the reply is lost, and a client below
+ * sends the same request again and returns the second reply.
  */
 export type Fault = 'throttled' | 'lost_request' | 'lost_reply' | 'late' | 'repeated';
 
 export interface FaultPlan {
   readonly fault?: Fault | undefined;
-  /** Before it takes effect, and before it is answered. */
+  /** The delay before the request takes effect, and again before its reply. */
   readonly delayMs?: number;
   readonly lateMs?: number;
 }
 
-/** What becomes of each request; `undefined` for nothing special. */
+/** Decides the fault of each request; `undefined` for none. */
 export type DecideFault = (call: StoreCall) => FaultPlan | undefined;
 
 async function run<T>(clock: Clock, plan: FaultPlan | undefined, request: () => Promise<T>): Promise<T> {
@@ -55,7 +55,7 @@ const METHODS = {
   query: 'query',
 } as const satisfies Record<Exclude<StoreRequest, 'presign'>, StoreCall['method']>;
 
-/** The stores behind faults. */
+/** The stores, with injected faults. */
 export function faultyStores<S extends Stores & { readonly clock: Clock }>(stores: S, decide: DecideFault): S {
   const around = aroundStores(stores, (request, send) => {
     if (request === 'presign') return send;

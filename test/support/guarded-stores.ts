@@ -8,7 +8,7 @@ export interface Permissions {
   readonly objects: Partial<Readonly<Record<string, readonly ObjectKind[]>>>;
 }
 
-/** Stores that refuse what the permissions do not allow, as IAM does, and note what was asked for: `GetItem head`. */
+/** Stores that reject requests without permission, as IAM does, and record all requests, such as `GetItem head`. */
 export function guardedStores(
   stores: MemoryStores,
   permissions: Permissions,
@@ -34,11 +34,11 @@ export function guardedStores(
   return { ...guarded, clock: stores.clock, used, refused };
 }
 
-/** The action that IAM asks for, and whether it is one on objects. */
+/** The action that IAM requires, and whether it is an action on objects. */
 const ACTIONS: Readonly<Record<StoreRequest, readonly [action: string, isObject: boolean]>> = {
   putObject: ['PutObject', true],
   getObject: ['GetObject', true],
-  // A URL is signed with the caller's rights, so it opens what the caller may read.
+  // A URL is signed with the caller's rights, so it gives access to everything that the caller may read.
   presign: ['GetObject', true],
   getItem: ['GetItem', false],
   putItem: ['PutItem', false],

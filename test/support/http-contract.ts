@@ -19,7 +19,7 @@ export interface Answered {
   readonly body: string;
 }
 
-/** Says what is wrong with answers, by the OpenAPI document that the server itself gives out. */
+/** Checks answers against the OpenAPI document of the server itself. */
 export class HttpContract {
   private readonly document: OpenApi;
   private readonly ajv = new Ajv2020({ strict: false });
@@ -30,7 +30,7 @@ export class HttpContract {
     this.ajv.addSchema(located({ $id: ROOT, $defs: this.document.components.schemas }));
   }
 
-  /** `undefined` where the answer is one that the document has. */
+  /** Describes what is wrong with an answer; `undefined` if the document allows it. */
   fault(method: string, path: string, answer: Answered): string | undefined {
     const operation = this.operation(method, path);
     const what = `${method} ${path}: ${answer.status}`;
@@ -90,8 +90,8 @@ function located<T extends object>(schema: T): T {
 }
 
 /**
- * Answers may get members, so the document leaves their objects open; here they are closed, so that none comes that is
- * not described.
+ * Answers may gain members, so the document leaves their objects open. Here they are closed, so that every member must be
+ * described.
  */
 function closed(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(closed);

@@ -1,11 +1,11 @@
 import type { LambdaContext } from '../../functions/lambda/edge.ts';
 import type { EventV1, EventV2 } from '../../functions/lambda/event.ts';
 
-/** Events as AWS sends them, with all their fields, for a request given in the words of `fetch`. */
+/** Events as AWS sends them, with all their fields, for a request in the form of `fetch`. */
 
 export interface EventRequest {
   readonly method?: string;
-  /** With its query. */
+  /** The path, including the query. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
@@ -58,7 +58,7 @@ export function httpApiEvent(request: EventRequest, stage = '$default'): EventV2
   };
 }
 
-/** REST APIs keep headers as they were written, and give everything both as one value and as many. */
+/** REST APIs keep the case of headers, and pass everything both as single values and as lists. */
 export function restApiEvent({ method = 'GET', path, headers = {}, body }: EventRequest): EventV1 {
   const [rawPath = '', query = ''] = path.split('?');
   const host = 'a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com';

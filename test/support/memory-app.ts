@@ -21,7 +21,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The HTTP API over a broker of its own, over stores in memory, without a server. */
+/** The HTTP API with its own broker, over stores in memory, without a server. */
 export function memoryApp(options: MemoryAppOptions = {}) {
   const clock = options.clock ?? systemClock;
   const signer = createUrlSigner({ secret: new Uint8Array(32), baseUrl: () => 'http://localhost' });

@@ -11,7 +11,7 @@ import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
 import type { Clock, ItemStore, ObjectStore, Random } from '../../shared/storage/ports.ts';
 import { SimulatedClock } from './simulated-clock.ts';
 
-/** Bytes that are the same for the same seed (mulberry32). */
+/** A generator that returns the same bytes for the same seed (mulberry32). */
 export class SeededRandom implements Random {
   private state: number;
 
@@ -49,7 +49,7 @@ export function memoryStores(): { objects: MemoryObjectStore; items: MemoryItemS
 
 let brokers = 0;
 
-/** Several brokers over the same stores are several processes: they share nothing else. */
+/** Several brokers over the same stores behave like several processes: they share only the stores. */
 export function memoryBroker(
   stores: MemoryStores = memoryStores(),
   settings: Partial<BrokerSettings> = {},
@@ -58,7 +58,7 @@ export function memoryBroker(
   return new Broker({ ...stores, random, settings });
 }
 
-/** What a broker has asked of the stores for one purpose, over all topics. */
+/** A broker's requests to the stores for one purpose, over all topics. */
 export function requestsFor(broker: Broker, purpose: Purpose): RequestCounts {
   const total = noRequests();
   for (const row of broker.usage()) if (row.purpose === purpose) addCounts(total, row.counts);
@@ -70,7 +70,7 @@ export interface ReadAllOptions {
   readonly maxBytes?: number;
 }
 
-/** All records of a partition from an offset on, by as many reads as it takes. */
+/** All records of a partition from an offset on, read by as many reads as are needed. */
 export async function readAll(
   broker: Broker,
   topic: string,
@@ -92,7 +92,7 @@ export async function readAll(
       }
     }
     if (nextOffset >= highWatermark) return records;
-    if (nextOffset === offset) throw new Error(`A read at ${offset} got nowhere, below ${highWatermark}.`);
+    if (nextOffset === offset) throw new Error(`A read at ${offset} returned nothing, below ${highWatermark}.`);
     offset = nextOffset;
   }
 }
@@ -112,7 +112,7 @@ export function record(value: string, more: Partial<RecordToAppend> = {}): Recor
   return { key: null, value: bytes(value), headers: [], ...more };
 }
 
-/** Appends values to a partition as one request; answers the offset of the first. */
+/** Appends values to a partition as one request; returns the offset of the first value. */
 export async function appendTo(
   broker: Broker,
   topic: string,
@@ -136,7 +136,7 @@ export async function valuesOf(
   return (await readAll(broker, topic, partition, options)).map((each) => text(each.value));
 }
 
-/** What the work gives, or the code of the error that it fails with. */
+/** The result of the work, or the code of its error. */
 export async function codeOf<T>(work: Promise<T>): Promise<T | ErrorCode> {
   try {
     return await work;

@@ -39,14 +39,14 @@ export async function threeBrokers(): Promise<{
   return { stores, brokers };
 }
 
-/** Gives out the ids that the tests use, long ago: a partition that does not know them accepts any sequence. */
+/** Allocates the ids of the tests in the distant past: a partition that does not know them accepts any sequence. */
 export async function growOld(stores: ReturnType<typeof memoryStores>): Promise<void> {
   const broker = memoryBroker(stores);
   for (let id = 0; id < 10; id++) await broker.allocateProducerId();
   await stores.clock.advance(72 * HOUR_MS);
 }
 
-/** Other commits to the same head, so that the tail moves on. */
+/** Makes other commits to the same head, so that the tail moves. */
 export async function moveOn(broker: Broker, commits: number): Promise<void> {
   for (let i = 0; i < commits; i++) {
     await appendTo(broker, 't', 15, ['noise']);

@@ -1,7 +1,10 @@
 import { type GetObjectCommandInput, NoSuchKey, type PutObjectCommandInput } from '@aws-sdk/client-s3';
 import { awsError, type SentCommand } from './stub-client.ts';
 
-/** An S3 bucket in memory, no kinder than S3: a put replaces unless it is told not to, and a range that is none is ignored. */
+/**
+ * An S3 bucket in memory that is as strict as S3: a put replaces an object unless `If-None-Match` forbids it, and a
+ * malformed range is ignored.
+ */
 export class S3Bucket {
   readonly sent: SentCommand[] = [];
   readonly #objects = new Map<string, Uint8Array>();

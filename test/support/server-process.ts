@@ -6,15 +6,15 @@ import { fileURLToPath } from 'node:url';
 
 const SERVER = fileURLToPath(new URL('../support/server.ts', import.meta.url));
 
-/** A server in a process of its own, to be treated badly. It ends with this process. */
+/** A server in a separate process, for tests that interrupt it. It ends with this process. */
 export interface ServerProcess {
   readonly url: string;
   readonly pid: number;
   /** Sends a signal that ends it, SIGKILL by default; resolves when it has ended. */
   end(signal?: NodeJS.Signals): Promise<void>;
   /**
-   * SIGSTOP, and SIGCONT after so long; resolves then. Both are sent by a process of its own, so that the server, which
-   * can't see the end of its parent while it is stopped, is never left so.
+   * Sends SIGSTOP, then SIGCONT after this time; then resolves. A separate process sends both: a stopped server cannot
+   * notice the end of its parent, and must never remain stopped.
    */
   pause(ms: number): Promise<void>;
 }
@@ -22,18 +22,18 @@ export interface ServerProcess {
 export interface ServerOptions {
   /** A command that runs the one after it. */
   readonly prefix?: readonly string[] | undefined;
-  /** Beside this process's own. */
+  /** Variables in addition to this process's own. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** The embedded server on a data folder. @throws Error where it ends instead */
+/** Starts the embedded server on a data folder. @throws Error if the process ends instead */
 export function startServer(folder: string, options?: ServerOptions): Promise<ServerProcess> {
   return startScript(SERVER, [folder], options);
 }
 
 /**
- * Runs a script that prints the URL of its server on the first line, and ends when its standard input does; resolves
- * when it has printed it. @throws Error where it ends instead
+ * Runs a script that prints the URL of its server on the first line, and ends when its standard input ends. Resolves after
+ * the URL is printed. @throws Error if the process ends instead
  */
 export async function startScript(
   path: string,

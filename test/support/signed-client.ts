@@ -2,7 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { SignatureV4 } from '@smithy/signature-v4';
 import { requestThrough, type ThroughResponse } from '../localstack/request-through.ts';
 
-/** What SignatureV4 needs of SHA-256, over Node's own. */
+/** The part of SHA-256 that SignatureV4 needs, implemented by Node's own. */
 class Sha256 {
   private readonly hash;
 
@@ -60,7 +60,7 @@ export class SignedClient {
     return requestThrough(this.endpoint, url.toString(), { ...request, headers: signed.headers });
   }
 
-  /** Sends JSON; answers the body, parsed. Throws on a status other than `expected`. */
+  /** Sends JSON and returns the parsed body. Throws on a status other than `expected`. */
   async json<T>(path: string, method: string, body?: unknown, expected = 200): Promise<T> {
     const response = await this.send(path, {
       method,

@@ -7,8 +7,8 @@ interface Sleeper {
 }
 
 /**
- * Time that stands still until it is moved. `run` moves it to the next sleeper whenever nothing else is left to do, so
- * that a test of minutes takes no time and the same steps happen in the same order.
+ * Time that stands still until it is moved. `run` moves the time to the next sleeper whenever no other work is left. So a
+ * test of minutes takes no time, and the same steps happen in the same order.
  */
 export class SimulatedClock implements Clock {
   private timeMs: number;
@@ -41,7 +41,7 @@ export class SimulatedClock implements Clock {
     });
   }
 
-  /** Moves the time on, waking in their order all who are due until then. */
+  /** Advances the time, and wakes the sleepers that are due in their order. */
   async advance(ms: number): Promise<void> {
     const endMs = this.timeMs + ms;
     for (;;) {
@@ -54,7 +54,7 @@ export class SimulatedClock implements Clock {
     await turn();
   }
 
-  /** The result of `work`; time moves from sleeper to sleeper as long as it is not there. */
+  /** Returns the result of `work`. Until then the time moves from sleeper to sleeper. */
   async run<T>(work: Promise<T> | (() => Promise<T>)): Promise<T> {
     const running = typeof work === 'function' ? work() : work;
     let settled = false;
@@ -70,7 +70,7 @@ export class SimulatedClock implements Clock {
         idle = 0;
         this.wake(next);
       } else if (++idle > TURNS_IDLE_MAX)
-        throw new Error('Simulated time stands still: nothing sleeps, yet the work goes on.');
+        throw new Error('Simulated time stands still: nothing sleeps, but the work is not finished.');
     }
   }
 
@@ -95,7 +95,7 @@ export class SimulatedClock implements Clock {
 
 const TURNS_IDLE_MAX = 1_000;
 
-/** Lets everything happen that can happen without time passing. */
+/** Runs everything that can happen without time passing. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,7 +1,7 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
 
-/** A request as the adapter hands it to the SDK. */
+/** A request as the adapter passes it to the SDK. */
 export interface SentCommand {
   /** `GetItemCommand`, `PutObjectCommand`, … */
   readonly command: string;
@@ -13,7 +13,7 @@ export type AnswerCommand = (sent: SentCommand) => Promise<object>;
 
 const CONFIG = { region: 'us-east-1', maxAttempts: 1, credentials: { accessKeyId: 'a', secretAccessKey: 'b' } };
 
-/** The SDK's own client, which sends nothing: `answer` stands between it and the network. */
+/** The SDK's own client, which sends nothing: `answer` replaces the network. */
 export function stubDynamoClient(answer: AnswerCommand): DynamoDBClient {
   return stubbed(new DynamoDBClient(CONFIG), answer);
 }
@@ -30,7 +30,7 @@ function stubbed<Client extends DynamoDBClient | S3Client>(client: Client, answe
     ) => (args: { readonly input: SentCommand['input'] }) => Promise<object>,
     options: object,
   ) => void;
-  // Behind what signs a request, so that a URL is signed as it ever is.
+  // The stub comes after the signing step, so that a URL is signed as usual.
   add(
     (_next, { commandName }) =>
       async ({ input }) => ({
@@ -42,7 +42,7 @@ function stubbed<Client extends DynamoDBClient | S3Client>(client: Client, answe
   return client;
 }
 
-/** An error as the SDK throws it: its name says what it is, or one of its other properties. */
+/** An error as the SDK throws it, identified by its name or by other properties. */
 export function awsError(name: string, more: Readonly<Record<string, unknown>> = {}): Error {
   return Object.assign(new Error(`${name} by the test`), { name, ...more });
 }

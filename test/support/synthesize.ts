@@ -7,7 +7,7 @@ import { afterAll, vi } from 'vitest';
 import { EventLog, type EventLogProps } from '../../infra/constructs/event-log.ts';
 import { makeApp } from '../../infra/stacks/make-app.ts';
 
-// The CDK is loaded, and its rules are made ready, with the first app of each file.
+// The first app of each file loads the CDK and prepares its rules.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const folders: string[] = [];
@@ -15,14 +15,14 @@ afterAll(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Where an app puts what it synthesizes: a folder that goes with the test. */
+/** A folder for an app's output, which is removed after the test. */
 export function outFolder(): string {
   const outdir = mkdtempSync(join(tmpdir(), 'tailrace-cdk-'));
   folders.push(outdir);
   return outdir;
 }
 
-/** The app as the command line makes it, but for the bundles, which take seconds and change no template. */
+/** The app as the command line makes it, except for the bundles, which take seconds and change no template. */
 export function testApp(context: Readonly<Record<string, string>> = {}): ReturnType<typeof makeApp> {
   const { context: flags } = JSON.parse(readFileSync(new URL('../../cdk.json', import.meta.url), 'utf8'));
   return makeApp({
@@ -36,7 +36,7 @@ export function testTemplates(context: Readonly<Record<string, string>> = {}) {
   return { stateful: Template.fromStack(stateful), stateless: Template.fromStack(stateless) };
 }
 
-/** The construct in a stack of its own. */
+/** The construct in its own stack. */
 export function eventLog(props: EventLogProps = {}): { stack: Stack; log: EventLog; template(): Template } {
   const app = new App({
     outdir: outFolder(),
@@ -54,7 +54,7 @@ export interface Resource {
   readonly UpdateReplacePolicy?: string;
 }
 
-/** @throws Error if there are none: a test that looks at each of them would find nothing wrong. */
+/** @throws Error if there are no resources: a test that checks each of them would otherwise pass. */
 export function resourcesOf(template: Template, type: string): Record<string, Resource> {
   const resources = template.findResources(type) as Record<string, Resource>;
   if (Object.keys(resources).length === 0) throw new Error(`The template has no ${type}.`);

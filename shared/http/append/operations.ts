@@ -41,7 +41,7 @@ export const appendOperations = {
     summary: 'Append records',
     description:
       'As JSON, as NDJSON with one record a line, as CloudEvents, or as Kafka record batches (magic 2) back to back. Records ' +
-      'that are answered are durable. A record that fails by itself has `error` in its place; if all fail, the answer is a ' +
+      'that are acknowledged are durable. A record that fails has `error` in its place; if all records fail, the answer is a ' +
       'problem.',
     params: topicParams,
     query: appendQuery,

@@ -129,7 +129,7 @@ export const readQuery = z.strictObject({
     .min(1)
     .max(READ_RECORDS_MAX)
     .optional()
-    .describe(`Records; default ${READ_RECORDS_DEFAULT}. Not with raw batches or a live tail.`),
+    .describe(`The maximum number of records; default ${READ_RECORDS_DEFAULT}. Not with raw batches or a live tail.`),
   maxBytes: z
     .int()
     .min(1)

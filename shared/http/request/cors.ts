@@ -20,7 +20,7 @@ export const CORS_REQUEST_HEADERS = [
   'Last-Event-ID',
 ] as const;
 
-/** Headers of answers that a page may read, besides those that any page may. */
+/** Headers of answers that a page may read, in addition to those that any page may read. */
 export const CORS_ANSWER_HEADERS = [
   'Request-Id',
   'Retry-After',

@@ -139,7 +139,7 @@ describe('npm start', () => {
   it.each([
     [['--allow-origin', 'http://localhost:5173/'], "Write 'http://localhost:5173'"],
     [['--allow-origin', PAGE, '--allow-origin', '*'], 'any web page could use it'],
-    [['--allow-host', 'http://log.example'], 'takes host names such as'],
+    [['--allow-host', 'http://log.example'], 'must contain host names such as'],
   ])('says what is wrong with %j', async (parameters, why) => {
     await expect(
       run(process.execPath, [MAIN, '--memory', '--port', '0', ...parameters], { timeout: 20_000 }),

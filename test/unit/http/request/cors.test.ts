@@ -68,7 +68,7 @@ describe('an origin in the settings', () => {
     'https://a:b@c.example',
   ])('that is none is refused, with an example: %j', (origin) => {
     expect(() => check(origin)).toThrow(
-      /takes origins such as https:\/\/console\.example.*Write it as scheme, host and port/,
+      /must contain origins such as https:\/\/console\.example.*Write it as scheme, host and port/,
     );
   });
 
@@ -95,6 +95,6 @@ describe('a host name in the settings', () => {
     '2001:db8::1',
     'a b',
   ])('that is none is refused: %j', (host) => {
-    expect(() => checkAllowedHosts([host], 'allowedHosts')).toThrow(/takes host names such as/);
+    expect(() => checkAllowedHosts([host], 'allowedHosts')).toThrow(/must contain host names such as/);
   });
 });
