@@ -1,20 +1,21 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { archaicPhrases } from './support/archaic-phrases.ts';
 import { BY_PATH, FILES, FOLDERS, ROOT } from './support/source-files.ts';
 
-/** Checks the house itself: `docs` say how it is built, this says that it is. Paths are relative to the repository. */
+/** Checks that the repository is built as `docs` describe. Paths are relative to the repository. */
 
-/** Holds what it looks for. */
+/** This file, which contains the patterns that it searches for. */
 const SELF = 'test/tidy.test.ts';
 
 interface ImportRule {
-  /** A folder (with a slash at its end) or a file; of all that fit the first counts. */
+  /** A folder (with a slash at its end) or a file. The first rule that matches a file applies. */
   readonly of: string;
-  /** Folders, files, packages (with all that lies below them), or `node:` for all of Node. */
+  /** Folders, files, packages (with everything in them), or `node:` for all of Node. */
   readonly may: readonly string[];
   readonly not?: readonly string[];
-  /** The folder is there already: a rule for what is to come must not hide that one has been renamed. */
+  /** Whether the folder exists: a rule for a future folder must not hide that an existing folder was renamed. */
   readonly exists: boolean;
 }
 
@@ -25,7 +26,7 @@ const STORE_HELPERS = [
   'shared/storage/object-checks.ts',
   'shared/storage/utf8.ts',
 ];
-/** What AWS is told to answer browsers with, in the server's stead. */
+/** The headers with which AWS answers browsers in place of the server. */
 const CORS = 'shared/http/request/cors.ts';
 const STORE_PORTS = ['shared/storage/ports.ts', 'shared/storage/keys.ts'];
 const AWS = ['shared/storage/s3/', 'shared/storage/dynamodb/', 'shared/storage/aws-errors.ts', '@aws-sdk'];
@@ -38,9 +39,9 @@ const AWS_ADAPTER = [
   '@smithy',
   'node:',
 ];
-/** What every room of the log may use. */
+/** Imports that are allowed in every folder of the log. */
 const LOG_ROOT = ['shared/log/bytes.ts', 'shared/log/errors.ts', 'shared/log/limits.ts', 'shared/log/scopes.ts'];
-/** What every room of the broker may use. */
+/** Imports that are allowed in every folder of the broker. */
 const BROKER_ROOT = [
   'shared/log/',
   ...STORE_PORTS,
@@ -52,7 +53,7 @@ const BROKER_ROOT = [
   'shared/broker/memory/',
   'node:crypto',
 ];
-/** What every area of the HTTP API may use, besides itself. */
+/** Imports that are allowed in every area of the HTTP API, in addition to the area itself. */
 const HTTP_ROOT = [
   'shared/http/contract.ts',
   'shared/http/handler.ts',
@@ -67,8 +68,8 @@ const HTTP_ROOT = [
   'zod',
 ];
 /**
- * Dependencies point inwards. Within the log, the broker and the HTTP API a room stands on those below it and on none
- * beside it.
+ * Dependencies point inwards. Within the log, the broker and the HTTP API a folder imports only the folders below it, and
+ * none beside it.
  */
 const RULES: readonly ImportRule[] = [
   {
@@ -183,7 +184,7 @@ const RULES: readonly ImportRule[] = [
     exists: true,
   },
   { of: 'functions/', may: ['functions/', 'shared/', 'node:'], exists: true },
-  // The names of the table's keys and of the bucket's folders are what permissions and lifetimes are given by.
+  // Permissions and lifetimes refer to the names of the table's keys and of the bucket's folders.
   {
     of: 'infra/',
     may: [
@@ -202,7 +203,7 @@ const RULES: readonly ImportRule[] = [
   },
 ];
 
-/** Source files of one folder, besides its subfolders: with more of them a folder needs rooms, or a reason here. */
+/** The maximum number of source files directly in a folder: a fuller folder needs subfolders, or a reason here. */
 const FILES_PER_FOLDER_MAX = 12;
 const FULLER_FOLDERS: Readonly<{ [folder: string]: string }> = {
   'test/chaos': 'one kind of run',
@@ -218,7 +219,7 @@ function isWithin(name: string, places: readonly string[]): boolean {
   });
 }
 
-/** The shortest way from a file through its imports back to it, types included. */
+/** The shortest path from a file through its imports back to the file, including imports of types. */
 function circleFrom(start: string): string | undefined {
   const from = new Map<string, string>();
   const queue = [start];
@@ -246,10 +247,10 @@ const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as 
   readonly devDependencies: Names;
   readonly peerDependencies: Names;
 };
-/** What may import optional peers: whoever uses the package without it need not install them. */
+/** The folders that may import optional peers: users who do not use these folders need not install the peers. */
 const PEER_IMPORTERS = ['shared/aws/open.ts', ...AWS, 'infra/constructs/'];
 
-/** What nothing imports since something else runs it; each with the reason. */
+/** Files that no file imports, because something else runs them; each with the reason. */
 const ENTRY_POINTS: readonly { readonly path: string; readonly why: string }[] = [
   { path: 'shared/cli/tailrace.js', why: 'npm start, and the bin of package.json' },
   { path: 'shared/storage/file/item-worker.ts', why: 'the worker thread of item-store.ts, by URL' },
@@ -257,11 +258,19 @@ const ENTRY_POINTS: readonly { readonly path: string; readonly why: string }[] =
   { path: 'infra/deploy/deploy.ts', why: 'npm scripts' },
 ];
 
-/** Files of 500 lines and more, and how long they may be: to be split, never to be raised. */
+/** Files of 500 lines and more, with their maximum length: split them, and never raise the maximum. */
 const LINES_MAX = 500;
 const LONGER: Readonly<{ [path: string]: number }> = {
   'test/conformance/http-suite.ts': 1_200,
 };
+
+/** The documents for people, relative to the repository. */
+function documents(): string[] {
+  const inDocs = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join('docs', name));
+  return ['README.md', 'CHANGELOG.md', ...inDocs.sort()];
+}
 
 describe('the tree', () => {
   it('is the one that is meant, and is read', () => {
@@ -412,6 +421,16 @@ describe('files', () => {
       (path) => !/^(?:[a-z0-9]+(?:-[a-z0-9]+)*\/)*[a-z0-9]+(?:-[a-z0-9]+)*(?:(?:\.test|\.d)?\.ts|\.js)$/.test(path),
     );
     expect(wrong).toEqual([]);
+  });
+
+  it('are written in plain modern English', () => {
+    const sources = FILES.filter(({ path }) => /^(?:shared|functions|infra)\//.test(path));
+    const texts = documents().map((path) => ({ path, text: readFileSync(join(ROOT, path), 'utf8') }));
+    expect(texts.length).toBeGreaterThan(5);
+    expect([...sources, ...texts].flatMap(({ path, text }) => archaicPhrases(path, text))).toEqual([]);
+    expect(archaicPhrases('a.ts', '/**\n * The key can\n * not be read, lest it is lost. At least once.\n */')).toEqual(
+      ['a.ts:2: can\n * not', 'a.ts:3: lest'],
+    );
   });
 
   it('let the compiler see everything', () => {

@@ -107,7 +107,7 @@ function accessSettings(environment: Environment): AuthenticationSettings {
   if (!authentication?.includes('jwt')) {
     const given = [jwtIssuer, jwtAudience, jwtKeysUrl, jwtScopesClaim].find(({ name }) => environment[name]);
     if (given === undefined) return { authentication };
-    throw invalidField(given.name, `${given.name} has a meaning only with jwt in ${VARIABLES.authentication.name}.`);
+    throw invalidField(given.name, `${given.name} requires ${VARIABLES.authentication.name} to include jwt.`);
   }
   return {
     authentication,

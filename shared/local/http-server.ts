@@ -75,7 +75,7 @@ export class LocalHttpServer {
 
   /**
    * Every answer from now on ends its connection. Resolves when the server no longer listens, the last answer is out, and
-   * the last connection is closed. The app is told by the caller to refuse new requests.
+   * the last connection is closed. The caller must tell the app to reject new requests.
    */
   async finish(): Promise<void> {
     const sinceMs = performance.now();

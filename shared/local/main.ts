@@ -6,7 +6,7 @@ import { makeKey } from './make-key.ts';
 import { DEFAULT_DATA_FOLDER, startTailrace, type Tailrace } from './start.ts';
 import { stopOnSignal } from './stop-on-signal.ts';
 
-/** `npm start`, and `npx tailrace` from the package: the log as one local process, until it is told to stop. */
+/** `npm start`, and `npx tailrace` from the package: runs the log as one local process, until a signal stops it. */
 
 /** How the user runs this: the sources in a checkout, or the package. */
 const COMMAND = import.meta.url.endsWith('.ts') ? 'npm start --' : 'npx tailrace';

@@ -29,7 +29,7 @@ export const TOPIC = {
   createdAtMs: 'created',
   /** 1 from when the topic's heads begin to be closed. */
   deleting: 'deleting',
-  /** When all of them were: the name is free. The item stays a while, lest a late request bring the topic back. */
+  /** When all of them were: the name is free. The item is kept for a while, so a late request cannot restore the topic. */
   deletedAtMs: 'deleted',
 } as const;
 
@@ -152,8 +152,8 @@ export const API_KEY = {
 } as const;
 
 /**
- * The kinds of items by their partition keys, and of objects by their keys, `*` standing for the rest: what a role may
- * reach is told in these patterns (`infra/constructs/access.ts`).
+ * The kinds of items by their partition keys, and of objects by their keys, where `*` stands for the rest. A
+ * role's permissions are written in these patterns (`infra/constructs/access.ts`).
  */
 export const ITEM_PATTERNS = {
   topic: TOPICS,

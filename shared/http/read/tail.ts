@@ -32,7 +32,7 @@ export interface TailSettings {
   readonly lookMs: number;
   /** The stream is ended after this long, and the client connects again; `undefined` for never. */
   readonly tailMaxMs: number | undefined;
-  /** What a client is told to wait before it connects again. */
+  /** How long a client should wait before it connects again. */
   readonly reconnectMs: number;
 }
 
