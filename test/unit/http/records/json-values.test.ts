@@ -74,7 +74,7 @@ describe('JSON to bytes', () => {
   });
 
   it('names the field of text that UTF-8 cannot hold', () => {
-    expect(() => bytesOfText('\ud800', 'key')).toThrow(/^key has half of a surrogate pair/);
+    expect(() => bytesOfText('\ud800', 'key')).toThrow(/^key has an unpaired surrogate/);
   });
 });
 
