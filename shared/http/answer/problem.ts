@@ -98,7 +98,7 @@ export const PROBLEMS = {
   throttled: {
     status: 429,
     title: 'Too many requests',
-    meaning: 'There are too many requests at once. Wait `retryAfterMs`.',
+    meaning: 'Too many requests at once. Wait `retryAfterMs`.',
   },
   storage_unavailable: {
     status: 503,
