@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Chance } from '../simulation/world/chance.ts';
 import { checkHistory } from './check-history.ts';
-import { MUTATIONS, MutableHistory } from './history-mutations.ts';
-import { randomHistory } from './random-history.ts';
+import { MUTATIONS, MutableHistory } from './made/history-mutations.ts';
+import { randomHistory } from './made/random-history.ts';
 
 const SEEDS = 2_000;
 /** How many seeds each mutation is tried with, and how many of those histories must have a place for it. */

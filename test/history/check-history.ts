@@ -1,9 +1,12 @@
-import { checkAppends, checkFinalLog } from './check-final-log.ts';
-import { layOutKnown } from './check-lives.ts';
-import { Report, Topic } from './check-model.ts';
-import { checkOrder } from './check-order.ts';
-import { checkReads } from './check-reads.ts';
-import { gatherRequests } from './check-requests.ts';
+import { checkAppends, checkFinalLog } from './checks/check-final-log.ts';
+import { checkKeys } from './checks/check-keys.ts';
+import { layOutKnown } from './checks/check-lives.ts';
+import { Report, Topic } from './checks/check-model.ts';
+import { checkOrder } from './checks/check-order.ts';
+import { checkPipelines } from './checks/check-pipelines.ts';
+import { checkReads } from './checks/check-reads.ts';
+import { gatherRequests } from './checks/check-requests.ts';
+import { checkSettings } from './checks/check-settings.ts';
 import type { FinalLog, HistoryEvent, Violation } from './history.ts';
 
 const EMPTY: FinalLog = new Map();
@@ -13,16 +16,19 @@ const EMPTY: FinalLog = new Map();
  * Answers the first violations, at most 20. What can't be decided is not reported. In time O(n log n).
  *
  * - R1: an acknowledged record is in the final log at its offset, and every record there is as it was sent.
- * - R2: a record of which every try has failed, or that no one sent, is neither there nor in any read.
+ * - R2: a record of which every try has failed, or that no one sent, is neither there nor in any read. An append with a
+ *   producer sequence or an idempotency key is not rejected for its expected offset once it has been appended.
  * - R3: the offsets of a partition begin at 0 and have no gap.
  * - R4: the records of a request keep their order in each partition, and stand together where they are one commit; what
- *   was acknowledged before another append began has the lower offset; the sequences of a producer follow each other.
- * - R5: a record is there once, all acknowledgements of it agree, and an expected offset is the one that was got.
- * - R6: the epochs of a producer never go back in a partition, and nothing of an older one is appended to a head by a
- *   request that began after an append of a newer one to that head was acknowledged.
+ *   was acknowledged before another append began has the lower offset; the sequences of a producer follow each other;
+ *   appends that a process was given one after the other are in that order.
+ * - R5: a record is there once, all acknowledgements of it agree, and an expected offset is the one that was got. Of the
+ *   appends under one idempotency key one is there, unless a day lies between them.
+ * - R6: the epochs of a producer never go back in a partition; other partitions may take an older one meanwhile.
  * - R9: appends, reads, ends and refusals of an expected offset are linearizable (`checkOrder`).
  * - R10: a read gives every record from its offset to its next offset, below its high watermark, as the final log has
  *   it; it is not empty below its high watermark, and misses nothing that was acknowledged before it began.
+ * - settings: each setting of a topic is a linearizable register, and its number of partitions never falls.
  * - atomic: what is one commit is there wholly or not at all; an atomic append is so in all its partitions, and at one
  *   moment.
  * - deletion: what was settled before a deletion that succeeded is not read after it, and not in the final log.
@@ -46,6 +52,9 @@ export function checkHistory(events: readonly HistoryEvent[], final: ReadonlyMap
   for (const [name, topic] of topics) checkFinalLog(report, topic, final.get(name) ?? EMPTY, sent);
   checkAppends(report, appends);
   checkReads(report, reads, sent);
+  checkKeys(report, appends, events);
+  checkPipelines(report, events);
+  checkSettings(report, topics, events);
   for (const { lives } of topics.values()) {
     for (const life of lives) {
       if (!life.isLast) layOutKnown(life);

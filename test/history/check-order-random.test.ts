@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Chance } from '../simulation/world/chance.ts';
 import type { RecordFate } from './history.ts';
-import { broken, type HistoryBuilder, history, logOf, sentRecord } from './history-builder.ts';
+import { broken, type HistoryBuilder, history, logOf, sentRecord } from './made/history-builder.ts';
 
 /**
  * One pass over each partition says the same as a search through every order in which a few operations can have happened:

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { broken, history, logOf, readRecord, sentRecord } from './history-builder.ts';
+import { broken, history, logOf, readRecord, sentRecord } from './made/history-builder.ts';
 
 /** R9, and the one moment of an atomic append. */
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { broken, history, logOf, readRecord } from './history-builder.ts';
+import { broken, history, logOf, readRecord } from './made/history-builder.ts';
 
 /** R10. What a read proves of the order is in `check-order.test.ts`. */
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { history } from './history-builder.ts';
 import { parseHistory, printHistory } from './history-lines.ts';
 import { summarizeHistory } from './history-summary.ts';
-import { randomHistory } from './random-history.ts';
+import { history } from './made/history-builder.ts';
+import { randomHistory } from './made/random-history.ts';
 
 describe('a history as lines of JSON', () => {
   it('is read back as it was written', () => {
@@ -77,6 +77,7 @@ describe('the summary of a history', () => {
         end: { ok: 1, fail: 0, info: 0, open: 0 },
         create_topic: { ok: 0, fail: 0, info: 0, open: 0 },
         delete_topic: { ok: 0, fail: 0, info: 1, open: 0 },
+        describe_topic: { ok: 0, fail: 0, info: 0, open: 0 },
       },
       acknowledgedRecords: 3,
       readRecords: 2,

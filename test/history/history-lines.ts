@@ -12,6 +12,8 @@ const content = {
   timestampMs: z.int().exactOptional(),
 };
 
+const settings = z.record(z.string(), z.string());
+
 const facts = { op: whole, process: z.string(), time: z.number(), topic: z.string() };
 const asked = { ...facts, type: z.literal('invoke') };
 const ended = { ...facts, type: z.enum(['ok', 'fail', 'info']), error: z.string().exactOptional() };
@@ -35,10 +37,17 @@ const invocation = z.discriminatedUnion('f', [
     idempotencyKey: z.string().exactOptional(),
     producer: z.strictObject({ id: whole, epoch: whole, sequence: whole }).exactOptional(),
     expectedOffset: whole.exactOptional(),
+    after: whole.exactOptional(),
   }),
   z.strictObject({ ...asked, f: z.literal('read'), partition: whole, offset: whole.exactOptional() }),
   z.strictObject({ ...asked, f: z.literal('end'), partition: whole }),
-  z.strictObject({ ...asked, f: z.enum(['create_topic', 'delete_topic']) }),
+  z.strictObject({
+    ...asked,
+    f: z.literal('create_topic'),
+    partitions: whole.exactOptional(),
+    config: settings.exactOptional(),
+  }),
+  z.strictObject({ ...asked, f: z.enum(['delete_topic', 'describe_topic']) }),
 ]);
 
 const completion = z.discriminatedUnion('f', [
@@ -57,7 +66,13 @@ const completion = z.discriminatedUnion('f', [
     records: z.array(z.strictObject({ ...content, offset: whole })).exactOptional(),
   }),
   z.strictObject({ ...ended, f: z.literal('end'), highWatermark: whole.exactOptional() }),
-  z.strictObject({ ...ended, f: z.enum(['create_topic', 'delete_topic']) }),
+  z.strictObject({
+    ...ended,
+    f: z.enum(['create_topic', 'describe_topic']),
+    partitions: whole.exactOptional(),
+    config: settings.exactOptional(),
+  }),
+  z.strictObject({ ...ended, f: z.literal('delete_topic') }),
 ]);
 
 /** @throws Error with the number of the line, from 1 on, that is no event. Empty lines are passed over. */

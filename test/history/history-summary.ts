@@ -12,7 +12,14 @@ export interface HistorySummary {
 
 export function summarizeHistory(events: readonly HistoryEvent[]): HistorySummary {
   const none = (): Record<Completion['type'] | 'open', number> => ({ ok: 0, fail: 0, info: 0, open: 0 });
-  const operations = { append: none(), read: none(), end: none(), create_topic: none(), delete_topic: none() };
+  const operations = {
+    append: none(),
+    read: none(),
+    end: none(),
+    create_topic: none(),
+    delete_topic: none(),
+    describe_topic: none(),
+  };
   const appends = new Map<number, Extract<Invocation, { readonly f: 'append' }>>();
   const acknowledged = new Set<string>();
   let readRecords = 0;

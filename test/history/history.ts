@@ -31,8 +31,16 @@ export type Invocation = EventFacts & { readonly type: 'invoke' } & (
       }
     /** Asks for the end of a partition without reading. */
     | { readonly f: 'end'; readonly partition: number }
-    | { readonly f: 'create_topic' | 'delete_topic' }
+    | CreateTopicInvocation
+    | { readonly f: 'delete_topic' | 'describe_topic' }
   );
+
+/** Makes a topic, or changes one that is there. A value that is set is given once, by one operation. */
+export interface CreateTopicInvocation {
+  readonly f: 'create_topic';
+  readonly partitions?: number;
+  readonly config?: Readonly<Record<string, string>>;
+}
 
 export interface AppendInvocation {
   readonly f: 'append';
@@ -43,6 +51,11 @@ export interface AppendInvocation {
   readonly producer?: { readonly id: number; readonly epoch: number; readonly sequence: number };
   /** The offset that the first record was to get, or nothing. */
   readonly expectedOffset?: number;
+  /**
+   * The operation that the same process was given just before, to the same partition, as over one connection: this one
+   * comes after it. Neither is sent again.
+   */
+  readonly after?: number;
 }
 
 export interface AppendedRecord extends RecordContent {
@@ -69,12 +82,19 @@ export type Completion = EventFacts & { readonly type: 'ok' | 'fail' | 'info' } 
       }
     | ({ readonly f: 'read'; readonly error?: string } & Partial<ReadAnswer>)
     | { readonly f: 'end'; readonly error?: string; readonly highWatermark?: number }
-    | { readonly f: 'create_topic' | 'delete_topic'; readonly error?: string }
+    | ({ readonly f: 'create_topic' | 'describe_topic'; readonly error?: string } & Partial<TopicAnswer>)
+    | { readonly f: 'delete_topic'; readonly error?: string }
   );
 
 export type RecordFate =
   | { readonly type: 'ok'; readonly partition: number; readonly offset: number; readonly duplicate?: boolean }
   | { readonly type: 'fail' | 'info'; readonly error: string };
+
+/** A topic as it was told: of its settings those that it has itself. */
+export interface TopicAnswer {
+  readonly partitions: number;
+  readonly config: Readonly<Record<string, string>>;
+}
 
 export interface ReadAnswer {
   readonly highWatermark: number;

@@ -1,12 +1,12 @@
-import { PARTITIONS_PER_HEAD_DEFAULT } from '../../shared/log/limits.ts';
-import type { AppendedRecord, Invocation, ReadRecord, RecordContent, Violation } from './history.ts';
+import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
+import type { AppendedRecord, Invocation, ReadRecord, RecordContent, Violation } from '../history.ts';
 
 /** What the checks of a history share. Times are indexes of events: what comes later in the history is later. */
 
 export type AppendTry = Extract<Invocation, { readonly f: 'append' }>;
 
 /** The numbers of the promises; what has no number has a name. */
-export type PromiseName = 'R1' | 'R2' | 'R3' | 'R4' | 'R5' | 'R6' | 'R9' | 'R10' | 'atomic' | 'deletion';
+export type PromiseName = 'R1' | 'R2' | 'R3' | 'R4' | 'R5' | 'R6' | 'R9' | 'R10' | 'settings' | 'atomic' | 'deletion';
 
 /** Violations after so many tell nothing new. */
 const VIOLATIONS_MAX = 20;
@@ -44,6 +44,8 @@ export class SentAppend {
   partitionsFound = 0;
   /** The record of it that was met last in the walk through the final log. */
   lastFound: SentRecord | undefined;
+  /** The furthest end of the partition that a try was rejected for, in the topic's last life; -1 without one. */
+  rejectedAtEnd = -1;
 
   constructor(topic: Topic, request: AppendTry) {
     this.topic = topic;
@@ -178,12 +180,6 @@ export interface Deletion {
   readonly endedAt: number;
 }
 
-/** From `acknowledgedAt` on nothing of a producer may be appended under an epoch below `epoch`. */
-interface Fence {
-  readonly acknowledgedAt: number;
-  readonly epoch: number;
-}
-
 const NO_DELETIONS: readonly Deletion[] = [];
 
 export class Topic {
@@ -193,8 +189,6 @@ export class Topic {
   /** In order, with the last one, which a deletion without an end never lets begin. */
   readonly lives: readonly Life[];
   readonly last: Life;
-  /** Of the last life, by producer and head. */
-  private fences: Map<number, Map<number, Fence[]>> | undefined;
 
   /** `deletions` in the order of their invocations, without those that failed. */
   constructor(name: string, deletions: readonly Deletion[] = NO_DELETIONS) {
@@ -229,26 +223,6 @@ export class Topic {
   /** Whatever was settled before this is gone for whoever asks at `at` or later; -1 where nothing was deleted. */
   goneBefore(at: number): number {
     return this.byEnd[firstIndex(this.byEnd, ({ endedAt }) => endedAt >= at) - 1]?.invokedAt ?? -1;
-  }
-
-  /** To be called in the order of the acknowledgements. */
-  noteEpoch(producerId: number, partition: number, epoch: number, acknowledgedAt: number): void {
-    this.fences ??= new Map();
-    let heads = this.fences.get(producerId);
-    if (heads === undefined) {
-      heads = new Map();
-      this.fences.set(producerId, heads);
-    }
-    const head = headOf(partition);
-    const fences = heads.get(head);
-    if (fences === undefined) heads.set(head, [{ acknowledgedAt, epoch }]);
-    else if ((fences.at(-1) as Fence).epoch < epoch) fences.push({ acknowledgedAt, epoch });
-  }
-
-  /** The first fence that shuts out an epoch: epochs rise from fence to fence, and so do their times. */
-  fenceAgainst(producerId: number, partition: number, epoch: number): Fence | undefined {
-    const fences = this.fences?.get(producerId)?.get(headOf(partition));
-    return fences?.[firstIndex(fences, (fence) => fence.epoch > epoch)];
   }
 }
 

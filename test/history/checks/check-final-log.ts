@@ -1,4 +1,5 @@
-import { addSequence } from '../../shared/log/head/producer.ts';
+import { addSequence } from '../../../shared/log/head/producer.ts';
+import type { FinalLog, ReadRecord } from '../history.ts';
 import {
   headOf,
   isSameContent,
@@ -9,7 +10,6 @@ import {
   shown,
   type Topic,
 } from './check-model.ts';
-import type { FinalLog, ReadRecord } from './history.ts';
 
 type SentByValue = ReadonlyMap<string, SentRecord>;
 
@@ -143,8 +143,8 @@ function checkSequence(
 
 /**
  * Holds appends against the final log: an acknowledged record is there, where it was said to be (R1); one with an expected
- * offset has got it (R5); one of a fenced epoch has not been appended (R6); and what is one commit is there wholly or not
- * at all.
+ * offset has got it (R5); one that the log can recognise was not rejected after it had been appended (R2); and what is
+ * one commit is there wholly or not at all.
  */
 export function checkAppends(report: Report, appends: readonly SentAppend[]): void {
   for (const append of appends) {
@@ -153,9 +153,11 @@ export function checkAppends(report: Report, appends: readonly SentAppend[]): vo
     for (const record of records) if (record.acknowledgedAt !== Number.POSITIVE_INFINITY) checkKept(report, record);
     if (found === 0) continue;
     if (found < records.length && commit !== 'each_batch') checkWholeness(report, append);
-    const { expectedOffset, producer } = append.request;
-    if (expectedOffset !== undefined) checkExpectedOffset(report, append, expectedOffset);
-    if (producer !== undefined) checkFences(report, append, producer);
+    const { expectedOffset } = append.request;
+    if (expectedOffset !== undefined) {
+      checkExpectedOffset(report, append, expectedOffset);
+      checkNotRejected(report, append);
+    }
   }
 }
 
@@ -190,20 +192,17 @@ function checkExpectedOffset(report: Report, { request, records, topic }: SentAp
   report.add('R5', `Operation ${request.op} expected offset ${expectedOffset} and was appended in ${place}.`);
 }
 
-function checkFences(
-  report: Report,
-  { records, topic, request }: SentAppend,
-  { id, epoch }: { readonly id: number; readonly epoch: number },
-): void {
-  for (const { foundOffset, foundPartition, triedAt, appendedAfter } of records) {
-    if (foundOffset < 0) continue;
-    const fence = topic.fenceAgainst(id, foundPartition, epoch);
-    if (fence === undefined || fence.acknowledgedAt > Math.max(triedAt, appendedAfter)) continue;
-    report.add(
-      'R6',
-      `Operation ${request.op} was appended with epoch ${epoch} of producer ${id}, tried first when an append of epoch ` +
-        `${fence.epoch} to the same head had been acknowledged (event ${fence.acknowledgedAt}).`,
-    );
-    return;
-  }
+/**
+ * A retry of an append that was applied is answered as its duplicate, whatever offset it expects. It was applied before
+ * the rejection if it stands before the end that the rejection told.
+ */
+function checkNotRejected(report: Report, { request, records, topic, rejectedAtEnd }: SentAppend): void {
+  const { foundOffset, foundPartition } = records[0] as SentRecord;
+  if (foundOffset < 0 || foundOffset >= rejectedAtEnd) return;
+  if (request.producer === undefined && request.idempotencyKey === undefined) return;
+  report.add(
+    'R2',
+    `Operation ${request.op} is in ${topic.last.lane(foundPartition).at(foundOffset)}, and a try of it was rejected since ` +
+      `the partition ended at ${rejectedAtEnd}.`,
+  );
 }

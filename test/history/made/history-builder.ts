@@ -1,5 +1,5 @@
-import { checkHistory } from './check-history.ts';
-import type { AppendedRecord, AppendInvocation, FinalLog, HistoryEvent, ReadRecord, RecordFate } from './history.ts';
+import { checkHistory } from '../check-history.ts';
+import type { AppendedRecord, AppendInvocation, FinalLog, HistoryEvent, ReadRecord, RecordFate } from '../history.ts';
 
 /** Histories written by hand: what is not said is the topic `t`, partition 0, and contents that follow from the value. */
 export class HistoryBuilder {
@@ -8,6 +8,7 @@ export class HistoryBuilder {
   private readonly partitions = new Map<number, number>();
   private readonly offsets = new Map<number, number>();
   private readonly sizes = new Map<number, number>();
+  private passedMs = 0;
 
   append(
     op: number,
@@ -89,8 +90,37 @@ export class HistoryBuilder {
     return this;
   }
 
+  put(op: number, config: Readonly<Record<string, string>>, partitions?: number): this {
+    const asked = { config, ...(partitions === undefined ? {} : { partitions }) };
+    this.events.push({ ...this.facts(op), type: 'invoke', f: 'create_topic', ...asked });
+    return this;
+  }
+
+  /** How a change ended; with what was told of the topic as it was then. */
+  changed(op: number, type: 'ok' | 'fail' | 'info', config?: Readonly<Record<string, string>>, partitions = 1): this {
+    const told = config === undefined ? {} : { config, partitions };
+    this.events.push({ ...this.facts(op), type, f: 'create_topic', ...told });
+    return this;
+  }
+
+  describe(op: number): this {
+    this.events.push({ ...this.facts(op), type: 'invoke', f: 'describe_topic' });
+    return this;
+  }
+
+  described(op: number, config: Readonly<Record<string, string>>, partitions = 1): this {
+    this.events.push({ ...this.facts(op), type: 'ok', f: 'describe_topic', config, partitions });
+    return this;
+  }
+
+  /** So long passes before what comes next. */
+  later(ms: number): this {
+    this.passedMs += ms;
+    return this;
+  }
+
   private facts(op: number): { op: number; process: string; time: number; topic: string } {
-    return { op, process: `p${op}`, time: this.events.length, topic: this.topics.get(op) ?? 't' };
+    return { op, process: `p${op}`, time: this.passedMs + this.events.length, topic: this.topics.get(op) ?? 't' };
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Completion, HistoryEvent, Invocation, RecordFate } from '../history.ts';
 import { learn } from './check-lives.ts';
 import {
   type AppendTry,
@@ -11,7 +12,6 @@ import {
   shown,
   Topic,
 } from './check-model.ts';
-import type { Completion, HistoryEvent, Invocation, RecordFate } from './history.ts';
 
 type AppendEnd = Extract<Completion, { readonly f: 'append' }>;
 type ReadInvocation = Extract<Invocation, { readonly f: 'read' }>;
@@ -111,13 +111,14 @@ class Gatherer {
     { op, topic }: Invocation,
     invokedAt: number,
     completedAt: number,
-  ): void {
+  ): Life | undefined {
     const life = this.topic(topic).lifeOf(invokedAt, completedAt);
-    if (life === undefined) return;
+    if (life === undefined) return undefined;
     const lane = life.lane(partition);
     const observation = { by, op, end, invokedAt, completedAt };
     if (lane.observations === undefined) lane.observations = [observation];
     else lane.observations.push(observation);
+    return life;
   }
 
   private noteRead(invocation: ReadInvocation, invokedAt: number, completion: ReadEnd, at: number): void {
@@ -182,7 +183,7 @@ class Gatherer {
     record: SentRecord,
     life: Life | undefined,
     outcome: RecordFate | undefined,
-    { producer, op }: AppendTry,
+    { op }: AppendTry,
     invokedAt: number,
     at: number,
   ): void {
@@ -195,7 +196,6 @@ class Gatherer {
     if (record.acknowledgedAt === Number.POSITIVE_INFINITY) record.acknowledgedAt = at;
     if (told === undefined) return;
     if (told.duplicate === false && invokedAt > record.appendedAfter) record.appendedAfter = invokedAt;
-    if (producer !== undefined) record.append.topic.noteEpoch(producer.id, told.partition, producer.epoch, at);
     if (record.toldPartition < 0) {
       record.toldPartition = told.partition;
       record.toldOffset = told.offset;
@@ -221,7 +221,8 @@ class Gatherer {
     if (nextOffset === invocation.expectedOffset) {
       this.report.add('R9', `Append ${invocation.op} was refused since the next offset is the one that it expected.`);
     }
-    this.observe(partition, nextOffset, 'offset_mismatch', invocation, invokedAt, completedAt);
+    const life = this.observe(partition, nextOffset, 'offset_mismatch', invocation, invokedAt, completedAt);
+    if (life?.isLast) append.rejectedAtEnd = Math.max(append.rejectedAtEnd, nextOffset);
   }
 }
 

@@ -1,8 +1,8 @@
+import type { ReadRecord } from '../history.ts';
 import { identify } from './check-final-log.ts';
 import { learn } from './check-lives.ts';
 import { isSameContent, type Lane, type Report, type SentRecord, shown } from './check-model.ts';
 import type { ReadRequest } from './check-requests.ts';
-import type { ReadRecord } from './history.ts';
 
 /**
  * Holds reads against the final log (R10). What a read gave of a topic that has been deleted since, or that was being

@@ -1,6 +1,5 @@
-import type { Chance } from '../simulation/world/chance.ts';
-import { headOf } from './check-model.ts';
-import type { AppendedRecord, AppendInvocation, FinalLog, HistoryEvent, Invocation, ReadRecord } from './history.ts';
+import type { Chance } from '../../simulation/world/chance.ts';
+import type { AppendedRecord, AppendInvocation, FinalLog, HistoryEvent, Invocation, ReadRecord } from '../history.ts';
 import type { RandomHistory } from './random-history.ts';
 
 /**
@@ -328,7 +327,7 @@ export const MUTATIONS: readonly Mutation[] = [
     apply: (history, chance) =>
       onOne(chance, kept(history).filter(isAcknowledged), ({ request, place }) => {
         if (request.producer === undefined || request.producer.epoch === 0) return false;
-        const partition = chance.chance(0.5) ? place.partition : headOf(place.partition) * 16 + chance.below(4);
+        const { partition } = place;
         const record = history.newRecord(partition);
         const producer = { ...request.producer, epoch: request.producer.epoch - 1, sequence: 0 };
         history.appendAtEnd('t', [record], { producer });

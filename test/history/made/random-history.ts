@@ -1,6 +1,6 @@
-import { addSequence, applyBatch, decideProducer, type ProducerState } from '../../shared/log/head/producer.ts';
-import { Chance } from '../simulation/world/chance.ts';
-import { headOf } from './check-model.ts';
+import { addSequence, applyBatch, decideProducer, type ProducerState } from '../../../shared/log/head/producer.ts';
+import { Chance } from '../../simulation/world/chance.ts';
+import { headOf } from '../checks/check-model.ts';
 import type {
   AppendedRecord,
   AppendInvocation,
@@ -10,7 +10,7 @@ import type {
   Invocation,
   ReadRecord,
   RecordFate,
-} from './history.ts';
+} from '../history.ts';
 
 export interface RandomHistory {
   readonly events: HistoryEvent[];
