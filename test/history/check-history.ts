@@ -54,7 +54,7 @@ export function checkHistory(events: readonly HistoryEvent[], final: ReadonlyMap
   checkReads(report, reads, sent);
   checkKeys(report, appends, events);
   checkPipelines(report, events);
-  checkSettings(report, topics, events);
+  checkSettings(report, events);
   for (const { lives } of topics.values()) {
     for (const life of lives) {
       if (!life.isLast) layOutKnown(life);

@@ -1,5 +1,5 @@
 import type { CreateTopicInvocation, HistoryEvent, Invocation, TopicAnswer } from '../history.ts';
-import { type Report, shown, type Topic } from './check-model.ts';
+import { type Report, shown } from './check-model.ts';
 
 /**
  * What was set and told of one value of a setting. A value is set by one operation, so a setting is linearizable exactly
@@ -50,13 +50,10 @@ const NOT_SET = '';
  * changed at the same time. The number of partitions never falls, and nobody sees more than were asked for. Topics that
  * are deleted are not judged: their settings go with them.
  */
-export function checkSettings(
-  report: Report,
-  topics: ReadonlyMap<string, Topic>,
-  events: readonly HistoryEvent[],
-): void {
+export function checkSettings(report: Report, events: readonly HistoryEvent[]): void {
+  const deleted = new Set(events.flatMap(({ f, topic }) => (f === 'delete_topic' ? [topic] : [])));
   for (const [topic, settings] of gatherSettings(events)) {
-    if ((topics.get(topic)?.lives.length ?? 1) > 1) continue;
+    if (deleted.has(topic)) continue;
     for (const [name, values] of settings.values) checkRegister(report, `Setting ${name} of ${topic}`, values);
     checkPartitions(report, topic, settings);
   }
