@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import type { PlantedBug, SourceEdit } from './planted-bugs.ts';
+import type { PlantedBug, SourceEdit } from './planted-bug.ts';
 
 const ROOT = new URL('../../../', import.meta.url);
 

@@ -1,0 +1,69 @@
+import type { PlantedBug } from './planted-bug.ts';
+
+const READ = 'shared/broker/read/read.ts';
+const GROUPS = 'shared/broker/append/group-commit.ts';
+const STORES = 'test/simulation/world/eventual-reads.ts';
+
+/** Of reads, what a process remembers for them, and what wakes those that wait. */
+export const READ_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'end-from-memory',
+    why: 'A read trusts the head that it saw a short while ago for the end of the partition.',
+    edits: [
+      {
+        file: 'shared/broker/read/locate-parts.ts',
+        from: 'const head = await readHead(stores.items, name);',
+        to: 'context.seen ??= new Map(); const kept = context.seen.get(cacheKey(name, 0)); const isKept = kept !== undefined && context.clock.nowMs() - kept.atMs < 1_000; const head = isKept ? kept.head : await readHead(stores.items, name); if (!isKept) context.seen.set(cacheKey(name, 0), { head, atMs: context.clock.nowMs() });',
+      },
+    ],
+  },
+  {
+    name: 'wake-up-lost',
+    why: 'A read begins to listen for appends after it has looked: one in between does not wake it.',
+    edits: [
+      { file: READ, from: 'const woken = stop && context.signals.wait(known.topicId, [partition], stop.signal);', to: '' },
+      {
+        file: READ,
+        from: 'await Promise.race([woken, ',
+        to: 'await Promise.race([context.signals.wait(known.topicId, [partition], stop.signal), ',
+      },
+    ],
+  },
+  {
+    name: 'kept-from-the-wrong-place',
+    why: 'What is kept for a waiting read is cut out of the data of one head as if it were alone in its object.',
+    edits: [
+      {
+        file: GROUPS,
+        from: 'group.slice(part.part.position, part.part.bytes)',
+        to: 'group.data().slice(part.part.position, part.part.position + part.part.bytes)',
+      },
+    ],
+  },
+  {
+    name: 'kept-at-the-wrong-offset',
+    why: 'What is kept for a waiting read has the offsets of the part before it.',
+    edits: [
+      {
+        file: 'shared/log/head/head.ts',
+        from: 'const baseOffset = next[part.slot] ?? firstOffset(part.slot);',
+        to: 'const baseOffset = firstOffset(part.slot);',
+      },
+    ],
+  },
+  {
+    name: 'forgotten-topic-stays-known',
+    why: 'A topic that is forgotten while it is being read is remembered as it was.',
+    edits: [{ file: 'shared/broker/memory/topic-cache.ts', from: 'this.reading.delete(name);\n  }\n}', to: '}\n}' }],
+  },
+  {
+    name: 'gets-are-eventually-consistent',
+    why: 'An item is read without asking for a strongly consistent read.',
+    edits: [{ file: STORES, from: 'const GETS_ARE_STRONG = true;', to: 'const GETS_ARE_STRONG = false;' }],
+  },
+  {
+    name: 'queries-are-eventually-consistent',
+    why: 'Items are queried without asking for a strongly consistent read.',
+    edits: [{ file: STORES, from: 'const QUERIES_ARE_STRONG = true;', to: 'const QUERIES_ARE_STRONG = false;' }],
+  },
+];
