@@ -80,8 +80,11 @@ export async function putTopic(
       Object.entries({ ...topic.config, ...set }).filter(([key]) => !unset.includes(key)),
     );
     const wanted = { ...topic, partitions, config };
-    if (partitions === topic.partitions && sameConfig(config, topic.config))
+    if (partitions === topic.partitions && sameConfig(config, topic.config)) {
+      // Another process may have changed it: what the caller is told, this process goes by from now on.
+      context.topics.forget(name);
       return { created: false, changed: false, topic: describeAs(topic) };
+    }
     const changed = await items.put(topicKey(name), topicToAttributes(wanted), [
       { if: 'equals', name: TOPIC.topicId, value: topic.topicId },
       { if: 'equals', name: TOPIC.partitions, value: topic.partitions },

@@ -38,7 +38,13 @@ export const KEY_BUGS: readonly PlantedBug[] = [
   {
     name: 'two-of-one-use-in-an-entry',
     why: 'Two tries of one append under a key that meet in a group go into the same entry.',
-    edits: [{ file: PLAN, from: 'if (useKey !== undefined && gathered.leave.some(', to: 'if (useKey === null && gathered.leave.some(' }],
+    edits: [
+      {
+        file: PLAN,
+        from: 'if (useKey !== undefined && gathered.leave.some(',
+        to: 'if (useKey === null && gathered.leave.some(',
+      },
+    ],
   },
   {
     name: 'use-not-demanded-absent',

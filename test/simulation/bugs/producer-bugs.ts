@@ -15,7 +15,9 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
   {
     name: 'fence-not-asked-for',
     why: 'A batch does not ask whether a newer epoch has written.',
-    edits: [{ file: PLAN, from: '.push(onceKey, ...fenceKeysOf(slot, producerId, producerEpoch));', to: '.push(onceKey);' }],
+    edits: [
+      { file: PLAN, from: '.push(onceKey, ...fenceKeysOf(slot, producerId, producerEpoch));', to: '.push(onceKey);' },
+    ],
   },
   {
     name: 'fence-of-a-whole-head',
@@ -90,7 +92,11 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
     name: 'producer-state-past-the-head',
     why: 'The state of a producer is read past the observed head and taken for its: batches come in twice and push others out.',
     edits: [
-      { file: PRODUCERS, from: 'import { type HeadName, nodesBetween }', to: 'import { type HeadName, nodesBetween, readHead }' },
+      {
+        file: PRODUCERS,
+        from: 'import { type HeadName, nodesBetween }',
+        to: 'import { type HeadName, nodesBetween, readHead }',
+      },
       {
         file: PRODUCERS,
         from: 'const parts = [...(await movedParts(items, name, from, head.firstEntry)), ...placeTail(head)];',

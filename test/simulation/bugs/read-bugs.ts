@@ -2,7 +2,7 @@ import type { PlantedBug } from './planted-bug.ts';
 
 const READ = 'shared/broker/read/read.ts';
 const GROUPS = 'shared/broker/append/group-commit.ts';
-const STORES = 'test/simulation/world/eventual-reads.ts';
+const STORES = 'test/simulation/world/replicated-items.ts';
 
 /** Of reads, what a process remembers for them, and what wakes those that wait. */
 export const READ_BUGS: readonly PlantedBug[] = [
@@ -21,7 +21,11 @@ export const READ_BUGS: readonly PlantedBug[] = [
     name: 'wake-up-lost',
     why: 'A read begins to listen for appends after it has looked: one in between does not wake it.',
     edits: [
-      { file: READ, from: 'const woken = stop && context.signals.wait(known.topicId, [partition], stop.signal);', to: '' },
+      {
+        file: READ,
+        from: 'const woken = stop && context.signals.wait(known.topicId, [partition], stop.signal);',
+        to: '',
+      },
       {
         file: READ,
         from: 'await Promise.race([woken, ',
@@ -54,7 +58,13 @@ export const READ_BUGS: readonly PlantedBug[] = [
   {
     name: 'forgotten-topic-stays-known',
     why: 'A topic that is forgotten while it is being read is remembered as it was.',
-    edits: [{ file: 'shared/broker/memory/topic-cache.ts', from: 'this.reading.delete(name);\n  }\n}', to: '}\n}' }],
+    edits: [
+      {
+        file: 'shared/broker/memory/topic-cache.ts',
+        from: 'if (forgotten === this.forgotten) this.keep(topic, readAtMs);',
+        to: 'this.keep(topic, readAtMs);',
+      },
+    ],
   },
   {
     name: 'gets-are-eventually-consistent',

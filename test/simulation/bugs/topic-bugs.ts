@@ -19,7 +19,13 @@ export const TOPIC_BUGS: readonly PlantedBug[] = [
   {
     name: 'heads-of-an-earlier-count-closed',
     why: 'A deletion closes the heads of the partitions that it read before the topic was marked.',
-    edits: [{ file: DELETE, from: 'const marked = topicFromAttributes(topic.name, attributes);', to: 'const marked = topic;' }],
+    edits: [
+      {
+        file: DELETE,
+        from: 'const marked = topicFromAttributes(topic.name, attributes);',
+        to: 'const marked = topic;',
+      },
+    ],
   },
   {
     name: 'last-head-of-33-missed',
@@ -57,7 +63,9 @@ export const TOPIC_BUGS: readonly PlantedBug[] = [
   {
     name: 'setting-lost',
     why: 'Of two changes of settings at once one is lost.',
-    edits: [{ file: PUT, from: "{ if: 'equals', name: TOPIC.config, value: String(attributes[TOPIC.config]) },", to: '' }],
+    edits: [
+      { file: PUT, from: "{ if: 'equals', name: TOPIC.config, value: String(attributes[TOPIC.config]) },", to: '' },
+    ],
   },
   {
     name: 'partitions-lost',

@@ -1,5 +1,6 @@
 import type { AppendRecordsRequest, RecordOutcome } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
+import type { TopicDescription } from '../../../shared/broker/topics/describe.ts';
 import type { ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
 import type {
   AppendedRecord,
@@ -8,6 +9,7 @@ import type {
   ReadAnswer,
   ReadRecord,
   RecordFate,
+  TopicAnswer,
 } from '../../history/history.ts';
 import { readRecords, toRecord } from '../../history/history-records.ts';
 import { Chance } from '../world/chance.ts';
@@ -29,7 +31,11 @@ export interface Appended {
   readonly type: 'ok' | 'fail' | 'info';
   readonly codes: readonly ErrorCode[];
   readonly nextOffset: number | undefined;
+  /** Behind the last record, if all of them were acknowledged. */
+  readonly endOffset?: number | undefined;
 }
+
+type Judged = Appended & { readonly outcomes?: readonly RecordFate[] };
 
 /**
  * Appends to one partition, one by one, over stores of which nothing fails but that no tail node can be written: so a run
@@ -37,15 +43,30 @@ export interface Appended {
  */
 export async function ageTail(world: World, broker: Broker, partition: number, appends: number): Promise<void> {
   for (let i = 0; i < appends; i++) {
-    const content = contentOf(`before-${partition}-${i}`);
-    const facts = { op: world.nextOp(), process: 'before', time: 0, topic: LASTING_TOPIC };
-    world.history.push({ ...facts, type: 'invoke', f: 'append', records: [{ ...content, partition }] });
-    const records = [toRecord({ ...content, partition })];
-    const [outcome] = await broker.appendRecords({ topic: LASTING_TOPIC, records });
-    if (outcome?.ok !== true) throw new Error('An append failed before anything could.', { cause: outcome?.error });
-    const { offset } = outcome;
-    world.history.push({ ...facts, type: 'ok', f: 'append', outcomes: [{ type: 'ok', partition, offset }] });
+    await recordBefore(world, broker, partition, `before-${partition}-${i}`);
   }
+}
+
+/** Appends one record before the run begins: with a key, more than a day before, so that its note has expired. */
+export async function recordBefore(
+  world: World,
+  broker: Broker,
+  partition: number,
+  value: string,
+  idempotencyKey?: string,
+): Promise<void> {
+  const { timestampMs, ...others } = contentOf(value);
+  // Long ago the time of the run is too far ahead.
+  const content = idempotencyKey === undefined ? { ...others, timestampMs } : others;
+  const asked = idempotencyKey === undefined ? {} : { idempotencyKey };
+  const time = idempotencyKey === undefined ? 0 : -LONG_AGO_MS;
+  const facts = { op: world.nextOp(), process: 'before', time, topic: LASTING_TOPIC };
+  world.history.push({ ...facts, type: 'invoke', f: 'append', records: [{ ...content, partition }], ...asked });
+  const records = [toRecord({ ...content, partition })];
+  const [outcome] = await broker.appendRecords({ topic: LASTING_TOPIC, records, ...asked });
+  if (outcome?.ok !== true) throw new Error('An append failed before anything could.', { cause: outcome?.error });
+  const { offset } = outcome;
+  world.history.push({ ...facts, type: 'ok', f: 'append', outcomes: [{ type: 'ok', partition, offset }] });
 }
 
 /** Asks for things, and writes down what it asked and what it was told. */
@@ -58,6 +79,7 @@ export class Client {
   private connected: number;
   private requests = 0;
   private lanes = 0;
+  private readonly tracking = new Set<Promise<void>>();
 
   constructor(world: World, id: number, name: string) {
     this.world = world;
@@ -78,10 +100,36 @@ export class Client {
     return Array.from({ length: this.world.slotCount }, (_, slot) => slot);
   }
 
+  /** How many partitions the topic has that comes and goes. */
+  get passingPartitions(): number {
+    return this.world.conditions.passingPartitions;
+  }
+
   /** A value that no one else uses; some are too large to be kept in the table. */
-  value(): string {
+  value(isLarge = this.chance.chance(0.1)): string {
     const value = `${this.name}-${this.requests}-${this.lanes++}`;
-    return this.chance.chance(0.1) ? value.padEnd(600, '.') : value;
+    return isLarge ? value.padEnd(600, '.') : value;
+  }
+
+  /** The text of a number that no one else uses. */
+  uniqueNumber(): string {
+    return String(UNIQUE_FROM + this.id * UNIQUE_PER_CLIENT + this.lanes++);
+  }
+
+  /** A producer id that was given out days ago; once. */
+  takeOldId(): number | undefined {
+    return this.world.oldIds.get(this.name);
+  }
+
+  /** Goes on with something beside what comes next. */
+  tracks(work: Promise<void>): void {
+    const tracked: Promise<void> = work.finally(() => this.tracking.delete(tracked));
+    this.tracking.add(tracked);
+  }
+
+  /** Once all that went on beside is over. */
+  async tracked(): Promise<void> {
+    while (this.tracking.size > 0) await Promise.all(this.tracking);
   }
 
   rest(): Promise<void> {
@@ -118,6 +166,37 @@ export class Client {
     slot: number,
     fault: Parameters<World['request']>[2],
   ): Promise<Appended> {
+    const { op, request } = this.begin(append, name);
+    const reply = await this.world.request(slot, (broker) => broker.appendRecords(request), fault);
+    return this.finish(op, append, name, this.judgeReply(append, reply));
+  }
+
+  /** Gives one process all of them at once, in their order. */
+  async appendInARow(appends: readonly ClientAppend[]): Promise<void> {
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    const begun: { readonly op: number; readonly append: ClientAppend; readonly request: AppendRecordsRequest }[] = [];
+    for (const append of appends) begun.push({ append, ...this.begin(append, this.name, begun.at(-1)?.op) });
+    const run = (broker: Broker): Promise<PromiseSettledResult<RecordOutcome[]>[]> =>
+      Promise.allSettled(begun.map(({ request }) => broker.appendRecords(request)));
+    const reply = await this.world.request(this.slot(), run, fault);
+    for (const [i, { op, append }] of begun.entries()) {
+      const result = reply.type === 'answer' ? reply.value[i] : undefined;
+      const own: Reply<RecordOutcome[]> =
+        result === undefined
+          ? { type: 'nothing' }
+          : result.status === 'fulfilled'
+            ? { type: 'answer', value: result.value }
+            : { type: 'error', error: result.reason as EventLogError };
+      this.finish(op, append, this.name, this.judgeReply(append, own));
+    }
+  }
+
+  /** Notes that an append begins, and answers what it asks the broker for. */
+  private begin(
+    append: ClientAppend,
+    name: string,
+    after?: number,
+  ): { readonly op: number; readonly request: AppendRecordsRequest } {
     const { topic, atomic, idempotencyKey, producer, expectedOffset } = append;
     const records = append.records.map(({ value, partition }): AppendedRecord => {
       const content = contentOf(value);
@@ -136,6 +215,7 @@ export class Client {
       records,
       ...asked,
       ...(producer === undefined ? {} : { producer }),
+      ...(after === undefined ? {} : { after }),
     });
     const request: AppendRecordsRequest = {
       topic,
@@ -145,10 +225,12 @@ export class Client {
         ? {}
         : { producer: { producerId: producer.id, producerEpoch: producer.epoch, baseSequence: producer.sequence } }),
     };
-    const reply = await this.world.request(slot, (broker) => broker.appendRecords(request), fault);
-    const { outcomes, ...appended } = this.judgeReply(append, reply);
+    return { op, request };
+  }
+
+  private finish(op: number, append: ClientAppend, name: string, { outcomes, ...appended }: Judged): Appended {
     this.note({
-      ...this.facts(op, name, topic),
+      ...this.facts(op, name, append.topic),
       type: appended.type,
       f: 'append',
       ...(outcomes === undefined ? {} : { outcomes }),
@@ -163,16 +245,17 @@ export class Client {
     topic: string,
     partition: number,
     from: number,
-    how: { maxBytes?: number; waitMs?: number; slow?: boolean } = {},
+    how: { maxBytes?: number; waitMs?: number; slow?: boolean; slot?: number } = {},
   ): Promise<ReadAnswer | undefined> {
     const op = this.world.nextOp();
     this.note({ ...this.facts(op, this.name, topic), type: 'invoke', f: 'read', partition, offset: from });
     const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
     const pause = how.slow === true ? () => this.rest() : undefined;
     const reply = await this.world.request(
-      this.slot(),
+      how.slot ?? this.slot(),
       (broker) => readOnce(broker, topic, partition, from, how, pause),
       fault,
+      how.waitMs,
     );
     const error = reply.type === 'error' ? this.expected(topic, reply.error).code : undefined;
     this.note({
@@ -205,19 +288,51 @@ export class Client {
     return highWatermark;
   }
 
-  /** Creates or deletes a topic; answers whether that is certain to be done. */
-  async change(f: 'create_topic' | 'delete_topic', topic: string, partitions?: number): Promise<boolean> {
+  /** Makes or changes a topic; answers whether that is certain to be done. */
+  async put(
+    topic: string,
+    asked: { readonly partitions?: number; readonly config?: Readonly<Record<string, string>> },
+    slot = this.slot(),
+  ): Promise<boolean> {
     const op = this.world.nextOp();
-    this.note({ ...this.facts(op, this.name, topic), type: 'invoke', f });
+    this.note({ ...this.facts(op, this.name, topic), type: 'invoke', f: 'create_topic', ...asked });
     const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
-    const run = (broker: Broker): Promise<unknown> =>
-      f === 'create_topic' ? broker.putTopic({ name: topic, partitions }) : broker.deleteTopic(topic);
-    const reply = await this.world.request(this.slot(), run, fault);
-    const code = reply.type === 'error' ? this.expected(topic, reply.error).code : undefined;
+    const reply = await this.world.request(slot, (broker) => broker.putTopic({ name: topic, ...asked }), fault);
+    const told = reply.type === 'answer' ? tellTopic(reply.value.topic) : this.failure(topic, reply);
+    this.note({ ...this.facts(op, this.name, topic), type: 'ok', f: 'create_topic', ...told });
+    return reply.type === 'answer';
+  }
+
+  /** Deletes a topic; answers whether that is certain to be done. */
+  async remove(topic: string): Promise<boolean> {
+    const op = this.world.nextOp();
+    this.note({ ...this.facts(op, this.name, topic), type: 'invoke', f: 'delete_topic' });
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    const reply = await this.world.request(this.slot(), (broker) => broker.deleteTopic(topic), fault);
+    const told = reply.type === 'answer' ? {} : this.failure(topic, reply);
+    this.note({ ...this.facts(op, this.name, topic), type: 'ok', f: 'delete_topic', ...told });
+    return reply.type === 'answer';
+  }
+
+  async describe(topic: string, slot = this.slot()): Promise<TopicAnswer | undefined> {
+    const op = this.world.nextOp();
+    // Beside others that the client asks for at the same time.
+    const name = `${this.name}?`;
+    this.note({ ...this.facts(op, name, topic), type: 'invoke', f: 'describe_topic' });
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    const reply = await this.world.request(slot, (broker) => broker.describeTopic(topic), fault);
+    const answer = reply.type === 'answer' ? tellTopic(reply.value) : undefined;
+    const told = answer ?? this.failure(topic, reply);
+    this.note({ ...this.facts(op, name, topic), type: 'ok', f: 'describe_topic', ...told });
+    return answer;
+  }
+
+  /** How a request about a topic ended that was not answered. */
+  private failure(topic: string, reply: Reply<unknown>): { readonly type: 'fail' | 'info'; readonly error?: string } {
+    if (reply.type !== 'error') return { type: 'info' };
+    const { code } = this.expected(topic, reply.error);
     // Of what else went wrong no one knows how far it came.
-    const type = reply.type === 'answer' ? 'ok' : code === 'unknown_topic' ? 'fail' : 'info';
-    this.note({ ...this.facts(op, this.name, topic), type, f, ...(code === undefined ? {} : { error: code }) });
-    return type === 'ok';
+    return { type: code === 'unknown_topic' || code === 'topic_conflict' ? 'fail' : 'info', error: code };
   }
 
   /** Anything that has no place in the history; `undefined` where it failed. */
@@ -228,13 +343,10 @@ export class Client {
     return reply.type === 'answer' ? reply.value : undefined;
   }
 
-  private judgeReply(
-    append: ClientAppend,
-    reply: Reply<RecordOutcome[]>,
-  ): Appended & { readonly outcomes?: readonly RecordFate[] } {
+  private judgeReply(append: ClientAppend, reply: Reply<RecordOutcome[]>): Judged {
     if (reply.type === 'nothing') return { type: 'info', codes: [], nextOffset: undefined };
     if (reply.type === 'error') {
-      const { code, outcome } = this.expected(append.topic, reply.error);
+      const { code, outcome } = this.expected(append.topic, reply.error, append);
       return { type: outcome === 'not_applied' ? 'fail' : 'info', codes: [code], nextOffset: undefined };
     }
     const codes: ErrorCode[] = [];
@@ -251,7 +363,10 @@ export class Client {
       return { type: outcome.error.outcome === 'not_applied' ? 'fail' : 'info', error: code };
     });
     const types = new Set(outcomes.map(({ type }) => type));
-    return { type: types.size === 1 ? (outcomes[0] as RecordFate).type : 'info', codes, nextOffset, outcomes };
+    const last = outcomes.at(-1);
+    const endOffset = last?.type === 'ok' ? last.offset + 1 : undefined;
+    const type = types.size === 1 ? (outcomes[0] as RecordFate).type : 'info';
+    return { type, codes, nextOffset, outcomes, endOffset };
   }
 
   /** Whatever faults and other clients do not account for is a bug of the log. */
@@ -260,8 +375,10 @@ export class Client {
     const isFine =
       code === 'throttled' ||
       code === 'storage_unavailable' ||
-      (code === 'unknown_topic' && topic !== LASTING_TOPIC) ||
+      ((code === 'unknown_topic' || code === 'unknown_partition') && topic !== LASTING_TOPIC) ||
+      (code === 'topic_conflict' && append === undefined) ||
       (code === 'offset_mismatch' && append?.expectedOffset !== undefined) ||
+      (code === 'idempotency_key_reused' && append?.idempotencyKey !== undefined) ||
       ((code === 'producer_fenced' || code === 'out_of_order_sequence') && append?.producer !== undefined);
     if (!isFine) this.surprise(`${code}: ${error.message}`);
     return error;
@@ -289,6 +406,16 @@ export class Client {
 /** The topic that is there from the beginning to the end; others may be deleted. */
 export const LASTING_TOPIC = 't';
 const SECOND_DELIVERY_MS_MAX = 120_000;
+/** More than the notes of idempotency keys are kept, and than ids of producers count as young. */
+export const LONG_AGO_MS = 75 * 3_600_000;
+const UNIQUE_FROM = 1_000_000;
+const UNIQUE_PER_CLIENT = 10_000;
+
+/** Of its settings those that it has itself, as texts. */
+function tellTopic({ partitions, config }: TopicDescription): TopicAnswer {
+  const own = Object.entries(config).filter(([, { source }]) => source === 'topic');
+  return { partitions, config: Object.fromEntries(own.map(([name, { value }]) => [name, String(value)])) };
+}
 
 async function readOnce(
   broker: Broker,

@@ -4,8 +4,12 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';
 import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
-import { ageTail, Client, LASTING_TOPIC, readToEnd } from '../clients/client.ts';
-import { FIRST_SUCCESSES, PASSING_TOPIC, READERS, WORKLOADS, type Workload } from '../clients/workloads.ts';
+import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS, readToEnd } from '../clients/client.ts';
+import { FIRST_SUCCESSES } from '../clients/first-successes.ts';
+import { READERS } from '../clients/read-along.ts';
+import { ADMINISTER, PASSING_TOPIC } from '../clients/use-topics.ts';
+import type { Workload } from '../clients/workload.ts';
+import { WORKLOADS } from '../clients/workloads.ts';
 import { Chance } from '../world/chance.ts';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { forbidChance } from '../world/forbid-chance.ts';
@@ -50,6 +54,8 @@ const FIRST_SUCCESS_MS = 10_000;
 const SETTLED_MS = 10 * 60_000;
 /** and after this also what was late or stood still. */
 const OVER_MS = 20 * 60_000;
+/** A run that sends more than this goes round in circles. */
+const REQUESTS_MAX = 20_000;
 
 export const CLIENTS_MAX = 3;
 
@@ -98,10 +104,11 @@ export async function runSeed(
   try {
     const before = world.plainBroker({ stuckTail: true });
     await before.putTopic({ name: LASTING_TOPIC, partitions: PARTITION_COUNT });
-    await ageTail(world, before, 0, conditions.tailBefore);
+    await prepare(world, clients);
+    await ageTail(world, before, 0, conditions.tailBefore - world.watch.commits);
     let working = clients.length;
     clients.forEach(({ workload, operations }, i) => {
-      const client = new Client(world, i, `${workload.name}.${i}`);
+      const client = new Client(world, i, nameOf(workload, i));
       const chosen = Math.min(operations, selection.operations?.get(i) ?? operations);
       const done = (): void => {
         working--;
@@ -120,9 +127,11 @@ export async function runSeed(
     await world.loop.run(() => working === 0 || world.loop.nowMs > endMs);
     if (working > 0) broken('R18', `${working} clients are not done ${SETTLED_MS} ms after all faults.`);
     if (clients.some(({ workload }) => workload.keys.includes(TOPICS))) await lookAround(world);
+    if (clients.some(({ workload }) => workload === ADMINISTER)) await describeAtLast(world);
     // What is late arrives now, and what clients no longer wait for comes to its end.
     const lastMs = world.loop.nowMs + OVER_MS;
-    const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs);
+    const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
+    const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
     if (goesOn) broken('R18', `Something still goes on ${OVER_MS} ms after the last client was done.`);
     const after = world.plainBroker();
     for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
@@ -148,6 +157,16 @@ export async function runSeed(
     history: world.history,
     virtualMs: world.loop.nowMs,
   };
+}
+
+function nameOf(workload: Workload, client: number): string {
+  return `${workload.name}.${client}`;
+}
+
+async function prepare(world: World, clients: readonly PlannedClient[]): Promise<void> {
+  if (!clients.some(({ workload }) => workload.prepare !== undefined)) return;
+  const broker = world.plainBroker({ agoMs: LONG_AGO_MS });
+  for (const [i, { workload }] of clients.entries()) await workload.prepare?.(world, broker, nameOf(workload, i));
 }
 
 /** Tries one kind of operation, another in each run, until it has succeeded; answers its name if it did not in time. */
@@ -180,6 +199,15 @@ async function lookAround(world: World): Promise<void> {
     });
   }
   await world.loop.run(() => looking === 0);
+}
+
+/** What every change has come to. */
+async function describeAtLast(world: World): Promise<void> {
+  let isDone = false;
+  void new Client(world, LOOKING_CLIENT, 'looking').describe(LASTING_TOPIC).finally(() => {
+    isDone = true;
+  });
+  await world.loop.run(() => isDone);
 }
 
 /** Nothing where there is no such topic. */

@@ -1,8 +1,8 @@
 import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../../shared/storage/item-size.ts';
-import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { ItemPage, ItemRange, Stores, WriteResult } from '../../../shared/storage/ports.ts';
 import type { EventLoop } from './event-loop.ts';
+import { ReplicatedItemStore } from './replicated-items.ts';
 import type { ArrivedWrite, StorageWatch } from './storage-watch.ts';
 
 /** A query that is read in two steps takes up to so long between them. */
@@ -13,7 +13,7 @@ const QUERY_GAP_MS = 50;
  * than AWS: what happens while a query is read may be in its answer or not, item by item.
  */
 export class SimulatedStorage {
-  readonly items = new MemoryItemStore();
+  readonly items: ReplicatedItemStore;
   readonly objects: MemoryObjectStore;
   /** Sent by all processes, arrived or not. */
   requests = 0;
@@ -22,6 +22,7 @@ export class SimulatedStorage {
 
   constructor(loop: EventLoop, watch: StorageWatch, objects = new MemoryObjectStore()) {
     this.loop = loop;
+    this.items = new ReplicatedItemStore(loop);
     this.watch = watch;
     this.objects = objects;
   }

@@ -28,6 +28,8 @@ export interface Conditions {
   readonly healAfterMs: number;
   /** Entries in the tail of a head before the run begins. */
   readonly tailBefore: number;
+  /** Partitions of the topic that comes and goes; the last of them may be the first one of a 33rd head. */
+  readonly passingPartitions: number;
 }
 
 /** One partition, two of one head, and of two heads: the fewer, the more clients meet each other. */
@@ -55,6 +57,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
     cacheBytesMax: chance.pick([1, 2_000, 1_000_000]),
     commitTimeoutMs: chance.pick([300, 2_000, DEFAULT_SETTINGS.commitTimeoutMs]),
     checkpointEntries: chance.pick([8, 16, DEFAULT_SETTINGS.checkpointEntries]),
+    pollIntervalMs: chance.pick([DEFAULT_SETTINGS.pollIntervalMs, undefined]),
   };
   return {
     faults,
@@ -65,7 +68,8 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
     coldRate: chance.pick([0, 0, 0.05, 0.3]),
     skewMs: chance.pick([0, 0, 5_000, 300_000]),
     healAfterMs: chance.pick([1_000, 10_000, 120_000]),
-    tailBefore: chance.chance(0.08) ? chance.pick([7, 15, 24, TAIL_ENTRIES_MAX - 1]) : 0,
+    tailBefore: chance.chance(0.1) ? chance.pick([7, 15, 24, TAIL_ENTRIES_MAX - 1, TAIL_ENTRIES_MAX]) : 0,
+    passingPartitions: chance.chance(0.1) ? 512 + PARTITION_COUNT - PARTITIONS_PER_HEAD_DEFAULT : PARTITION_COUNT,
   };
 }
 
@@ -89,6 +93,8 @@ export class World {
   readonly surprises: string[] = [];
   /** Of the brokers that prepare and judge. */
   plainRequests = 0;
+  /** Client -> a producer id that was given out days ago. */
+  readonly oldIds = new Map<string, number>();
   private readonly slots: { process: SimulatedProcess; broker: Broker }[] = [];
   private readonly processes = new Map<number, SimulatedProcess>();
   private readonly requestsTo: number[] = [];
@@ -117,9 +123,12 @@ export class World {
     for (const process of this.processes.values()) process.thaw();
   }
 
-  /** A broker over the bare stores, where nothing fails: to judge. With `stuckTail`, it can't write tail nodes. */
-  plainBroker({ stuckTail = false } = {}): Broker {
-    const { clock, random, id } = this.makeProcess(stuckTail ? BEFORE : AFTER);
+  /**
+   * A broker over the bare stores, where nothing fails: to judge. With `stuckTail`, it can't write tail nodes; with `agoMs`,
+   * its clock is that of a time before the run.
+   */
+  plainBroker({ stuckTail = false, agoMs = 0 } = {}): Broker {
+    const { clock, random, id } = this.makeProcess(stuckTail ? BEFORE : agoMs > 0 ? LONG_BEFORE : AFTER, -agoMs);
     const stores = aroundStores(this.storage.storesOf(id), (request, run) => async (...args) => {
       if (stuckTail && request === 'putItem' && keyOf(args).startsWith('node#'))
         throw new EventLogError('throttled', 'Simulated: throttled.');
@@ -131,13 +140,13 @@ export class World {
 
   /**
    * Sends a request to the process that now serves slot `slot`. A fault of the request itself strikes here: `fault`.
-   * Always answered in the end.
+   * Always answered in the end; a client is patient for `waitMs` longer.
    */
-  request<T>(slot: number, run: (broker: Broker) => Promise<T>, fault?: RequestFault): Promise<Reply<T>> {
+  request<T>(slot: number, run: (broker: Broker) => Promise<T>, fault?: RequestFault, waitMs = 0): Promise<Reply<T>> {
     const { loop, conditions } = this;
     const chance = this.chanceOfNext(slot);
     const { process, broker } = this.serve(slot, chance);
-    const patienceMs = conditions.latency.patienceMs * CLIENT_PATIENCE;
+    const patienceMs = conditions.latency.patienceMs * CLIENT_PATIENCE + waitMs;
     return new Promise((resolve) => {
       let undo = (): void => {};
       const settle = (reply: Reply<T>): void => {
@@ -180,7 +189,7 @@ export class World {
     const serving = this.slots[slot];
     const cold = chance.chance(this.conditions.coldRate) && !this.fates.healed;
     if (serving?.process.alive && !cold) return serving;
-    const process = this.makeProcess(AFTER + 1 + this.processes.size);
+    const process = this.makeProcess(LONG_BEFORE + 1 + this.processes.size);
     const { items, objects, clock, random } = process;
     const started = {
       process,
@@ -190,9 +199,9 @@ export class World {
     return started;
   }
 
-  private makeProcess(id: number): SimulatedProcess {
+  private makeProcess(id: number, skewOfPlainMs = 0): SimulatedProcess {
     const { seed, loop, fates, storage, conditions } = this;
-    const skewMs = id <= AFTER ? 0 : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
+    const skewMs = id <= LONG_BEFORE ? skewOfPlainMs : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
     const process = new SimulatedProcess({ id, seed, loop, fates, storage, latency: conditions.latency, skewMs });
     this.processes.set(id, process);
     return process;
@@ -202,6 +211,7 @@ export class World {
 /** Processes before and after all others. */
 const BEFORE = 0;
 const AFTER = 1;
+const LONG_BEFORE = 2;
 /** Tells the share that a process's clock goes wrong by from those of its requests. */
 const SKEW = 1_000;
 /** A client waits longer than a process waits for the storage. */
