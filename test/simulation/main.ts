@@ -12,7 +12,8 @@ const HELP = `npm run simulate -- [options]
   --first N       the first of them (0)
   --operations N  what each client does at most (no bound)
   --bug NAME      plant a bug first
-  --median        print only how many seeds it took to find that bug, as JSON
+  --finds N       find that bug so often, and print only how many seeds it took, as JSON
+  --measure       find every bug nine times, and print how many seeds each took; keeps the first seeds for the tests
   --replay RUN    run a seed, or a part of one as it was printed, and print everything that happens in it
   --bugs          list the bugs that can be planted
 `;
@@ -23,7 +24,8 @@ const { values: options } = parseArgs({
     first: { type: 'string', default: '0' },
     operations: { type: 'string' },
     bug: { type: 'string' },
-    median: { type: 'boolean', default: false },
+    finds: { type: 'string' },
+    measure: { type: 'boolean', default: false },
     replay: { type: 'string' },
     bugs: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
@@ -39,7 +41,7 @@ function refuse(message: string): never {
   process.exit(2);
 }
 
-function wholeNumber(name: 'seeds' | 'first' | 'operations'): number {
+function wholeNumber(name: 'seeds' | 'first' | 'operations' | 'finds'): number {
   const value = Number(options[name]);
   if (!Number.isSafeInteger(value) || value < 0) refuse(`--${name} takes a whole number.`);
   return value;
@@ -49,6 +51,9 @@ if (options.help) {
   print(HELP);
 } else if (options.bugs) {
   for (const { name, why } of PLANTED_BUGS) print(`${name}: ${why}`);
+} else if (options.measure) {
+  const { measureBugs } = await import('./run/measure-bugs.ts');
+  await measureBugs(wholeNumber('seeds'), print);
 } else {
   const bug = PLANTED_BUGS.find(({ name }) => name === options.bug);
   if (options.bug !== undefined && bug === undefined) refuse(`There is no bug '${options.bug}'; see --bugs.`);
@@ -56,8 +61,8 @@ if (options.help) {
   if (bug !== undefined) plantBug(bug);
   const { findBug, replay, runSeeds } = await import('./run/run-seeds.ts');
   if (options.replay !== undefined) process.exitCode = await replay(options.replay, print);
-  else if (bug !== undefined && options.median)
-    print(JSON.stringify(await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'))));
+  else if (bug !== undefined && options.finds !== undefined)
+    print(JSON.stringify(await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'), wholeNumber('finds'))));
   else {
     const operationsMax = options.operations === undefined ? undefined : wholeNumber('operations');
     process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print, operationsMax);

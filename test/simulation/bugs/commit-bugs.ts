@@ -55,6 +55,17 @@ export const COMMIT_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'full-tail-not-moved',
+    why: 'A commit that met a full tail is taken for refused, and planned again without moving the tail.',
+    edits: [
+      {
+        file: ENTRY,
+        from: 'if (met.closed || contradicts(met, commit))',
+        to: 'if (met.closed || contradicts(met, commit) || met.tail.length >= TAIL_ENTRIES_MAX)',
+      },
+    ],
+  },
+  {
     name: 'full-tail-taken-for-refused',
     why: 'A commit that met a full tail is given up for good, while an earlier try of it can still be applied.',
     edits: [

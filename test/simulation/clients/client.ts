@@ -14,7 +14,7 @@ import type {
 import { readRecords, toRecord } from '../../history/history-records.ts';
 import { Chance } from '../world/chance.ts';
 import { EPOCH_MS, STREAM } from '../world/simulated-process.ts';
-import type { Reply, World } from '../world/world.ts';
+import { PARTITION_COUNT, type Reply, type World } from '../world/world.ts';
 
 /** An append as a client asks for it; the content of a record follows from its value. */
 export interface ClientAppend {
@@ -33,6 +33,8 @@ export interface Appended {
   readonly nextOffset: number | undefined;
   /** Behind the last record, if all of them were acknowledged. */
   readonly endOffset?: number | undefined;
+  /** The process that answered. */
+  readonly process?: number | undefined;
 }
 
 type Judged = Appended & { readonly outcomes?: readonly RecordFate[] };
@@ -185,8 +187,8 @@ export class Client {
         result === undefined
           ? { type: 'nothing' }
           : result.status === 'fulfilled'
-            ? { type: 'answer', value: result.value }
-            : { type: 'error', error: result.reason as EventLogError };
+            ? { type: 'answer', value: result.value, process: -1 }
+            : { type: 'error', error: result.reason as EventLogError, process: -1 };
       this.finish(op, append, this.name, this.judgeReply(append, own));
     }
   }
@@ -228,7 +230,8 @@ export class Client {
     return { op, request };
   }
 
-  private finish(op: number, append: ClientAppend, name: string, { outcomes, ...appended }: Judged): Appended {
+  private finish(op: number, append: ClientAppend, name: string, judged: Judged): Appended {
+    const { outcomes, ...appended } = judged;
     this.note({
       ...this.facts(op, name, append.topic),
       type: appended.type,
@@ -288,19 +291,19 @@ export class Client {
     return highWatermark;
   }
 
-  /** Makes or changes a topic; answers whether that is certain to be done. */
+  /** Makes or changes a topic; answers which process has certainly done it. */
   async put(
     topic: string,
     asked: { readonly partitions?: number; readonly config?: Readonly<Record<string, string>> },
     slot = this.slot(),
-  ): Promise<boolean> {
+  ): Promise<number | undefined> {
     const op = this.world.nextOp();
     this.note({ ...this.facts(op, this.name, topic), type: 'invoke', f: 'create_topic', ...asked });
     const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
     const reply = await this.world.request(slot, (broker) => broker.putTopic({ name: topic, ...asked }), fault);
     const told = reply.type === 'answer' ? tellTopic(reply.value.topic) : this.failure(topic, reply);
     this.note({ ...this.facts(op, this.name, topic), type: 'ok', f: 'create_topic', ...told });
-    return reply.type === 'answer';
+    return reply.type === 'answer' ? reply.process : undefined;
   }
 
   /** Deletes a topic; answers whether that is certain to be done. */
@@ -347,7 +350,8 @@ export class Client {
     if (reply.type === 'nothing') return { type: 'info', codes: [], nextOffset: undefined };
     if (reply.type === 'error') {
       const { code, outcome } = this.expected(append.topic, reply.error, append);
-      return { type: outcome === 'not_applied' ? 'fail' : 'info', codes: [code], nextOffset: undefined };
+      const type = outcome === 'not_applied' ? 'fail' : 'info';
+      return { type, codes: [code], nextOffset: undefined, process: reply.process };
     }
     const codes: ErrorCode[] = [];
     let nextOffset: number | undefined;
@@ -366,7 +370,7 @@ export class Client {
     const last = outcomes.at(-1);
     const endOffset = last?.type === 'ok' ? last.offset + 1 : undefined;
     const type = types.size === 1 ? (outcomes[0] as RecordFate).type : 'info';
-    return { type, codes, nextOffset, outcomes, endOffset };
+    return { type, codes, nextOffset, outcomes, endOffset, process: reply.process };
   }
 
   /** Whatever faults and other clients do not account for is a bug of the log. */
@@ -375,7 +379,8 @@ export class Client {
     const isFine =
       code === 'throttled' ||
       code === 'storage_unavailable' ||
-      ((code === 'unknown_topic' || code === 'unknown_partition') && topic !== LASTING_TOPIC) ||
+      (code === 'unknown_topic' && topic !== LASTING_TOPIC) ||
+      (code === 'unknown_partition' && (topic !== LASTING_TOPIC || isAdded(append))) ||
       (code === 'topic_conflict' && append === undefined) ||
       (code === 'offset_mismatch' && append?.expectedOffset !== undefined) ||
       (code === 'idempotency_key_reused' && append?.idempotencyKey !== undefined) ||
@@ -401,6 +406,11 @@ export class Client {
     this.world.history.push(event);
     this.world.loop.note(`${event.f} ${event.type}`, this.id, event.topic);
   }
+}
+
+/** Whether the partition is one that was added to the topic in the run. */
+function isAdded(append: ClientAppend | undefined): boolean {
+  return (append?.records[0]?.partition ?? 0) >= PARTITION_COUNT;
 }
 
 /** The topic that is there from the beginning to the end; others may be deleted. */

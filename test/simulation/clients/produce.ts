@@ -44,7 +44,7 @@ async function produce(client: Client, operations: number): Promise<void> {
     return new ProducerLane(partition, oldId !== undefined && chance.chance(0.5) ? 7 : 0);
   });
   let epoch = 0;
-  if (chance.chance(0.3)) {
+  if (chance.chance(oldId === undefined ? 0.3 : 0.6)) {
     const lane = lanes[0] as ProducerLane;
     const first = [0, 1].map((more): ClientAppend => {
       const records = [{ value: client.value(), partition: lane.partition }];
@@ -60,7 +60,7 @@ async function produce(client: Client, operations: number): Promise<void> {
     }
   }
   const batches = 3 * operations;
-  const restartRate = chance.pick([0, 0.1, 0.4]);
+  const restartRate = chance.pick([0.1, 0.4, 0.6]);
   const conditionRate = chance.pick([0, 0, 0.3]);
   for (let i = 0; i < batches; i++) {
     const lane = chance.pick(lanes);

@@ -13,7 +13,8 @@ async function comeAndGo(client: Client, operations: number): Promise<void> {
     const isThere = i % 2 === 0;
     const partitions = chance.chance(0.4) ? 1 : passingPartitions;
     for (let tries = 0; tries < 3; tries++) {
-      if (isThere ? await client.put(PASSING_TOPIC, { partitions }) : await client.remove(PASSING_TOPIC)) break;
+      const changed = isThere ? client.put(PASSING_TOPIC, { partitions }) : client.remove(PASSING_TOPIC);
+      if (await changed) break;
       await client.rest();
     }
     // It is there for a while, so that others have time for a few appends.
@@ -57,10 +58,12 @@ async function administer(client: Client, operations: number): Promise<void> {
       partitions = Math.max(partitions, told?.partitions ?? 0);
       if (partitions < PARTITION_COUNT + PARTITIONS_ADDED_MAX) partitions++;
       if (chance.chance(0.5)) client.tracks(client.describe(LASTING_TOPIC, slot).then(() => {}));
-      // The process that was told of a partition knows it from then on.
-      const added = await client.put(LASTING_TOPIC, { partitions }, slot);
+      const adder = await client.put(LASTING_TOPIC, { partitions }, slot);
+      if (adder === undefined) continue;
       const records = [{ value: client.value(), partition: partitions - 1 }];
-      if (added) await client.append({ topic: LASTING_TOPIC, records }, slot);
+      const { codes, process } = await client.append({ topic: LASTING_TOPIC, records }, slot);
+      if (process === adder && codes.includes('unknown_partition'))
+        client.surprise(`process ${process} does not know partition ${partitions - 1}, which it has added`);
     }
     if (chance.chance(0.5)) await client.rest();
   }

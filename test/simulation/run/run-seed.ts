@@ -142,7 +142,12 @@ export async function runSeed(
     Error.stackTraceLimit = stackTraceLimit;
   }
   for (const surprise of world.surprises) broken('R18', surprise);
-  violations.push(...world.watch.violations, ...checkHistory(world.history, final));
+  violations.push(...world.watch.violations);
+  try {
+    violations.push(...checkHistory(world.history, final));
+  } catch (error) {
+    broken('R1', `Clients were told what makes no sense: ${error instanceof Error ? error.message : String(error)}`);
+  }
   return {
     seed,
     conditions,

@@ -151,12 +151,9 @@ export interface Found {
   readonly promises: readonly string[];
 }
 
-/** So many finds are enough for a median. */
-const FINDS_MAX = 9;
-
-/** How soon seeds find a bug that has been planted. */
-export async function findBug(bug: string, first: number, seeds: number): Promise<Found> {
-  const { failed, seeds: ran } = await tallySeeds(first, seeds, FINDS_MAX);
+/** How soon seeds find a bug that has been planted, until it has been found `finds` times. */
+export async function findBug(bug: string, first: number, seeds: number, finds: number): Promise<Found> {
+  const { failed, seeds: ran } = await tallySeeds(first, seeds, finds);
   const gaps = failed.map(({ seed }, i) => seed - (failed[i - 1]?.seed ?? first - 1)).sort((a, b) => a - b);
   return {
     bug,
