@@ -15,7 +15,7 @@ export type HistoryEvent = Invocation | Completion;
 interface EventFacts {
   /** Pairs a completion with its invocation. */
   readonly op: number;
-  /** Who asked; a process asks one thing at a time. */
+  /** Who asked. */
   readonly process: string;
   readonly time: number;
   readonly topic: string;

@@ -140,6 +140,10 @@ export class Client {
     return this.world.loop.sleep(this.chance.next() * usualMs * (long ? 1_000 : 4));
   }
 
+  sleep(ms: number): Promise<void> {
+    return this.world.loop.sleep(ms);
+  }
+
   mark(name: string): void {
     this.world.watch.mark(name);
   }

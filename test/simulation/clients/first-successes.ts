@@ -4,6 +4,8 @@ import { type Client, type ClientAppend, LASTING_TOPIC } from './client.ts';
 /** What must be possible again soon after the faults are over. */
 export interface FirstSuccess {
   readonly name: string;
+  /** How often it is chosen, against the others. */
+  readonly weight: number;
   /** Answers whether it was done. */
   attempt(client: Client): Promise<boolean>;
 }
@@ -11,18 +13,21 @@ export interface FirstSuccess {
 export const FIRST_SUCCESSES: readonly FirstSuccess[] = [
   {
     name: 'append',
+    weight: 1,
     attempt: (client) => appended(client, { records: [{ value: client.value(), partition: 0 }] }),
   },
   {
     name: 'keyed append',
+    weight: 1,
     attempt: (client) => {
       const value = client.value();
       return appended(client, { records: [{ value, partition: 1 }], idempotencyKey: value.slice(0, 40) });
     },
   },
-  { name: 'corrected keyed append', attempt: correct },
+  { name: 'corrected keyed append', weight: 3, attempt: correct },
   {
     name: 'idempotent append',
+    weight: 1,
     attempt: async (client) => {
       const id = await client.ask((broker) => broker.allocateProducerId(), LASTING_TOPIC);
       if (id === undefined) return false;
@@ -30,40 +35,45 @@ export const FIRST_SUCCESSES: readonly FirstSuccess[] = [
       return appended(client, { records, producer: { id, epoch: 0, sequence: 0 } });
     },
   },
-  { name: 'read', attempt: async (client) => (await client.read(LASTING_TOPIC, 0, 0)) !== undefined },
-  { name: 'waiting read', attempt: waitForAppends },
-  { name: 'end', attempt: async (client) => (await client.end(LASTING_TOPIC, 1)) !== undefined },
-  { name: 'create topic', attempt: async (client) => (await client.put('another', {})) !== undefined },
+  { name: 'read', weight: 1, attempt: async (client) => (await client.read(LASTING_TOPIC, 0, 0)) !== undefined },
+  { name: 'waiting read', weight: 4, attempt: waitForAppends },
+  { name: 'end', weight: 1, attempt: async (client) => (await client.end(LASTING_TOPIC, 1)) !== undefined },
+  { name: 'create topic', weight: 1, attempt: async (client) => (await client.put('another', {})) !== undefined },
 ];
 
-async function appended(client: Client, append: Omit<ClientAppend, 'topic'>): Promise<boolean> {
-  return (await client.append({ topic: LASTING_TOPIC, ...append })).type === 'ok';
+function appended(client: Client, append: Omit<ClientAppend, 'topic'>): Promise<boolean> {
+  return isDone(client, { topic: LASTING_TOPIC, ...append });
 }
 
-/** A request that is rejected gives its key free for a corrected one. */
+async function isDone(client: Client, append: ClientAppend): Promise<boolean> {
+  return (await client.append(append)).type === 'ok';
+}
+
+/** A request that is rejected gives its key free: for a corrected one, or for itself once its condition holds. */
 async function correct(client: Client): Promise<boolean> {
   const { chance } = client;
   // No one else writes there.
   const partition = 2;
+  const append = (more: Partial<ClientAppend> = {}): ClientAppend => {
+    return { topic: LASTING_TOPIC, records: [{ value: client.value(), partition }], ...more };
+  };
   const idempotencyKey = client.value().slice(0, 40);
-  const request = (expectedOffset: number): ClientAppend => ({
-    topic: LASTING_TOPIC,
-    records: [{ value: client.value(), partition }],
-    expectedOffset,
-    idempotencyKey,
-  });
   const end = await client.end(LASTING_TOPIC, partition);
   if (end === undefined) return false;
-  const wrong = request(end + (chance.chance(0.5) ? 1_000 : -1));
-  const { nextOffset } = end === 0 ? await client.append(request(1_000)) : await client.append(wrong);
-  return nextOffset !== undefined && (await client.append(request(nextOffset))).type === 'ok';
+  const early = append({ expectedOffset: end + 1, idempotencyKey });
+  const { nextOffset } = await client.append(early);
+  if (nextOffset === undefined) return false;
+  if (chance.chance(0.5)) return isDone(client, append({ expectedOffset: nextOffset, idempotencyKey }));
+  return (await isDone(client, append())) && (await isDone(client, early));
 }
 
 /** So many appends find a read that just looked, or is about to. */
 const WAITS = 3;
 const WAIT_MS = 20_000;
+/** Longer than an answer takes that the process waits for since before the faults were over. */
+const WOKEN_MS = 8_000;
 
-/** A read that waits is woken by an append of the same process, whenever that comes; otherwise this takes too long. */
+/** A read that waits is woken by an append of the same process, whenever that comes. */
 async function waitForAppends(client: Client): Promise<boolean> {
   const { chance } = client;
   const partition = chance.pick(client.partitions);
@@ -71,11 +81,16 @@ async function waitForAppends(client: Client): Promise<boolean> {
   for (let i = 0; i < WAITS; i++) {
     const from = await client.end(LASTING_TOPIC, partition, slot);
     if (from === undefined) return false;
-    const waits = client.read(LASTING_TOPIC, partition, from, { waitMs: WAIT_MS, slot });
-    const records = [{ value: client.value(), partition }];
-    const { type } = await client.append({ topic: LASTING_TOPIC, records }, slot);
-    if (type !== 'ok') return false;
-    if ((await waits) === undefined) return false;
+    const appending = client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(), partition }] }, slot);
+    await client.rest();
+    let isRead = false;
+    const reading = client.read(LASTING_TOPIC, partition, from, { waitMs: WAIT_MS, slot }).finally(() => {
+      isRead = true;
+    });
+    if ((await appending).type !== 'ok') return false;
+    await Promise.race([reading, client.sleep(WOKEN_MS)]);
+    if (isRead) continue;
+    client.surprise('a read that waits was not woken by an append of its process');
   }
   return true;
 }

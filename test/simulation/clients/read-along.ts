@@ -39,11 +39,13 @@ async function waitForOwnAppends(client: Client, operations: number): Promise<vo
         const from = (await client.end(LASTING_TOPIC, partition, slot)) ?? 0;
         const waits = client.read(LASTING_TOPIC, partition, from, { waitMs: 2_000, slot });
         if (chance.chance(0.7)) await client.rest();
-        const records = Array.from({ length: 1 + chance.below(2) }, () => ({
-          value: client.value(chance.chance(0.7)),
-          partition,
-        }));
-        await Promise.all([client.append({ topic: LASTING_TOPIC, records }, slot), waits]);
+        const isKeyed = chance.chance(0.5);
+        const append = () => {
+          const value = client.value(chance.chance(0.7));
+          const key = isKeyed ? { idempotencyKey: `key ${value.slice(0, 40)}` } : {};
+          return client.append({ topic: LASTING_TOPIC, records: [{ value, partition }], ...key }, slot);
+        };
+        await Promise.all([append(), append(), waits]);
       }),
     );
   }

@@ -45,16 +45,17 @@ async function correctUnderKeys(client: Client, operations: number): Promise<voi
     };
     const end = (await client.end(LASTING_TOPIC, partition)) ?? 1;
     // Mostly one that the partition has not reached: a late try of it can still be applied.
-    let asked = request(chance.chance(0.7) ? end + 1 + chance.below(2) : Math.max(0, end - 1));
+    let asked = request(chance.chance(0.8) ? end + 1 + chance.below(2) : Math.max(0, end - 1));
     for (let rounds = 0; rounds < 4; rounds++) {
-      if (chance.chance(0.4)) client.tracks(insist(client, asked, chance.pick(client.slots)).then(() => {}));
+      if (chance.chance(0.6)) client.tracks(insist(client, asked, chance.pick(client.slots)).then(() => {}));
       const { type, codes, nextOffset } = await insist(client, asked);
       if (type === 'ok' || nextOffset === undefined) {
         if (codes.includes('idempotency_key_reused')) client.mark('idempotency key not free yet');
         else if (rounds > 0) client.mark('corrected under the same key');
+        if (type === 'ok' && chance.chance(0.5)) await repeat(client, asked);
         break;
       }
-      if (chance.chance(0.5)) await client.rest();
+      if (chance.chance(0.3)) await client.rest();
       if (chance.chance(0.75)) asked = request(nextOffset);
     }
     if (chance.chance(0.5)) await client.rest();
@@ -62,7 +63,13 @@ async function correctUnderKeys(client: Client, operations: number): Promise<voi
   await client.tracked();
 }
 
-/** No longer than a test wants it, and of its client. */
+/** What was appended under a key is known by it from then on. */
+async function repeat(client: Client, append: ClientAppend): Promise<void> {
+  await client.rest();
+  const { type, codes } = await insist(client, append);
+  if (type !== 'ok') client.surprise(`a keyed append that had been acknowledged was refused: ${codes.join(', ')}`);
+}
+
 function keyOf(client: string, i: number): string {
   return `${client} ${i}`;
 }
@@ -78,7 +85,7 @@ export const WRITE_UNDER_KEYS: Workload = {
 
 export const CORRECT_UNDER_KEYS: Workload = {
   name: 'correct-under-keys',
-  weight: 3,
+  weight: 4,
   keys: ['head#', 'idempotency#'],
   run: correctUnderKeys,
   company: WRITE,

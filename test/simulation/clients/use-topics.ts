@@ -12,6 +12,7 @@ async function comeAndGo(client: Client, operations: number): Promise<void> {
     if (chance.chance(0.1)) await client.ask((broker) => broker.resumeDeletions(), PASSING_TOPIC);
     const isThere = i % 2 === 0;
     const partitions = chance.chance(0.4) ? 1 : passingPartitions;
+    if (!isThere && chance.chance(0.4)) client.tracks(grow(client));
     for (let tries = 0; tries < 3; tries++) {
       const changed = isThere ? client.put(PASSING_TOPIC, { partitions }) : client.remove(PASSING_TOPIC);
       if (await changed) break;
@@ -20,6 +21,13 @@ async function comeAndGo(client: Client, operations: number): Promise<void> {
     // It is there for a while, so that others have time for a few appends.
     for (let rests = isThere ? 1 + chance.below(10) : 1; rests > 0; rests--) await client.rest();
   }
+  await client.tracked();
+}
+
+/** At about the time of something else. */
+async function grow(client: Client): Promise<void> {
+  if (client.chance.chance(0.5)) await client.rest();
+  await client.put(PASSING_TOPIC, { partitions: client.passingPartitions });
 }
 
 /** Writes to, reads from, and gives more partitions to a topic that comes and goes. */
@@ -73,11 +81,11 @@ async function administer(client: Client, operations: number): Promise<void> {
 
 export const COME_AND_GO: Workload = {
   name: 'come-and-go',
-  weight: 4,
+  weight: 6,
   keys: ['topics'],
   run: comeAndGo,
   company: { name: 'use-what-passes', weight: 1, keys: ['topics', 'head#'], run: useWhatPasses },
 };
 
-const ADMINISTER_ALONG: Workload = { name: 'administer', weight: 2, keys: ['topics'], run: administer };
+const ADMINISTER_ALONG: Workload = { name: 'administer', weight: 3, keys: ['topics'], run: administer };
 export const ADMINISTER: Workload = { ...ADMINISTER_ALONG, company: ADMINISTER_ALONG };

@@ -64,16 +64,16 @@ function drawClients(seed: number): PlannedClient[] {
   const count = 2 + chance.below(CLIENTS_MAX - 1);
   const operations = chance.pick([1, 1, 2, 2, 3, 4]);
   // The fewer workloads a run has, the more its clients meet each other.
-  const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWorkload(chance, WORKLOADS));
+  const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWeighted(chance, WORKLOADS));
   return Array.from({ length: count }, (_, i) => {
     const theme = themes[i % themes.length] as Workload;
     const others = theme.company === undefined ? READERS : [theme.company];
-    return { workload: i > 0 && chance.chance(0.3) ? drawWorkload(chance, others) : theme, operations };
+    return { workload: i > 0 && chance.chance(0.3) ? drawWeighted(chance, others) : theme, operations };
   });
 }
 
-function drawWorkload(chance: Chance, from: readonly Workload[]): Workload {
-  return chance.pick(from.flatMap((workload) => new Array<Workload>(workload.weight).fill(workload)));
+function drawWeighted<T extends { readonly weight: number }>(chance: Chance, from: readonly T[]): T {
+  return chance.pick(from.flatMap((one) => new Array<T>(one.weight).fill(one)));
 }
 
 /**
@@ -176,7 +176,7 @@ async function prepare(world: World, clients: readonly PlannedClient[]): Promise
 
 /** Tries one kind of operation, another in each run, until it has succeeded; answers its name if it did not in time. */
 async function tryAgain(world: World): Promise<string | undefined> {
-  const { name, attempt } = new Chance(world.seed, STREAM.heal).pick(FIRST_SUCCESSES);
+  const { name, attempt } = drawWeighted(new Chance(world.seed, STREAM.heal), FIRST_SUCCESSES);
   const client = new Client(world, HEALED_CLIENT, 'healed');
   const endMs = world.loop.nowMs + FIRST_SUCCESS_MS;
   let succeeded = false;

@@ -36,7 +36,7 @@ export interface Conditions {
 const PARTITION_SETS = [[0], [0], [0, 1], [0, 1, PARTITIONS_PER_HEAD_DEFAULT]];
 const CRAMPED_SHARE = 0.06;
 const CRAMPED_FAULTS: FaultMix = {
-  rates: { late: 0.25, lost_reply: 0.05, throttled: 0.35, freeze: 0.02 },
+  rates: { late: 0.25, lost_reply: 0.05, throttled: 0.55 },
   keysFrom: 'head#',
 };
 export const PARTITION_COUNT = PARTITIONS_PER_HEAD_DEFAULT + 1;
@@ -48,7 +48,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
   const isCramped = keys.includes('head#') && chance.chance(CRAMPED_SHARE);
   const faults = isCramped ? CRAMPED_FAULTS : drawFaultMix(new Chance(seed, STREAM.faults), keys);
   const latency: Latency = {
-    usualMs: chance.pick([2, 10, 100]),
+    usualMs: isCramped ? 5 : chance.pick([2, 10, 100]),
     slowMs: chance.pick([50, 1_000, 10_000]),
     slowShare: chance.pick([0, 0.02, 0.2]),
     patienceMs: isCramped ? 50 : chance.pick([50, 500, 5_000]),
@@ -62,7 +62,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
     headCacheMs: chance.pick([0, 1_000, 600_000]),
     topicCacheMs: chance.pick([0, 1_000, 1_000, 600_000]),
     cacheBytesMax: chance.pick([1, 2_000, 1_000_000]),
-    commitTimeoutMs: isCramped ? 300 : chance.pick([300, 2_000, DEFAULT_SETTINGS.commitTimeoutMs]),
+    commitTimeoutMs: isCramped ? 150 : chance.pick([300, 2_000, DEFAULT_SETTINGS.commitTimeoutMs]),
     checkpointEntries: chance.pick([8, 16, DEFAULT_SETTINGS.checkpointEntries]),
     pollIntervalMs: chance.pick([DEFAULT_SETTINGS.pollIntervalMs, undefined]),
   };
