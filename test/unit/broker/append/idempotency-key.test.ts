@@ -246,6 +246,15 @@ describe('an append under an idempotency key', () => {
     expect(await total(a)).toBe(1);
   });
 
+  it('is given free by a retry of a rejected append whose rejection could not be noted', async () => {
+    const { stores, a } = await setUp(1);
+    const forgetful = memoryBroker(withoutAnswers(stores));
+    expect(await send(forgetful, 'k', ['x'], { expectedOffset: 5 })).toEqual(['offset_mismatch']);
+    expect(await send(a, 'k', ['y'], { expectedOffset: 0 })).toBe('idempotency_key_reused');
+    expect(await send(a, 'k', ['x'], { expectedOffset: 5 })).toEqual(['idempotency_key_reused']);
+    expect(await send(a, 'k', ['y'], { expectedOffset: 0 })).toEqual(['0/0']);
+  });
+
   it('holds an expected offset, once', async () => {
     const { a, b } = await setUp();
     const records = [record('x', { partition: 2 })];
