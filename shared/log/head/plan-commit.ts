@@ -1,7 +1,7 @@
 import { equalBytes } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { OFFSET_MAX } from '../limits.ts';
-import type { BatchId } from './batch-id.ts';
+import { type BatchId, batchIdRandomBytes, batchTimeMs, makeBatchId } from './batch-id.ts';
 import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry } from './entry.ts';
 import { type Head, partitionState } from './head.ts';
 import type { BatchOutcome, HeadAppend, PlacedBatch } from './head-append.ts';
@@ -263,11 +263,18 @@ function buildCommit(
     if (last !== undefined && canJoin(last, added)) parts[parts.length - 1] = join(last, added);
     else parts.push(added);
   }
-  const entry: Entry = { ...written, onceKeys: leave.length, parts };
+  // Its first once key tells an entry without parts from others of the group: a commit finds its own by its bytes.
+  const batchId = parts.length > 0 ? written.batchId : makeBatchId(onceKeyEnd(leave), batchTimeMs(written.batchId));
+  const entry: Entry = { ...written, batchId, onceKeys: leave.length, parts };
   return { entry, packed: packEntry(entry), leave, demandAbsent, expected, recordsBySlot, appends };
 }
 
-/** The maximum size of a part. A read returns whole parts, so this bounds the bytes that a small read has to fetch. */
+/** The last bytes of the first once key, which are random: an entry without parts leaves keys of idempotency uses only. */
+function onceKeyEnd([first]: readonly Uint8Array[]): Uint8Array {
+  return (first as Uint8Array).slice(-batchIdRandomBytes());
+}
+
+/** A read returns whole parts, so this bounds what a small read has to fetch. */
 const PART_BYTES_MAX = 1024 * 1024;
 
 /** Batches that are adjacent in the data and in the partition share a part, unless they must be distinguished later. */

@@ -76,7 +76,7 @@ export const KEY_BUGS: readonly PlantedBug[] = [
   {
     name: 'key-never-given-free',
     why: 'A rejected append keeps its idempotency key.',
-    edits: [{ file: RECORDS, from: "await settleKey(context, keyed, 'rejected');", to: '' }],
+    edits: [{ file: KEY, from: 'await mark(IDEMPOTENCY.released, 1);', to: '' }],
   },
   {
     name: 'shut-out-skipped',
@@ -98,6 +98,11 @@ export const KEY_BUGS: readonly PlantedBug[] = [
         to: 'toHex(hashOf(fingerprint))',
       },
     ],
+  },
+  {
+    name: 'entries-without-parts-alike',
+    why: 'Of two entries of a group that only leave once keys the second is taken for the first, and its keys are not left.',
+    edits: [{ file: PLAN, from: 'const batchId = parts.length > 0 ?', to: 'const batchId = parts.length >= 0 ?' }],
   },
   {
     name: 'note-of-another-use-settled',

@@ -42,7 +42,7 @@ async function useWhatPasses(client: Client, operations: number): Promise<void> 
     else {
       const records = values(client, 2).map((value) => ({ value, partition }));
       const idempotencyKey = `${client.name} ${i}`;
-      await client.append({ topic: PASSING_TOPIC, records, ...(chance.chance(0.3) ? { idempotencyKey } : {}) });
+      await client.append({ topic: PASSING_TOPIC, records, ...(chance.chance(0.5) ? { idempotencyKey } : {}) });
     }
     if (chance.chance(0.5)) await client.rest();
   }

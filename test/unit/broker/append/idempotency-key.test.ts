@@ -255,6 +255,15 @@ describe('an append under an idempotency key', () => {
     expect(await send(a, 'k', ['y'], { expectedOffset: 0 })).toEqual(['0/0']);
   });
 
+  it('is given free by each of several appends that are rejected at once, also twice', async () => {
+    const { a } = await setUp(1);
+    const early = { expectedOffset: 5 };
+    const sent = ['k', 'k', 'l', 'm', 'm', 'n'].map((key) => send(a, key, ['x'], early));
+    for (const answer of await Promise.all(sent)) expect(answer).toEqual(['offset_mismatch']);
+    for (const [i, key] of ['k', 'l', 'm', 'n'].entries())
+      expect(await send(a, key, ['y'], { expectedOffset: i }), key).toEqual([`0/${i}`]);
+  });
+
   it('holds an expected offset, once', async () => {
     const { a, b } = await setUp();
     const records = [record('x', { partition: 2 })];
