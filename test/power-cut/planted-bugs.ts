@@ -1,4 +1,4 @@
-import type { PlantedBug } from '../simulation/bugs/planted-bugs.ts';
+import type { PlantedBug } from '../simulation/bugs/planted-bug.ts';
 
 const OBJECTS = 'shared/storage/file/object-store.ts';
 const SYNCS = 'shared/storage/file/folder-syncs.ts';

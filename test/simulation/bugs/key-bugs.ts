@@ -86,7 +86,13 @@ export const KEY_BUGS: readonly PlantedBug[] = [
   {
     name: 'given-free-before-shut-out',
     why: 'A key is given free while a late try of the rejected append can still be applied.',
-    edits: [{ file: RECORDS, from: 'if (!isForGood) {', to: 'if (isForGood && !isForGood) {' }],
+    edits: [
+      {
+        file: RECORDS,
+        from: "if (mismatchOf(settled) === 'ahead_of_end') {",
+        to: "if (mismatchOf(settled) === 'ahead_of_end') { await settleKey(context, keyed, 'rejected'); return outcomes;",
+      },
+    ],
   },
   {
     name: 'use-named-by-its-content',

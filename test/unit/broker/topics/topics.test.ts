@@ -43,6 +43,46 @@ describe('a topic', () => {
     expect(await appendTo(broker, 't', 4, ['v'])).toBe(0);
   });
 
+  it('is known as it was changed by the process that changed it, also while that was reading it', async () => {
+    const stores = memoryStores();
+    let held: (() => void) | undefined;
+    const holding = new Promise<void>((resolve) => {
+      held = resolve;
+    });
+    let holds = false;
+    const items = {
+      get: async (key: Parameters<typeof stores.items.get>[0]) => {
+        const isHeld = holds;
+        holds = false;
+        const answer = await stores.items.get(key);
+        if (isHeld) await holding;
+        return answer;
+      },
+      put: stores.items.put.bind(stores.items),
+      update: stores.items.update.bind(stores.items),
+      delete: stores.items.delete.bind(stores.items),
+      query: stores.items.query.bind(stores.items),
+    };
+    const broker = memoryBroker({ ...stores, items }, { topicCacheMs: 60_000 });
+    await broker.putTopic({ name: 't', partitions: 1 });
+    holds = true;
+    const described = broker.describeTopic('t');
+    await broker.putTopic({ name: 't', partitions: 2 });
+    held?.();
+    expect(await described).toMatchObject({ partitions: 1 });
+    expect(await appendTo(broker, 't', 1, ['v'])).toBe(0);
+  });
+
+  it('is known as it is by a process that was asked for what another had changed already', async () => {
+    const stores = memoryStores();
+    const [a, b] = [1, 2].map(() => memoryBroker(stores, { topicCacheMs: 60_000 })) as [Broker, Broker];
+    await a.putTopic({ name: 't', partitions: 1 });
+    expect(await appendTo(b, 't', 0, ['v'])).toBe(0);
+    await a.putTopic({ name: 't', partitions: 2 });
+    expect(await b.putTopic({ name: 't', partitions: 2 })).toMatchObject({ changed: false });
+    expect(await appendTo(b, 't', 1, ['v'])).toBe(0);
+  });
+
   it('changed by several at once has all the changes', async () => {
     const stores = memoryStores();
     const brokers = Array.from({ length: 4 }, () => memoryBroker(stores));
