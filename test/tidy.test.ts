@@ -207,7 +207,6 @@ const RULES: readonly ImportRule[] = [
 const FILES_PER_FOLDER_MAX = 12;
 const FULLER_FOLDERS: Readonly<{ [folder: string]: string }> = {
   'test/chaos': 'one kind of run',
-  'test/history': 'one judge, a file for each promise',
   'test/localstack': 'one tool',
   'test/support': 'helpers that know nothing of each other',
 };
