@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Chance } from '../simulation/world/chance.ts';
 import { checkHistory } from './check-history.ts';
-import { MUTATIONS, MutableHistory } from './made/history-mutations.ts';
+import { MUTATIONS } from './made/history-mutations.ts';
+import { MutableHistory } from './made/mutable-history.ts';
 import { randomHistory } from './made/random-history.ts';
 
 const SEEDS = 2_000;

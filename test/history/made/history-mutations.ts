@@ -1,6 +1,18 @@
 import type { Chance } from '../../simulation/world/chance.ts';
-import type { AppendedRecord, AppendInvocation, FinalLog, HistoryEvent, Invocation, ReadRecord } from '../history.ts';
-import type { RandomHistory } from './random-history.ts';
+import type { AppendedRecord, HistoryEvent, ReadRecord } from '../history.ts';
+import {
+  acknowledgement,
+  type Fate,
+  firstTry,
+  isAcknowledged,
+  kept,
+  looks,
+  type MutableHistory,
+  onOne,
+  onRead,
+  remove,
+  settled,
+} from './mutable-history.ts';
 
 /**
  * Ways to make a correct history wrong. Each looks for a place where its change is certain to break a promise, and leaves
@@ -12,184 +24,6 @@ export interface Mutation {
   readonly breaks: readonly string[];
   /** Changes the copy that it is given; answers whether it did. */
   readonly apply: (history: MutableHistory, chance: Chance) => boolean;
-}
-
-type AppendTry = Invocation & { readonly f: 'append' };
-
-/** A record by all that the history says of it. */
-interface Fate {
-  readonly topic: string;
-  readonly content: AppendedRecord;
-  readonly request: AppendTry;
-  /** Invocation and end of each try that did not fail; the end is infinite where it is uncertain. */
-  readonly tries: { readonly invokedAt: number; readonly acknowledgedAt: number }[];
-  /** Where the final log has it. */
-  readonly place: { readonly partition: number; readonly offset: number } | undefined;
-}
-
-export class MutableHistory {
-  readonly events: HistoryEvent[];
-  readonly final: Map<string, Map<number, ReadRecord[]>>;
-  private values = 0;
-
-  constructor({ events, final }: RandomHistory) {
-    this.events = events.slice();
-    const copy = (log: FinalLog): Map<number, ReadRecord[]> =>
-      new Map([...log].map(([partition, records]) => [partition, records.slice()]));
-    this.final = new Map([...final].map(([topic, log]) => [topic, copy(log)]));
-  }
-
-  log(topic: string, partition: number): ReadRecord[] {
-    const topicLog = this.final.get(topic) ?? new Map<number, ReadRecord[]>();
-    this.final.set(topic, topicLog);
-    const log = topicLog.get(partition) ?? [];
-    topicLog.set(partition, log);
-    return log;
-  }
-
-  /** Takes a record out, or puts one in, and moves up the offsets of those behind. */
-  splice(topic: string, partition: number, offset: number, removed: number, ...added: readonly AppendedRecord[]): void {
-    const log = this.log(topic, partition);
-    log.splice(offset, removed, ...added.map(({ partition: _, ...content }) => ({ ...content, offset: 0 })));
-    log.forEach((record, i) => {
-      log[i] = { ...record, offset: i };
-    });
-  }
-
-  keep(topic: string, partition: number, ...records: readonly AppendedRecord[]): void {
-    this.splice(topic, partition, this.log(topic, partition).length, 0, ...records);
-  }
-
-  newRecord(partition: number): AppendedRecord {
-    return { value: `new ${this.values++}`, partition };
-  }
-
-  /** An append at the very end that no one knows the fate of. */
-  appendAtEnd(topic: string, records: readonly AppendedRecord[], asked: Partial<AppendInvocation> = {}): void {
-    this.events.push({ ...this.facts(topic), type: 'invoke', ...asked, f: 'append', records });
-  }
-
-  facts(topic: string): { op: number; process: string; time: number; topic: string } {
-    return { op: 1_000_000 + this.events.length, process: 'mutation', time: 0, topic };
-  }
-
-  fates(): Fate[] {
-    const places = new Map<string, Fate['place']>();
-    for (const log of this.final.values()) {
-      for (const [partition, records] of log) {
-        for (const { value, offset } of records) places.set(value, { partition, offset });
-      }
-    }
-    const fates = new Map<string, Fate>();
-    this.events.forEach((request, invokedAt) => {
-      if (request.type !== 'invoke' || request.f !== 'append') return;
-      const endedAt = this.events.findIndex(({ type, op }) => type !== 'invoke' && op === request.op);
-      const end = this.events[endedAt];
-      request.records.forEach((content, i) => {
-        const { topic } = request;
-        const fate = fates.get(content.value) ?? {
-          topic,
-          content,
-          request,
-          tries: [],
-          place: places.get(content.value),
-        };
-        fates.set(content.value, fate);
-        const outcomes = end?.f === 'append' && end.type !== 'invoke' ? end.outcomes : undefined;
-        const type = outcomes?.[i]?.type ?? end?.type ?? 'info';
-        const acknowledgedAt = type === 'ok' ? endedAt : Number.POSITIVE_INFINITY;
-        if (type !== 'fail') fate.tries.push({ invokedAt, acknowledgedAt });
-      });
-    });
-    return [...fates.values()];
-  }
-
-  /** The deletions of `u` that ended ok, unless one of them is uncertain. */
-  deletions(): { readonly invokedAt: number; readonly endedAt: number }[] | undefined {
-    const ends = this.events.flatMap((event, invokedAt) => {
-      if (event.f !== 'delete_topic' || event.type !== 'invoke') return [];
-      const endedAt = this.events.findIndex(({ type, op }) => type !== 'invoke' && op === event.op);
-      return [{ invokedAt, endedAt, type: this.events[endedAt]?.type }];
-    });
-    return ends.some(({ type }) => type === 'info') ? undefined : ends.filter(({ type }) => type === 'ok');
-  }
-}
-
-function firstTry({ tries }: Fate): number {
-  return Math.min(...tries.map(({ invokedAt }) => invokedAt));
-}
-
-function acknowledgement({ tries }: Fate): number {
-  return Math.min(...tries.map(({ acknowledgedAt }) => acknowledgedAt));
-}
-
-function settled({ tries }: Fate): number {
-  return Math.max(...tries.map(({ acknowledgedAt }) => acknowledgedAt));
-}
-
-function isAcknowledged(fate: Fate): boolean {
-  return acknowledgement(fate) < Number.POSITIVE_INFINITY;
-}
-
-/** Runs `change` on one after the other, in an order that is drawn, until one is taken. */
-function onOne<T>(chance: Chance, candidates: readonly T[], change: (candidate: T) => boolean): boolean {
-  const left = candidates.slice();
-  while (left.length > 0) {
-    const [candidate] = left.splice(chance.below(left.length), 1);
-    if (change(candidate as T)) return true;
-  }
-  return false;
-}
-
-/** The records of `t` in its final log. */
-function kept(history: MutableHistory): (Fate & { readonly place: NonNullable<Fate['place']> })[] {
-  return history.fates().filter((fate): fate is ReturnType<typeof kept>[number] => {
-    return fate.topic === 't' && fate.place !== undefined;
-  });
-}
-
-function remove(history: MutableHistory, { topic, place }: Fate): boolean {
-  if (place === undefined) return false;
-  history.splice(topic, place.partition, place.offset, 1);
-  return true;
-}
-
-interface Look {
-  readonly at: number;
-  readonly invokedAt: number;
-  readonly partition: number;
-  readonly start: number;
-  readonly end: Extract<HistoryEvent, { readonly highWatermark?: number }> & { readonly highWatermark: number };
-}
-
-/** The reads and ends of `t` that were answered. */
-function looks(history: MutableHistory): Look[] {
-  return history.events.flatMap((end, at): Look[] => {
-    if (end.type !== 'ok' || (end.f !== 'read' && end.f !== 'end') || end.topic !== 't') return [];
-    const invokedAt = history.events.findIndex(({ op }) => op === end.op);
-    const asked = history.events[invokedAt];
-    if (asked?.type !== 'invoke' || (asked.f !== 'read' && asked.f !== 'end') || end.highWatermark === undefined)
-      return [];
-    const start = asked.f === 'end' ? 0 : (asked.offset ?? (end.f === 'read' ? end.records?.[0]?.offset : 0) ?? 0);
-    return [{ at, invokedAt, partition: asked.partition, start, end: end as Look['end'] }];
-  });
-}
-
-/** Changes the records of a read of `t` that has at least so many. */
-function onRead(
-  history: MutableHistory,
-  chance: Chance,
-  recordsMin: number,
-  change: (records: ReadRecord[], nextOffset: number) => number | undefined,
-): boolean {
-  return onOne(chance, looks(history), ({ at, end }) => {
-    if (end.f !== 'read' || (end.records?.length ?? 0) < recordsMin) return false;
-    const records = end.records?.slice() ?? [];
-    const nextOffset = change(records, end.nextOffset ?? 0);
-    if (nextOffset === undefined) return false;
-    history.events[at] = { ...end, records, nextOffset };
-    return true;
-  });
 }
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -438,6 +272,60 @@ export const MUTATIONS: readonly Mutation[] = [
         history.events.push({ ...facts, type: 'ok', f: 'end', highWatermark: offset });
         return true;
       }),
+  },
+  {
+    name: 'uses an idempotency key for two appends',
+    breaks: ['R5'],
+    apply: (history) => {
+      const [first, second] = [history.newRecord(0), history.newRecord(0)];
+      for (const record of [first, second]) history.appendAtEnd('t', [record], { idempotencyKey: 'one key' });
+      history.keep('t', 0, first, second);
+      return true;
+    },
+  },
+  {
+    name: 'rejects what it has appended',
+    breaks: ['R2'],
+    apply: (history) => {
+      const record = history.newRecord(0);
+      const expectedOffset = history.log('t', 0).length;
+      const asked = { producer: { id: 99, epoch: 0, sequence: 0 }, expectedOffset };
+      history.appendAtEnd('t', [record], asked);
+      history.keep('t', 0, record);
+      const again = history.facts('t');
+      history.events.push({ ...again, type: 'invoke', f: 'append', records: [record], ...asked });
+      history.events.push({ ...again, type: 'fail', f: 'append', nextOffset: expectedOffset + 1 });
+      return true;
+    },
+  },
+  {
+    name: 'lets an append overtake the one before it',
+    breaks: ['R4'],
+    apply: (history) => {
+      const [first, second] = [history.newRecord(0), history.newRecord(0)];
+      const end = history.log('t', 0).length;
+      const before = history.facts('t');
+      history.events.push({ ...before, type: 'invoke', f: 'append', records: [first] });
+      const behind = history.facts('t');
+      history.events.push({ ...behind, type: 'invoke', f: 'append', records: [second], after: before.op });
+      history.keep('t', 0, second, first);
+      const at = (offset: number) => [{ type: 'ok', partition: 0, offset, duplicate: false }] as const;
+      history.events.push({ ...before, type: 'ok', f: 'append', outcomes: at(end + 1) });
+      history.events.push({ ...behind, type: 'ok', f: 'append', outcomes: at(end) });
+      return true;
+    },
+  },
+  {
+    name: 'loses a setting',
+    breaks: ['settings'],
+    apply: (history) => {
+      const [set, told] = [history.facts('t'), { ...history.facts('t'), op: 2_000_000 }];
+      history.events.push({ ...set, type: 'invoke', f: 'create_topic', config: { 'segment.ms': '7' } });
+      history.events.push({ ...set, type: 'ok', f: 'create_topic' });
+      history.events.push({ ...told, type: 'invoke', f: 'describe_topic' });
+      history.events.push({ ...told, type: 'ok', f: 'describe_topic', partitions: 20, config: {} });
+      return true;
+    },
   },
   {
     name: 'brings back a record that was deleted',

@@ -8,7 +8,8 @@ import type { PlantedBug } from '../bugs/planted-bug.ts';
 import type { Found } from './run-seeds.ts';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
-const KNOWN_SEEDS = new URL('../bugs/known-seeds.json', import.meta.url);
+/** Written by `npm run simulate -- --measure`. */
+export const KNOWN_SEEDS = new URL('../bugs/known-seeds.json', import.meta.url);
 
 export interface FindOptions {
   /** How many seeds to look through, from 0 on. */
@@ -23,8 +24,6 @@ export interface FindOptions {
 export function knownSeeds(): Record<string, number> {
   return JSON.parse(readFileSync(KNOWN_SEEDS, 'utf8')) as Record<string, number>;
 }
-
-export { KNOWN_SEEDS };
 
 /**
  * Looks for each bug in a process of its own, since it is the source that is changed; as many at once as there are

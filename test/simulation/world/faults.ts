@@ -61,11 +61,11 @@ export function drawFaultMix(chance: Chance, keys: readonly string[]): FaultMix 
   return { rates, keysFrom };
 }
 
-/** Names one fault of a run: the process or client that it struck, and its how-manieth request. */
+/** Names one fault of a run: the process or client that it struck, and the number of the request. */
 export type FaultPlace = `${number}:${number}`;
 
 /**
- * Decides the fate of every request by who sends it and its how-manieth it is, not by position in one stream of chance:
+ * Decides the fate of every request by its sender and its number there, not by position in one stream of chance:
  * so a run can be repeated with some of its faults left out, while the others strike where they did.
  */
 export class Fates {

@@ -190,7 +190,7 @@ export class World {
     });
   }
 
-  /** By the slot and its how-manieth request, so that it does not depend on requests to others. */
+  /** Seeded by slot and request number, so that it does not depend on requests to other slots. */
   private chanceOfNext(slot: number): Chance {
     const count = this.requestsTo[slot] ?? 0;
     this.requestsTo[slot] = count + 1;
