@@ -28,7 +28,7 @@ const EMPTY: FinalLog = new Map();
  * - R9: appends, reads, ends and refusals of an expected offset are linearizable (`checkOrder`).
  * - R10: a read gives every record from its offset to its next offset, below its high watermark, as the final log has
  *   it; it is not empty below its high watermark, and misses nothing that was acknowledged before it began.
- * - settings: each setting of a topic is a linearizable register, and its number of partitions never falls.
+ * - settings: a setting of a topic is as it was set last, or as it is being set; its number of partitions never falls.
  * - atomic: what is one commit is there wholly or not at all; an atomic append is so in all its partitions, and at one
  *   moment.
  * - deletion: what was settled before a deletion that succeeded is not read after it, and not in the final log.

@@ -33,11 +33,12 @@ export class TopicCache {
 
   /** From memory while it is fresh, else 1 GetItem. @throws EventLogError `unknown_topic` */
   async get(name: string): Promise<Topic> {
+    // First, so that nobody passes those who wait for it, not even if the clock is set back: appends keep their order.
+    const under = this.#reading.get(name);
+    if (under !== undefined) return under;
     const kept = this.#kept.get(name);
     const age = kept === undefined ? Number.POSITIVE_INFINITY : this.#clock.nowMs() - kept.readAtMs;
     if (kept !== undefined && age >= 0 && age < this.#lifetimeMs) return kept.topic;
-    const under = this.#reading.get(name);
-    if (under !== undefined) return under;
     const reading = this.refresh(name).finally(() => {
       if (this.#reading.get(name) === reading) this.#reading.delete(name);
     });

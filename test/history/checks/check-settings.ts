@@ -1,33 +1,25 @@
 import type { CreateTopicInvocation, HistoryEvent, Invocation, TopicAnswer } from '../history.ts';
 import { type Report, shown } from './check-model.ts';
 
-/**
- * What was set and told of one value of a setting. A value is set by one operation, so a setting is linearizable exactly
- * if its values can be put in an order: each value has a time in which it must have been there, from the first end to the
- * last beginning of what concerns it (Gibbons and Korach, 1997). Two such times must not overlap, and no value whose
- * operations all happened at once fits into the middle of another's.
- */
-class Value {
-  firstEnd = Number.POSITIVE_INFINITY;
-  lastBegin = -1;
+/** A value of a setting, which one operation sets. */
+interface Value {
   /** When it began to be set; -1 for what was there before. */
   readonly setAt: number;
-  isKnown = false;
+  /** Infinite unless it was set for certain. */
+  doneAt: number;
+}
 
-  constructor(setAt: number) {
-    this.setAt = setAt;
-  }
-
-  take(invokedAt: number, completedAt: number): void {
-    this.isKnown = true;
-    this.lastBegin = Math.max(this.lastBegin, invokedAt);
-    this.firstEnd = Math.min(this.firstEnd, completedAt);
-  }
+/** That a setting had a value at some moment within this time. */
+interface Look {
+  readonly text: string;
+  readonly invokedAt: number;
+  readonly completedAt: number;
 }
 
 /** A topic's settings, and what was told of its number of partitions. */
 class Settings {
   readonly values = new Map<string, Map<string, Value>>();
+  readonly looks = new Map<string, Look[]>();
   /** Numbers of partitions that were asked for or told, with the times of it. */
   readonly asked: { readonly partitions: number; readonly invokedAt: number }[] = [];
   readonly told: { readonly partitions: number; readonly invokedAt: number; readonly completedAt: number }[] = [];
@@ -35,8 +27,7 @@ class Settings {
   valuesOf(name: string): Map<string, Value> {
     let values = this.values.get(name);
     if (values === undefined) {
-      values = new Map([[NOT_SET, new Value(-1)]]);
-      values.get(NOT_SET)?.take(-1, -1);
+      values = new Map([[NOT_SET, { setAt: -1, doneAt: -1 }]]);
       this.values.set(name, values);
     }
     return values;
@@ -46,15 +37,17 @@ class Settings {
 const NOT_SET = '';
 
 /**
- * Each setting of a topic is a linearizable register: a change that was acknowledged is not lost when another setting is
- * changed at the same time. The number of partitions never falls, and nobody sees more than were asked for. Topics that
+ * Each setting of a topic is a regular register: a change that was acknowledged is not lost when another setting is changed
+ * at the same time, and no value comes back that had been replaced by one that was set later. A change that is sent again
+ * may be made twice within its time. The number of partitions never falls, and nobody sees more than were asked for. Topics that
  * are deleted are not judged: their settings go with them.
  */
 export function checkSettings(report: Report, events: readonly HistoryEvent[]): void {
   const deleted = new Set(events.flatMap(({ f, topic }) => (f === 'delete_topic' ? [topic] : [])));
   for (const [topic, settings] of gatherSettings(events)) {
     if (deleted.has(topic)) continue;
-    for (const [name, values] of settings.values) checkRegister(report, `Setting ${name} of ${topic}`, values);
+    for (const [name, values] of settings.values)
+      checkRegister(report, `Setting ${name} of ${topic}`, values, settings.looks.get(name) ?? []);
     checkPartitions(report, topic, settings);
   }
 }
@@ -79,8 +72,10 @@ function gatherSettings(events: readonly HistoryEvent[]): Map<string, Settings> 
     if (event.type !== 'ok' || begun === undefined) return;
     const { invocation, invokedAt } = begun;
     if (invocation.f === 'create_topic') {
-      for (const [name, value] of Object.entries(invocation.config ?? {}))
-        settings.valuesOf(name).get(value)?.take(invokedAt, at);
+      for (const [name, text] of Object.entries(invocation.config ?? {})) {
+        const value = settings.valuesOf(name).get(text);
+        if (value !== undefined) value.doneAt = at;
+      }
     }
     const { partitions, config } = event;
     if (partitions === undefined || config === undefined) return;
@@ -91,41 +86,33 @@ function gatherSettings(events: readonly HistoryEvent[]): Map<string, Settings> 
 
 function ask(settings: Settings, { partitions, config = {} }: CreateTopicInvocation, at: number): void {
   if (partitions !== undefined) settings.asked.push({ partitions, invokedAt: at });
-  for (const [name, value] of Object.entries(config)) settings.valuesOf(name).set(value, new Value(at));
+  for (const [name, value] of Object.entries(config))
+    settings.valuesOf(name).set(value, { setAt: at, doneAt: Number.POSITIVE_INFINITY });
 }
 
 /** Every setting that anyone changes is told by every answer, if only by not being there. */
 function tell(settings: Settings, { partitions, config }: TopicAnswer, invokedAt: number, completedAt: number): void {
   settings.told.push({ partitions, invokedAt, completedAt });
   for (const name of new Set([...settings.values.keys(), ...Object.keys(config)])) {
-    const values = settings.valuesOf(name);
-    const text = config[name] ?? NOT_SET;
-    const value = values.get(text) ?? new Value(Number.POSITIVE_INFINITY);
-    values.set(text, value);
-    value.take(invokedAt, completedAt);
+    settings.valuesOf(name);
+    const look = { text: config[name] ?? NOT_SET, invokedAt, completedAt };
+    const looks = settings.looks.get(name);
+    if (looks === undefined) settings.looks.set(name, [look]);
+    else looks.push(look);
   }
 }
 
-function checkRegister(report: Report, name: string, values: ReadonlyMap<string, Value>): void {
-  const known = [...values].filter(([, value]) => value.isKnown);
-  for (const [text, value] of known) {
-    if (value.firstEnd < value.setAt)
-      report.add('settings', `${name} was told to be ${shown(text)} before anyone set that.`);
-    // The operation that set it belongs to the value, too.
-    value.lastBegin = Math.max(value.lastBegin, value.setAt);
-  }
-  for (const [text, value] of known) {
-    if (value.firstEnd >= value.lastBegin) continue;
-    for (const [otherText, other] of known) {
-      if (other === value) continue;
-      const [begin, end] = [Math.min(other.firstEnd, other.lastBegin), Math.max(other.firstEnd, other.lastBegin)];
-      const clashes =
-        other.firstEnd < other.lastBegin
-          ? begin < value.lastBegin && value.firstEnd < end
-          : value.firstEnd < begin && end < value.lastBegin;
-      if (!clashes) continue;
-      const both = `${shown(text)} from event ${value.firstEnd} to ${value.lastBegin}`;
-      report.add('settings', `${name} was ${both}, and ${shown(otherText)} at the same time: a change was lost.`);
+function checkRegister(report: Report, name: string, values: ReadonlyMap<string, Value>, looks: readonly Look[]): void {
+  for (const { text, invokedAt, completedAt } of looks) {
+    const value = values.get(text);
+    if (value === undefined || value.setAt > completedAt) {
+      report.add('settings', `${name} was told to be ${shown(text)} at ${completedAt}, before anyone set that.`);
+      return;
+    }
+    for (const [otherText, other] of values) {
+      if (other.setAt <= value.doneAt || other.doneAt >= invokedAt) continue;
+      const lost = `which was set from event ${other.setAt} to ${other.doneAt}, was lost`;
+      report.add('settings', `${name} was ${shown(text)} at ${completedAt}: ${shown(otherText)}, ${lost}.`);
       return;
     }
   }

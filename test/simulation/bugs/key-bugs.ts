@@ -106,11 +106,6 @@ export const KEY_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'entries-without-parts-alike',
-    why: 'Of two entries of a group that only leave once keys the second is taken for the first, and its keys are not left.',
-    edits: [{ file: PLAN, from: 'const batchId = parts.length > 0 ?', to: 'const batchId = parts.length >= 0 ?' }],
-  },
-  {
     name: 'note-of-another-use-settled',
     why: 'A late try gives free, or answers, a key that stands for another append by now.',
     edits: [{ file: KEY, from: "[{ do: 'set', name, value }], [isThisUse]", to: "[{ do: 'set', name, value }], []" }],

@@ -1,6 +1,6 @@
 import type { PlantedBug } from './planted-bug.ts';
 
-const READ = 'shared/broker/read/read.ts';
+const LOOK = 'shared/broker/read/look-until.ts';
 const GROUPS = 'shared/broker/append/group-commit.ts';
 const STORES = 'test/simulation/world/replicated-items.ts';
 
@@ -11,9 +11,9 @@ export const READ_BUGS: readonly PlantedBug[] = [
     why: 'A read trusts the head that it saw a short while ago for the end of the partition.',
     edits: [
       {
-        file: 'shared/broker/read/locate-parts.ts',
-        from: 'const head = await readHead(stores.items, name);',
-        to: 'context.seen ??= new Map(); const kept = context.seen.get(cacheKey(name, 0)); const isKept = kept !== undefined && context.clock.nowMs() - kept.atMs < 1_000; const head = isKept ? kept.head : await readHead(stores.items, name); if (!isKept) context.seen.set(cacheKey(name, 0), { head, atMs: context.clock.nowMs() });',
+        file: 'shared/broker/read/view-partitions.ts',
+        from: '(headNumber) => readHead(stores.items, { topicId, headNumber })',
+        to: 'async (headNumber) => { const seen = (context.seen ??= new Map()); const name = topicId + headNumber; const kept = seen.get(name); if (kept !== undefined && context.clock.nowMs() - kept.atMs < 1_000) return kept.head; const head = await readHead(stores.items, { topicId, headNumber }); seen.set(name, { head, atMs: context.clock.nowMs() }); return head; }',
       },
     ],
   },
@@ -21,15 +21,11 @@ export const READ_BUGS: readonly PlantedBug[] = [
     name: 'wake-up-lost',
     why: 'A read begins to listen for appends after it has looked: one in between does not wake it.',
     edits: [
+      { file: LOOK, from: 'listener?.reset();', to: '' },
       {
-        file: READ,
-        from: 'const woken = stop && context.signals.wait(known.topicId, [partition], stop.signal);',
-        to: '',
-      },
-      {
-        file: READ,
-        from: 'await Promise.race([woken, ',
-        to: 'await Promise.race([context.signals.wait(known.topicId, [partition], stop.signal), ',
+        file: LOOK,
+        from: 'if (listener === undefined || leftMs <= 0',
+        to: 'listener?.reset(); if (listener === undefined || leftMs <= 0',
       },
     ],
   },
@@ -65,6 +61,18 @@ export const READ_BUGS: readonly PlantedBug[] = [
         to: 'this.keep(topic, readAtMs);',
       },
     ],
+  },
+  {
+    name: 'topic-read-passed-by',
+    why: 'An append for which the topic is still known passes one that waits for the topic, once the clock is set back.',
+    edits: [
+      {
+        file: 'shared/broker/memory/topic-cache.ts',
+        from: 'if (under !== undefined) return under;',
+        to: 'if (under !== undefined && !(this.#clock.nowMs() - (this.#kept.get(name)?.readAtMs ?? 0) < this.#lifetimeMs)) return under;',
+      },
+    ],
+    isRare: true,
   },
   {
     name: 'gets-are-eventually-consistent',

@@ -33,8 +33,8 @@ export const TOPIC_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'shared/broker/topics/each-head.ts',
-        from: 'start < headCount(topic); start',
-        to: 'start === 0 || start + 1 < headCount(topic); start',
+        from: 'start < all.length; start',
+        to: 'start === 0 || start + 1 < all.length; start',
       },
     ],
   },

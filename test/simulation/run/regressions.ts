@@ -4,4 +4,5 @@
  */
 export const REGRESSIONS: readonly { readonly bug: string; readonly seed: number }[] = [
   { bug: 'keyed-append-goes-over', seed: 28_264 },
+  { bug: 'topic-read-passed-by', seed: 80_655 },
 ];
