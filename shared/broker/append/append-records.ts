@@ -89,7 +89,9 @@ async function appendUnderKey(
   if (opened.type === 'answered') return opened.outcomes;
   if (opened.type === 'not_opened') return refuseOthers(request.records.length, plan.errors);
   const { keyed } = opened;
-  // Every retry uses the topic of the first attempt: otherwise a retry would not find the appended records.
+  // The process of the first attempt knew partitions that were added since this one read the topic.
+  if (keyed.topic.partitions > topic.partitions) await context.topics.refresh(topic.name);
+  // What the first attempt was checked against counts for every retry, or it would not find what was appended.
   const planned = planBatches(request, keyed.topic, stickyOfKey(key, keyed.topic.partitions), undefined);
   const append = () => appendPlanned(context, groupCommit, request, keyed.topic, planned, keyed.identity);
   const outcomes = await append();

@@ -31,12 +31,12 @@ export const READ_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'kept-from-the-wrong-place',
-    why: 'What is kept for a waiting read is cut out of the data of one head as if it were alone in its object.',
+    why: 'What is kept for a waiting read is cut from the beginning of the data, wherever the part is.',
     edits: [
       {
         file: GROUPS,
-        from: 'group.slice(part.part.position, part.part.bytes)',
-        to: 'group.data().slice(part.part.position, part.part.position + part.part.bytes)',
+        from: 'group.slice(placed.part.position, placed.part.bytes)',
+        to: 'group.data().slice(0, placed.part.bytes)',
       },
     ],
   },
@@ -57,8 +57,8 @@ export const READ_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'shared/broker/memory/topic-cache.ts',
-        from: 'if (forgotten === this.forgotten) this.keep(topic, readAtMs);',
-        to: 'this.keep(topic, readAtMs);',
+        from: 'if (isOlder || found.read <= this.#lastOutdated) return;',
+        to: 'if (isOlder) return;',
       },
     ],
   },

@@ -264,6 +264,18 @@ describe('an append under an idempotency key', () => {
       expect(await send(a, key, ['y'], { expectedOffset: i }), key).toEqual([`0/${i}`]);
   });
 
+  it('is known to a process that does not know yet of the partitions that the first try found', async () => {
+    const { stores, a } = await setUp(1);
+    const late = memoryBroker(withoutAnswers(stores), { topicCacheMs: 60_000 });
+    expect(await appendTo(late, 't', 0, ['v'])).toBe(0);
+    await a.putTopic({ name: 't', partitions: 64 });
+    const values = Array.from({ length: 4 }, (_, i) => `v${i}`);
+    for (let key = 0; key < 8; key++) {
+      const sent = await send(memoryBroker(withoutAnswers(stores)), `k${key}`, values);
+      expect(await send(late, `k${key}`, values)).toEqual(again(sent));
+    }
+  });
+
   it('holds an expected offset, once', async () => {
     const { a, b } = await setUp();
     const records = [record('x', { partition: 2 })];
