@@ -91,7 +91,7 @@ async function appendUnderKey(
   const { keyed } = opened;
   // The process of the first attempt knew partitions that were added since this one read the topic.
   if (keyed.topic.partitions > topic.partitions) await context.topics.refresh(topic.name);
-  // What the first attempt was checked against counts for every retry, or it would not find what was appended.
+  // Every retry uses the topic of the first attempt: otherwise a retry would not find the appended records.
   const planned = planBatches(request, keyed.topic, stickyOfKey(key, keyed.topic.partitions), undefined);
   const append = () => appendPlanned(context, groupCommit, request, keyed.topic, planned, keyed.identity);
   const outcomes = await append();

@@ -81,7 +81,7 @@ export async function putTopic(
     );
     const wanted = { ...topic, partitions, config };
     if (partitions === topic.partitions && sameConfig(config, topic.config)) {
-      // Another process may have changed it: what the caller is told, this process goes by from now on.
+      // Another process may have changed it. From now on this process uses what it returns here.
       context.topics.forget(name);
       return { created: false, changed: false, topic: describeAs(topic) };
     }

@@ -274,7 +274,7 @@ function onceKeyEnd([first]: readonly Uint8Array[]): Uint8Array {
   return (first as Uint8Array).slice(-batchIdRandomBytes());
 }
 
-/** A read returns whole parts, so this bounds what a small read has to fetch. */
+/** The maximum size of a part. A read returns whole parts, so this bounds the bytes that a small read has to fetch. */
 const PART_BYTES_MAX = 1024 * 1024;
 
 /** Batches that are adjacent in the data and in the partition share a part, unless they must be distinguished later. */

@@ -51,7 +51,7 @@ export const TOPIC_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'ends-of-a-deleted-topic',
-    why: 'The ends of partitions are told from heads that are closed, because the topic is remembered from before.',
+    why: 'The ends of partitions are returned from closed heads, because the topic is still cached.',
     edits: [
       {
         file: 'shared/broker/topics/describe.ts',
