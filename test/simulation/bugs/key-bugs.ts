@@ -19,18 +19,6 @@ export const KEY_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
-    name: 'keyed-append-goes-over',
-    why: 'An append under a key goes over to a topic that is made under the same name meanwhile, where no retry finds it.',
-    edits: [
-      {
-        file: 'shared/broker/append/append-batches.ts',
-        from: 'if (identity !== undefined && topic.topicId !== identity.topicId) throw deletedMeanwhile(given.topic);',
-        to: '',
-      },
-    ],
-    isRare: true,
-  },
-  {
     name: 'key-stands-for-anything',
     why: 'An idempotency key that was used for one append is taken for another, which gets its answer.',
     edits: [{ file: KEY, from: 'if (note[IDEMPOTENCY.fingerprint] !== fingerprint) throw keyReused();', to: '' }],
