@@ -48,9 +48,10 @@ const TOKEN_LENGTH_MAX = 1_024;
 
 /** @throws EventLogError `invalid_request` */
 export function decodePageToken(token: string): string {
-  const position = Buffer.from(token, 'base64url');
-  if (token.length > TOKEN_LENGTH_MAX || position.length === 0 || position.toString('base64url') !== token) {
+  // Bytes that are not UTF-8 are replaced here, so that they encode to another token.
+  const position = Buffer.from(token, 'base64url').toString();
+  if (token.length > TOKEN_LENGTH_MAX || position === '' || encodePageToken(position) !== token) {
     throw invalidField('pageToken', 'This is not a page token. Use `nextPageToken` of the previous page.');
   }
-  return position.toString();
+  return position;
 }

@@ -129,6 +129,14 @@ describe('a topic', () => {
       expect(await codeOf(broker.listTopics(request))).toBe('invalid_request');
     }
   });
+
+  it('are not listed from a token that holds no text', async () => {
+    const pageToken = Buffer.alloc(700, 0xff).toString('base64url');
+    await expect(memoryBroker().listTopics({ pageToken })).rejects.toMatchObject({
+      code: 'invalid_request',
+      details: { field: 'pageToken' },
+    });
+  });
 });
 
 describe('deleting a topic', () => {
