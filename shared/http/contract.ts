@@ -39,7 +39,7 @@ export const topicName = z
 // Problems
 
 const ERROR_CODE_LIST = Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]];
-export const errorCode = z.enum(ERROR_CODE_LIST);
+export const errorCode = z.enum(ERROR_CODE_LIST).describe('What went wrong, for programs.');
 export const retry = z
   .enum(['never', 'as_is', 'after_refresh'] satisfies [Retry, ...Retry[]])
   .describe(

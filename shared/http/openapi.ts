@@ -11,6 +11,8 @@ import { SCHEMAS } from './operations.ts';
  */
 export type JsonObject = { [name: string]: unknown };
 
+const COMPONENTS = '#/components/schemas/';
+
 export interface OpenApiOptions {
   readonly version: string;
   /** Whether requests need a credential. */
@@ -40,7 +42,7 @@ export function openApiDocument(
     servers: [{ url: '/' }],
     tags: [...tags].map((name) => ({ name, description: TAGS[name] })),
     paths,
-    components: { schemas: schemas.components(), securitySchemes: { bearer: BEARER } },
+    components: { schemas: usedSchemas(paths, schemas.components()), securitySchemes: { bearer: BEARER } },
   };
 }
 
@@ -112,7 +114,7 @@ function answers({ answers }: Operation, schemas: SchemaPrinter): JsonObject {
       {
         description,
         headers: {
-          'Request-Id': { description: 'The id of the request.', schema: { type: 'string' } },
+          'Request-Id': { ...REQUEST_ID, required: true },
           ...Object.fromEntries(
             Object.entries(headers).map(([name, meaning]) => [
               name,
@@ -125,6 +127,16 @@ function answers({ answers }: Operation, schemas: SchemaPrinter): JsonObject {
     ]),
   );
 }
+
+const REQUEST_ID = { description: 'The id of the request.', schema: { type: 'string' } };
+const RETRY_AFTER = { description: 'The seconds to wait.', schema: { type: 'integer', minimum: 1 } };
+
+/** By status. None is required: what stands before the server, such as a gateway, may answer by itself. */
+const PROBLEM_HEADERS: Readonly<Record<number, JsonObject>> = {
+  401: { 'WWW-Authenticate': { description: 'How to authenticate (RFC 6750).', schema: { type: 'string' } } },
+  429: { 'Retry-After': RETRY_AFTER },
+  503: { 'Retry-After': RETRY_AFTER },
+};
 
 /** The problems by status. Each lists the codes of this operation that have the status. */
 function problems({ action, errors }: Operation): JsonObject {
@@ -139,6 +151,7 @@ function problems({ action, errors }: Operation): JsonObject {
       status,
       {
         description: codes.map((code) => `\`${code}\``).join(', '),
+        headers: { 'Request-Id': REQUEST_ID, ...PROBLEM_HEADERS[status] },
         content: { [MEDIA.problem]: { schema: reference('Problem') } },
       },
     ]),
@@ -170,16 +183,26 @@ const EVENTS: JsonObject = {
 };
 
 function reference(name: string): JsonObject {
-  return { $ref: `#/components/schemas/${name}` };
+  return { $ref: COMPONENTS + name };
 }
 
-/** `.readonly()` concerns only our types. In JSON Schema it would make generators omit the member from requests. */
+/**
+ * `.readonly()` concerns only our types. In JSON Schema it would make generators omit the member from requests. The
+ * descriptions are in zod's global registry, which zod ignores when it is given another one for the names.
+ */
 const PRINTING = {
   io: 'input',
-  override: ({ jsonSchema }: { readonly jsonSchema: { readOnly?: boolean } }) => {
+  override: ({ zodSchema, jsonSchema }: Printed) => {
     delete jsonSchema.readOnly;
+    const description = z.globalRegistry.get(zodSchema)?.description;
+    if (description !== undefined) jsonSchema.description = description;
   },
 } as const;
+
+interface Printed {
+  readonly zodSchema: z.core.$ZodType;
+  readonly jsonSchema: { readOnly?: boolean; description?: string };
+}
 
 /** Prints schemas. Schemas that have a name are printed as references. */
 class SchemaPrinter {
@@ -192,7 +215,7 @@ class SchemaPrinter {
   components(): Record<string, JsonObject> {
     const { schemas } = z.toJSONSchema(this.#registry, {
       ...PRINTING,
-      uri: (id) => `#/components/schemas/${id}`,
+      uri: (id) => COMPONENTS + id,
     });
     return Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, stripped(schema as JsonObject)]));
   }
@@ -206,6 +229,26 @@ class SchemaPrinter {
   }
 }
 
+/** Those that the value refers to, also through each other: a server with a part of the operations describes no more. */
+function usedSchemas(value: unknown, schemas: Readonly<Record<string, JsonObject>>): Record<string, JsonObject> {
+  const used = new Set<string>();
+  const find = (part: unknown): void => {
+    if (typeof part !== 'object' || part === null) return;
+    for (const [name, member] of Object.entries(part)) {
+      if (name !== '$ref' || typeof member !== 'string') {
+        find(member);
+        continue;
+      }
+      const schema = member.slice(COMPONENTS.length);
+      if (used.has(schema)) continue;
+      used.add(schema);
+      find(schemas[schema]);
+    }
+  };
+  find(value);
+  return Object.fromEntries(Object.entries(schemas).filter(([name]) => used.has(name)));
+}
+
 function stripped({ $schema: _schema, $id: _id, ...rest }: JsonObject): JsonObject {
   return rest;
 }
@@ -217,9 +260,7 @@ function withReferences(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, member]) => [
       name,
-      name === '$ref' && typeof member === 'string'
-        ? member.replace('#/$defs/', '#/components/schemas/')
-        : withReferences(member),
+      name === '$ref' && typeof member === 'string' ? member.replace('#/$defs/', COMPONENTS) : withReferences(member),
     ]),
   );
 }

@@ -3,7 +3,10 @@ import { API_KEY_NAME_LENGTH_MAX, SCOPE_PATTERN_LENGTH_MAX, SCOPE_PATTERNS_MAX, 
 import { ACTIONS } from '../../log/scopes.ts';
 import { nextPageToken, timeMs } from '../contract.ts';
 
-const id = z.string().regex(/^[0-9a-f]{16}$/, 'takes the id of a key: 16 lowercase hexadecimal digits');
+const id = z
+  .string()
+  .regex(/^[0-9a-f]{16}$/, 'takes the id of a key: 16 lowercase hexadecimal digits')
+  .describe('The id of the key.');
 
 const patterns = z
   .array(z.string().min(1).max(SCOPE_PATTERN_LENGTH_MAX))

@@ -146,7 +146,12 @@ export const appendHeaders = z.strictObject({
       'The id from `POST /v1/producers`. The three producer headers must be sent together. A retry with the same three values ' +
         'appends nothing twice.',
     ),
-  'Producer-Epoch': z.int().min(0).max(PRODUCER_EPOCH_MAX).optional(),
+  'Producer-Epoch': z
+    .int()
+    .min(0)
+    .max(PRODUCER_EPOCH_MAX)
+    .optional()
+    .describe('The epoch of the producer id. A batch of an older epoch is rejected.'),
   'Producer-Seq': z
     .int()
     .min(0)

@@ -99,13 +99,13 @@ export const fetchPlanOutput = z
   );
 export type FetchPlanOutput = z.infer<typeof fetchPlanOutput>;
 
-export const objectParams = z.strictObject({ key: z.string().min(1).max(1_024) });
+export const objectParams = z.strictObject({ key: z.string().min(1).max(1_024).describe('The key of the object.') });
 /** The signature covers all query parameters together, so only the signature check examines them. */
 export const objectQuery = z.looseObject({
-  start: z.string(),
-  end: z.string(),
-  expires: z.string(),
-  signature: z.string(),
+  start: z.string().describe('The first byte.'),
+  end: z.string().describe('The byte after the last one.'),
+  expires: z.string().describe('When the address expires, in milliseconds since 1970-01-01T00:00:00Z.'),
+  signature: z.string().describe('Of the key and the other parameters.'),
 });
 
 export const segmentsQuery = z.strictObject({ partition: partition.optional(), limit, pageToken });

@@ -18,6 +18,7 @@ interface DescribedOperation {
     readonly name: string;
     readonly in: string;
     readonly required: boolean;
+    readonly description?: string;
     readonly schema: JsonObject;
   }[];
   readonly requestBody?: { readonly content: Record<string, { readonly schema?: JsonObject }> };
@@ -95,14 +96,38 @@ describe('the OpenAPI document', () => {
   });
 
   it('refers only to what is there, and uses all of it', () => {
-    const references = new Set(referencesIn(document));
-    const components = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
-    for (const reference of references) expect(components).toContain(reference);
-    expect(components.filter((name) => !references.has(name))).toEqual([]);
+    const ofAppends = Object.fromEntries(Object.entries(OPERATIONS).filter(([, { tag }]) => tag === 'append'));
+    for (const operations of [OPERATIONS, ofAppends]) {
+      const document = openApiDocument(operations, { version: '1.2.3', authenticated: false }) as unknown as Document;
+      const references = new Set(referencesIn(document));
+      const components = Object.keys(document.components.schemas).map((name) => `#/components/schemas/${name}`);
+      for (const reference of references) expect(components).toContain(reference);
+      expect(components.filter((name) => !references.has(name))).toEqual([]);
+    }
+  });
+
+  it('has the descriptions of parameters, members and schemas', () => {
+    const { Record, RecordInput } = document.components.schemas;
+    expect(RecordInput).toMatchObject({
+      description: expect.stringContaining('Only `value` is required.'),
+      properties: { value: { description: expect.stringContaining('A null value is a tombstone.') } },
+    });
+    expect(Record).toMatchObject({ properties: { timestamp: { description: expect.stringContaining('−1') } } });
+    const parameters = operations.flatMap(({ operation }) => operation.parameters);
+    expect(parameters.filter(({ description = '' }) => description === '')).toEqual([]);
   });
 
   it('tells no generator to leave a member out of requests', () => {
     expect(JSON.stringify(document)).not.toContain('"readOnly"');
+  });
+
+  it('has the headers that tell a client what to do next', () => {
+    const responses = document.paths['/v1/topics']?.get?.responses;
+    expect(responses?.[200]).toMatchObject({ headers: { 'Request-Id': { required: true } } });
+    expect(responses?.[401]).toMatchObject({ headers: { 'WWW-Authenticate': {} } });
+    for (const status of [429, 503]) {
+      expect(responses?.[status]).toMatchObject({ headers: { 'Retry-After': { schema: { type: 'integer' } } } });
+    }
   });
 
   it('names every parameter of every path, and says what is required', () => {
