@@ -2,6 +2,10 @@ import { spawn } from 'node:child_process';
 
 export interface RunCommandOptions {
   readonly env?: NodeJS.ProcessEnv;
+  /** Default: that of this process. */
+  readonly cwd?: string;
+  /** Of its output in the error if it fails. Default 40. */
+  readonly outputLinesMax?: number;
 }
 
 const OUTPUT_LINES_MAX = 40;
@@ -16,6 +20,7 @@ export function runCommand(
     const child = spawn(command, parameters, {
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(options.env === undefined ? {} : { env: options.env }),
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
@@ -27,7 +32,11 @@ export function runCommand(
     child.on('error', reject);
     child.on('close', (code, signal) => {
       if (code === 0) return resolve(output);
-      const last = output.trimEnd().split('\n').slice(-OUTPUT_LINES_MAX).join('\n');
+      const last = output
+        .trimEnd()
+        .split('\n')
+        .slice(-(options.outputLinesMax ?? OUTPUT_LINES_MAX))
+        .join('\n');
       reject(new Error(`${command} ${parameters.join(' ')} ended with ${signal ?? code}:\n${last}`));
     });
   });
