@@ -194,14 +194,15 @@ const PRINTING = {
   io: 'input',
   override: ({ zodSchema, jsonSchema }: Printed) => {
     delete jsonSchema.readOnly;
-    const description = z.globalRegistry.get(zodSchema)?.description;
+    const { description, pattern } = z.globalRegistry.get(zodSchema) ?? {};
     if (description !== undefined) jsonSchema.description = description;
+    if (typeof pattern === 'string') jsonSchema.pattern = pattern;
   },
 } as const;
 
 interface Printed {
   readonly zodSchema: z.core.$ZodType;
-  readonly jsonSchema: { readOnly?: boolean; description?: string };
+  readonly jsonSchema: { readOnly?: boolean; description?: string; pattern?: string };
 }
 
 /** Prints schemas. Schemas that have a name are printed as references. */

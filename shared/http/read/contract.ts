@@ -111,9 +111,15 @@ export const objectQuery = z.looseObject({
 export const segmentsQuery = z.strictObject({ partition: partition.optional(), limit, pageToken });
 export const offsetQuery = z.strictObject({ timestamp: timeMs });
 
-const lastEventId = z
+/** For the OpenAPI document; what these patterns leave open is checked, with better messages, in `tail-from.ts`. */
+const EVENT_ID_PATTERN = '[A-Za-z0-9_-]{8}\\.[A-Za-z0-9_-]+';
+const FROM_PATTERN = `^(?:latest|earliest|ts:\\d{1,16}|${EVENT_ID_PATTERN}|\\d{1,10}:\\d{1,16}(?:,\\d{1,10}:\\d{1,16})*)$`;
+const eventIdText = z
   .string()
   .max(TAIL_POSITION_LENGTH_MAX)
+  .meta({ pattern: `^(?:${EVENT_ID_PATTERN})?$` });
+
+const lastEventId = eventIdText
   .optional()
   .describe(
     'Only for a live tail: the same as `Last-Event-ID`, for clients that send it in the query. If both are given, the header ' +
@@ -154,6 +160,7 @@ export const tailQuery = z.strictObject({
   from: z
     .string()
     .max(TAIL_POSITION_LENGTH_MAX)
+    .meta({ pattern: FROM_PATTERN })
     .optional()
     .describe(
       '`latest` (default), `earliest`, `ts:<milliseconds>`, the id of an event, or next offsets by partition such as ' +
@@ -170,9 +177,7 @@ export const tailQuery = z.strictObject({
 });
 
 export const tailHeaders = z.strictObject({
-  'Last-Event-ID': z
-    .string()
-    .max(TAIL_POSITION_LENGTH_MAX)
+  'Last-Event-ID': eventIdText
     .optional()
     .describe('The id of the last received event. The tail continues after this event, whatever the query says.'),
 });

@@ -51,6 +51,24 @@ function referencesIn(value: unknown): string[] {
 }
 
 describe('the OpenAPI document', () => {
+  it('says what the positions of a live tail look like', () => {
+    const patternOf = (id: string, name: string): RegExp => {
+      const found = operations.find(({ operation }) => operation.operationId === id)?.operation;
+      const pattern = found?.parameters.find((parameter) => parameter.name === name)?.schema.pattern;
+      return new RegExp(String(pattern), 'u');
+    };
+    const eventId = 'q83vASNF.AQACAAAB';
+    for (const id of ['tailTopic', 'readRecords'])
+      for (const name of ['Last-Event-ID', 'lastEventId']) {
+        expect(patternOf(id, name).test(eventId)).toBe(true);
+        expect(patternOf(id, name).test('0:17')).toBe(false);
+      }
+    const from = patternOf('tailTopic', 'from');
+    for (const text of ['latest', 'earliest', 'ts:1763722800000', eventId, '0:17', '0:17,1:4'])
+      expect(text).toMatch(from);
+    for (const text of ['', 'newest', 'ts:', '0:', '0:17,', '0:17 1:4']) expect(text).not.toMatch(from);
+  });
+
   it('has every route of the router, and no other', () => {
     const described = operations.map(({ method, path }) => routeName(method, path));
     expect(described.sort()).toEqual(routesOf(memoryApp().app).sort());
