@@ -50,6 +50,8 @@ interface Options {
 }
 
 async function main(): Promise<void> {
+  // Whoever reads the output can end first, such as `head`, or `tee` at Ctrl-C. The log must not end with it.
+  for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
   const options = readArguments();
   if (options === undefined) return;
   if (options.makeKey !== undefined) {

@@ -51,6 +51,8 @@ const { values: options } = parseArgs({
 });
 
 async function main(): Promise<void> {
+  // Ends in order, and removes its folder, when `head` has read enough of the output.
+  process.stdout.on('error', () => {});
   const inputs = await readInputs(options.all);
   const folder = options.url === undefined ? await mkdtemp(join(tmpdir(), 'tailrace-demo-')) : undefined;
   const own = folder === undefined ? undefined : await startTailrace({ dataFolder: folder });

@@ -173,15 +173,17 @@ describe('npm start, told to stop', () => {
     expect(kept.sort()).toEqual(written.flatMap(({ acknowledged }) => acknowledged).sort());
   }, 60_000);
 
-  test.each<[string, NodeJS.Signals[]]>([
+  test.each<[string, NodeJS.Signals[], 'unread'?]>([
     ['SIGTERM twice', ['SIGTERM', 'SIGTERM']],
+    ['SIGTERM after the readers of its output have ended', ['SIGTERM'], 'unread'],
     ['SIGINT twice, as npm and the terminal send it', ['SIGINT', 'SIGINT']],
     ['SIGINT and then SIGTERM', ['SIGINT', 'SIGTERM']],
   ])(
     'by %s: still answers the request under way',
-    async (_, signals) => {
+    async (_, signals, unread) => {
       const { server, url: starting } = spawnServer();
       const url = await starting;
+      if (unread) for (const output of [server.stdout, server.stderr]) output?.destroy();
       await send('PUT', `${url}/v1/topics/slow`, '{}');
       const body = JSON.stringify({ records: [{ key: 'a', value: 'b' }] });
       const headers = { 'content-type': 'application/json', 'content-length': body.length, expect: '100-continue' };
