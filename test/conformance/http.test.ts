@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer } from '@hono/node-server';
 import { memoryApp } from '../support/memory-app.ts';
-import { httpSuite } from './http-suite.ts';
+import { httpSuite } from './http/suite.ts';
 
 httpSuite('The HTTP API in this process', async () => {
   const { app, broker } = memoryApp();

@@ -1,0 +1,80 @@
+import { expect } from 'vitest';
+import type { TopicDetail, TopicOutput, TopicPage } from '../../../shared/http/topics/contract.ts';
+import type { Case } from '../suite.ts';
+import type { Client } from './client.ts';
+
+/** What the HTTP API promises of topics. */
+export function topicCases(test: Case<Client>): void {
+  test('makes a topic, finds it the same, and changes it', async (http, topic) => {
+    const path = `/v1/topics/${topic}`;
+    const made = await http.call<TopicOutput>('PUT', path, {
+      body: { partitions: 2, config: { 'retention.ms': 60_000 } },
+    });
+    expect(made.status).toBe(201);
+    expect(made.json).toMatchObject({ name: topic, partitions: 2 });
+    expect(made.json.config['retention.ms']).toEqual({ value: 60_000, source: 'topic' });
+    expect(made.json.config['cleanup.policy']).toEqual({ value: 'delete', source: 'default' });
+    const same = await http.call('PUT', path, { body: { partitions: 2, config: { 'retention.ms': '60000' } } });
+    expect(same.status).toBe(200);
+    expect(same.json).toEqual(made.json);
+    const grown = await http.call<TopicOutput>('PUT', path, {
+      body: { partitions: 3, config: { 'retention.ms': null } },
+    });
+    expect(grown.status).toBe(200);
+    expect(grown.json).toMatchObject({ partitions: 3, topicId: made.json.topicId });
+    expect(grown.json.config['retention.ms'].source).toBe('default');
+    expect(await http.problem('PUT', path, { body: { partitions: 2 } })).toMatchObject({
+      code: 'topic_conflict',
+      status: 409,
+    });
+  });
+
+  test('makes a topic without a body', async (http, topic) => {
+    const { status, json } = await http.call('PUT', `/v1/topics/${topic}`);
+    expect(status).toBe(201);
+    expect(json.partitions).toBe(1);
+  });
+
+  test('describes a topic with its partitions', async (http, topic) => {
+    await http.topic(topic, 2);
+    await http.append(topic, [
+      { value: 'a', partition: 1 },
+      { value: 'b', partition: 1 },
+    ]);
+    const { json } = await http.call<TopicDetail>('GET', `/v1/topics/${topic}`);
+    expect(json.partitionStates).toEqual([
+      { partition: 0, logStartOffset: 0, highWatermark: 0, bytes: 0 },
+      { partition: 1, logStartOffset: 0, highWatermark: 2, bytes: expect.any(Number) },
+    ]);
+    expect(json.partitionStates[1]?.bytes).toBeGreaterThan(60);
+  });
+
+  test('lists topics in pages, in order', async (http, prefix) => {
+    const names = Array.from({ length: 5 }, (_, i) => `${prefix}-page-${i}`);
+    for (const topic of names) await http.topic(topic);
+    const found: string[] = [];
+    let token: string | undefined;
+    do {
+      const query: string = token === undefined ? '' : `&pageToken=${encodeURIComponent(token)}`;
+      const { json } = await http.call<TopicPage>('GET', `/v1/topics?limit=2${query}`);
+      expect(json.items.length).toBeLessThanOrEqual(2);
+      found.push(...json.items.map((item) => item.name));
+      token = json.nextPageToken;
+    } while (token !== undefined);
+    expect(found.filter((topic) => topic.startsWith(`${prefix}-page`))).toEqual(names);
+    expect(found).toEqual([...found].sort());
+    expect((await http.problem('GET', '/v1/topics?pageToken=!')).field).toBe('pageToken');
+    expect((await http.problem('GET', '/v1/topics?limit=0')).field).toBe('limit');
+  });
+
+  test('deletes a topic, once', async (http, topic) => {
+    await http.topic(topic);
+    const { status, text } = await http.call('DELETE', `/v1/topics/${topic}`);
+    expect([status, text]).toEqual([204, '']);
+    for (const method of ['GET', 'DELETE']) {
+      expect(await http.problem(method, `/v1/topics/${topic}`)).toMatchObject({ code: 'unknown_topic', status: 404 });
+    }
+    await http.topic(topic);
+    expect(await http.values(topic)).toEqual([]);
+  });
+}
