@@ -83,6 +83,17 @@ const RULES: readonly ImportRule[] = [
     may: ['shared/log/topic/', 'shared/log/batch/', 'shared/log/head/head-append.ts', ...LOG_ROOT],
     exists: true,
   },
+  {
+    of: 'shared/log/segment/',
+    may: [
+      'shared/log/segment/',
+      'shared/log/batch/',
+      'shared/log/head/head.ts',
+      'shared/log/topic/topic-config.ts',
+      ...LOG_ROOT,
+    ],
+    exists: true,
+  },
   { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
   { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },
@@ -136,6 +147,7 @@ const RULES: readonly ImportRule[] = [
     of: 'shared/broker/read/',
     may: [
       'shared/broker/read/',
+      'shared/broker/segments/',
       'shared/broker/data/',
       'shared/broker/heads/',
       'shared/broker/topics/',
@@ -144,9 +156,15 @@ const RULES: readonly ImportRule[] = [
     exists: true,
   },
   {
+    of: 'shared/broker/segments/',
+    may: ['shared/broker/segments/', 'shared/broker/heads/', ...BROKER_ROOT],
+    exists: true,
+  },
+  {
     of: 'shared/broker/jobs/',
     may: [
       'shared/broker/jobs/',
+      'shared/broker/segments/',
       'shared/broker/data/',
       'shared/broker/heads/',
       'shared/broker/topics/',

@@ -4,6 +4,7 @@
  */
 import { type BatchId, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
+import type { SegmentName } from '../log/segment/segment.ts';
 import type { ItemKey } from './ports.ts';
 
 /** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the record batches of one append or one group commit, back to back. */
@@ -109,6 +110,54 @@ export const IDEMPOTENCY = {
   expiresAt: 'e',
 } as const;
 
+/**
+ * pk `segments#<topicId>#<head number>`, sk `-`: the segment list of a head (`log/segment/segment-list.ts`). Updated in
+ * place, each time on the condition of its version.
+ */
+export function segmentsPartitionKey(topicId: string, headNumber: number): string {
+  return `segments#${topicId}#${headNumber}`;
+}
+export function segmentListKey(topicId: string, headNumber: number): ItemKey {
+  return { pk: segmentsPartitionKey(topicId, headNumber), sk: ALONE };
+}
+export const SEGMENT_LIST = { version: 'v', list: 'l' } as const;
+
+/** pk as the segment list, sk `<slot, 2 digits>#<start offset, 16 digits>#<version, 16 digits>`: a page of segments. Never changes. */
+export function segmentPageKey(topicId: string, headNumber: number, name: SegmentName): ItemKey {
+  const { slot, startOffset, version } = name;
+  const sk = `${slot.toString().padStart(2, '0')}#${paddedNumber(startOffset)}#${paddedNumber(version)}`;
+  return { pk: segmentsPartitionKey(topicId, headNumber), sk };
+}
+export const SEGMENT_PAGE = { segments: 's' } as const;
+
+/** `segments/<topicId>/<partition>/<start offset, 16 digits>-<version, 16 digits>`: a segment. */
+export function segmentObjectKey(topicId: string, partition: number, startOffset: number, version: number): string {
+  return `${segmentObjectPrefix(topicId, partition)}${paddedNumber(startOffset)}-${paddedNumber(version)}`;
+}
+/** The beginning of the keys of all segments of a topic, or of one of its partitions. */
+export function segmentObjectPrefix(topicId: string, partition?: number): string {
+  return partition === undefined ? `segments/${topicId}/` : `segments/${topicId}/${partition}/`;
+}
+
+/**
+ * pk `use#<topicId>#<head number>`, sk the use of an idempotency key, hex: where its records are, once the tail node that
+ * has its once key may be deleted. Removed by the store at `expiresAt` (seconds).
+ */
+export function useKey(topicId: string, headNumber: number, useHex: string): ItemKey {
+  return { pk: `use#${topicId}#${headNumber}`, sk: useHex };
+}
+export const USE = { parts: 'p', expiresAt: 'e' } as const;
+
+/** pk `due#<job>#<shard>`, sk `<time, 16 digits>#<topicId>#<head number>`: when a job looks at a head again. */
+export const DUE_SHARDS = 8;
+export function duePartitionKey(job: string, shard: number): string {
+  return `due#${job}#${shard}`;
+}
+export function dueSortKey(dueAtMs: number, topicId = '', headNumber?: number): string {
+  return headNumber === undefined ? paddedNumber(dueAtMs) : `${paddedNumber(dueAtMs)}#${topicId}#${headNumber}`;
+}
+export const DUE = { topic: 't' } as const;
+
 /** pk `garbage`, sk `<due time, 16 digits>#<what>`: what a job may delete after that time. */
 export function garbageKey(dueAtMs: number, what: string): ItemKey {
   return { pk: 'garbage', sk: `${paddedNumber(dueAtMs)}#${what}` };
@@ -164,12 +213,15 @@ export const ITEM_PATTERNS = {
   checkpoint: 'checkpoint#*',
   producer: 'producer#*',
   idempotency: 'idempotency#*',
+  segments: 'segments#*',
+  use: 'use#*',
+  due: 'due#*',
   garbage: 'garbage',
   job: 'job',
   counter: PRODUCER_ID_COUNTER.pk,
   apiKey: API_KEYS,
 } as const;
-export const OBJECT_PATTERNS = { hot: 'hot/*' } as const;
+export const OBJECT_PATTERNS = { hot: 'hot/*', segment: 'segments/*' } as const;
 
 export type ItemKind = keyof typeof ITEM_PATTERNS;
 export type ObjectKind = keyof typeof OBJECT_PATTERNS;

@@ -1,0 +1,70 @@
+import { EventLogError } from '../../log/errors.ts';
+import {
+  EMPTY_SEGMENT_LIST,
+  packSegmentList,
+  type SegmentList,
+  unpackSegmentList,
+} from '../../log/segment/segment-list.ts';
+import { SEGMENT_LIST, segmentListKey } from '../../storage/keys.ts';
+import type { Attributes, ItemStore } from '../../storage/ports.ts';
+import type { BrokerContext } from '../context.ts';
+import type { HeadName } from '../heads/items.ts';
+import { retrying } from '../retry.ts';
+
+/** Returns the segment list of a head; an empty one if nothing was merged yet. 1 GetItem. */
+export async function readSegmentList(items: ItemStore, { topicId, headNumber }: HeadName): Promise<SegmentList> {
+  return listOf((await items.get(segmentListKey(topicId, headNumber))).attributes);
+}
+
+export interface ListUpdate<Result> {
+  /** The new content; its `version` and `writer` are set by `updateSegmentList`. `undefined`: nothing is to be changed. */
+  readonly list: SegmentList | undefined;
+  readonly result: Result;
+}
+
+/**
+ * Changes a segment list by one conditional update, decided from the list as it is: `change` is called again with the newer
+ * list if another process was faster. Returns the result of the call whose update was applied, with the list afterwards.
+ * 1 GetItem unless `known` is given, then 1 PutItem; 1 PutItem more for each time that another process was faster.
+ * @throws what `change` throws; `storage_unavailable` with the outcome `unknown` if the fate of an update stayed open
+ */
+export async function updateSegmentList<Result>(
+  context: BrokerContext,
+  items: ItemStore,
+  name: HeadName,
+  change: (list: SegmentList) => ListUpdate<Result>,
+  known?: SegmentList,
+): Promise<{ readonly list: SegmentList; readonly result: Result }> {
+  const key = segmentListKey(name.topicId, name.headNumber);
+  let list = known ?? (await retrying(context, 'not_applied', () => readSegmentList(items, name)));
+  for (;;) {
+    const { list: changed, result } = change(list);
+    if (changed === undefined) return { list, result };
+    const writer = context.random.bytes(8);
+    const next: SegmentList = { ...changed, version: list.version + 1, writer };
+    const attributes = { [SEGMENT_LIST.version]: next.version, [SEGMENT_LIST.list]: packSegmentList(next) };
+    const expected = list.version;
+    const put = await retrying(context, 'from_error', () =>
+      items.put(key, attributes, [
+        expected === 0 ? { if: 'item_absent' } : { if: 'equals', name: SEGMENT_LIST.version, value: expected },
+      ]),
+    );
+    if (put.ok) return { list: next, result };
+    const met = listOf(put.attributes);
+    // An earlier attempt of ours was applied, and its reply was lost.
+    if (met.version === next.version && sameWriter(met, next)) return { list: met, result };
+    // If a newer update hides whether ours was applied, `change` decides again from the list, where its effect would show.
+    list = met;
+  }
+}
+
+function sameWriter(a: SegmentList, b: SegmentList): boolean {
+  return a.writer !== undefined && b.writer !== undefined && a.writer.every((byte, i) => byte === b.writer?.[i]);
+}
+
+function listOf(attributes: Attributes | undefined): SegmentList {
+  if (attributes === undefined) return EMPTY_SEGMENT_LIST;
+  const packed = attributes[SEGMENT_LIST.list];
+  if (packed instanceof Uint8Array) return unpackSegmentList(packed);
+  throw new EventLogError('corrupt_data', 'A segment list has no content.');
+}
