@@ -1,6 +1,9 @@
 import { EventLogError, type Outcome } from '../log/errors.ts';
 import type { BrokerContext } from './context.ts';
 
+/** The part of the context that retries need. */
+export type RetryContext = Pick<BrokerContext, 'clock' | 'random' | 'settings'>;
+
 const RETRY_WAIT_MS = 10;
 const RETRY_WAIT_MS_MAX = 1_000;
 
@@ -12,7 +15,7 @@ const RETRY_WAIT_MS_MAX = 1_000;
  * describes both layers together.
  */
 export async function retrying<T>(
-  context: BrokerContext,
+  context: RetryContext,
   outcomeIfFailed: Outcome | 'from_error',
   request: () => Promise<T>,
   deadlineMs?: number,

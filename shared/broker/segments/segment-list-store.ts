@@ -7,9 +7,8 @@ import {
 } from '../../log/segment/segment-list.ts';
 import { SEGMENT_LIST, segmentListKey } from '../../storage/keys.ts';
 import type { Attributes, ItemStore } from '../../storage/ports.ts';
-import type { BrokerContext } from '../context.ts';
 import type { HeadName } from '../heads/items.ts';
-import { retrying } from '../retry.ts';
+import { type RetryContext, retrying } from '../retry.ts';
 
 /** Returns the segment list of a head; an empty one if nothing was merged yet. 1 GetItem. */
 export async function readSegmentList(items: ItemStore, { topicId, headNumber }: HeadName): Promise<SegmentList> {
@@ -29,7 +28,7 @@ export interface ListUpdate<Result> {
  * @throws what `change` throws; `storage_unavailable` with the outcome `unknown` if the fate of an update stayed open
  */
 export async function updateSegmentList<Result>(
-  context: BrokerContext,
+  context: RetryContext,
   items: ItemStore,
   name: HeadName,
   change: (list: SegmentList) => ListUpdate<Result>,
