@@ -1,0 +1,279 @@
+import type { SlotTotals } from '../head/head.ts';
+import type { Segment, SegmentName } from './segment.ts';
+import {
+  type AnnouncedName,
+  type Announcement,
+  checkSegmentList,
+  type Garbage,
+  nameText,
+  type SegmentList,
+  type SegmentPage,
+  type SlotSegments,
+} from './segment-list.ts';
+
+/**
+ * The changes of a segment list. Each takes the list as it is now and returns the new one, or `undefined` if the change no
+ * longer applies, because another job was faster. The version is counted by the update that writes the list.
+ */
+
+const EMPTY_SLOT: SlotSegments = { pages: [], segments: [], droppedOffset: 0, compactedOffset: 0 };
+
+/** A slot with more segments than this moves its oldest `PAGE_SEGMENTS` to a page. */
+export const SLOT_SEGMENTS_MAX = 128;
+export const PAGE_SEGMENTS = 64;
+
+/**
+ * Announces objects or pages that a job is about to write. The announcement's id and the version of its names is the
+ * version that the list gets by this update. So there is one announcement per update: `undefined` if there is one already.
+ */
+export function announce(
+  list: SegmentList,
+  job: Announcement['job'],
+  names: readonly Omit<AnnouncedName, 'version'>[],
+  untilMs: number,
+): { readonly list: SegmentList; readonly announcement: Announcement } | undefined {
+  const id = list.version + 1;
+  if (isAnnounced(list, id)) return undefined;
+  const announcement = {
+    id,
+    job,
+    untilMs,
+    names: names.map(({ what, slot, startOffset }) => ({ what, slot, startOffset, version: id })),
+  };
+  return { list: { ...list, announcements: [...list.announcements, announcement] }, announcement };
+}
+
+export function isAnnounced(list: SegmentList, id: number): boolean {
+  return list.announcements.some((announcement) => announcement.id === id);
+}
+
+/** The names of announcements whose time has passed become garbage, due after `graceMs`. `undefined` if there are none. */
+export function dropDeadAnnouncements(list: SegmentList, nowMs: number, graceMs: number): SegmentList | undefined {
+  const dead = list.announcements.filter(({ untilMs }) => untilMs <= nowMs);
+  if (dead.length === 0) return undefined;
+  return {
+    ...list,
+    announcements: list.announcements.filter((announcement) => !dead.includes(announcement)),
+    garbage: [
+      ...list.garbage,
+      ...madeGarbage(
+        dead.flatMap(({ names }) => names),
+        nowMs + graceMs,
+      ),
+    ],
+  };
+}
+
+export interface MergeCommit {
+  readonly id: number;
+  /** The entries `[fromEntry, toEntry)` were merged. */
+  readonly fromEntry: number;
+  readonly toEntry: number;
+  /** The totals by slot as of `toEntry`. */
+  readonly totals: readonly SlotTotals[];
+  /** The new segment of each slot that has records. */
+  readonly segments: ReadonlyMap<number, Segment>;
+  readonly nowMs: number;
+  readonly graceMs: number;
+}
+
+/**
+ * Adds the segments of a merge. What was announced and is not used becomes garbage. The merged nodes may be cleaned after
+ * `graceMs`; if older nodes still wait for that, these wait for a later call of `scheduleCleaning`.
+ */
+export function commitMerge(list: SegmentList, commit: MergeCommit): SegmentList | undefined {
+  const { id, fromEntry, toEntry, totals, nowMs, graceMs } = commit;
+  if (list.mergedEntry !== fromEntry || toEntry <= fromEntry) return undefined;
+  const used = [...commit.segments].map(([slot, segment]) => nameOf('segment', slot, segment));
+  const taken = takeAnnouncement(list, id, used, nowMs + graceMs);
+  if (taken === undefined) return undefined;
+  let merged: SegmentList = { ...taken, mergedEntry: toEntry, totals };
+  for (const [slot, segment] of commit.segments) {
+    const was = slotOf(list, slot);
+    // Retention was faster: nothing may be added below what it dropped.
+    if (segment.endOffset <= was.droppedOffset) {
+      merged = withGarbage(merged, [nameOf('segment', slot, segment)], nowMs + graceMs);
+    } else merged = withSlot(merged, slot, { ...was, segments: [...was.segments, segment] });
+  }
+  return checked(scheduleCleaning(merged, nowMs, graceMs) ?? merged);
+}
+
+/** If no nodes wait to be cleaned, all merged nodes do from now on; `undefined` if some wait, or none are left. */
+export function scheduleCleaning(list: SegmentList, nowMs: number, graceMs: number): SegmentList | undefined {
+  if (list.cleanedEntry !== list.cleanBelow || list.mergedEntry === list.cleanBelow) return undefined;
+  return { ...list, cleanBelow: list.mergedEntry, cleanAtMs: nowMs + graceMs };
+}
+
+export interface Replacement {
+  readonly id: number;
+  readonly slot: number;
+  /** A run of segments, exactly as in the list. */
+  readonly sources: readonly Segment[];
+  /** What takes their place: it covers offsets of theirs only. */
+  readonly by: readonly Segment[];
+  readonly nowMs: number;
+  readonly graceMs: number;
+}
+
+/** Replaces a run of segments by others of the same records. The replaced segments become garbage. */
+export function replaceSegments(list: SegmentList, replacement: Replacement): SegmentList | undefined {
+  const { id, slot, sources, by, nowMs, graceMs } = replacement;
+  const was = slotOf(list, slot);
+  const at = runAt(was.segments, sources);
+  if (at === undefined) return undefined;
+  const first = sources[0] as Segment;
+  const last = sources.at(-1) as Segment;
+  if (by.some(({ startOffset, endOffset }) => startOffset < first.startOffset || endOffset > last.endOffset))
+    return undefined;
+  const dueAtMs = nowMs + graceMs;
+  const taken = takeAnnouncement(
+    list,
+    id,
+    by.map((segment) => nameOf('segment', slot, segment)),
+    dueAtMs,
+  );
+  if (taken === undefined) return undefined;
+  const segments = [...was.segments.slice(0, at), ...by, ...was.segments.slice(at + sources.length)];
+  const replaced = withSlot(taken, slot, { ...was, segments });
+  const names = sources.map((segment) => nameOf('segment', slot, segment));
+  return checked(withGarbage(replaced, names, dueAtMs));
+}
+
+export interface Drop {
+  readonly slot: number;
+  /** Segments that end at or below this offset go. */
+  readonly startOffset: number;
+  /** The segments of a page, for each page that begins below `startOffset`. */
+  readonly pageSegments: (page: SegmentPage) => readonly Segment[] | undefined;
+  readonly nowMs: number;
+  readonly graceMs: number;
+}
+
+/**
+ * Drops the segments that end at or below the log start offset. A page goes when its last segment does. `undefined` if
+ * there is nothing to drop, or if a page's segments are not known.
+ */
+export function dropBelow(list: SegmentList, drop: Drop): SegmentList | undefined {
+  const { slot, startOffset, pageSegments, nowMs, graceMs } = drop;
+  const was = slotOf(list, slot);
+  if (startOffset <= was.droppedOffset) return undefined;
+  const names: AnnouncedName[] = [];
+  for (const page of was.pages) {
+    if (page.startOffset >= startOffset) continue;
+    const inPage = pageSegments(page);
+    if (inPage === undefined) return undefined;
+    for (const segment of inPage)
+      if (segment.endOffset > was.droppedOffset && segment.endOffset <= startOffset)
+        names.push(nameOf('segment', slot, segment));
+    if (page.endOffset <= startOffset) names.push(nameOf('page', slot, page));
+  }
+  for (const segment of was.segments)
+    if (segment.endOffset <= startOffset) names.push(nameOf('segment', slot, segment));
+  if (names.length === 0) return undefined;
+  const dropped = withSlot(list, slot, {
+    ...was,
+    pages: was.pages.filter((page) => page.endOffset > startOffset),
+    segments: was.segments.filter((segment) => segment.endOffset > startOffset),
+    droppedOffset: startOffset,
+  });
+  return checked(withGarbage(dropped, names, nowMs + graceMs));
+}
+
+/** Takes the garbage that may be deleted. The caller deletes it first and writes the list afterwards. */
+export function takeGarbage(
+  list: SegmentList,
+  nowMs: number,
+): { readonly list: SegmentList; readonly garbage: readonly Garbage[] } | undefined {
+  const garbage = list.garbage.filter(({ dueAtMs }) => dueAtMs <= nowMs);
+  if (garbage.length === 0) return undefined;
+  return { list: { ...list, garbage: list.garbage.filter(({ dueAtMs }) => dueAtMs > nowMs) }, garbage };
+}
+
+/** The segments that must go to a page: the oldest of the first slot that has too many. The page is announced first. */
+export function planSpill(list: SegmentList): { readonly slot: number; readonly segments: Segment[] } | undefined {
+  const slot = list.slots.findIndex(({ segments }) => segments.length > SLOT_SEGMENTS_MAX);
+  return slot < 0 ? undefined : { slot, segments: slotOf(list, slot).segments.slice(0, PAGE_SEGMENTS) };
+}
+
+export interface Spill {
+  readonly id: number;
+  readonly slot: number;
+  /** The oldest segments of the slot, exactly as in the list: the content of the page. */
+  readonly segments: readonly Segment[];
+  readonly nowMs: number;
+  readonly graceMs: number;
+}
+
+/** Moves the oldest segments of a slot to the page that was announced under `id`, and written. */
+export function spill(list: SegmentList, { id, slot, segments, nowMs, graceMs }: Spill): SegmentList | undefined {
+  const was = slotOf(list, slot);
+  if (runAt(was.segments, segments) !== 0) return undefined;
+  const page: SegmentPage = {
+    startOffset: (segments[0] as Segment).startOffset,
+    endOffset: (segments.at(-1) as Segment).endOffset,
+    version: id,
+    segments: segments.length,
+    bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
+    maxTimestampMs: Math.max(...segments.map((segment) => segment.maxTimestampMs)),
+  };
+  const taken = takeAnnouncement(list, id, [nameOf('page', slot, page)], nowMs + graceMs);
+  if (taken === undefined) return undefined;
+  const left = was.segments.slice(segments.length);
+  return checked(withSlot(taken, slot, { ...was, pages: [...was.pages, page], segments: left }));
+}
+
+function slotOf(list: SegmentList, slot: number): SlotSegments {
+  return list.slots[slot] ?? EMPTY_SLOT;
+}
+
+function withSlot(list: SegmentList, slot: number, content: SlotSegments): SegmentList {
+  const length = Math.max(list.slots.length, slot + 1);
+  return { ...list, slots: Array.from({ length }, (_, i) => (i === slot ? content : slotOf(list, i))) };
+}
+
+function nameOf(what: AnnouncedName['what'], slot: number, of: Omit<SegmentName, 'slot'>): AnnouncedName {
+  return { what, slot, startOffset: of.startOffset, version: of.version };
+}
+
+function madeGarbage(names: readonly AnnouncedName[], dueAtMs: number): Garbage[] {
+  return names.map((name) => ({ ...name, dueAtMs }));
+}
+
+function withGarbage(list: SegmentList, names: readonly AnnouncedName[], dueAtMs: number): SegmentList {
+  return { ...list, garbage: [...list.garbage, ...madeGarbage(names, dueAtMs)] };
+}
+
+/** Removes the announcement. Names of it that are not used become garbage; `undefined` if it is gone or lacks a used name. */
+function takeAnnouncement(
+  list: SegmentList,
+  id: number,
+  used: readonly AnnouncedName[],
+  dueAtMs: number,
+): SegmentList | undefined {
+  const announcement = list.announcements.find((one) => one.id === id);
+  if (announcement === undefined) return undefined;
+  const usedNames = new Set(used.map(nameText));
+  const announced = new Set(announcement.names.map(nameText));
+  for (const name of usedNames) if (!announced.has(name)) return undefined;
+  const unused = announcement.names.filter((name) => !usedNames.has(nameText(name)));
+  const announcements = list.announcements.filter((one) => one !== announcement);
+  return withGarbage({ ...list, announcements }, unused, dueAtMs);
+}
+
+/** Where in `segments` the run is, or `undefined`. A name never stands for other content, so names are compared. */
+function runAt(segments: readonly Segment[], run: readonly Segment[]): number | undefined {
+  const first = run[0];
+  if (first === undefined) return undefined;
+  const at = segments.findIndex((segment) => sameObject(segment, first));
+  if (at < 0 || !run.every((source, i) => sameObject(segments[at + i], source))) return undefined;
+  return at;
+}
+
+function sameObject(a: Segment | undefined, b: Segment): boolean {
+  return a !== undefined && a.version === b.version && a.startOffset === b.startOffset && a.endOffset === b.endOffset;
+}
+
+function checked(list: SegmentList): SegmentList {
+  checkSegmentList(list);
+  return list;
+}
