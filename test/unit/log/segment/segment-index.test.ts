@@ -260,7 +260,9 @@ describe('an index', () => {
 describe('a batch hash', () => {
   const header = { lastOffsetDelta: 3, bytes: 100, crc: 0xdeadbeef };
   it('never changes, because it is persisted', () => {
-    expect(batchHash({ lastOffsetDelta: 0, bytes: 61, crc: 0 }, 0).toString(16)).toMatchInlineSnapshot(`"a11ca1cec6b06893"`);
+    expect(batchHash({ lastOffsetDelta: 0, bytes: 61, crc: 0 }, 0).toString(16)).toMatchInlineSnapshot(
+      `"a11ca1cec6b06893"`,
+    );
     expect(batchHash(header, 2 ** 53 - 10).toString(16)).toMatchInlineSnapshot(`"f171a379a670ae2c"`);
   });
 
