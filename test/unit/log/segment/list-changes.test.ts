@@ -163,7 +163,10 @@ describe('a merge', () => {
 });
 
 describe('a replacement', () => {
-  const { list: before, id } = announced(listOf(50), [{ what: 'segment', startOffset: 10 }]);
+  const { list: before, id } = announced(listOf(50), [
+    { what: 'segment', startOffset: 10 },
+    { what: 'segment', startOffset: 9 },
+  ]);
   const sources = before.slots[0]?.segments.slice(1, 3) as Segment[];
   const replacement = { id, slot: 0, sources, by: [segment(10, 30, id)], ...clock };
 
@@ -176,7 +179,8 @@ describe('a replacement', () => {
       [40, 50],
     ]);
     expect(list.announcements).toEqual([]);
-    expect(list.garbage).toEqual(
+    expect(list.garbage[0]).toMatchObject({ startOffset: 9, version: id });
+    expect(list.garbage.slice(1)).toEqual(
       sources.map(({ startOffset, version }) => ({
         what: 'segment',
         slot: 0,
@@ -190,7 +194,7 @@ describe('a replacement', () => {
   it('can be by nothing', () => {
     const list = applied(replaceSegments(before, { ...replacement, by: [] }));
     expect(list.slots[0]?.segments.length).toBe(3);
-    expect(list.garbage.length).toBe(3);
+    expect(list.garbage.length).toBe(4);
   });
 
   const [first, second] = sources as [Segment, Segment];
@@ -231,7 +235,7 @@ describe('retention', () => {
     const spilled = spilledList();
     const inPage = listOf(1_300).slots[0]?.segments.slice(0, 64) as Segment[];
     const known = { ...drop, pageSegments: () => inPage };
-    expect(dropBelow(spilled, drop)).toBeUndefined();
+    expect(dropBelow(spilled, { ...drop, startOffset: 650 })).toBeUndefined();
     const list = applied(dropBelow(spilled, known));
     expect(list.garbage.map(({ what, startOffset }) => [what, startOffset])).toEqual([
       ['segment', 0],

@@ -189,6 +189,11 @@ describe('a list that contradicts itself', () => {
   const free: AnnouncedName = { what: 'page', slot: 0, startOffset: 20, version: 2 };
   const announcement = { id: 8, job: 'merge' as const, untilMs: 1, names: [free] };
 
+  it('by an offset that is too large is refused', () => {
+    const page = packSegmentPage([segment(2 ** 53 - 1, 2 ** 53 + 2)]);
+    expect(() => unpackSegmentPage(page)).toThrow('the largest offset');
+  });
+
   it('is the exception', () => {
     expect(unpackSegmentList(packSegmentList(list))).toEqual(list);
     const more = { ...list, announcements: [announcement] };
