@@ -182,7 +182,6 @@ export interface Drop {
 export function dropBelow(list: SegmentList, drop: Drop): SegmentList | undefined {
   const { slot, startOffset, pageSegments, nowMs, graceMs } = drop;
   const was = slotOf(list, slot);
-  if (startOffset <= was.droppedOffset) return undefined;
   const names: AnnouncedName[] = [];
   for (const page of was.pages) {
     if (page.startOffset >= startOffset) continue;

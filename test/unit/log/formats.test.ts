@@ -54,6 +54,9 @@ describe('golden bytes', () => {
       'keys-v1.json',
       'once-key-v1.json',
       'producer-v1.json',
+      'segment-index-v1.json',
+      'segment-list-v1.json',
+      'segment-page-v1.json',
       'totals-v1.json',
     ]);
   });

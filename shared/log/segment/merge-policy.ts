@@ -1,0 +1,78 @@
+import { TAIL_NODE_ENTRIES } from '../head/head.ts';
+import type { Segment } from './segment.ts';
+
+/** When the unmerged nodes of a head are merged, and which of its segments are joined: see docs/design/0007-segments-and-jobs.md. */
+
+const MINUTE_MS = 60_000;
+/** A busy head: the oldest node has waited this long, and at least this many wait. */
+export const MERGE_AGE_MS = MINUTE_MS;
+export const MERGE_NODES = 16;
+/** These wait for nothing else. */
+export const MERGE_NODES_MAX = 1_024;
+export const MERGE_BYTES_MAX = 64 * 1024 * 1024;
+export const MERGE_AGE_MS_MAX = 60 * MINUTE_MS;
+
+export interface Unmerged {
+  /** Whole tail nodes; entries in the head's tail do not count. */
+  readonly nodes: number;
+  /** The bytes of their records, if known. */
+  readonly bytes?: number | undefined;
+  /** When the oldest of their data was written. */
+  readonly oldestMs: number;
+}
+
+export function isMergeDue({ nodes, bytes = 0, oldestMs }: Unmerged, nowMs: number): boolean {
+  if (nodes === 0) return false;
+  const ageMs = nowMs - oldestMs;
+  return (
+    (nodes >= MERGE_NODES && ageMs >= MERGE_AGE_MS) ||
+    nodes >= MERGE_NODES_MAX ||
+    bytes >= MERGE_BYTES_MAX ||
+    ageMs >= MERGE_AGE_MS_MAX
+  );
+}
+
+/** Whole tail nodes from `mergedEntry` up to the head's tail. */
+export function unmergedNodes(mergedEntry: number, firstEntry: number): number {
+  return Math.max(0, Math.floor((firstEntry - mergedEntry) / TAIL_NODE_ENTRIES));
+}
+
+/** So many segments of one size class are joined at once. */
+export const COALESCE_SEGMENTS = 8;
+/** Segments up to this size are of class 0; the limit of each next class is eight times as high. */
+export const SMALLEST_CLASS_BYTES = 64 * 1024;
+const CLASS_FACTOR = 8;
+
+export interface SegmentLimits {
+  /** `segment.bytes` and `segment.ms` of the topic. */
+  readonly segmentBytes: number;
+  readonly segmentMs: number;
+}
+
+/**
+ * Returns the oldest eight adjacent segments of one size class that may be joined, or `undefined`. So a record is copied
+ * about once for each class. Together they have at most `segmentBytes`, and the records of the last were appended less
+ * than `segmentMs` after those of the first.
+ */
+export function planCoalesce(
+  segments: readonly Segment[],
+  { segmentBytes, segmentMs }: SegmentLimits,
+): readonly Segment[] | undefined {
+  for (let at = 0; at + COALESCE_SEGMENTS <= segments.length; at++) {
+    const run = segments.slice(at, at + COALESCE_SEGMENTS);
+    const sizeClass = sizeClassOf((run[0] as Segment).bytes);
+    if (!run.every(({ bytes }) => sizeClassOf(bytes) === sizeClass)) continue;
+    if (run.reduce((sum, { bytes }) => sum + bytes, 0) > segmentBytes) continue;
+    const times = run.map(({ writtenAtMs }) => writtenAtMs);
+    if (Math.max(...times) - Math.min(...times) >= segmentMs) continue;
+    return run;
+  }
+  return undefined;
+}
+
+/** 0 up to 64 KiB, 1 up to 512 KiB, 2 up to 4 MiB and so on. */
+export function sizeClassOf(bytes: number): number {
+  let sizeClass = 0;
+  for (let limit = SMALLEST_CLASS_BYTES; bytes > limit; limit *= CLASS_FACTOR) sizeClass++;
+  return sizeClass;
+}
