@@ -319,8 +319,8 @@ export function withTimestamps(batch: Uint8Array, maxTimestampMs: number, type: 
 
 /**
  * Returns the batch `bytes`, whose header is `header`, with only `records`, as Kafka's cleaner writes it
- * (`MemoryRecords.buildRetainedRecordsInto`): every other field stays, except the base timestamp, and the max timestamp
- * unless it is the time of append. Given a delete horizon, the base timestamp holds it. Returns `undefined` if the records
+ * (`MemoryRecords.buildRetainedRecordsInto`): the other fields stay, except the base timestamp and the max timestamp.
+ * Given a delete horizon, the base timestamp holds it. Returns `undefined` if the records
  * would exceed the limit of readers: with another base timestamp their deltas can take more bytes.
  */
 export function retainRecords(
@@ -343,7 +343,8 @@ export function retainRecords(
   view.setInt32(LENGTH_AT, batch.length - LENGTH_END);
   if (deleteHorizonMs !== undefined) view.setInt16(CRC_END, view.getInt16(CRC_END) | DELETE_HORIZON);
   setInt64(view, BASE_TIMESTAMP_AT, baseTimestamp);
-  if (header.timestampType === 'create_time') setInt64(view, MAX_TIMESTAMP_AT, maxTimestamp);
+  // If it is the time of append, then each record has it, and it stays.
+  setInt64(view, MAX_TIMESTAMP_AT, maxTimestamp);
   view.setInt32(RECORD_COUNT_AT, records.length);
   view.setUint32(CRC_AT, crc32c(batch.subarray(CRC_END)));
   return batch;

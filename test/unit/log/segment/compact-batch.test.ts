@@ -142,6 +142,11 @@ describe('a compacted batch', () => {
     );
   });
 
+  it('is untouched if it is a control batch without a transaction', () => {
+    const control = edited(batchOf(recordsFrom('a=1')), (view) => view.setInt16(21, 0x20));
+    expect(compactBatch(control, options({ a: BASE + 9 }))).toEqual({ bytes: control, kept: 1, dropped: 0 });
+  });
+
   it('is nothing if Kafka left an empty batch', () => {
     expect(compactBatch(fixture('java-compacted-empty'), options({}))).toEqual({
       bytes: undefined,
