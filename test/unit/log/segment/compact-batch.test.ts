@@ -266,7 +266,7 @@ describe('tombstones', () => {
       map: { latestOffset: () => undefined },
     });
     expect(result).toMatchObject({ kept: 100_000, dropped: 0 });
-    expect(result.bytes).toBe(huge);
+    expect(result.bytes === huge).toBe(true);
     expect(result.deleteHorizonMs).toBeUndefined();
   });
 
