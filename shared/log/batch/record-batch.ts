@@ -1,4 +1,4 @@
-import { ByteFormatError, ByteReader, ByteWriter, varintLength } from '../bytes.ts';
+import { ByteFormatError, ByteReader, ByteWriter, concatBytes, varintLength } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../limits.ts';
 import { COMPRESSIONS, type Compression, compress, decompress } from './compression.ts';
@@ -21,7 +21,9 @@ const LENGTH_END = 12;
 const MAGIC_AT = 16;
 const CRC_AT = 17;
 const CRC_END = 21;
+const BASE_TIMESTAMP_AT = 27;
 const MAX_TIMESTAMP_AT = 35;
+const RECORD_COUNT_AT = 57;
 export const BATCH_HEADER_BYTES = 61;
 const MAGIC = 2;
 
@@ -29,6 +31,7 @@ const COMPRESSION_MASK = 0x07;
 const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
+const DELETE_HORIZON = 0x40;
 
 export const NO_TIMESTAMP = -1;
 export const NO_PRODUCER_ID = -1;
@@ -48,7 +51,10 @@ export interface RecordBatchHeader {
   readonly control: boolean;
   /** The number of offsets that the batch takes up, minus one. It exceeds the record count if compaction removed records. */
   readonly lastOffsetDelta: number;
+  /** The deltas of the records count from here. If the batch has a delete horizon, it is that, and no record's time. */
   readonly baseTimestamp: number;
+  /** When the tombstones of the batch may go (KIP-534). Only compaction sets it. */
+  readonly deleteHorizonMs?: number | undefined;
   readonly maxTimestamp: number;
   readonly producerId: number;
   readonly producerEpoch: number;
@@ -105,6 +111,7 @@ export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHea
       control: (attributes & CONTROL) !== 0,
       lastOffsetDelta,
       baseTimestamp,
+      deleteHorizonMs: attributes & DELETE_HORIZON ? baseTimestamp : undefined,
       maxTimestamp,
       producerId,
       producerEpoch,
@@ -243,7 +250,7 @@ export function encodeBatch(records: readonly LogRecord[], options: EncodeBatchO
   }
   const view = viewOf(batch);
   view.setInt32(LENGTH_AT, batch.length - LENGTH_END);
-  setMaxTimestamp(view, options.logAppendTimeMs ?? maxTimestamp);
+  setInt64(view, MAX_TIMESTAMP_AT, options.logAppendTimeMs ?? maxTimestamp);
   view.setUint32(CRC_AT, crc32c(batch.subarray(CRC_END)));
   return batch;
 }
@@ -295,8 +302,7 @@ function writeNullable(writer: ByteWriter, bytes: Uint8Array | null): void {
 /** Sets in place the two fields that the CRC does not cover. The leader epoch is always 0: no partition has a leader. */
 export function placeBatch(bytes: Uint8Array, position: number, baseOffset: number): void {
   const view = viewOf(bytes);
-  view.setInt32(position, Math.floor(baseOffset / 0x1_0000_0000));
-  view.setUint32(position + 4, baseOffset >>> 0);
+  setInt64(view, position, baseOffset);
   view.setInt32(position + LENGTH_END, 0);
 }
 
@@ -306,14 +312,47 @@ export function withTimestamps(batch: Uint8Array, maxTimestampMs: number, type: 
   const view = viewOf(copy);
   const attributes = view.getInt16(CRC_END);
   view.setInt16(CRC_END, type === 'log_append_time' ? attributes | LOG_APPEND_TIME : attributes & ~LOG_APPEND_TIME);
-  setMaxTimestamp(view, maxTimestampMs);
+  setInt64(view, MAX_TIMESTAMP_AT, maxTimestampMs);
   view.setUint32(CRC_AT, crc32c(copy.subarray(CRC_END)));
   return copy;
 }
 
-function setMaxTimestamp(view: DataView, timestampMs: number): void {
-  view.setInt32(MAX_TIMESTAMP_AT, Math.floor(timestampMs / 0x1_0000_0000));
-  view.setUint32(MAX_TIMESTAMP_AT + 4, timestampMs >>> 0);
+/**
+ * Returns the batch `bytes`, whose header is `header`, with only `records`, as Kafka's cleaner writes it
+ * (`MemoryRecords.buildRetainedRecordsInto`): the other fields stay, except the base timestamp and the max timestamp.
+ * Given a delete horizon, the base timestamp holds it. Returns `undefined` if the records
+ * would exceed the limit of readers: with another base timestamp their deltas can take more bytes.
+ */
+export function retainRecords(
+  bytes: Uint8Array,
+  header: RecordBatchHeader,
+  records: readonly StoredRecord[],
+  deleteHorizonMs: number | undefined,
+): Uint8Array | undefined {
+  const baseTimestamp = deleteHorizonMs ?? Math.max(0, records[0]?.timestampMs ?? 0);
+  let maxTimestamp = NO_TIMESTAMP;
+  const writer = new ByteWriter(estimateBytes(records));
+  for (const record of records) {
+    maxTimestamp = Math.max(maxTimestamp, record.timestampMs);
+    writeRecord(writer, record, record.offset - header.baseOffset, record.timestampMs - baseTimestamp);
+  }
+  const content = writer.finish();
+  if (content.length > BATCH_UNCOMPRESSED_BYTES_MAX) return undefined;
+  const batch = concatBytes([bytes.subarray(0, BATCH_HEADER_BYTES), compress(header.compression, content)]);
+  const view = viewOf(batch);
+  view.setInt32(LENGTH_AT, batch.length - LENGTH_END);
+  if (deleteHorizonMs !== undefined) view.setInt16(CRC_END, view.getInt16(CRC_END) | DELETE_HORIZON);
+  setInt64(view, BASE_TIMESTAMP_AT, baseTimestamp);
+  // If it is the time of append, then each record has it, and it stays.
+  setInt64(view, MAX_TIMESTAMP_AT, maxTimestamp);
+  view.setInt32(RECORD_COUNT_AT, records.length);
+  view.setUint32(CRC_AT, crc32c(batch.subarray(CRC_END)));
+  return batch;
+}
+
+function setInt64(view: DataView, position: number, value: number): void {
+  view.setInt32(position, Math.floor(value / 0x1_0000_0000));
+  view.setUint32(position + 4, value >>> 0);
 }
 
 function viewOf(bytes: Uint8Array): DataView {

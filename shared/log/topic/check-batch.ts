@@ -26,6 +26,8 @@ export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs
   if (header.transactional) throw invalidBatch('it is transactional, and transactions are not supported yet');
   if (header.timestampType === 'log_append_time')
     throw invalidBatch('its timestamp type is LogAppendTime, which only the log itself sets');
+  if (header.deleteHorizonMs !== undefined)
+    throw invalidBatch('it has a delete horizon (attribute bit 6), which only compaction sets');
   if (header.recordCount === 0) throw invalidBatch('it has no records');
   if (header.recordCount !== header.lastOffsetDelta + 1) {
     throw invalidBatch(`it counts ${header.recordCount} records but ${header.lastOffsetDelta + 1} offsets`);

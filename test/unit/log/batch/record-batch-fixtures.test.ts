@@ -36,6 +36,7 @@ describe('record batches that real clients wrote', () => {
       const header = readBatchHeader(bytes);
       expect(header.bytes).toBe(bytes.length);
       expect(describeHeader(header, bytes)).toEqual(batch);
+      expect(header.deleteHorizonMs).toBe(Number(batch.attributes) & 64 ? batch.baseTimestamp : undefined);
       const decoded = decodeRecords(bytes, 0, header).map(describeRecord);
       if (records !== undefined) expect(decoded).toEqual(records);
       else expect(hashOf(decoded)).toBe(recordsSha256);
@@ -49,7 +50,7 @@ describe('record batches that real clients wrote', () => {
 
 function describeHeader(header: RecordBatchHeader, bytes: Uint8Array): Record<string, number | string | boolean> {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const { bytes: _bytes, ...fields } = header;
+  const { bytes: _bytes, deleteHorizonMs: _horizon, ...fields } = header;
   return { ...fields, magic: view.getInt8(16), attributes: view.getInt16(21) };
 }
 
