@@ -21,7 +21,7 @@ export type LogTable = Pick<
 export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'>;
 
 export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | 'Query';
-export type ObjectAction = 'GetObject' | 'PutObject';
+export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload';
 
 /**
  * Permissions to append. They allow reading the items that decide order and detect duplicates, but never records: neither

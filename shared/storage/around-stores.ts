@@ -4,11 +4,17 @@
  */
 import type { ItemKey, ItemRange, ItemStore, ObjectStore, Stores } from './ports.ts';
 
-/** The methods of the two ports, named as the requests that they cost on AWS. `presign` costs none. */
+/**
+ * The methods of the two ports, named as the requests that they cost on AWS. `presign` costs none, and `concatObjects` costs
+ * several.
+ */
 export type StoreRequest =
   | 'putObject'
   | 'getObject'
   | 'presign'
+  | 'deleteObject'
+  | 'listObjects'
+  | 'concatObjects'
   | 'getItem'
   | 'putItem'
   | 'updateItem'
@@ -36,6 +42,9 @@ export function aroundStores({ objects, items }: Stores, around: Around): Stores
       put: around('putObject', (key, chunks) => objects.put(key, chunks)),
       get: around('getObject', (key, range) => objects.get(key, range)),
       presign: around('presign', (key, range, expiresAtMs) => objects.presign(key, range, expiresAtMs)),
+      delete: around('deleteObject', (key) => objects.delete(key)),
+      list: around('listObjects', (prefix, options) => objects.list(prefix, options)),
+      concat: around('concatObjects', (key, sources, end) => objects.concat(key, sources, end)),
     },
     items: {
       get: around('getItem', (key) => items.get(key)),
@@ -47,7 +56,7 @@ export function aroundStores({ objects, items }: Stores, around: Around): Stores
   };
 }
 
-/** What a request is about: the key of the object, or the partition key of the item or the range. */
+/** What a request is about: the key of the object, the prefix of a list of objects, or the partition key of the item or the range. */
 export function keyOf([first]: readonly [string | ItemKey | ItemRange, ...unknown[]]): string {
   return typeof first === 'string' ? first : first.pk;
 }

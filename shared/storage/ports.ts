@@ -2,7 +2,7 @@
  * The four things that Tailrace needs from the world: objects, items, time and randomness.
  *
  * A port knows objects and items. It does not know topics or offsets. Each method of a store costs one request to the
- * service behind it, so the cost of an operation can be counted. The suites in `test/conformance` check these contracts:
+ * service behind it, or says how many it made, so the cost of an operation can be counted. The suites in `test/conformance` check these contracts:
  * every adapter passes them, also while faults are injected.
  *
  * A failed method throws an `EventLogError` with one of these codes: `throttled`, `storage_unavailable`, `storage_full`,
@@ -11,7 +11,7 @@
  * applied later.
  */
 
-/** Bytes under a key, written once and never changed. Adapters: S3, files, memory. */
+/** Bytes under a key, written once, never changed, and removed as a whole. Adapters: S3, files, memory. */
 export interface ObjectStore {
   /**
    * Stores the concatenation of `chunks` under `key` if the key is free, completely or not at all.
@@ -35,6 +35,60 @@ export interface ObjectStore {
    * credentials that sends `headers`. The range must hold at least one byte. Costs no request.
    */
   presign(key: string, range: ByteRange, expiresAtMs: number): Promise<SignedUrl>;
+
+  /**
+   * Removes the object. Removing a missing one succeeds. When this returns, the object is gone for good: no `get` that
+   * starts afterwards finds it, unless a later `put` or `concat` has created it again. Costs 1 DeleteObject.
+   */
+  delete(key: string): Promise<void>;
+
+  /**
+   * Returns the keys that begin with `prefix` and come after `after`, in the order of their UTF-8 bytes.
+   *
+   * A page has at most `limit` keys (1 to 1,000). `more` is true if there may be further keys, and such a page has at least
+   * one key, so the last key is the next `after`. An object that was put before the call is listed, and one that was deleted
+   * before is not. Objects that are put or deleted meanwhile may be listed or missing. `prefix` is empty or the beginning of
+   * a key, and `after` is a key, of an object or not. Costs 1 ListObjectsV2.
+   */
+  list(prefix: string, options: ListOptions): Promise<ObjectPage>;
+
+  /**
+   * Stores the bytes of all `sources`, one after the other, followed by `end`, under `key` if the key is free. Completely or
+   * not at all, and with all that `put` promises. Each range holds at least one byte.
+   *
+   * Rejects with `corrupt_data`, and creates nothing, if a source does not exist or ends before its range does. If the key is
+   * taken as well, it may return `exists` instead. Needs memory for a few parts of 5 MiB and for `end`, however large the
+   * object becomes. Costs the requests that the result counts. Where the service copies large ranges by itself, they
+   * count as requests but not as bytes. A rejected call does not tell what it cost.
+   */
+  concat(key: string, sources: readonly ObjectSource[], end: readonly Uint8Array[]): Promise<ConcatResult>;
+}
+
+export interface ListOptions {
+  readonly after?: string;
+  readonly limit: number;
+}
+
+export interface ObjectPage {
+  readonly keys: readonly string[];
+  readonly more: boolean;
+}
+
+/** Bytes of an existing object. */
+export interface ObjectSource {
+  readonly key: string;
+  readonly range: ByteRange;
+}
+
+export interface ConcatResult {
+  readonly result: 'created' | 'exists';
+  /** Requests that are billed as a PutObject: puts, server-side copies, and the beginning and the end of an upload. */
+  readonly puts: number;
+  /** Requests that are billed as a GetObject. */
+  readonly gets: number;
+  /** Bytes that passed through this process. */
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
 }
 
 /** A half-open range: it includes `start` and excludes `end`. Both count bytes from the beginning of the object. */

@@ -63,6 +63,10 @@ function slowObjects(objects: ObjectStore, latencies: Latencies, put: Latency): 
       return objects.get(key, range);
     },
     presign: (...args) => objects.presign(...args),
+    // Only jobs use them, and these are not modelled.
+    delete: (...args) => objects.delete(...args),
+    list: (...args) => objects.list(...args),
+    concat: (...args) => objects.concat(...args),
   };
 }
 

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { ObjectStore } from '../../shared/storage/ports.ts';
+import { objectConcatCases, objectListCases } from './object-change-cases.ts';
 import { type Make, patternBytes, type SuiteOptions, suite } from './suite.ts';
 
 const MIB = 1024 * 1024;
@@ -164,6 +165,9 @@ export function objectStoreSuite(name: string, make: Make<ObjectStore>, options:
       expect(new URL(url).pathname).toContain(key);
       expect(headers).toBeTypeOf('object');
     });
+
+    objectListCases(test);
+    objectConcatCases(test);
   });
 }
 

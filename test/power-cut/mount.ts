@@ -1,5 +1,5 @@
 import { basename, dirname, join } from 'node:path';
-import type { FileSystem, OpenFile } from '../../shared/storage/file/file-system.ts';
+import type { FileSystem, FolderEntry, OpenFile } from '../../shared/storage/file/file-system.ts';
 import type { Chance } from '../simulation/world/chance.ts';
 import type { EventLoop } from '../simulation/world/event-loop.ts';
 import { type Disk, File, Folder, type Node } from './disk.ts';
@@ -77,11 +77,14 @@ export class Mount implements FileSystem {
     });
   }
 
-  readdir(path: string): Promise<string[]> {
+  readdir(path: string): Promise<string[]>;
+  readdir(path: string, options: { readonly withFileTypes: true }): Promise<FolderEntry[]>;
+  readdir(path: string, options?: { readonly withFileTypes: true }): Promise<string[] | FolderEntry[]> {
     return this.call(() => {
       const folder = this.find(path);
       if (!(folder instanceof Folder)) throw failure('ENOTDIR', path);
-      return [...folder.names.keys()];
+      if (options === undefined) return [...folder.names.keys()];
+      return [...folder.names].map(([name, node]) => ({ name, isDirectory: () => node instanceof Folder }));
     });
   }
 

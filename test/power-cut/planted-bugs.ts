@@ -164,7 +164,7 @@ export const PLANTED_POWER_CUT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: WRITE,
-        from: '    await writeFile(fs, tmp, [content], mode);\n    await fs.rename(tmp, path);\n',
+        from: '    await writeFile(fs, tmp, (write) => write([content]), mode);\n    await fs.rename(tmp, path);\n',
         to: `    const file = await fs.open(tmp, 'wx', mode);
     await writeAll(file, [content]);
     await fs.rename(tmp, path);
@@ -193,10 +193,10 @@ export const PLANTED_POWER_CUT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: OBJECTS,
-        from: '        await writeFile(this.#fs, tmp, chunks, 0o600);\n        await made;\n',
+        from: '        await writeFile(this.#fs, tmp, fill, 0o600);\n        await made;\n',
         to: `        await made;
-        await writeFile(this.#fs, path, chunks, 0o600);
-        await writeFile(this.#fs, tmp, chunks, 0o600);
+        await writeFile(this.#fs, path, fill, 0o600);
+        await writeFile(this.#fs, tmp, fill, 0o600);
 `,
       },
     ],

@@ -4,7 +4,7 @@ import type { Clock, Stores, Update } from '../../shared/storage/ports.ts';
 
 /** One request to a store. Faults are decided by it. */
 export interface StoreCall {
-  readonly method: 'put_object' | 'get_object' | 'get' | 'put' | 'update' | 'delete' | 'query';
+  readonly method: (typeof METHODS)[keyof typeof METHODS];
   /** The object's key, or the item's partition key. */
   readonly key: string;
   readonly updates?: readonly Update[];
@@ -48,12 +48,15 @@ async function run<T>(clock: Clock, plan: FaultPlan | undefined, request: () => 
 const METHODS = {
   putObject: 'put_object',
   getObject: 'get_object',
+  deleteObject: 'delete_object',
+  listObjects: 'list_objects',
+  concatObjects: 'concat_objects',
   getItem: 'get',
   putItem: 'put',
   updateItem: 'update',
   deleteItem: 'delete',
   query: 'query',
-} as const satisfies Record<Exclude<StoreRequest, 'presign'>, StoreCall['method']>;
+} as const satisfies Record<Exclude<StoreRequest, 'presign'>, string>;
 
 /** The stores, with injected faults. */
 export function faultyStores<S extends Stores & { readonly clock: Clock }>(stores: S, decide: DecideFault): S {

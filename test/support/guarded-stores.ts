@@ -1,6 +1,7 @@
 import { EventLogError } from '../../shared/log/errors.ts';
 import { aroundStores, keyOf, type StoreRequest } from '../../shared/storage/around-stores.ts';
 import { ITEM_PATTERNS, type ItemKind, OBJECT_PATTERNS, type ObjectKind } from '../../shared/storage/keys.ts';
+import type { ObjectSource } from '../../shared/storage/ports.ts';
 import type { MemoryStores } from './memory-broker.ts';
 
 export interface Permissions {
@@ -29,6 +30,7 @@ export function guardedStores(
   };
   const guarded = aroundStores(stores, (request, run) => async (...args) => {
     check(request, keyOf(args));
+    if (request === 'concatObjects') for (const { key } of args[1] as readonly ObjectSource[]) check('getObject', key);
     return run(...args);
   });
   return { ...guarded, clock: stores.clock, used, refused };
@@ -40,6 +42,9 @@ const ACTIONS: Readonly<Record<StoreRequest, readonly [action: string, isObject:
   getObject: ['GetObject', true],
   // A URL is signed with the caller's rights, so it gives access to everything that the caller may read.
   presign: ['GetObject', true],
+  deleteObject: ['DeleteObject', true],
+  listObjects: ['ListBucket', true],
+  concatObjects: ['PutObject', true],
   getItem: ['GetItem', false],
   putItem: ['PutItem', false],
   updateItem: ['UpdateItem', false],

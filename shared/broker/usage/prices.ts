@@ -8,8 +8,10 @@ export const PRICES = {
   asOf: '2026-11-21',
   region: 'us-east-1',
   currency: 'USD',
+  /** Also each part of an upload, each server-side copy, and the beginning and the end of an upload. */
   putObject: 5.0e-6,
   getObject: 0.4e-6,
+  listObjects: 5.0e-6,
   /** One write of up to 1 KB. */
   writeUnit: 0.625e-6,
   /** One strongly consistent read of up to 4 KB. */

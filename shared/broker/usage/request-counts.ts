@@ -4,6 +4,8 @@ import { PRICES } from './prices.ts';
 export interface RequestCounts {
   putObject: number;
   getObject: number;
+  deleteObject: number;
+  listObjects: number;
   getItem: number;
   putItem: number;
   updateItem: number;
@@ -21,6 +23,8 @@ export function noRequests(): RequestCounts {
   return {
     putObject: 0,
     getObject: 0,
+    deleteObject: 0,
+    listObjects: 0,
     getItem: 0,
     putItem: 0,
     updateItem: 0,
@@ -37,11 +41,12 @@ export function addCounts(total: RequestCounts, counts: RequestCounts, share = 1
   for (const name of Object.keys(total) as CountName[]) total[name] += counts[name] * share;
 }
 
-/** The cost of the counted requests at the prices of `prices.ts`. */
+/** The cost of the counted requests at the prices of `prices.ts`. Deleting objects is free. */
 export function dollars(counts: RequestCounts): number {
   return (
     counts.putObject * PRICES.putObject +
     counts.getObject * PRICES.getObject +
+    counts.listObjects * PRICES.listObjects +
     counts.writeUnits * PRICES.writeUnit +
     counts.readUnits * PRICES.readUnit
   );

@@ -4,6 +4,8 @@ import { errorCode, outcome, retry } from '../contract.ts';
 const requestCounts = z.object({
   putObject: z.number(),
   getObject: z.number(),
+  deleteObject: z.number(),
+  listObjects: z.number(),
   getItem: z.number(),
   putItem: z.number(),
   updateItem: z.number(),

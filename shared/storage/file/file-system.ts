@@ -11,9 +11,15 @@ export interface FileSystem {
   /** Returns the first folder that it made, if any. */
   mkdir(path: string, options: { readonly recursive: true; readonly mode: number }): Promise<string | undefined>;
   readdir(path: string): Promise<string[]>;
+  readdir(path: string, options: { readonly withFileTypes: true }): Promise<FolderEntry[]>;
   readFile(path: string): Promise<Uint8Array>;
   rm(path: string, options: { readonly force: true }): Promise<void>;
   stat(path: string): Promise<{ isDirectory(): boolean }>;
+}
+
+export interface FolderEntry {
+  readonly name: string;
+  isDirectory(): boolean;
 }
 
 export interface OpenFile {

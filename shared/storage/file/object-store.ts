@@ -2,17 +2,34 @@ import { randomBytes } from 'node:crypto';
 import * as nodeFileSystem from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { EventLogError, type Outcome } from '../../log/errors.ts';
-import { checkByteRange, checkObjectKey, checkPresignedRange } from '../object-checks.ts';
-import type { ByteRange, ObjectStore, SignedUrl } from '../ports.ts';
+import {
+  checkByteRange,
+  checkList,
+  checkObjectKey,
+  checkPresignedRange,
+  checkSources,
+  missingSource,
+} from '../object-checks.ts';
+import type {
+  ByteRange,
+  ConcatResult,
+  ListOptions,
+  ObjectPage,
+  ObjectSource,
+  ObjectStore,
+  SignedUrl,
+} from '../ports.ts';
 import { type FileSystem, isCode, type OpenFile } from './file-system.ts';
 import { FolderSyncs } from './folder-syncs.ts';
 import type { UrlSigner } from './url-signer.ts';
-import { writeFile } from './write-file.ts';
+import { type Write, writeFile } from './write-file.ts';
 
 /** Bounds the open files. Node's thread pool is much smaller. */
 const CONCURRENCY_MAX = 64;
 /** This many folders are remembered as made and synced. */
 const KNOWN_FOLDERS_MAX = 10_000;
+/** A concat holds this much of its sources in memory. */
+const COPY_BYTES = 1024 * 1024;
 
 export interface FileObjectStoreOptions {
   /** The folder that holds `objects/` and `tmp/`, on one file system that supports hard links. */
@@ -29,7 +46,8 @@ export interface FileObjectStoreOptions {
  * A put has four steps. It writes a new file in `tmp` and syncs it. It makes the object's folder, if it is missing, and
  * syncs every folder above it. It links the file to its name, which fails if the name is taken. It syncs the folder.
  * The put returns after the last step. Puts into one folder at the same time share the folder's sync.
- * A get opens, reads and closes one file.
+ * A concat is a put that copies its sources into the new file, a chunk at a time.
+ * A get opens, reads and closes one file. A delete removes the name and syncs the folder, which stays even if it is empty.
  *
  * Failures: `storage_full`; `data_folder_unusable` if the folder can't be written; otherwise `storage_unavailable`, with the
  * outcome `unknown` once the object may be visible. An idle store holds no files open.
@@ -76,6 +94,42 @@ export class FileObjectStore implements ObjectStore {
 
   async put(key: string, chunks: readonly Uint8Array[]): Promise<'created' | 'exists'> {
     checkObjectKey(key);
+    return this.#create(key, (write) => write(chunks));
+  }
+
+  async concat(key: string, sources: readonly ObjectSource[], end: readonly Uint8Array[]): Promise<ConcatResult> {
+    checkObjectKey(key);
+    checkSources(sources);
+    const bytesRead = sources.reduce((total, { range }) => total + range.end - range.start, 0);
+    const bytesWritten = end.reduce((total, chunk) => total + chunk.length, bytesRead);
+    const result = await this.#create(key, async (write) => {
+      for (const source of sources) await this.#copy(source, write);
+      await write(end);
+    });
+    return { result, puts: 1, gets: sources.length, bytesRead, bytesWritten };
+  }
+
+  async #copy(source: ObjectSource, write: Write): Promise<void> {
+    try {
+      const file = await this.#fs.open(join(this.#objects, source.key), 'r');
+      try {
+        const { range } = source;
+        for (let start = range.start; start < range.end; start += COPY_BYTES) {
+          const end = Math.min(range.end, start + COPY_BYTES);
+          const bytes = await readRange(file, { start, end });
+          if (bytes.length < end - start) throw missingSource(source);
+          await write([bytes]);
+        }
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      throw isCode(error, 'ENOENT', 'ENOTDIR', 'EISDIR') ? missingSource(source) : error;
+    }
+  }
+
+  /** Makes the object of what `fill` writes. */
+  #create(key: string, fill: (write: Write) => Promise<void>): Promise<'created' | 'exists'> {
     return this.#run(async () => {
       const path = join(this.#objects, key);
       const folder = dirname(path);
@@ -84,7 +138,7 @@ export class FileObjectStore implements ObjectStore {
       try {
         const made = this.#makeFolder(folder);
         made.catch(() => undefined);
-        await writeFile(this.#fs, tmp, chunks, 0o600);
+        await writeFile(this.#fs, tmp, fill, 0o600);
         await made;
         outcome = 'unknown';
         const result = await this.#linkUnlessTaken(tmp, path);
@@ -129,6 +183,35 @@ export class FileObjectStore implements ObjectStore {
     return this.#signer.sign(key, range, expiresAtMs);
   }
 
+  async delete(key: string): Promise<void> {
+    checkObjectKey(key);
+    return this.#run(async () => {
+      const path = join(this.#objects, key);
+      try {
+        await this.#removeName(path);
+        // Also if there was no object: the delete that removed it may not have synced the folder yet.
+        await this.#folderSyncs.sync(dirname(path));
+      } catch (error) {
+        // Where there is no folder there is no object.
+        if (!isCode(error, 'ENOENT', 'ENOTDIR')) throw storageError(error, 'unknown');
+      }
+    });
+  }
+
+  async list(prefix: string, options: ListOptions): Promise<ObjectPage> {
+    checkList(prefix, options);
+    const { after = '', limit } = options;
+    return this.#run(async () => {
+      try {
+        // One more tells whether there are more.
+        const keys = await listKeys(this.#fs, this.#objects, { prefix, after, count: limit + 1 });
+        return { keys: keys.slice(0, limit), more: keys.length > limit };
+      } catch (error) {
+        throw storageError(error, 'not_applied');
+      }
+    });
+  }
+
   /** Waits for the calls that have begun. Every later call fails with `shutting_down`. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -170,6 +253,17 @@ export class FileObjectStore implements ObjectStore {
     }
   }
 
+  async #removeName(path: string): Promise<void> {
+    try {
+      await this.#fs.rm(path, { force: true });
+    } catch (error) {
+      // A key that names a folder names no object.
+      if (isCode(error, 'ERR_FS_EISDIR', 'EISDIR')) return;
+      // A removal that fails for lack of permission was not made. After an I/O error it may have been.
+      throw isCode(error, 'EROFS', 'EACCES', 'EPERM') ? storageError(error, 'not_applied') : error;
+    }
+  }
+
   /** A file that can't be removed now is removed when the store is opened again. */
   async #removeTmp(path: string): Promise<void> {
     await this.#fs.rm(path, { force: true }).catch(() => undefined);
@@ -187,6 +281,42 @@ async function readRange(file: OpenFile, range: ByteRange): Promise<Uint8Array> 
     position += bytesRead;
   }
   return bytes;
+}
+
+/**
+ * The paths below `objects` that begin with `prefix` and come after `after`, in order, at most `count`. Reads only the folders
+ * that can have some of them. Holds the names of one folder on each level, and no more.
+ */
+async function listKeys(
+  fs: FileSystem,
+  objects: string,
+  { prefix, after, count }: { readonly prefix: string; readonly after: string; readonly count: number },
+): Promise<string[]> {
+  const keys: string[] = [];
+  const walk = async (folder: string): Promise<void> => {
+    for (const path of await pathsIn(fs, objects, folder)) {
+      if (keys.length === count) return;
+      if (!path.startsWith(prefix)) continue;
+      if (!path.endsWith('/')) {
+        if (path > after) keys.push(path);
+      } else if (path > after || after.startsWith(path)) {
+        await walk(path);
+      }
+    }
+  };
+  await walk(prefix.slice(0, prefix.lastIndexOf('/') + 1));
+  return keys;
+}
+
+/** In the order of the keys that they begin: a slash ends the name of a folder, so that `a-b` comes before `a/`. */
+async function pathsIn(fs: FileSystem, objects: string, folder: string): Promise<string[]> {
+  try {
+    const entries = await fs.readdir(join(objects, folder), { withFileTypes: true });
+    return entries.map((entry) => `${folder}${entry.name}${entry.isDirectory() ? '/' : ''}`).sort();
+  } catch (error) {
+    if (isCode(error, 'ENOENT', 'ENOTDIR')) return [];
+    throw error;
+  }
 }
 
 export function storageError(error: unknown, outcome: Outcome): EventLogError {

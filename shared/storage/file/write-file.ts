@@ -7,16 +7,19 @@ import { FolderSyncs } from './folder-syncs.ts';
 /** Under Linux's IOV_MAX. */
 const CHUNKS_PER_WRITE_MAX = 512;
 
-/** Writes a new file. Its content is durable on return; its name is not, until the folder is synced. */
+/** Writes chunks at the end of the file that it is made with. */
+export type Write = (chunks: readonly Uint8Array[]) => Promise<void>;
+
+/** Makes a new file. What `fill` has written is durable on return; the name is not, until the folder is synced. */
 export async function writeFile(
   fs: FileSystem,
   path: string,
-  chunks: readonly Uint8Array[],
+  fill: (write: Write) => Promise<void>,
   mode: number,
 ): Promise<void> {
   const file = await fs.open(path, 'wx', mode);
   try {
-    await writeAll(file, chunks);
+    await fill((chunks) => writeAll(file, chunks));
     await file.datasync();
   } finally {
     await file.close();
@@ -33,7 +36,7 @@ export async function replaceFile(
 ): Promise<void> {
   const tmp = join(tmpFolder, `file-${randomBytes(8).toString('hex')}`);
   try {
-    await writeFile(fs, tmp, [content], mode);
+    await writeFile(fs, tmp, (write) => write([content]), mode);
     await fs.rename(tmp, path);
   } catch (error) {
     await fs.rm(tmp, { force: true }).catch(() => undefined);

@@ -1,8 +1,24 @@
 import { concatBytes } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { UrlSigner } from '../file/url-signer.ts';
-import { checkByteRange, checkObjectKey, checkPresignedRange } from '../object-checks.ts';
-import type { ByteRange, ObjectStore, SignedUrl } from '../ports.ts';
+import {
+  checkByteRange,
+  checkList,
+  checkObjectKey,
+  checkPresignedRange,
+  checkSources,
+  missingSource,
+} from '../object-checks.ts';
+import type {
+  ByteRange,
+  ConcatResult,
+  ListOptions,
+  ObjectPage,
+  ObjectSource,
+  ObjectStore,
+  SignedUrl,
+} from '../ports.ts';
+import { compareUtf8 } from '../utf8.ts';
 
 /**
  * An `ObjectStore` in this process's memory, for tests and short-lived logs. Nothing of it is durable.
@@ -39,5 +55,35 @@ export class MemoryObjectStore implements ObjectStore {
       throw new EventLogError('internal', 'This object store was made without a signer.', { outcome: 'not_applied' });
     }
     return this.#signer.sign(key, range, expiresAtMs);
+  }
+
+  async delete(key: string): Promise<void> {
+    checkObjectKey(key);
+    this.#objects.delete(key);
+  }
+
+  async list(prefix: string, options: ListOptions): Promise<ObjectPage> {
+    checkList(prefix, options);
+    const { after = '', limit } = options;
+    const keys = [...this.#objects.keys()]
+      .filter((key) => key.startsWith(prefix) && compareUtf8(key, after) > 0)
+      .sort(compareUtf8);
+    return { keys: keys.slice(0, limit), more: keys.length > limit };
+  }
+
+  async concat(key: string, sources: readonly ObjectSource[], end: readonly Uint8Array[]): Promise<ConcatResult> {
+    checkObjectKey(key);
+    checkSources(sources);
+    const chunks = sources.map((source) => {
+      const object = this.#objects.get(source.key);
+      if (object === undefined || object.length < source.range.end) throw missingSource(source);
+      return object.subarray(source.range.start, source.range.end);
+    });
+    const content = concatBytes([...chunks, ...end]);
+    const bytesRead = chunks.reduce((total, chunk) => total + chunk.length, 0);
+    const isFree = !this.#objects.has(key);
+    if (isFree) this.#objects.set(key, content);
+    const result = isFree ? 'created' : 'exists';
+    return { result, puts: 1, gets: chunks.length, bytesRead, bytesWritten: content.length };
   }
 }

@@ -1,10 +1,34 @@
-import { GetObjectCommand, NoSuchKey, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import {
+  DeleteObjectCommand,
+  GetObjectCommand,
+  ListObjectsV2Command,
+  NoSuchKey,
+  PutObjectCommand,
+  type S3Client,
+} from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { concatBytes } from '../../log/bytes.ts';
-import { EventLogError } from '../../log/errors.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
 import { type AwsAdapterOptions, toEventLogError, withRetries } from '../aws-errors.ts';
-import { checkByteRange, checkObjectKey, checkPresignedRange } from '../object-checks.ts';
-import type { ByteRange, ObjectStore, SignedUrl } from '../ports.ts';
+import {
+  checkByteRange,
+  checkList,
+  checkObjectKey,
+  checkPresignedRange,
+  checkSources,
+  missingSource,
+} from '../object-checks.ts';
+import type {
+  ByteRange,
+  ConcatResult,
+  ListOptions,
+  ObjectPage,
+  ObjectSource,
+  ObjectStore,
+  SignedUrl,
+} from '../ports.ts';
+import { bytesOf, PART_BYTES_MIN, planParts } from './concat-parts.ts';
+import { MultipartUpload } from './multipart-upload.ts';
 
 export interface S3ObjectStoreOptions extends AwsAdapterOptions {
   /** A client with `maxAttempts: 1` and a request timeout: this adapter retries itself. */
@@ -14,8 +38,10 @@ export interface S3ObjectStoreOptions extends AwsAdapterOptions {
 
 /** Signature Version 4 allows a week. */
 const EXPIRES_S_MAX = 7 * 24 * 3_600;
+/** S3's limit for one upload. */
+const PARTS_MAX = 10_000;
 
-/** Objects in an S3 bucket. Never lists. A URL is valid for at most a week, and no longer than the credentials are. */
+/** Objects in an S3 bucket. A URL is valid for at most a week, and no longer than the credentials are. */
 export class S3ObjectStore implements ObjectStore {
   readonly #options: S3ObjectStoreOptions;
 
@@ -86,8 +112,101 @@ export class S3ObjectStore implements ObjectStore {
     }
   }
 
+  async delete(key: string): Promise<void> {
+    checkObjectKey(key);
+    const command = { Bucket: this.#options.bucketName, Key: key };
+    await this.#retrying('DeleteObject', () => this.#options.client.send(new DeleteObjectCommand(command)));
+  }
+
+  async list(prefix: string, options: ListOptions): Promise<ObjectPage> {
+    checkList(prefix, options);
+    const { after, limit } = options;
+    return this.#retrying('ListObjectsV2', async () => {
+      const answer = await this.#options.client.send(
+        new ListObjectsV2Command({
+          Bucket: this.#options.bucketName,
+          Prefix: prefix,
+          MaxKeys: limit,
+          ...(after === undefined ? {} : { StartAfter: after }),
+        }),
+      );
+      const keys = (answer.Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key]));
+      const more = answer.IsTruncated === true;
+      // A caller could not go on after such a page, and must not take it for the last.
+      if (more && keys.length === 0)
+        throw new EventLogError('storage_unavailable', 'ListObjectsV2 sent an empty page.');
+      return { keys, more };
+    });
+  }
+
+  async concat(key: string, sources: readonly ObjectSource[], end: readonly Uint8Array[]): Promise<ConcatResult> {
+    checkObjectKey(key);
+    checkSources(sources);
+    const endBytes = end.reduce((total, chunk) => total + chunk.length, 0);
+    const bytes = sources.reduce((total, source) => total + bytesOf(source), endBytes);
+    if (bytes < PART_BYTES_MIN || sources.length === 0) {
+      const result = await this.put(key, [...(await this.#readSources(sources)), ...end]);
+      return { result, puts: 1, gets: sources.length, bytesRead: bytes - endBytes, bytesWritten: bytes };
+    }
+    const parts = planParts(sources, endBytes);
+    if (parts.length > PARTS_MAX) {
+      throw invalidField('sources', `${parts.length} parts are more than the ${PARTS_MAX} that S3 allows.`);
+    }
+    const { client, bucketName } = this.#options;
+    const retrying = <T>(request: string, run: () => Promise<T>): Promise<T> => this.#retrying(request, run);
+    const upload = await notYetApplied(MultipartUpload.begin({ client, bucketName, key, retrying }));
+    const counts = { puts: 2 + parts.length, gets: 0, bytesRead: 0, bytesWritten: 0 };
+    let result: 'created' | 'exists' | undefined;
+    try {
+      for (const part of parts) {
+        if (part.do === 'copy') {
+          const { key: sourceKey, range } = part.source;
+          const isThere = async (): Promise<boolean> => {
+            const last = await this.get(sourceKey, { start: range.end - 1, end: range.end });
+            return last?.length === 1;
+          };
+          await notYetApplied(upload.copy(part.source, isThere));
+          continue;
+        }
+        const read = await notYetApplied(this.#readSources(part.sources));
+        const body = concatBytes(part.isEnd ? [...read, ...end] : read);
+        await notYetApplied(upload.upload(body));
+        counts.gets += read.length;
+        counts.bytesRead += part.isEnd ? body.length - endBytes : body.length;
+        counts.bytesWritten += body.length;
+      }
+      result = await upload.complete(async () => (await this.get(key, { start: 0, end: 1 })) !== undefined);
+    } finally {
+      // If it is not known whether the upload was completed, this settles it: what is aborted first can't be completed.
+      if (result !== 'created') await upload.abort();
+    }
+    return { result, ...counts };
+  }
+
+  /** @throws EventLogError `corrupt_data` if one does not exist or ends too early. */
+  #readSources(sources: readonly ObjectSource[]): Promise<Uint8Array[]> {
+    return Promise.all(
+      sources.map(async (source) => {
+        const bytes = await this.get(source.key, source.range);
+        if (bytes === undefined || bytes.length < bytesOf(source)) throw missingSource(source);
+        return bytes;
+      }),
+    );
+  }
+
   #retrying<T>(request: string, run: () => Promise<T>): Promise<T> {
     return withRetries(this.#options, `${request} of bucket '${this.#options.bucketName}'`, run);
+  }
+}
+
+/** Nothing of an upload is visible before it is completed, whatever became of its parts. */
+async function notYetApplied<T>(step: Promise<T>): Promise<T> {
+  try {
+    return await step;
+  } catch (error) {
+    if (!(error instanceof EventLogError) || error.outcome === 'not_applied') throw error;
+    const { code, message, details, retry } = error;
+    throw new EventLogError(code, message, { cause: error, details, retry, outcome: 'not_applied' });
   }
 }
 

@@ -231,6 +231,10 @@ const SENDS: Readonly<Record<SentRequest, { readonly note: string; readonly chan
   query: { note: 'sends query', changes: false },
   putObject: { note: 'sends put_object', changes: true },
   getObject: { note: 'sends get_object', changes: false },
+  deleteObject: { note: 'sends delete_object', changes: true },
+  listObjects: { note: 'sends list_objects', changes: false },
+  // One step here, which keeps its promise: nothing of it is to be seen before it is whole.
+  concatObjects: { note: 'sends concat_objects', changes: true },
 };
 
 function noReply(): EventLogError {

@@ -53,6 +53,13 @@ export class SimulatedStorage {
         },
         get: (key, range) => objects.get(key, range),
         presign: (key, range, expiresAtMs) => objects.presign(key, range, expiresAtMs),
+        delete: (key) => objects.delete(key),
+        list: (prefix, options) => objects.list(prefix, options),
+        concat: async (key, sources, end) => {
+          const concat = await objects.concat(key, sources, end);
+          watch.putObject(key, concat.bytesWritten, concat.result);
+          return concat;
+        },
       },
     };
   }

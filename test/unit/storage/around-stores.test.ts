@@ -26,6 +26,13 @@ const OBJECT_CALLS: {
     (objects) => objects.presign('p', { start: 1, end: 3 }, 5).catch((error: Error) => error.message),
     'This object store was made without a signer.',
   ],
+  delete: ['deleteObject', (objects) => objects.delete('p'), undefined],
+  list: ['listObjects', (objects) => objects.list('p', { after: 'o', limit: 1 }), { keys: [], more: false }],
+  concat: [
+    'concatObjects',
+    (objects) => objects.concat('p', [], [new Uint8Array(2)]).then(({ bytesWritten }) => bytesWritten),
+    2,
+  ],
 };
 
 async function filledStores() {

@@ -43,6 +43,15 @@ it('each request is counted under its own name, with the units and bytes that it
   expect(await counted(() => objects.put('a', [data, data]))).toEqual({ putObject: 1, bytesWritten: 18_000 });
   expect(await counted(() => objects.get('a', { start: 0, end: 100 }))).toEqual({ getObject: 1, bytesRead: 100 });
   expect(await counted(() => objects.get('none', { start: 0, end: 100 }))).toEqual({ getObject: 1 });
+  const source = { key: 'a', range: { start: 10, end: 110 } };
+  expect(await counted(() => objects.concat('b', [source, source], [data]))).toEqual({
+    putObject: 1,
+    getObject: 2,
+    bytesRead: 200,
+    bytesWritten: 9_200,
+  });
+  expect(await counted(() => objects.list('', { limit: 10 }))).toEqual({ listObjects: 1 });
+  expect(await counted(() => objects.delete('b'))).toEqual({ deleteObject: 1 });
   expect(await counted(() => objects.presign('a', { start: 0, end: 100 }, 1))).toEqual({});
 });
 
