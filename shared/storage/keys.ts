@@ -2,7 +2,7 @@
  * Every key that we persist, in the bucket and in the table. `#` separates the parts of a partition key. No part can
  * contain `#`, so no two kinds or owners share a key. Attribute names are short because DynamoDB bills items by size.
  */
-import { type BatchId, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
+import { type BatchId, batchIdByTime, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import type { SegmentName } from '../log/segment/segment.ts';
 import type { ItemKey } from './ports.ts';
@@ -65,9 +65,18 @@ export function nodeSortKey(firstEntry: number): string {
 }
 export const NODE = { entries: 't', once: 'o', before: 'm' } as const;
 
-/** pk `batch#<batchId>`: an inline batch. */
-export function inlineBatchKey(batchId: BatchId): ItemKey {
-  return { pk: `batch#${batchIdText(batchId)}`, sk: ALONE };
+/**
+ * pk `batch#<topicId>#<head number>#<shard>`, sk `<time, 12 hex digits><random, 12 hex digits>` of the batch id: an inline
+ * batch. So a head's batches can be listed in order of time. The shard is the first random byte modulo `BATCH_SHARDS`: a
+ * head takes 1,000 commits a second, which is as much as one partition key takes writes.
+ */
+export const BATCH_SHARDS = 4;
+export function inlineBatchPartitionKey(topicId: string, headNumber: number, shard: number): string {
+  return `batch#${topicId}#${headNumber}#${shard}`;
+}
+export function inlineBatchKey(topicId: string, headNumber: number, batchId: BatchId): ItemKey {
+  const shard = (batchId[0] as number) % BATCH_SHARDS;
+  return { pk: inlineBatchPartitionKey(topicId, headNumber, shard), sk: batchIdByTime(batchId) };
 }
 export const INLINE_BATCH = { data: 'd' } as const;
 

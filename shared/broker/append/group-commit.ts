@@ -248,7 +248,7 @@ export class GroupCommit {
   #keep(group: HeadGroup, placed: PlacedPart): void {
     try {
       // A copy, since a batch is a view on a whole request.
-      keepPart(this.#context, group.slice(placed.part.position, placed.part.bytes), placed);
+      keepPart(this.#context, group.slice(placed.part.position, placed.part.bytes), group.name, placed);
     } catch {
       // The append is committed, and must not fail for this. The reads fetch the data, and report what is wrong with it.
     }

@@ -1,21 +1,24 @@
 import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../../log/batch/record-batch.ts';
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
-import type { BatchId } from '../../log/head/batch-id.ts';
 import { batchIdText } from '../../log/head/batch-id.ts';
-import type { Entry, EntryPart } from '../../log/head/entry.ts';
+import type { Entry } from '../../log/head/entry.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../../storage/keys.ts';
 import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
+import type { HeadName } from '../heads/items.ts';
 
-function dataKey(batchId: BatchId, part: Pick<EntryPart, 'position'>): string {
-  return `${batchIdText(batchId)}:${part.position}`;
+/** Names a part in the cache. A batch id is unique only among the data of its head that is stored in the same way. */
+function cacheKey({ topicId, headNumber }: HeadName, { entry, part }: PlacedPart): string {
+  return `${topicId}#${headNumber}#${entry.location}#${batchIdText(entry.batchId)}:${part.position}`;
 }
 
-/** The name under which an entry's data is stored: an object's key, or an item's partition key. */
-export function dataName(entry: Entry): string {
-  return entry.location === 'hot' ? hotObjectKey(entry.batchId) : inlineBatchKey(entry.batchId).pk;
+/** The name under which an entry's data is stored: an object's key, or an item's `pk` and `sk`, joined by a slash. */
+export function dataName(name: HeadName, entry: Entry): string {
+  if (entry.location === 'hot') return hotObjectKey(entry.batchId);
+  const { pk, sk } = inlineBatchKey(name.topicId, name.headNumber, entry.batchId);
+  return `${pk}/${sk}`;
 }
 
 /**
@@ -26,44 +29,47 @@ export function dataName(entry: Entry): string {
 export async function readPart(
   context: BrokerContext,
   stores: Stores,
+  name: HeadName,
   placed: PlacedPart,
 ): Promise<readonly StoredBatch[]> {
-  const key = dataKey(placed.entry.batchId, placed.part);
+  const key = cacheKey(name, placed);
   const kept = context.cache.getBatches(key);
   if (kept !== undefined) return kept;
-  const batches = placeBatches(await fetchPart(stores, placed), placed);
+  const batches = placeBatches(await fetchPart(stores, name, placed), name, placed);
   context.cache.putBatches(key, batches);
   return batches;
 }
 
 /** Caches the batches of a part that was just appended. The cache takes over `data`. */
-export function keepPart(context: BrokerContext, data: Uint8Array, placed: PlacedPart): void {
-  context.cache.putBatches(dataKey(placed.entry.batchId, placed.part), placeBatches(data, placed));
+export function keepPart(context: BrokerContext, data: Uint8Array, name: HeadName, placed: PlacedPart): void {
+  context.cache.putBatches(cacheKey(name, placed), placeBatches(data, name, placed));
 }
 
 /**
  * Fetches the stored bytes of a part, unchecked: the batches' own base offsets are not set. 1 GetObject or 1 GetItem.
  * @throws EventLogError `corrupt_data` naming the missing data
  */
-export async function fetchPart(stores: Stores, { entry, part }: PlacedPart): Promise<Uint8Array> {
+export async function fetchPart(stores: Stores, name: HeadName, { entry, part }: PlacedPart): Promise<Uint8Array> {
   const range = { start: part.position, end: part.position + part.bytes };
   const data =
     entry.location === 'hot'
       ? await stores.objects.get(hotObjectKey(entry.batchId), range)
-      : (await stores.items.get(inlineBatchKey(entry.batchId))).attributes?.[INLINE_BATCH.data];
-  if (!(data instanceof Uint8Array)) throw corrupt(entry, 'is missing.');
+      : (await stores.items.get(inlineBatchKey(name.topicId, name.headNumber, entry.batchId))).attributes?.[
+          INLINE_BATCH.data
+        ];
+  if (!(data instanceof Uint8Array)) throw corrupt(name, entry, 'is missing.');
   return entry.location === 'hot' ? data : data.slice(range.start, range.end);
 }
 
 /** Sets the offsets in `data` itself: a part's offsets never change. */
-function placeBatches(data: Uint8Array, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
+function placeBatches(data: Uint8Array, name: HeadName, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
   if (data.length !== part.bytes)
-    throw corrupt(entry, `has ${data.length} bytes at position ${part.position}; expected ${part.bytes}.`);
+    throw corrupt(name, entry, `has ${data.length} bytes at position ${part.position}; expected ${part.bytes}.`);
   const batches: StoredBatch[] = [];
   let position = 0;
   let offset = baseOffset;
   while (position < data.length) {
-    const header = readStored(data, position, entry);
+    const header = readStored(data, position, name, entry);
     placeBatch(data, position, offset);
     const endOffset = offset + header.lastOffsetDelta + 1;
     batches.push({ bytes: data.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset });
@@ -71,19 +77,19 @@ function placeBatches(data: Uint8Array, { entry, part, baseOffset }: PlacedPart)
     offset = endOffset;
   }
   if (offset !== baseOffset + part.records)
-    throw corrupt(entry, `holds ${offset - baseOffset} records; expected ${part.records}.`);
+    throw corrupt(name, entry, `holds ${offset - baseOffset} records; expected ${part.records}.`);
   return batches;
 }
 
-function readStored(bytes: Uint8Array, position: number, entry: Entry): RecordBatchHeader {
+function readStored(bytes: Uint8Array, position: number, name: HeadName, entry: Entry): RecordBatchHeader {
   try {
     return readBatchHeader(bytes, position);
   } catch (cause) {
-    throw corrupt(entry, cause instanceof Error ? `is damaged: ${cause.message}` : 'is damaged.', cause);
+    throw corrupt(name, entry, cause instanceof Error ? `is damaged: ${cause.message}` : 'is damaged.', cause);
   }
 }
 
-function corrupt(entry: Entry, what: string, cause?: unknown): EventLogError {
-  const name = dataName(entry);
-  return new EventLogError('corrupt_data', `The stored data '${name}' ${what}`, { details: { storedAs: name }, cause });
+function corrupt(name: HeadName, entry: Entry, what: string, cause?: unknown): EventLogError {
+  const storedAs = dataName(name, entry);
+  return new EventLogError('corrupt_data', `The stored data '${storedAs}' ${what}`, { details: { storedAs }, cause });
 }

@@ -30,11 +30,12 @@ async function putInline(context: BrokerContext, group: HeadGroup): Promise<Writ
   group.layOut(0);
   // An append that only leaves a once key has no data, but its entry still needs a unique id.
   if (group.bytes === 0) return { batchId: newBatchId(context), location: 'inline' };
+  const { topicId, headNumber } = group.name;
   const data = group.data();
   for (;;) {
     const batchId = newBatchId(context);
     const result = await retrying(context, 'not_applied', () =>
-      items.put(inlineBatchKey(batchId), { [INLINE_BATCH.data]: data }, [{ if: 'item_absent' }]),
+      items.put(inlineBatchKey(topicId, headNumber, batchId), { [INLINE_BATCH.data]: data }, [{ if: 'item_absent' }]),
     );
     const met = result.ok ? data : result.attributes?.[INLINE_BATCH.data];
     // The same bytes come from an earlier attempt of ours whose reply was lost. Other bytes under our id require a new id.

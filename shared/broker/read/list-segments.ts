@@ -14,7 +14,7 @@ export interface SegmentDescription {
   readonly endOffset: number;
   /** `inline`: in the table; `hot`: in an object as it was appended, not merged yet. */
   readonly storage: 'inline' | 'hot';
-  /** The object's key, or the item's partition key. */
+  /** The object's key, or the item's keys. */
   readonly storedAs: string;
   readonly position: number;
   readonly bytes: number;
@@ -66,7 +66,7 @@ function describePart(view: PartitionView, { entry, part, baseOffset }: PlacedPa
     startOffset: baseOffset,
     endOffset: baseOffset + part.records,
     storage: entry.location,
-    storedAs: dataName(entry),
+    storedAs: dataName(view.name, entry),
     position: part.position,
     bytes: part.bytes,
     maxTimestampMs: part.maxTimestampMs,

@@ -85,7 +85,7 @@ async function planPart(view: PartitionView, placed: PlacedPart, expiresAtMs: nu
   const { entry, part, baseOffset } = placed;
   const offsets = { startOffset: baseOffset, endOffset: baseOffset + part.records, bytes: part.bytes };
   if (entry.location === 'inline') {
-    return { ...offsets, storage: 'inline', data: await fetchPart(view.stores, placed) };
+    return { ...offsets, storage: 'inline', data: await fetchPart(view.stores, view.name, placed) };
   }
   const range = { start: part.position, end: part.position + part.bytes };
   const signed = await view.stores.objects.presign(hotObjectKey(entry.batchId), range, expiresAtMs);

@@ -105,7 +105,7 @@ async function* batchesOf(
   let started = 0;
   for (let taken = 0; taken < parts.length; taken++) {
     while (started < parts.length && started - taken <= PARTS_AHEAD) {
-      const fetched = readPart(context, view.stores, parts[started++] as PlacedPart);
+      const fetched = readPart(context, view.stores, view.name, parts[started++] as PlacedPart);
       // Whoever stops taking early must not leave a rejection that nobody handles.
       fetched.catch(() => {});
       ahead.push(fetched);
@@ -133,7 +133,7 @@ async function findTime(
   for (;;) {
     const placed = await locateTime(context, view, timestampMs, startOffset);
     if (placed === undefined) return undefined;
-    for (const batch of await readPart(context, view.stores, placed)) {
+    for (const batch of await readPart(context, view.stores, view.name, placed)) {
       for (const record of recordsOf(batch)) {
         if (record.offset >= startOffset && record.timestampMs >= timestampMs)
           return { offset: record.offset, timestampMs: record.timestampMs };

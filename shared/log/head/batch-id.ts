@@ -32,6 +32,11 @@ export function batchTimeMs(id: BatchId): number {
   return time;
 }
 
+/** The time, then the random bytes, in hex: in this form ids sort by time. */
+export function batchIdByTime(id: BatchId): string {
+  return toHex(id.subarray(RANDOM_BYTES)) + toHex(id.subarray(0, RANDOM_BYTES));
+}
+
 export function batchIdText(id: BatchId): string {
   return toHex(id);
 }

@@ -97,7 +97,7 @@ export class StorageWatch {
       return;
     }
     const data = result.attributes[INLINE_BATCH.data];
-    if (data instanceof Uint8Array) this.data.set(key.pk, data.length);
+    if (data instanceof Uint8Array) this.data.set(itemName(key), data.length);
   }
 
   private putNode({ key, result }: ArrivedWrite): void {
@@ -153,7 +153,7 @@ export class StorageWatch {
 
   private takeEntry(pk: string, head: WatchedHead, packed: Uint8Array): void {
     const entry: Entry = unpackEntry(packed);
-    const name = entry.location === 'hot' ? hotObjectKey(entry.batchId) : inlineBatchKey(entry.batchId).pk;
+    const name = dataName(pk, entry);
     const bytes = this.data.get(name) ?? -1;
     this.referenced.add(name);
     for (const part of entry.parts) {
@@ -208,6 +208,18 @@ export class StorageWatch {
     }
     return head;
   }
+}
+
+/** The name of an entry's data: a head's pk begins the key of its inline batches, behind `batch`. */
+function dataName(headPk: string, entry: Entry): string {
+  const [, topicId, headNumber] = headPk.split('#');
+  return entry.location === 'hot'
+    ? hotObjectKey(entry.batchId)
+    : itemName(inlineBatchKey(topicId as string, Number(headNumber), entry.batchId));
+}
+
+function itemName({ pk, sk }: ItemKey): string {
+  return `${pk}/${sk}`;
 }
 
 const NO_BYTES = new Uint8Array(0);

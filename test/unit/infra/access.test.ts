@@ -217,7 +217,7 @@ it('tells kinds apart by their keys, all of them', () => {
     topic: keys.topicKey('orders').pk,
     head: keys.headKey('id', 0).pk,
     node: keys.nodePartitionKey('id', 0),
-    inlineBatch: keys.inlineBatchKey(batchId).pk,
+    inlineBatch: keys.inlineBatchKey('id', 0, batchId).pk,
     reference: keys.referenceKey(batchId).pk,
     checkpoint: keys.checkpointKey('id', 0).pk,
     producer: keys.producerKey('id', 0, 1).pk,

@@ -116,7 +116,7 @@ describe('golden bytes', () => {
       head: text(keys.headKey(topicId, 12)),
       node: `${keys.nodePartitionKey(topicId, 12)} | ${keys.nodeSortKey(8_000)}`,
       lastNode: keys.nodeSortKey(9_007_199_254_740_984),
-      inlineBatch: text(keys.inlineBatchKey(id)),
+      inlineBatch: text(keys.inlineBatchKey(topicId, 12, id)),
       reference: text(keys.referenceKey(id)),
       checkpoint: text(keys.checkpointKey(topicId, 12)),
       producer: text(keys.producerKey(topicId, 12, 4_711)),

@@ -188,6 +188,14 @@ describe('a commit', () => {
     }
   });
 
+  it('of one batch id to two heads is kept apart, in the table and in memory', async () => {
+    const constant = { bytes: (length: number) => new Uint8Array(length).fill(7) };
+    const broker = memoryBroker(memoryStores(), {}, constant);
+    await broker.putTopic({ name: 't', partitions: 32 });
+    for (const partition of [0, 16]) expect(await appendTo(broker, 't', partition, [`of ${partition}`])).toBe(0);
+    for (const partition of [0, 16]) expect(await valuesOf(broker, 't', partition)).toEqual([`of ${partition}`]);
+  });
+
   it('to a topic that is being deleted never comes after the deletion', async () => {
     const { stores, other } = await setUp();
     const broker = memoryBroker(

@@ -4,6 +4,7 @@ import type { ReadFrom } from '../../../../shared/broker/read/read.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { decodeRecords, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import type { ItemKey } from '../../../../shared/storage/ports.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import {
   appendTo,
@@ -329,13 +330,13 @@ describe('data that is damaged or gone', () => {
     // Batches of the same length: two records, and one.
     await appendTo(broker, 't', 0, ['a', 'b']);
     await appendTo(broker, 't', 1, ['123456789']);
-    const storedAs = async (partition: number): Promise<string> =>
-      (await broker.listSegments('t', { partition })).items[0]?.storedAs as string;
-    const other = await stores.items.get({ pk: await storedAs(1), sk: '-' });
-    await stores.items.put(
-      { pk: await storedAs(0), sk: '-' },
-      other.attributes as NonNullable<typeof other.attributes>,
-    );
+    const keyOf = async (partition: number): Promise<ItemKey> => {
+      const { items } = await broker.listSegments('t', { partition });
+      const [pk = '', sk = ''] = items[0]?.storedAs.split('/') ?? [];
+      return { pk, sk };
+    };
+    const other = await stores.items.get(await keyOf(1));
+    await stores.items.put(await keyOf(0), other.attributes as NonNullable<typeof other.attributes>);
     expect(await codeOf(readFrom(memoryBroker(stores), { offset: 0 }))).toBe('corrupt_data');
   });
 
@@ -389,7 +390,7 @@ describe('data that is damaged or gone', () => {
     const getItem = items.get.bind(items);
     items.get = async (itemKey) => {
       const read = await getItem(itemKey);
-      if (itemKey.pk !== key || read.attributes === undefined) return read;
+      if (`${itemKey.pk}/${itemKey.sk}` !== key || read.attributes === undefined) return read;
       if (damage === 'missing') return { ...read, attributes: undefined };
       return { ...read, attributes: { ...read.attributes, d: change(read.attributes.d as Uint8Array) } };
     };
