@@ -15,7 +15,7 @@ import { EventLogError } from '../../log/errors.ts';
 /** Persisted: "TLRC" as four bytes of ASCII, which distinguishes this database from any other. */
 const APPLICATION_ID = 0x544c5243;
 /** Persisted: the format of the database. Every change that an older Tailrace can't read raises it. */
-const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 2;
 
 /**
  * Inline batches reach 64 KiB. Measured: with a rowid table, whose payload may fill a page, puts and updates of 300 bytes

@@ -49,7 +49,7 @@ describe('openDataFolder', () => {
     await (await openDataFolder(path)).close();
     const header = readFileSync(join(path, 'items.sqlite'));
     expect(header.toString('latin1', 68, 72)).toBe('TLRC');
-    expect(header.readUInt32BE(60)).toBe(1);
+    expect(header.readUInt32BE(60)).toBe(2);
   });
 
   it('is held by one opening in this process, which names itself to the other', async () => {
@@ -144,25 +144,30 @@ describe('openDataFolder', () => {
     await close();
   });
 
-  it('refuses a newer format and leaves it as it was, its write-ahead log included', async () => {
+  it.each([
+    ['newer', 3],
+    ['older', 1],
+  ])('refuses an %s format and leaves it as it was, its write-ahead log included', async (_, version) => {
     const path = temporaryPath();
     await (await openDataFolder(path)).close();
-    const newer = new DatabaseSync(join(path, 'items.sqlite'));
-    newer.exec('PRAGMA user_version = 2; PRAGMA wal_checkpoint; PRAGMA wal_autocheckpoint = 0');
-    newer.exec("INSERT INTO items VALUES ('p', 's', x'01')");
+    const other = new DatabaseSync(join(path, 'items.sqlite'));
+    other.exec(`PRAGMA user_version = ${version}; PRAGMA wal_checkpoint; PRAGMA wal_autocheckpoint = 0`);
+    other.exec("INSERT INTO items VALUES ('p', 's', x'01')");
     // What a killed process leaves behind: the log beside the database, and nobody's lock.
     const killed = temporaryPath();
     mkdirSync(join(killed, 'tmp'));
     for (const name of ['items.sqlite', 'items.sqlite-wal', 'secret'])
       copyFileSync(join(path, name), join(killed, name));
-    newer.close();
+    other.close();
 
     for (const folder of [path, killed]) {
       const before = fingerprint(folder);
       await expect(openDataFolder(folder)).rejects.toMatchObject({
         code: 'data_folder_unusable',
-        message: expect.stringMatching(/has format version 2; this Tailrace supports version 1\. Nothing was changed/),
-        details: { reason: 'version', foundVersion: 2, supportedVersion: 1 },
+        message: expect.stringContaining(
+          `has format version ${version}; this Tailrace supports version 2. Nothing was changed`,
+        ),
+        details: { reason: 'version', foundVersion: version, supportedVersion: 2 },
       });
       expect(fingerprint(folder)).toEqual(before);
     }
