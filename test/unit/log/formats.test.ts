@@ -15,6 +15,7 @@ import {
 } from '../../../shared/log/head/once-key.ts';
 import { type ProducerState, packProducer, unpackProducer } from '../../../shared/log/head/producer.ts';
 import * as keys from '../../../shared/storage/keys.ts';
+import { itIsPacked } from '../../support/packed-format.ts';
 
 /** Golden bytes of what we persist: files that are never edited, so that what was written once can always be read. */
 const FOLDER = new URL('../../fixtures/formats/', import.meta.url);
@@ -210,55 +211,7 @@ describe.each([
     pack: packProducer as (value: unknown) => Uint8Array,
     unpack: unpackProducer,
   },
-])('$name', ({ arbitrary, pack, unpack }) => {
-  /** What was read, or that it was refused as corrupt; anything else that is thrown fails. */
-  const read = (bytes: Uint8Array): unknown => {
-    try {
-      return unpack(bytes);
-    } catch (error) {
-      if (error instanceof EventLogError && error.code === 'corrupt_data') return 'corrupt';
-      throw error;
-    }
-  };
-
-  it('come back as they were', () => {
-    fc.assert(
-      fc.property(arbitrary, (value) => {
-        expect(unpack(pack(value))).toEqual(value);
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  it('are refused cut short, with a byte more, or of another version', () => {
-    fc.assert(
-      fc.property(arbitrary, fc.nat(255), (value, more) => {
-        const packed = pack(value);
-        for (let length = 0; length < packed.length; length++) expect(read(packed.subarray(0, length))).toBe('corrupt');
-        expect(read(Uint8Array.from([...packed, more]))).toBe('corrupt');
-        expect(read(packed.map((byte, i) => (i === 0 ? byte + 1 : byte)))).toBe('corrupt');
-      }),
-      { numRuns: 50 },
-    );
-  });
-
-  it('with any byte changed, or of random bytes, are refused or are something else that can be written', () => {
-    fc.assert(
-      fc.property(arbitrary, fc.nat(), fc.nat(255), fc.uint8Array({ maxLength: 60 }), (value, at, byte, random) => {
-        const packed = pack(value);
-        for (const bytes of [
-          packed.map((old, i) => (i === at % packed.length ? byte : old)),
-          random,
-          Uint8Array.from([1, ...random]),
-        ]) {
-          const found = read(bytes);
-          if (found !== 'corrupt') expect(() => pack(found)).not.toThrow();
-        }
-      }),
-      { numRuns: 1_000 },
-    );
-  });
-});
+])('$name', itIsPacked);
 
 it('totals that name a slot no head has are refused, not made room for', () => {
   const slot = [0xff, 0xff, 0xff, 0xff, 0x0f];
