@@ -2,16 +2,48 @@
  * Every key that we persist, in the bucket and in the table. `#` separates the parts of a partition key. No part can
  * contain `#`, so no two kinds or owners share a key. Attribute names are short because DynamoDB bills items by size.
  */
+import { fromHex } from '../log/bytes.ts';
 import { type BatchId, batchIdByTime, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import type { SegmentName } from '../log/segment/segment.ts';
 import type { ItemKey } from './ports.ts';
 
-/** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the record batches of one append or one group commit, back to back. */
-export function hotObjectKey(batchId: BatchId): string {
-  const time = new Date(batchTimeMs(batchId)).toISOString();
-  return `hot/${time.slice(0, 4)}${time.slice(5, 7)}${time.slice(8, 10)}${time.slice(11, 13)}/${batchIdText(batchId)}`;
+/**
+ * `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>.<topicId>.<head number>`: the record batches that one commit appended to
+ * the head, back to back.
+ */
+export function hotObjectKey(batchId: BatchId, topicId: string, headNumber: number): string {
+  return `${sharedObjectKey(batchId)}.${topicId}.${headNumber}`;
 }
+
+/** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the names of several heads (`log/head/sharers.ts`), then their batches. */
+export function sharedObjectKey(batchId: BatchId): string {
+  return `${hotHourPrefix(batchTimeMs(batchId))}${batchIdText(batchId)}`;
+}
+
+/** The beginning of the keys of the objects that were appended in the hour of `timeMs`. */
+export function hotHourPrefix(timeMs: number): string {
+  const time = new Date(timeMs).toISOString();
+  return `hot/${time.slice(0, 4)}${time.slice(5, 7)}${time.slice(8, 10)}${time.slice(11, 13)}/`;
+}
+
+/** What the key of a hot or shared object says; `undefined` if it is no such key. */
+export function parseHotKey(
+  key: string,
+):
+  | { readonly batchId: BatchId; readonly owner?: { readonly topicId: string; readonly headNumber: number } }
+  | undefined {
+  const match = /^hot\/\d{10}\/([0-9a-f]{24})(?:\.([\w-]+)\.(\d{1,6}))?$/.exec(key);
+  if (match === null) return undefined;
+  const [, id, topicId, headNumber] = match as unknown as [string, string, string?, string?];
+  const batchId = fromHex(id);
+  return topicId === undefined ? { batchId } : { batchId, owner: { topicId, headNumber: Number(headNumber) } };
+}
+
+/**
+ * The attribute (seconds since 1970) after which the store may remove an item. DynamoDB's TTL is set to it.
+ */
+export const EXPIRES_AT = 'e';
 
 /** The sort key of items that are alone under their partition key. */
 const ALONE = '-';
@@ -49,6 +81,8 @@ export const HEAD = {
   totalsBeforeTail: 'm',
   /** 1 when no commit is accepted any more. */
   closed: 'x',
+  /** No commit is accepted whose data was written before this time (milliseconds): such data may have been swept. */
+  refusesBefore: 'z',
   next: (slot: number) => NEXT[slot] as string,
   start: (slot: number) => START[slot] as string,
 } as const;
@@ -80,11 +114,14 @@ export function inlineBatchKey(topicId: string, headNumber: number, batchId: Bat
 }
 export const INLINE_BATCH = { data: 'd' } as const;
 
-/** pk `reference#<batchId>`: the heads (as their pk) that share a hot object; the last to merge it makes it garbage. */
+/**
+ * pk `reference#<batchId>`: which heads need a shared object no longer. Made by the first of them; the last one deletes the
+ * object, then the item. `expiresAt` (seconds) removes an item that a late request brings back.
+ */
 export function referenceKey(batchId: BatchId): ItemKey {
   return { pk: `reference#${batchIdText(batchId)}`, sk: ALONE };
 }
-export const REFERENCE = { heads: 'h' } as const;
+export const REFERENCE = { mark: (sharer: number) => `m${sharer}`, expiresAt: EXPIRES_AT } as const;
 
 /** pk `checkpoint#<topicId>#<head number>`: all entries below `belowEntry` are reflected in the producer items. */
 export function checkpointKey(topicId: string, headNumber: number): ItemKey {
@@ -116,7 +153,7 @@ export const IDEMPOTENCY = {
   answer: 'a',
   /** 1 once the append was rejected and can't be applied any more: the next request under the key replaces the item. */
   released: 'r',
-  expiresAt: 'e',
+  expiresAt: EXPIRES_AT,
 } as const;
 
 /**
@@ -155,17 +192,40 @@ export function segmentObjectPrefix(topicId: string, partition?: number): string
 export function useKey(topicId: string, headNumber: number, useHex: string): ItemKey {
   return { pk: `use#${topicId}#${headNumber}`, sk: useHex };
 }
-export const USE = { parts: 'p', expiresAt: 'e' } as const;
+export const USE = { parts: 'p', expiresAt: EXPIRES_AT } as const;
 
-/** pk `due#<job>#<shard>`, sk `<time, 16 digits>#<topicId>#<head number>`: when a job looks at a head again. */
+/**
+ * pk `due#<job>#<shard>`, sk `<time, 16 digits>#<topicId>#<head number>#<version, 16 digits>`, no content: when a job looks
+ * at a head again. `version` is that of the segment list's update that names the item; 0 if there is no list yet.
+ */
 export const DUE_SHARDS = 8;
 export function duePartitionKey(job: string, shard: number): string {
   return `due#${job}#${shard}`;
 }
-export function dueSortKey(dueAtMs: number, topicId = '', headNumber?: number): string {
-  return headNumber === undefined ? paddedNumber(dueAtMs) : `${paddedNumber(dueAtMs)}#${topicId}#${headNumber}`;
+export interface DueName {
+  readonly topicId: string;
+  readonly headNumber: number;
+  readonly dueAtMs: number;
+  readonly version: number;
 }
-export const DUE = { topic: 't' } as const;
+export function dueKey(job: string, name: DueName): ItemKey {
+  const { topicId, headNumber, dueAtMs, version } = name;
+  let shard = headNumber;
+  for (let i = 0; i < topicId.length; i++) shard += topicId.charCodeAt(i);
+  const sk = `${paddedNumber(dueAtMs)}#${topicId}#${headNumber}#${paddedNumber(version)}`;
+  return { pk: duePartitionKey(job, shard % DUE_SHARDS), sk };
+}
+/** Below the sort keys of all items that are due after `timeMs`, and above all others. */
+export function dueSortKeyEnd(timeMs: number): string {
+  return paddedNumber(timeMs + 1);
+}
+/** Reads a sort key of `dueKey`; `undefined` if it is none. */
+export function parseDueSortKey(sk: string): DueName | undefined {
+  const match = /^(\d{16})#([\w-]+)#(\d{1,6})#(\d{16})$/.exec(sk);
+  if (match === null) return undefined;
+  const [, dueAtMs, topicId, headNumber, version] = match as unknown as [string, string, string, string, string];
+  return { topicId, headNumber: Number(headNumber), dueAtMs: Number(dueAtMs), version: Number(version) };
+}
 
 /** pk `garbage`, sk `<due time, 16 digits>#<what>`: what a job may delete after that time. */
 export function garbageKey(dueAtMs: number, what: string): ItemKey {

@@ -4,7 +4,7 @@ import { EventLogError } from '../../log/errors.ts';
 import { batchIdText } from '../../log/head/batch-id.ts';
 import type { Entry } from '../../log/head/entry.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
-import { hotObjectKey, INLINE_BATCH, inlineBatchKey } from '../../storage/keys.ts';
+import { hotObjectKey, INLINE_BATCH, inlineBatchKey, sharedObjectKey } from '../../storage/keys.ts';
 import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import type { HeadName } from '../heads/items.ts';
@@ -16,9 +16,14 @@ function cacheKey({ topicId, headNumber }: HeadName, { entry, part }: PlacedPart
 
 /** The name under which an entry's data is stored: an object's key, or an item's `pk` and `sk`, joined by a slash. */
 export function dataName(name: HeadName, entry: Entry): string {
-  if (entry.location === 'hot') return hotObjectKey(entry.batchId);
+  if (entry.location !== 'inline') return dataObjectKey(name, entry);
   const { pk, sk } = inlineBatchKey(name.topicId, name.headNumber, entry.batchId);
   return `${pk}/${sk}`;
+}
+
+/** The key of the object that holds the data of an entry that is not inline. */
+export function dataObjectKey({ topicId, headNumber }: HeadName, { location, batchId }: Entry): string {
+  return location === 'shared' ? sharedObjectKey(batchId) : hotObjectKey(batchId, topicId, headNumber);
 }
 
 /**
@@ -52,13 +57,13 @@ export function keepPart(context: BrokerContext, data: Uint8Array, name: HeadNam
 export async function fetchPart(stores: Stores, name: HeadName, { entry, part }: PlacedPart): Promise<Uint8Array> {
   const range = { start: part.position, end: part.position + part.bytes };
   const data =
-    entry.location === 'hot'
-      ? await stores.objects.get(hotObjectKey(entry.batchId), range)
+    entry.location !== 'inline'
+      ? await stores.objects.get(dataObjectKey(name, entry), range)
       : (await stores.items.get(inlineBatchKey(name.topicId, name.headNumber, entry.batchId))).attributes?.[
           INLINE_BATCH.data
         ];
   if (!(data instanceof Uint8Array)) throw corrupt(name, entry, 'is missing.');
-  return entry.location === 'hot' ? data : data.slice(range.start, range.end);
+  return entry.location !== 'inline' ? data : data.slice(range.start, range.end);
 }
 
 /** Sets the offsets in `data` itself: a part's offsets never change. */

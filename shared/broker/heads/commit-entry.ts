@@ -1,6 +1,7 @@
 import { equalBytes } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
-import { packEntry } from '../../log/head/entry.ts';
+import { batchTimeMs } from '../../log/head/batch-id.ts';
+import { type Entry, packEntry } from '../../log/head/entry.ts';
 import {
   type Head,
   holdsOnceKey,
@@ -12,6 +13,7 @@ import {
   placeNode,
   placeTail,
   TAIL_ENTRIES_MAX,
+  writtenAtMs,
 } from '../../log/head/head.ts';
 import type { PlannedCommit } from '../../log/head/plan-commit.ts';
 import { HEAD, headKey } from '../../storage/keys.ts';
@@ -21,6 +23,7 @@ import { retrying } from '../retry.ts';
 import { headFromAttributes, nodesBetween } from './items.ts';
 import type { KnownHead } from './known-head.ts';
 import { moveTail } from './move-tail.ts';
+import { firstEntryKept } from './segment-list-store.ts';
 import { notSettledInTime, sendUntilCertain } from './send-until-certain.ts';
 
 /** `head` is the newest known state. If the entry was not applied, the plan's assumptions no longer hold for it. */
@@ -76,7 +79,7 @@ export function commitEntry(
           );
           return placed === undefined ? { applied: false, head } : { applied: true, placed, head };
         }
-        if (met.closed || contradicts(met, commit)) return { applied: false, head };
+        if (met.closed || contradicts(met, commit) || refuses(met, commit.entry)) return { applied: false, head };
         if (met.tail.length < TAIL_ENTRIES_MAX) {
           throw new EventLogError('internal', 'A commit was rejected, but the head meets all of its conditions.');
         }
@@ -96,6 +99,7 @@ function commitRequest(commit: PlannedCommit, observedEntry: number): { updates:
   if (commit.leave.length > 0) updates.push({ do: 'append', name: HEAD.once, values: commit.leave });
   const conditions: Condition[] = [
     { if: 'absent', name: HEAD.closed },
+    { if: 'at_most', name: HEAD.refusesBefore, value: writtenAtMs(commit.entry) },
     { if: 'at_most', name: HEAD.firstEntry, value: observedEntry },
     { if: 'lacks', name: HEAD.tail, value: commit.packed },
     { if: 'shorter_than', name: HEAD.tail, length: TAIL_ENTRIES_MAX },
@@ -103,6 +107,11 @@ function commitRequest(commit: PlannedCommit, observedEntry: number): { updates:
   for (const value of commit.demandAbsent) conditions.push({ if: 'lacks', name: HEAD.once, value });
   for (const [slot, value] of commit.expected) conditions.push({ if: 'equals', name: HEAD.next(slot), value });
   return { updates, conditions };
+}
+
+/** Whether the head refuses data of this age, which may have been swept. It never accepts it again. */
+export function refuses({ refusesBeforeMs }: Head, { batchId }: Pick<Entry, 'batchId'>): boolean {
+  return batchTimeMs(batchId) < refusesBeforeMs;
 }
 
 /** Whether the head holds a key that the plan assumed to be absent, or has passed an expected offset. */
@@ -132,9 +141,19 @@ async function findInNodes(
   deadlineMs: number,
 ): Promise<PlacedPart[] | undefined> {
   const ask = <T>(request: () => Promise<T>) => retrying(context, 'unknown', request, deadlineMs);
-  for await (const node of nodesBetween(items, name, from, to, ask)) {
-    const index = node.entries.findIndex((entry) => equalBytes(packEntry(entry), packed));
-    if (index >= 0) return partsOf(placeNode(node), node.firstEntry + index);
+  let start = from;
+  for (;;) {
+    try {
+      for await (const node of nodesBetween(items, name, start, to, ask)) {
+        const index = node.entries.findIndex((entry) => equalBytes(packEntry(entry), packed));
+        if (index >= 0) return partsOf(placeNode(node), node.firstEntry + index);
+      }
+    } catch (error) {
+      start = await firstEntryKept(items, name, start, error, ask);
+      continue;
+    }
+    if (start === from) return undefined;
+    // The entry can have been in a node that was merged and deleted since, while this process stood still.
+    throw notSettledInTime('unknown');
   }
-  return undefined;
 }

@@ -1,9 +1,6 @@
-import { equalBytes } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
-import type { Entry } from '../../log/head/entry.ts';
-import { type Head, holdsOnceKey, type PlacedPart, partitionState, placeNode, placeTail } from '../../log/head/head.ts';
-import type { BatchOutcome, HeadAppend, IdempotencyUse, PlacedBatch } from '../../log/head/head-append.ts';
-import { idempotencyOnceKey } from '../../log/head/once-key.ts';
+import { type Head, nextEntry, type PlacedPart, partitionState } from '../../log/head/head.ts';
+import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../log/head/head-append.ts';
 import {
   type CommitPlan,
   type PlannedCommit,
@@ -11,15 +8,17 @@ import {
   planCommit,
   type WrittenData,
 } from '../../log/head/plan-commit.ts';
+import type { UsePart } from '../../log/head/use.ts';
 import type { ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { retrying } from '../retry.ts';
-import { commitEntry } from './commit-entry.ts';
+import { commitEntry, refuses } from './commit-entry.ts';
+import { putFirstDue } from './due-items.ts';
 import type { HeadGroup } from './head-group.ts';
-import { type HeadName, nodesBetween } from './items.ts';
 import { type KnownHead, observeHead, observeNow } from './known-head.ts';
 import { moveTailLater } from './move-tail.ts';
 import { notSettledInTime } from './send-until-certain.ts';
+import { findUse } from './uses.ts';
 
 export interface CommitListener {
   /** Called with the placed parts of each entry, before the entry's appends are settled. */
@@ -63,6 +62,8 @@ export async function commitGroup(
     }
     for (const [append, outcomes] of plan.settled) group.settle(append, outcomes);
     if (plan.commit === undefined) continue;
+    if (refuses(head, written)) throw writtenTooLongAgo();
+    if (nextEntry(head) === 0) await retrying(context, 'not_applied', () => putFirstDue(context, items, known.name));
     const fate = await commitEntry(context, known, items, head, plan.commit, deadlineMs);
     if (fate.applied) {
       moveTailLater(context, known, track);
@@ -86,32 +87,13 @@ async function settleRepeats(
     const parts =
       append.idempotency === undefined
         ? undefined
-        : await findUse(context, group.name, items, head, append.idempotency);
+        : await findUse(items, group.name, head, append.idempotency, (request) =>
+            retrying(context, 'not_applied', request),
+          );
     if (parts === undefined) left.push(append);
     else group.settle(append, repeatedOutcomes(append, parts, head));
   }
   return left;
-}
-
-/** The parts that were appended under this use of a key: none if it was shut out, `undefined` if no entry has it. */
-async function findUse(
-  context: BrokerContext,
-  name: HeadName,
-  items: ItemStore,
-  head: Head,
-  { use, observedEntry }: IdempotencyUse,
-): Promise<PlacedPart[] | undefined> {
-  const key = idempotencyOnceKey(use);
-  if (holdsOnceKey(head, key)) {
-    const entries = head.tail.map((tail) => tail.entry);
-    return partsWithKey(entries, head.firstEntry, placeTail(head), head.once, key);
-  }
-  const ask = <T>(request: () => Promise<T>) => retrying(context, 'not_applied', request);
-  for await (const node of nodesBetween(items, name, observedEntry, head.firstEntry, ask)) {
-    if (node.once.some((left) => equalBytes(left, key)))
-      return partsWithKey(node.entries, node.firstEntry, placeNode(node), node.once, key);
-  }
-  return undefined;
 }
 
 /** Brings the state of the group's producers up to `head`, and loads which ids are young if that matters. */
@@ -131,6 +113,14 @@ async function bringProducers(
     producer.baseSequence > 0 &&
     !known.producers.stateOf(producer.producerId)?.slots.has(slot);
   if (batches.some(mayHaveOvertaken)) await retrying(context, 'not_applied', () => context.youngProducers.load());
+}
+
+function writtenTooLongAgo(): EventLogError {
+  return new EventLogError(
+    'storage_unavailable',
+    'The records were written so long before their commit that they may have been removed as garbage. Nothing was appended.',
+    { outcome: 'not_applied' },
+  );
 }
 
 function hasRefusals({ settled, commit }: CommitPlan): boolean {
@@ -154,39 +144,18 @@ function settleCommitted(group: HeadGroup, commit: PlannedCommit, placed: readon
   for (const [append, outcomes] of commit.appends) group.settle(append, outcomes.map(settled));
 }
 
-/** Selects the parts that were appended under the key from consecutive entries with all their parts and once keys. */
-function partsWithKey(
-  entries: readonly Entry[],
-  firstEntry: number,
-  placed: readonly PlacedPart[],
-  once: readonly Uint8Array[],
-  key: Uint8Array,
-): PlacedPart[] {
-  const keysBefore: number[] = [];
-  let keys = 0;
-  for (const { onceKeys } of entries) {
-    keysBefore.push(keys);
-    keys += onceKeys;
-  }
-  return placed.filter(({ entryNumber, part }) => {
-    if (part.keyed === undefined) return false;
-    const own = once[(keysBefore[entryNumber - firstEntry] as number) + part.keyed];
-    return own !== undefined && equalBytes(own, key);
-  });
-}
-
 /** Maps parts to batches: the entry holds the append's batches by slot, in their order, each as a separate part. */
-function repeatedOutcomes(append: HeadAppend, parts: readonly PlacedPart[], head: Head): BatchOutcome[] {
+function repeatedOutcomes(append: HeadAppend, parts: readonly UsePart[], head: Head): BatchOutcome[] {
   if (parts.length === 0) return append.batches.map(() => ({ type: 'failed', error: useShutOut() }));
   const left = parts.slice();
   return append.batches.map((batch): BatchOutcome => {
-    const at = left.findIndex((placed) => placed.part.slot === batch.slot);
-    const [placed] = at < 0 ? [] : left.splice(at, 1);
-    if (placed === undefined || placed.part.records !== batch.records) {
+    const at = left.findIndex(({ slot }) => slot === batch.slot);
+    const [part] = at < 0 ? [] : left.splice(at, 1);
+    if (part === undefined || part.records !== batch.records) {
       return { type: 'failed', error: madeOtherwise() };
     }
     const { logStartOffset } = partitionState(head, batch.slot);
-    return { type: 'duplicate', baseOffset: placed.baseOffset, logStartOffset };
+    return { type: 'duplicate', baseOffset: part.baseOffset, logStartOffset };
   });
 }
 

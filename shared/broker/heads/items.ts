@@ -51,6 +51,7 @@ export function headFromAttributes(attributes: Attributes = {}, known?: Head): H
   const firstEntry = Number(attributes[HEAD.firstEntry] ?? 0);
   const head: Head = {
     closed: attributes[HEAD.closed] !== undefined,
+    refusesBeforeMs: Number(attributes[HEAD.refusesBefore] ?? 0),
     firstEntry,
     tail: listOf(attributes[HEAD.tail]).map((packed, i) => {
       const entry = known?.tail[firstEntry + i - known.firstEntry];
@@ -125,7 +126,7 @@ export type Ask = <T>(request: () => Promise<T>) => Promise<T>;
 
 /**
  * Yields the tail nodes that hold the entries `[from, to)`, all of them below the head's `firstEntry`. 1 Query for every 64.
- * @throws EventLogError `corrupt_data` if a node is missing: a search must not treat it as empty
+ * @throws MissingNodeError: a search must not treat a missing node as empty
  */
 export async function* nodesBetween(
   items: ItemStore,
@@ -138,21 +139,26 @@ export async function* nodesBetween(
   while (next < to) {
     const start = next;
     const nodes = await ask(() => queryNodes(items, name, start, to, NODES_PER_QUERY));
-    if (nodes.length === 0) throw missingNode(name, next);
+    if (nodes.length === 0) throw new MissingNodeError(name, next);
     for (const node of nodes) {
-      if (node.firstEntry !== next) throw missingNode(name, next);
+      if (node.firstEntry !== next) throw new MissingNodeError(name, next);
       yield node;
       next += TAIL_NODE_ENTRIES;
     }
   }
 }
 
-export function missingNode(name: HeadName, firstEntry: number): EventLogError {
-  return new EventLogError(
-    'corrupt_data',
-    `Tail node ${firstEntry} of head ${name.headNumber} of the topic with the id ${name.topicId} is missing.`,
-    { details: { topicId: name.topicId, headNumber: name.headNumber, firstEntry } },
-  );
+/** A tail node does not exist. If the segment list does not say that it was deleted, this is damage. */
+export class MissingNodeError extends EventLogError {
+  constructor({ topicId, headNumber }: HeadName, firstEntry: number) {
+    super(
+      'corrupt_data',
+      `Tail node ${firstEntry} of head ${headNumber} of the topic with the id ${topicId} is missing.`,
+      {
+        details: { topicId, headNumber, firstEntry },
+      },
+    );
+  }
 }
 
 function bytesOf(value: unknown): Uint8Array {

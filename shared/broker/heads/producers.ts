@@ -9,6 +9,7 @@ import {
 import { CHECKPOINT, checkpointKey, PRODUCER, producerKey } from '../../storage/keys.ts';
 import type { ItemStore } from '../../storage/ports.ts';
 import { type HeadName, nodesBetween } from './items.ts';
+import { firstEntryKept } from './segment-list-store.ts';
 
 /** A gap of up to this many entries is read; after a larger gap each producer is loaded again. */
 const GAP_ENTRIES_MAX = 8 * TAIL_NODE_ENTRIES;
@@ -39,11 +40,14 @@ export class HeadProducers {
    */
   async bringTo(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
     if (this.asOf < head.firstEntry && this.known.size > 0) {
-      if (head.firstEntry - this.asOf <= GAP_ENTRIES_MAX) {
-        for (const part of await movedParts(items, name, this.asOf, head.firstEntry)) this.applyKnown(part);
+      const parts =
+        head.firstEntry - this.asOf <= GAP_ENTRIES_MAX
+          ? await partsUnlessDeleted(items, name, this.asOf, head.firstEntry)
+          : undefined;
+      if (parts === undefined) this.known.clear();
+      else {
+        for (const part of parts) this.applyKnown(part);
         this.asOf = head.firstEntry;
-      } else {
-        this.known.clear();
       }
     }
     for (const part of placeTail(head)) this.applyKnown(part);
@@ -78,7 +82,10 @@ export class HeadProducers {
     // writes the next checkpoint meanwhile.
     const from = await readCheckpoint(items, name);
     const written = await Promise.all(producerIds.map((id) => readProducer(items, name, id)));
-    const parts = [...(await movedParts(items, name, from, head.firstEntry)), ...placeTail(head)];
+    const moved = await partsUnlessDeleted(items, name, from, head.firstEntry);
+    // Nodes are deleted only behind a checkpoint, so the next look finds a newer one.
+    if (moved === undefined) return this.load(items, name, head, producerIds);
+    const parts = [...moved, ...placeTail(head)];
     producerIds.forEach((id, i) => {
       const { state, belowEntry } = written[i] as ProducerItem;
       const later = parts.filter(
@@ -149,6 +156,21 @@ async function movedParts(items: ItemStore, name: HeadName, from: number, to: nu
     parts.push(...placeNode(node).filter((placed) => placed.part.producer !== undefined));
   }
   return parts;
+}
+
+/** `undefined` if some of the nodes have been deleted since they were merged. */
+async function partsUnlessDeleted(
+  items: ItemStore,
+  name: HeadName,
+  from: number,
+  to: number,
+): Promise<PlacedPart[] | undefined> {
+  try {
+    return await movedParts(items, name, from, to);
+  } catch (error) {
+    await firstEntryKept(items, name, from, error, (request) => request());
+    return undefined;
+  }
 }
 
 async function readCheckpoint(items: ItemStore, name: HeadName): Promise<number> {

@@ -65,7 +65,7 @@ function describePart(view: PartitionView, { entry, part, baseOffset }: PlacedPa
     partition: view.partition,
     startOffset: baseOffset,
     endOffset: baseOffset + part.records,
-    storage: entry.location,
+    storage: entry.location === 'inline' ? 'inline' : 'hot',
     storedAs: dataName(view.name, entry),
     position: part.position,
     bytes: part.bytes,

@@ -8,7 +8,7 @@ import {
   type TailNode,
 } from '../../log/head/head.ts';
 import type { BrokerContext } from '../context.ts';
-import { type HeadName, missingNode, nodeFromAttributes, nodeKey, queryNodes } from '../heads/items.ts';
+import { type HeadName, MissingNodeError, nodeFromAttributes, nodeKey, queryNodes } from '../heads/items.ts';
 import type { PartitionView } from './view-partitions.ts';
 
 /** Where the records of one partition are: in the head's tail, or before that in tail nodes, found by search. */
@@ -133,7 +133,7 @@ async function readNode(context: BrokerContext, view: PartitionView, firstEntry:
   const kept = context.cache.getNode(key);
   if (kept !== undefined) return kept;
   const { attributes } = await view.stores.items.get(nodeKey(view.name, firstEntry));
-  if (attributes === undefined) throw missingNode(view.name, firstEntry);
+  if (attributes === undefined) throw new MissingNodeError(view.name, firstEntry);
   const node = nodeFromAttributes(firstEntry, attributes);
   context.cache.putNode(key, node);
   return node;
@@ -149,11 +149,11 @@ async function* nodesFrom(context: BrokerContext, view: PartitionView, firstEntr
     const nodes =
       kept === undefined ? await queryNodes(view.stores.items, view.name, next, end, NODES_PER_QUERY) : [kept];
     for (const node of nodes) {
-      if (node.firstEntry !== next) throw missingNode(view.name, next);
+      if (node.firstEntry !== next) throw new MissingNodeError(view.name, next);
       context.cache.putNode(cacheKey(view.name, node.firstEntry), node);
       next += TAIL_NODE_ENTRIES;
     }
-    if (nodes.length === 0) throw missingNode(view.name, next);
+    if (nodes.length === 0) throw new MissingNodeError(view.name, next);
     yield nodes;
   }
 }

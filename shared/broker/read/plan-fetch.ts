@@ -7,9 +7,8 @@ import {
   READ_BYTES_MAX,
 } from '../../log/limits.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
-import { hotObjectKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
-import { fetchPart } from '../data/read-part.ts';
+import { dataObjectKey, fetchPart } from '../data/read-part.ts';
 import { locateParts } from './locate-parts.ts';
 import { checkInRange } from './read.ts';
 import { type PartitionView, viewPartition } from './view-partitions.ts';
@@ -88,6 +87,6 @@ async function planPart(view: PartitionView, placed: PlacedPart, expiresAtMs: nu
     return { ...offsets, storage: 'inline', data: await fetchPart(view.stores, view.name, placed) };
   }
   const range = { start: part.position, end: part.position + part.bytes };
-  const signed = await view.stores.objects.presign(hotObjectKey(entry.batchId), range, expiresAtMs);
+  const signed = await view.stores.objects.presign(dataObjectKey(view.name, entry), range, expiresAtMs);
   return { ...offsets, storage: 'hot', ...signed };
 }

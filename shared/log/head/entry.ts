@@ -8,7 +8,9 @@ import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
  * item and every commit is billed by the item's whole size: about 22 bytes for one batch of one partition. The packed form
  * is persisted; see `docs/format.md`.
  *
- *   version uint8 = 1 · flags uint8 · batchId 12 bytes · onceKeys varuint · parts varuint · parts
+ *   version uint8 = 1 · flags uint8 (0 inline, 1 hot, 3 shared; +4 continued) · batchId 12 bytes
+ *   if shared: sharer varuint · sharers varuint
+ *   onceKeys varuint · parts varuint · parts
  *   part: slotAndFlags varuint (slot × 8 + flags) · records varuint · position varuint · bytes varuint
  *         · maxTimestamp varint (milliseconds after the batch id's time)
  *         · if idempotent (flag 1): producerId varuint · producerEpoch varuint · baseSequence varuint
@@ -17,13 +19,23 @@ import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
 export interface Entry {
   readonly batchId: BatchId;
   readonly location: Location;
+  /** Which of the heads that share the data this one is; only if the location is `shared`. */
+  readonly share?: Share | undefined;
+  /** A later entry has further parts of the same data, so the data must outlive this entry. */
+  readonly continued?: true | undefined;
   /** The number of once keys that this commit left in the head, next to its entry and in order. */
   readonly onceKeys: number;
   readonly parts: readonly EntryPart[];
 }
 
-/** Where the data is: `inline` in an item of the table, `hot` in an object that heads of one group commit can share. */
-export type Location = 'inline' | 'hot';
+/** Where the data is: `inline` in an item of the table, `hot` in an object of the head, `shared` in one of several heads. */
+export type Location = 'inline' | 'hot' | 'shared';
+
+/** One head's place among the heads of a shared object, whose names are at its beginning (`sharers.ts`). */
+export interface Share {
+  readonly sharer: number;
+  readonly sharers: number;
+}
 
 /**
  * Consecutive record batches of one partition, back to back in `[position, position + bytes)` of the data. Their base
@@ -50,7 +62,9 @@ export interface EntryProducer {
 }
 
 const VERSION = 1;
-const FLAG_HOT = 1;
+const LOCATION_FLAGS: Readonly<Record<Location, number>> = { inline: 0, hot: 1, shared: 3 };
+const LOCATIONS = Object.keys(LOCATION_FLAGS) as Location[];
+const FLAG_CONTINUED = 4;
 const PART_FLAGS = 8;
 const PART_IDEMPOTENT = 1;
 const PART_KEYED = 2;
@@ -59,8 +73,13 @@ export function packEntry(entry: Entry): Uint8Array {
   const timeMs = batchTimeMs(entry.batchId);
   const writer = new ByteWriter(32 + entry.parts.length * 24);
   writer.uint8(VERSION);
-  writer.uint8(entry.location === 'hot' ? FLAG_HOT : 0);
+  writer.uint8(LOCATION_FLAGS[entry.location] + (entry.continued ? FLAG_CONTINUED : 0));
   writer.write(entry.batchId);
+  invariant((entry.share !== undefined) === (entry.location === 'shared'), 'only a shared entry has a share');
+  if (entry.share !== undefined) {
+    writer.varuint(entry.share.sharer);
+    writer.varuint(entry.share.sharers);
+  }
   writer.varuint(entry.onceKeys);
   writer.varuint(entry.parts.length);
   for (const part of entry.parts) {
@@ -87,8 +106,11 @@ export function unpackEntry(packed: Uint8Array): Entry {
     const version = reader.uint8();
     invariant(version === VERSION, () => `entry version ${version} is not ${VERSION}`);
     const flags = reader.uint8();
+    const location = locationOf(flags);
     const batchId = reader.view(BATCH_ID_BYTES);
     const timeMs = batchTimeMs(batchId);
+    const share = location === 'shared' ? { sharer: reader.varuint(), sharers: reader.varuint() } : undefined;
+    invariant(share === undefined || share.sharer < share.sharers, 'a sharer is one of the sharers');
     const onceKeys = reader.varuint();
     const count = reader.varuint();
     const parts: EntryPart[] = [];
@@ -115,8 +137,21 @@ export function unpackEntry(packed: Uint8Array): Entry {
       });
     }
     invariant(reader.remaining === 0, 'an entry ends with its last part');
-    return { batchId, location: flags & FLAG_HOT ? 'hot' : 'inline', onceKeys, parts };
+    return {
+      batchId,
+      location,
+      ...(share === undefined ? {} : { share }),
+      ...(flags & FLAG_CONTINUED ? { continued: true } : {}),
+      onceKeys,
+      parts,
+    };
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'An entry of a partition head or tail node cannot be read.', { cause });
   }
+}
+
+function locationOf(flags: number): Location {
+  const location = LOCATIONS.find((one) => LOCATION_FLAGS[one] === (flags & ~FLAG_CONTINUED));
+  invariant(location !== undefined, () => `the flags ${flags} are unknown`);
+  return location;
 }

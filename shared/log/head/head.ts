@@ -14,6 +14,8 @@ import { type Entry, type EntryPart, type Location, unpackEntry } from './entry.
 export interface Head {
   /** The topic is being deleted: no commit is accepted. */
   readonly closed: boolean;
+  /** No commit is accepted whose data was written before this time: such data may have been swept. 0: none was. */
+  readonly refusesBeforeMs: number;
   /**
    * The number of the tail's first entry, which is also the number of entries that were moved out. Entries count from 0.
    * The number never decreases.

@@ -46,6 +46,11 @@ export function idempotencyOnceKey(use: Uint8Array): Uint8Array {
   return key;
 }
 
+/** The use that an idempotency key's once key names; `undefined` for a once key of another kind. */
+export function useOfOnceKey(key: Uint8Array): Uint8Array | undefined {
+  return key[0] === KIND_IDEMPOTENCY_KEY ? key.subarray(1) : undefined;
+}
+
 /**
  * The fences of a producer in one slot. The first batch of a newer epoch must shut out every older epoch in the slot, but a
  * condition can only check exact keys. Other slots are not fenced: after a lost batch, Kafka's clients raise the epoch

@@ -2,7 +2,7 @@ import { equalBytes } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { OFFSET_MAX } from '../limits.ts';
 import { type BatchId, batchIdRandomBytes, batchTimeMs, makeBatchId } from './batch-id.ts';
-import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry } from './entry.ts';
+import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry, type Share } from './entry.ts';
 import { type Head, partitionState } from './head.ts';
 import type { BatchOutcome, HeadAppend, PlacedBatch } from './head-append.ts';
 import { batchOnceKey, fenceKeysBelow, fenceKeysOf, firstBatchOnceKey, idempotencyOnceKey } from './once-key.ts';
@@ -26,6 +26,7 @@ export interface LaidOutBatch {
 export interface WrittenData {
   readonly batchId: BatchId;
   readonly location: Location;
+  readonly share?: Share;
 }
 
 /** A plan for some appends, decided from the known state of the head. */
@@ -130,7 +131,8 @@ export function planCommit(
       gathered.demandAbsent.push(useKey);
     }
   }
-  const commit = accepted.size === 0 ? undefined : buildCommit(accepted, layout, written, keyed, gathered);
+  const isLast = deferred.length === 0;
+  const commit = accepted.size === 0 ? undefined : buildCommit(accepted, layout, written, keyed, gathered, isLast);
   return { settled, deferred, commit };
 }
 
@@ -239,6 +241,7 @@ function buildCommit(
   written: WrittenData,
   keyed: ReadonlyMap<HeadAppend, number>,
   { expected, leave, demandAbsent }: Gathered,
+  isLast: boolean,
 ): PlannedCommit {
   const parts: EntryPart[] = [];
   const recordsBySlot = new Map<number, number>();
@@ -263,10 +266,19 @@ function buildCommit(
     if (last !== undefined && canJoin(last, added)) parts[parts.length - 1] = join(last, added);
     else parts.push(added);
   }
-  // Its first once key tells an entry without parts from others of the group: a commit finds its own by its bytes.
-  const batchId = parts.length > 0 ? written.batchId : makeBatchId(onceKeyEnd(leave), batchTimeMs(written.batchId));
-  const entry: Entry = { ...written, batchId, onceKeys: leave.length, parts };
+  const entry: Entry = {
+    ...dataOf(written, parts, leave),
+    ...(isLast ? {} : { continued: true }),
+    onceKeys: leave.length,
+    parts,
+  };
   return { entry, packed: packEntry(entry), leave, demandAbsent, expected, recordsBySlot, appends };
+}
+
+/** Its first once key tells an entry without parts, and so without data, from others: a commit finds its own by its bytes. */
+function dataOf(written: WrittenData, parts: readonly EntryPart[], leave: readonly Uint8Array[]): WrittenData {
+  if (parts.length > 0) return written;
+  return { batchId: makeBatchId(onceKeyEnd(leave), batchTimeMs(written.batchId)), location: 'inline' };
 }
 
 /** The last bytes of the first once key, which are random: an entry without parts leaves keys of idempotency uses only. */

@@ -5,6 +5,7 @@ import {
   type Announcement,
   checkSegmentList,
   type Garbage,
+  type JobName,
   nameText,
   type SegmentList,
   type SegmentPage,
@@ -88,6 +89,19 @@ export function giveUp(
   const texts = new Set(lost.map(nameText));
   const garbage = list.garbage.filter((name) => !texts.has(nameText(name)));
   return withGarbage({ ...list, garbage }, lost, nowMs + graceMs);
+}
+
+/** Sets when a job looks at the head again; `undefined`: not until something else schedules it. */
+export function schedule(list: SegmentList, job: JobName, atMs: number | undefined): SegmentList {
+  if (list.due[job]?.atMs === atMs) return list;
+  const { [job]: _, ...others } = list.due;
+  if (atMs === undefined) return { ...list, due: others };
+  return { ...list, due: { ...others, [job]: { atMs, version: list.version + 1 } } };
+}
+
+/** Schedules a job for `atMs`, unless it comes earlier anyway. */
+export function scheduleBy(list: SegmentList, job: JobName, atMs: number): SegmentList {
+  return (list.due[job]?.atMs ?? Number.POSITIVE_INFINITY) <= atMs ? list : schedule(list, job, atMs);
 }
 
 export interface MergeCommit {

@@ -17,8 +17,21 @@ export interface SegmentList {
   readonly cleanedEntry: number;
   readonly cleanBelow: number;
   readonly cleanAtMs: number;
-  readonly dataGoneBelow: number;
-  readonly due: Readonly<Partial<Record<JobName, number>>>;
+  /** All unmerged entries below this number are below the log start: their data may be deleted from `dropAtMs` on. */
+  readonly dropBelow: number;
+  readonly dropAtMs: number;
+  /** The data of all entries below this number was deleted for that reason. */
+  readonly droppedEntry: number;
+  /** When data without an entry was last searched for. */
+  readonly orphansCheckedAtMs: number;
+  readonly due: Readonly<Partial<Record<JobName, Due>>>;
+}
+
+/** Names the due item of a job that counts: every other one is a leftover. */
+export interface Due {
+  readonly atMs: number;
+  /** The version of the list's update that named it, which is part of the item's key. */
+  readonly version: number;
 }
 
 export interface SlotSegments {
@@ -43,8 +56,9 @@ export interface SegmentPage {
   readonly maxTimestampMs: number;
 }
 
-/** The jobs that have due items. The names are persisted. */
-export type JobName = 'merge' | 'expire' | 'sweep' | 'compact';
+/** The jobs that have due items. Names and their places in the list are persisted: they never change. */
+export const JOB_NAMES = ['merge', 'expire', 'sweep', 'compact'] as const;
+export type JobName = (typeof JOB_NAMES)[number];
 
 /** What a job is about to write. The id is the version of the update that announced it. */
 export interface Announcement {
@@ -72,7 +86,10 @@ export const EMPTY_SEGMENT_LIST: SegmentList = {
   cleanedEntry: 0,
   cleanBelow: 0,
   cleanAtMs: 0,
-  dataGoneBelow: 0,
+  dropBelow: 0,
+  dropAtMs: 0,
+  droppedEntry: 0,
+  orphansCheckedAtMs: 0,
   due: {},
 };
 
@@ -89,6 +106,7 @@ export function checkSegmentList(list: SegmentList): void {
     list.cleanedEntry <= list.cleanBelow && list.cleanBelow <= list.mergedEntry,
     'entries are merged, then cleaned',
   );
+  invariant(list.droppedEntry <= list.dropBelow, 'what is dropped is below where it may be');
   const listed = new Set<string>();
   for (const [slot, { pages, segments, droppedOffset }] of list.slots.entries()) {
     let end = 0;
@@ -119,7 +137,6 @@ export function checkSegmentList(list: SegmentList): void {
 const LIST_VERSION = 1;
 const PAGE_VERSION = 1;
 /** Codes of persisted names: their places never change. */
-const JOBS: readonly JobName[] = ['merge', 'expire', 'sweep', 'compact'];
 const ANNOUNCING_JOBS: readonly Announcement['job'][] = ['merge', 'coalesce', 'compact'];
 const KINDS: readonly AnnouncedName['what'][] = ['segment', 'page'];
 
@@ -149,12 +166,17 @@ export function packSegmentList(list: SegmentList): Uint8Array {
   writer.varuint(list.cleanedEntry);
   writer.varuint(list.cleanBelow);
   writer.varuint(list.cleanAtMs);
-  writer.varuint(list.dataGoneBelow);
-  const due = [...JOBS.entries()].filter(([, job]) => list.due[job] !== undefined);
+  writer.varuint(list.dropBelow);
+  writer.varuint(list.dropAtMs);
+  writer.varuint(list.droppedEntry);
+  writer.varuint(list.orphansCheckedAtMs);
+  const due = [...JOB_NAMES.entries()].filter(([, job]) => list.due[job] !== undefined);
   writer.varuint(due.length);
   for (const [code, job] of due) {
     writer.uint8(code);
-    writer.varuint(list.due[job] as number);
+    const { atMs, version } = list.due[job] as Due;
+    writer.varuint(atMs);
+    writer.varuint(version);
   }
   return writer.finish().slice();
 }
@@ -181,7 +203,10 @@ export function unpackSegmentList(packed: Uint8Array): SegmentList {
       cleanedEntry: reader.varuint(),
       cleanBelow: reader.varuint(),
       cleanAtMs: reader.varuint(),
-      dataGoneBelow: reader.varuint(),
+      dropBelow: reader.varuint(),
+      dropAtMs: reader.varuint(),
+      droppedEntry: reader.varuint(),
+      orphansCheckedAtMs: reader.varuint(),
       due: readDue(reader),
     };
     checkSegmentList(list);
@@ -341,7 +366,8 @@ function readName(reader: ByteReader): AnnouncedName {
 }
 
 function readDue(reader: ByteReader): SegmentList['due'] {
-  const due: Partial<Record<JobName, number>> = {};
-  for (let left = reader.varuint(); left > 0; left--) due[readCode(reader, JOBS)] = reader.varuint();
+  const due: Partial<Record<JobName, Due>> = {};
+  for (let left = reader.varuint(); left > 0; left--)
+    due[readCode(reader, JOB_NAMES)] = { atMs: reader.varuint(), version: reader.varuint() };
   return due;
 }

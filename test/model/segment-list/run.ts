@@ -1,4 +1,4 @@
-import { readSegmentList, updateSegmentList } from '../../../shared/broker/segments/segment-list-store.ts';
+import { readSegmentList, updateSegmentList } from '../../../shared/broker/heads/segment-list-store.ts';
 import { DEFAULT_SETTINGS } from '../../../shared/broker/settings.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import type { SlotTotals } from '../../../shared/log/head/head.ts';

@@ -9,6 +9,7 @@ import {
   INLINE_BATCH,
   inlineBatchKey,
   NODE,
+  sharedObjectKey,
   TOPIC,
   TOPICS,
 } from '../../../shared/storage/keys.ts';
@@ -212,10 +213,10 @@ export class StorageWatch {
 
 /** The name of an entry's data: a head's pk begins the key of its inline batches, behind `batch`. */
 function dataName(headPk: string, entry: Entry): string {
-  const [, topicId, headNumber] = headPk.split('#');
-  return entry.location === 'hot'
-    ? hotObjectKey(entry.batchId)
-    : itemName(inlineBatchKey(topicId as string, Number(headNumber), entry.batchId));
+  const [, topicId, headNumber] = headPk.split('#') as [string, string, string];
+  if (entry.location === 'shared') return sharedObjectKey(entry.batchId);
+  if (entry.location === 'hot') return hotObjectKey(entry.batchId, topicId, Number(headNumber));
+  return itemName(inlineBatchKey(topicId, Number(headNumber), entry.batchId));
 }
 
 function itemName({ pk, sk }: ItemKey): string {

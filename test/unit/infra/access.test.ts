@@ -234,7 +234,7 @@ it('tells kinds apart by their keys, all of them', () => {
     const matching = Object.entries(keys.ITEM_PATTERNS).filter(([, pattern]) => glob(pattern).test(pk));
     expect(matching.map(([name, pattern]) => [name, pattern])).toEqual([[kind, pk.replace(/#.*/, '#*')]]);
   }
-  expect(keys.hotObjectKey(batchId)).toMatch(glob(keys.OBJECT_PATTERNS.hot));
+  expect(keys.hotObjectKey(batchId, 'id', 0)).toMatch(glob(keys.OBJECT_PATTERNS.hot));
 });
 
 async function runGuarded(access: Access, prepare: Work['prepare'], run: Work['run']) {

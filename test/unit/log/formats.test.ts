@@ -14,6 +14,8 @@ import {
   idempotencyOnceKey,
 } from '../../../shared/log/head/once-key.ts';
 import { type ProducerState, packProducer, unpackProducer } from '../../../shared/log/head/producer.ts';
+import { packSharers, type SharerName, unpackSharers } from '../../../shared/log/head/sharers.ts';
+import { packUse, type UsePart, unpackUse } from '../../../shared/log/head/use.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 import { itIsPacked } from '../../support/packed-format.ts';
 
@@ -58,13 +60,25 @@ describe('golden bytes', () => {
       'segment-index-v1.json',
       'segment-list-v1.json',
       'segment-page-v1.json',
+      'sharers-v1.json',
       'totals-v1.json',
+      'use-v1.json',
     ]);
   });
 
   it.each(golden<EntryJson>('entry-v1.json').cases)('entry $hex', ({ hex, value }) => {
     expect(entryToJson(unpackEntry(fromHex(hex)))).toEqual(value);
     expect(toHex(packEntry(entryFromJson(value)))).toBe(hex);
+  });
+
+  it.each(golden<UsePart[]>('use-v1.json').cases)('use $hex', ({ hex, value }) => {
+    expect(unpackUse(fromHex(hex))).toEqual(value);
+    expect(toHex(packUse(value))).toBe(hex);
+  });
+
+  it.each(golden<SharerName[]>('sharers-v1.json').cases)('sharers $hex', ({ hex, value }) => {
+    expect(unpackSharers(fromHex(hex))).toEqual({ sharers: value });
+    expect(toHex(packSharers(value))).toBe(hex);
   });
 
   it.each(golden<SlotTotals[]>('totals-v1.json').cases)('totals $hex', ({ hex, value }) => {
@@ -112,7 +126,13 @@ describe('golden bytes', () => {
     const topicId = 'AAECAwQFBgcICQoLDA0ODw';
     const text = (key: { pk: string; sk: string }): string => `${key.pk} | ${key.sk}`;
     const made = {
-      hotObject: keys.hotObjectKey(id),
+      hotObject: keys.hotObjectKey(id, topicId, 12),
+      sharedObject: keys.sharedObjectKey(id),
+      due: text(keys.dueKey('merge', { topicId, headNumber: 12, dueAtMs: 1_700_000_000_000, version: 7 })),
+      use: text(keys.useKey(topicId, 12, '00ff')),
+      segmentList: text(keys.segmentListKey(topicId, 12)),
+      segmentPage: text(keys.segmentPageKey(topicId, 12, { slot: 3, startOffset: 77, version: 8 })),
+      segmentObject: keys.segmentObjectKey(topicId, 195, 77, 8),
       topic: text(keys.topicKey('orders.eu')),
       head: text(keys.headKey(topicId, 12)),
       node: `${keys.nodePartitionKey(topicId, 12)} | ${keys.nodeSortKey(8_000)}`,
@@ -129,7 +149,10 @@ describe('golden bytes', () => {
         head: { ...keys.HEAD, next: keys.HEAD.next(15), start: keys.HEAD.start(0) },
         node: keys.NODE,
         inlineBatch: keys.INLINE_BATCH,
-        reference: keys.REFERENCE,
+        reference: { ...keys.REFERENCE, mark: keys.REFERENCE.mark(3) },
+        segmentList: keys.SEGMENT_LIST,
+        segmentPage: keys.SEGMENT_PAGE,
+        use: keys.USE,
         checkpoint: keys.CHECKPOINT,
         producer: keys.PRODUCER,
         idempotency: keys.IDEMPOTENCY,
@@ -143,28 +166,36 @@ describe('golden bytes', () => {
 
 const count = fc.oneof(fc.nat(300), fc.maxSafeNat());
 const slotArbitrary = fc.nat(15);
-const entryArbitrary: fc.Arbitrary<Entry> = fc.record({
-  batchId: fc
-    .tuple(fc.uint8Array({ minLength: 6, maxLength: 6 }), fc.nat(2 ** 48 - 1))
-    .map(([random, timeMs]) => makeBatchId(random, timeMs)),
-  location: fc.constantFrom('inline', 'hot'),
-  onceKeys: fc.nat(400),
-  parts: fc.array(
-    fc.record(
-      {
-        slot: slotArbitrary,
-        records: count,
-        position: count,
-        bytes: count,
-        maxTimestampMs: fc.oneof(fc.constant(-1), fc.maxSafeNat()),
-        producer: fc.record({ producerId: count, producerEpoch: fc.nat(32_767), baseSequence: fc.nat(2 ** 31 - 1) }),
-        keyed: fc.nat(400),
-      },
-      { requiredKeys: ['slot', 'records', 'position', 'bytes', 'maxTimestampMs'] },
+const entryArbitrary: fc.Arbitrary<Entry> = fc
+  .record({
+    batchId: fc
+      .tuple(fc.uint8Array({ minLength: 6, maxLength: 6 }), fc.nat(2 ** 48 - 1))
+      .map(([random, timeMs]) => makeBatchId(random, timeMs)),
+    onceKeys: fc.nat(400),
+    parts: fc.array(
+      fc.record(
+        {
+          slot: slotArbitrary,
+          records: count,
+          position: count,
+          bytes: count,
+          maxTimestampMs: fc.oneof(fc.constant(-1), fc.maxSafeNat()),
+          producer: fc.record({ producerId: count, producerEpoch: fc.nat(32_767), baseSequence: fc.nat(2 ** 31 - 1) }),
+          keyed: fc.nat(400),
+        },
+        { requiredKeys: ['slot', 'records', 'position', 'bytes', 'maxTimestampMs'] },
+      ),
+      { maxLength: 40 },
     ),
-    { maxLength: 40 },
-  ),
-});
+    placed: fc.oneof(
+      fc.record({ location: fc.constantFrom('inline', 'hot') }),
+      fc
+        .tuple(count, count)
+        .map(([a, b]) => ({ location: 'shared', share: { sharer: Math.min(a, b), sharers: Math.max(a, b) + 1 } })),
+    ),
+    continued: fc.option(fc.constant(true), { nil: undefined }),
+  })
+  .map(({ placed, continued, ...entry }) => ({ ...entry, ...placed, ...(continued ? { continued } : {}) }) as Entry);
 const totalsArbitrary: fc.Arbitrary<SlotTotals[]> = fc
   .uniqueArray(fc.record({ slot: slotArbitrary, nextOffset: count, maxTimestampMs: fc.maxSafeNat(), bytes: count }), {
     selector: ({ slot }) => slot,
@@ -198,6 +229,12 @@ describe.each([
     arbitrary: entryArbitrary as fc.Arbitrary<unknown>,
     pack: packEntry as (value: unknown) => Uint8Array,
     unpack: unpackEntry,
+  },
+  {
+    name: 'uses',
+    arbitrary: fc.array(fc.record({ slot: slotArbitrary, baseOffset: count, records: count }), { maxLength: 20 }),
+    pack: packUse as (value: unknown) => Uint8Array,
+    unpack: unpackUse,
   },
   {
     name: 'totals',

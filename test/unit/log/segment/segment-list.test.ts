@@ -42,6 +42,8 @@ const segmentRun = runOf(
 );
 const pageRun = runOf(fc.record({ version: fc.nat(999), segments: count, bytes: count, maxTimestampMs: timestamp }), 3);
 
+const due = fc.record({ atMs: count, version: count });
+
 const listArbitrary: fc.Arbitrary<SegmentList> = fc
   .record({
     version: count,
@@ -67,7 +69,7 @@ const listArbitrary: fc.Arbitrary<SegmentList> = fc
     ),
     jobs: fc.array(fc.constantFrom('merge', 'coalesce', 'compact'), { maxLength: 4 }),
     times: fc.tuple(small, small, count, count),
-    due: fc.record({ merge: count, expire: count, sweep: count, compact: count }, { requiredKeys: [] }),
+    due: fc.record({ merge: due, expire: due, sweep: due, compact: due }, { requiredKeys: [] }),
   })
   .map(({ version, writer, nodes, slots, names, jobs, times, due }) => {
     const placed = slots.map(({ pages, segments, compactedOffset, due: tombstones }) => {
@@ -97,7 +99,10 @@ const listArbitrary: fc.Arbitrary<SegmentList> = fc
       cleanedEntry: 0,
       cleanBelow: nodes * 8,
       cleanAtMs: times[2],
-      dataGoneBelow: times[3],
+      dropBelow: (times[3] as number) + 5,
+      dropAtMs: times[3],
+      droppedEntry: times[3],
+      orphansCheckedAtMs: times[3],
       due: due as SegmentList['due'],
     };
   });

@@ -1,14 +1,17 @@
 import { EventLogError } from '../../log/errors.ts';
 import {
+  type Due,
   EMPTY_SEGMENT_LIST,
+  JOB_NAMES,
+  type JobName,
   packSegmentList,
   type SegmentList,
   unpackSegmentList,
 } from '../../log/segment/segment-list.ts';
-import { SEGMENT_LIST, segmentListKey } from '../../storage/keys.ts';
-import type { Attributes, ItemStore } from '../../storage/ports.ts';
-import type { HeadName } from '../heads/items.ts';
+import { dueKey, SEGMENT_LIST, segmentListKey } from '../../storage/keys.ts';
+import type { Attributes, ItemKey, ItemStore } from '../../storage/ports.ts';
 import { type RetryContext, retrying } from '../retry.ts';
+import { type Ask, type HeadName, MissingNodeError } from './items.ts';
 
 /** Returns the segment list of a head; an empty one if nothing was merged yet. 1 GetItem. */
 export async function readSegmentList(items: ItemStore, { topicId, headNumber }: HeadName): Promise<SegmentList> {
@@ -25,6 +28,9 @@ export interface ListUpdate<Result> {
  * Changes a segment list by one conditional update, decided from the list as it is: `change` is called again with the newer
  * list if another process was faster. Returns the result of the call whose update was applied, with the list afterwards.
  * 1 GetItem unless `known` is given, then 1 PutItem; 1 PutItem more for each time that another process was faster.
+ *
+ * For each job that the change schedules (`schedule`), the due item is put before the update, and the one that it replaces
+ * is deleted afterwards: 1 PutItem + 1 DeleteItem more. An item that a crash leaves behind is deleted when its time comes.
  * @throws what `change` throws; `storage_unavailable` with the outcome `unknown` if the fate of an update stayed open
  */
 export async function updateSegmentList<Result>(
@@ -43,18 +49,32 @@ export async function updateSegmentList<Result>(
     const next: SegmentList = { ...changed, version: list.version + 1, writer };
     const attributes = { [SEGMENT_LIST.version]: next.version, [SEGMENT_LIST.list]: packSegmentList(next) };
     const expected = list.version;
+    const scheduled = JOB_NAMES.filter((job) => next.due[job]?.version === next.version);
+    for (const job of scheduled)
+      await retrying(context, 'from_error', () => items.put(dueItemKey(name, job, next.due[job] as Due), {}));
     const put = await retrying(context, 'from_error', () =>
       items.put(key, attributes, [
         expected === 0 ? { if: 'item_absent' } : { if: 'equals', name: SEGMENT_LIST.version, value: expected },
       ]),
     );
-    if (put.ok) return { list: next, result };
+    if (put.ok) {
+      for (const job of JOB_NAMES) {
+        const was = list.due[job];
+        if (was !== undefined && was.version !== next.due[job]?.version)
+          await items.delete(dueItemKey(name, job, was)).catch(() => {});
+      }
+      return { list: next, result };
+    }
     const met = listOf(put.attributes);
     // An earlier attempt of ours was applied, and its reply was lost.
     if (met.version === next.version && sameWriter(met, next)) return { list: met, result };
     // If a newer update hides whether ours was applied, `change` decides again from the list, where its effect would show.
     list = met;
   }
+}
+
+function dueItemKey(name: HeadName, job: JobName, { atMs, version }: Due): ItemKey {
+  return dueKey(job, { ...name, dueAtMs: atMs, version });
 }
 
 function sameWriter(a: SegmentList, b: SegmentList): boolean {
@@ -66,4 +86,21 @@ function listOf(attributes: Attributes | undefined): SegmentList {
   const packed = attributes[SEGMENT_LIST.list];
   if (packed instanceof Uint8Array) return unpackSegmentList(packed);
   throw new EventLogError('corrupt_data', 'A segment list has no content.');
+}
+
+/**
+ * For a search through tail nodes from the entry `from` on that failed with `error`: returns the first entry whose node has
+ * not been deleted, if the search failed because older nodes were. 1 GetItem. @throws `error` in every other case
+ */
+export async function firstEntryKept(
+  items: ItemStore,
+  name: HeadName,
+  from: number,
+  error: unknown,
+  ask: Ask,
+): Promise<number> {
+  if (!(error instanceof MissingNodeError)) throw error;
+  const { cleanedEntry } = await ask(() => readSegmentList(items, name));
+  if (cleanedEntry <= from) throw error;
+  return cleanedEntry;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readSegmentList, updateSegmentList } from '../../../../shared/broker/segments/segment-list-store.ts';
+import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
 import { segmentListKey } from '../../../../shared/storage/keys.ts';
@@ -8,9 +8,9 @@ import { type FaultPlan, faultyStores } from '../../../support/faulty-stores.ts'
 import { memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
 
 const HEAD = { topicId: 'topic', headNumber: 3 };
-const DUE_BY_ONE = (list: SegmentList) => ({
-  list: { ...list, due: { merge: (list.due.merge ?? 0) + 1 } },
-  result: list.due.merge ?? 0,
+const ONE_MORE = (list: SegmentList) => ({
+  list: { ...list, dropBelow: list.dropBelow + 1 },
+  result: list.dropBelow,
 });
 
 /** `faults` are those of the puts, in their order. */
@@ -20,7 +20,7 @@ function setUp(faults: readonly (FaultPlan | undefined)[] = []) {
   const { items } = faultyStores(stores, ({ method }) => (method === 'put' ? faults[puts++] : undefined));
   const context = { clock: stores.clock, random: new SeededRandom(7), settings: DEFAULT_SETTINGS };
   const update = (through: ItemStore = items, known?: SegmentList) =>
-    stores.clock.run(updateSegmentList(context, through, HEAD, DUE_BY_ONE, known));
+    stores.clock.run(updateSegmentList(context, through, HEAD, ONE_MORE, known));
   return { stores, update, puts: () => puts };
 }
 
@@ -33,20 +33,20 @@ describe('the store of segment lists', () => {
   it('writes the first list, and counts versions', async () => {
     const { update } = setUp();
     expect((await update()).list.version).toBe(1);
-    expect(await update()).toMatchObject({ list: { version: 2, due: { merge: 2 } }, result: 1 });
+    expect(await update()).toMatchObject({ list: { version: 2, dropBelow: 2 }, result: 1 });
   });
 
   it('decides again from the newer list if another process was faster', async () => {
     const { stores, update, puts } = setUp();
     const before = (await update()).list;
     await update(stores.items);
-    expect(await update(undefined, before)).toMatchObject({ list: { version: 3, due: { merge: 3 } }, result: 2 });
+    expect(await update(undefined, before)).toMatchObject({ list: { version: 3, dropBelow: 3 }, result: 2 });
     expect(puts()).toBe(3);
   });
 
   it('recognizes its own update if the reply was lost', async () => {
     const { stores, update } = setUp([{ fault: 'lost_reply' }]);
-    expect(await update()).toMatchObject({ list: { version: 1, due: { merge: 1 } }, result: 0 });
+    expect(await update()).toMatchObject({ list: { version: 1, dropBelow: 1 }, result: 0 });
     expect((await readSegmentList(stores.items, HEAD)).version).toBe(1);
   });
 
@@ -57,7 +57,7 @@ describe('the store of segment lists', () => {
     expect(await running).toMatchObject({ list: { version: 2 }, result: 1 });
     // The late request meets another version, and changes nothing.
     await stores.clock.advance(120_000);
-    expect(await readSegmentList(stores.items, HEAD)).toMatchObject({ version: 2, due: { merge: 2 } });
+    expect(await readSegmentList(stores.items, HEAD)).toMatchObject({ version: 2, dropBelow: 2 });
   });
 
   it('writes nothing if nothing is to be changed', async () => {
