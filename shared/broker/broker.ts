@@ -6,8 +6,11 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
+import type { HeadJobOptions } from './jobs/head-job.ts';
 import type { JobRequest } from './jobs/job-run.ts';
+import { type MergeResult, mergeHead } from './jobs/merge-head.ts';
 import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
+import { type DueRun, runDue } from './jobs/run-due.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
@@ -85,6 +88,21 @@ export class Broker {
 
   resumeDeletions(request?: JobRequest): Promise<ResumedDeletions> {
     return resumeDeletions(this.#context, request);
+  }
+
+  /** Merges every head that is due. See `runDue` and `mergeHead`. */
+  runMerges(options?: HeadJobOptions): Promise<DueRun<MergeResult>> {
+    return runDue(this.#context, 'merge', mergeHead, options);
+  }
+
+  /** Merges one head, if that is due or with `force`; `undefined` if its topic does not exist. See `mergeHead`. */
+  async mergeHead(
+    topicId: string,
+    headNumber: number,
+    options?: HeadJobOptions & { readonly force?: boolean },
+  ): Promise<MergeResult | undefined> {
+    const topic = await this.#context.topics.byId(topicId);
+    return topic && mergeHead(this.#context, topic, headNumber, options);
   }
 
   /** See `appendBatches`. */

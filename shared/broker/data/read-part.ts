@@ -66,6 +66,29 @@ export async function fetchPart(stores: Stores, name: HeadName, { entry, part }:
   return entry.location !== 'inline' ? data : data.slice(range.start, range.end);
 }
 
+/**
+ * Returns the batches of some parts of one entry, checked like those of `readPart`. Keeps nothing in memory. 1 GetObject of
+ * the bytes from the first part to the last, or 1 GetItem. @throws EventLogError `corrupt_data`
+ */
+export async function readParts(
+  stores: Stores,
+  name: HeadName,
+  placed: readonly PlacedPart[],
+): Promise<readonly StoredBatch[][]> {
+  const [first] = placed;
+  if (first === undefined) return [];
+  const start = Math.min(...placed.map(({ part }) => part.position));
+  const end = Math.max(...placed.map(({ part }) => part.position + part.bytes));
+  const data = await fetchPart(stores, name, {
+    ...first,
+    part: { ...first.part, position: start, bytes: end - start },
+  });
+  return placed.map((one) => {
+    const from = one.part.position - start;
+    return placeBatches(data.subarray(from, from + one.part.bytes), name, one);
+  });
+}
+
 /** Sets the offsets in `data` itself: a part's offsets never change. */
 function placeBatches(data: Uint8Array, name: HeadName, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
   if (data.length !== part.bytes)

@@ -2,4 +2,4 @@
 export const GRACE_MS = 30 * 60_000;
 
 /** An announcement counts as dead after this long. This only saves work: a commit after it is refused, and harms nothing. */
-export const ANNOUNCED_MS = 60 * 60_000;
+export const ANNOUNCED_MS = 15 * 60_000;

@@ -99,9 +99,10 @@ export function schedule(list: SegmentList, job: JobName, atMs: number | undefin
   return { ...list, due: { ...others, [job]: { atMs, version: list.version + 1 } } };
 }
 
-/** Schedules a job for `atMs`, unless it comes earlier anyway. */
-export function scheduleBy(list: SegmentList, job: JobName, atMs: number): SegmentList {
-  return (list.due[job]?.atMs ?? Number.POSITIVE_INFINITY) <= atMs ? list : schedule(list, job, atMs);
+/** Schedules a job for `atMs`, unless it comes earlier anyway; `undefined` changes nothing. */
+export function scheduleBy(list: SegmentList, job: JobName, atMs: number | undefined): SegmentList {
+  if (atMs === undefined || (list.due[job]?.atMs ?? Number.POSITIVE_INFINITY) <= atMs) return list;
+  return schedule(list, job, atMs);
 }
 
 export interface MergeCommit {
@@ -111,8 +112,8 @@ export interface MergeCommit {
   readonly toEntry: number;
   /** The totals by slot as of `toEntry`. */
   readonly totals: readonly SlotTotals[];
-  /** The new segment of each slot that has records. */
-  readonly segments: ReadonlyMap<number, Segment>;
+  /** The new segments of each slot that has records, in order of offsets. */
+  readonly segments: ReadonlyMap<number, readonly Segment[]>;
   readonly nowMs: number;
   readonly graceMs: number;
 }
@@ -124,16 +125,19 @@ export interface MergeCommit {
 export function commitMerge(list: SegmentList, commit: MergeCommit): SegmentList | undefined {
   const { id, fromEntry, toEntry, totals, nowMs, graceMs } = commit;
   if (list.mergedEntry !== fromEntry || toEntry <= fromEntry) return undefined;
-  const used = [...commit.segments].map(([slot, segment]) => nameOf('segment', slot, segment));
+  const used = [...commit.segments].flatMap(([slot, segments]) =>
+    segments.map((segment) => nameOf('segment', slot, segment)),
+  );
   const taken = takeAnnouncement(list, id, used, nowMs + graceMs);
   if (taken === undefined) return undefined;
   let merged: SegmentList = { ...taken, mergedEntry: toEntry, totals };
-  for (const [slot, segment] of commit.segments) {
+  for (const [slot, segments] of commit.segments) {
     const was = slotOf(list, slot);
     // Retention was faster: nothing may be added below what it dropped.
-    if (segment.endOffset <= was.droppedOffset) {
-      merged = withGarbage(merged, [nameOf('segment', slot, segment)], nowMs + graceMs);
-    } else merged = withSlot(merged, slot, { ...was, segments: [...was.segments, segment] });
+    const isKept = ({ endOffset }: Segment): boolean => endOffset > was.droppedOffset;
+    const dropped = segments.filter((segment) => !isKept(segment)).map((segment) => nameOf('segment', slot, segment));
+    const kept = withSlot(merged, slot, { ...was, segments: [...was.segments, ...segments.filter(isKept)] });
+    merged = withGarbage(kept, dropped, nowMs + graceMs);
   }
   return checked(scheduleCleaning(merged, nowMs, graceMs) ?? merged);
 }

@@ -50,6 +50,11 @@ export function headOf(topic: Topic, partition: number): { readonly headNumber: 
   return { headNumber: Math.floor(partition / topic.partitionsPerHead), slot: partition % topic.partitionsPerHead };
 }
 
+/** The partition in a slot of a head. */
+export function headPartition({ partitionsPerHead }: Topic, headNumber: number, slot: number): number {
+  return headNumber * partitionsPerHead + slot;
+}
+
 export function headCount(topic: Topic): number {
   return Math.ceil(topic.partitions / topic.partitionsPerHead);
 }

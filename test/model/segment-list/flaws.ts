@@ -27,12 +27,9 @@ export const FLAWS: readonly Flaw[] = [
     fromSeed: 1_100,
     options: changed({
       commitMerge: (list, commit) => {
-        const names = [...commit.segments].map(([slot, { startOffset, version }]) => ({
-          what: 'segment' as const,
-          slot,
-          startOffset,
-          version,
-        }));
+        const names = [...commit.segments].flatMap(([slot, segments]) =>
+          segments.map(({ startOffset, version }) => ({ what: 'segment' as const, slot, startOffset, version })),
+        );
         return listChanges.commitMerge(announced(list, commit.id, names), commit);
       },
     }),

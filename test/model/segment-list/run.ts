@@ -262,7 +262,7 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
         segment: segmentOf(from / 2, to / 2, versionOf(announced)),
       }));
       if (!options.commitsFirst) await write(made, written);
-      const segments = new Map(made.map(({ slot, segment }) => [slot, segment]));
+      const segments = new Map(made.map(({ slot, segment }) => [slot, [segment]]));
       await commit(announced, nowMs, (before) =>
         changes.commitMerge(before, {
           id: announced.id,

@@ -109,7 +109,7 @@ describe('a merge', () => {
     fromEntry: 80,
     toEntry: 96,
     totals: totals(30),
-    segments: new Map([[0, segment(20, 30, before.id)]]),
+    segments: new Map([[0, [segment(20, 30, before.id)]]]),
     ...clock,
   };
 
@@ -124,7 +124,7 @@ describe('a merge', () => {
   });
 
   it('adds slots that the list did not have', () => {
-    const segments = new Map([[2, segment(0, 5, before.id)]]);
+    const segments = new Map([[2, [segment(0, 5, before.id)]]]);
     const [first] = totals(20);
     const all = [first, first, { nextOffset: 5, maxTimestampMs: 5, bytes: 5 }] as SegmentList['totals'];
     const list = applied(commitMerge(before.list, { ...commit, segments, totals: all }));
@@ -144,7 +144,7 @@ describe('a merge', () => {
     ['another merged the entries', before.list, { fromEntry: 72 }],
     ['it merged nothing', before.list, { toEntry: 80 }],
     ['its announcement is gone', { ...before.list, announcements: [] }, {}],
-    ['its segment was not announced', before.list, { segments: new Map([[0, segment(20, 30, 7)]]) }],
+    ['its segment was not announced', before.list, { segments: new Map([[0, [segment(20, 30, 7)]]]) }],
   ])('does not apply if %s', (_, list, change) => {
     expect(commitMerge(list, { ...commit, ...change })).toBeUndefined();
   });
@@ -316,7 +316,7 @@ describe('a job that came too late', () => {
 
   it('gives up nothing while it is announced, or once it was committed', () => {
     expect(giveUp(list, announcement, NOW, GRACE)).toBeUndefined();
-    const segments = new Map([[0, segment(50, 60, id)]]);
+    const segments = new Map([[0, [segment(50, 60, id)]]]);
     const merged = commitMerge(list, { id, fromEntry: 80, toEntry: 88, totals: totals(60), segments, ...clock });
     expect(giveUp(applied(merged), announcement, NOW, GRACE)).toBeUndefined();
   });

@@ -1,0 +1,165 @@
+import { readBatchHeader } from '../../log/batch/record-batch.ts';
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { EventLogError } from '../../log/errors.ts';
+import {
+  addTotals,
+  type Head,
+  type PlacedPart,
+  partitionState,
+  placeNode,
+  type SlotTotals,
+  TAIL_NODE_ENTRIES,
+  type TailNode,
+  writtenAtMs,
+} from '../../log/head/head.ts';
+import type { SegmentLimits } from '../../log/segment/merge-policy.ts';
+import { type BuiltSegment, SegmentBuilder } from '../../log/segment/segment-builder.ts';
+import { addHashes, batchHash } from '../../log/segment/set-hash.ts';
+import type { Stores } from '../../storage/ports.ts';
+import { readParts } from '../data/read-part.ts';
+import type { HeadName } from '../heads/items.ts';
+
+/** A segment in memory, not written yet. */
+export interface NewSegment {
+  readonly slot: number;
+  readonly built: BuiltSegment;
+  /** When the oldest of its data was appended. */
+  readonly writtenAtMs: number;
+}
+
+export interface MergedNodes {
+  readonly toEntry: number;
+  /** The totals by slot as of `toEntry`. */
+  readonly totals: readonly SlotTotals[];
+  /** In the order of slots and offsets. */
+  readonly segments: readonly NewSegment[];
+  /** The bytes that were read. */
+  readonly bytes: number;
+}
+
+/** Entries whose data is read at once. */
+const READS_AT_ONCE = 16;
+
+/**
+ * Reads the data of consecutive nodes, at least one, and makes segments of it, in memory. What lies below the log start is left out, since
+ * its data may be gone. Costs 1 GetItem or GetObject for each entry.
+ * @throws EventLogError `corrupt_data` naming what is damaged or missing
+ */
+export async function buildSegments(
+  stores: Stores,
+  name: HeadName,
+  head: Head,
+  nodes: readonly TailNode[],
+  before: readonly SlotTotals[],
+  limits: SegmentLimits,
+): Promise<MergedNodes> {
+  const first = nodes[0] as TailNode;
+  const last = nodes.at(-1) as TailNode;
+  if (!sameTotals(first.before, before))
+    throw new EventLogError('corrupt_data', `Tail node ${first.firstEntry} does not begin where the segments end.`, {
+      details: { ...name, firstEntry: first.firstEntry },
+    });
+  const builders = new SlotBuilders(limits);
+  const entries = nodes.flatMap(entriesOf);
+  let bytes = 0;
+  for (let at = 0; at < entries.length; at += READS_AT_ONCE) {
+    const some = entries
+      .slice(at, at + READS_AT_ONCE)
+      .map((parts) =>
+        parts.filter((placed) => endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset),
+      );
+    const read = await Promise.all(some.map((parts) => readParts(stores, name, parts)));
+    for (const [i, parts] of some.entries()) {
+      for (const [j, placed] of parts.entries()) {
+        bytes += placed.part.bytes;
+        builders.add(placed, read[i]?.[j] as StoredBatch[]);
+      }
+    }
+  }
+  const segments = builders.finish();
+  for (const one of segments) checkBuilt(one);
+  return {
+    toEntry: last.firstEntry + TAIL_NODE_ENTRIES,
+    totals: addTotals(last.before, last.entries),
+    segments,
+    bytes,
+  };
+}
+
+/** The parts of each entry of a node. */
+function entriesOf(node: TailNode): PlacedPart[][] {
+  const byEntry: PlacedPart[][] = node.entries.map(() => []);
+  for (const placed of placeNode(node)) byEntry[placed.entryNumber - node.firstEntry]?.push(placed);
+  return byEntry;
+}
+
+function endOffset({ part, baseOffset }: PlacedPart): number {
+  return baseOffset + part.records;
+}
+
+function sameTotals(a: readonly SlotTotals[], b: readonly SlotTotals[]): boolean {
+  return Array.from({ length: Math.max(a.length, b.length) }, (_, slot) => slot).every(
+    (slot) => (a[slot]?.nextOffset ?? 0) === (b[slot]?.nextOffset ?? 0),
+  );
+}
+
+interface Growing {
+  readonly builder: SegmentBuilder;
+  readonly writtenAtMs: number;
+  /** The set hash of what was read for the segment. */
+  hash: bigint;
+}
+
+/** Makes the segments of each slot, and begins a new one where the topic's limits ask for it. */
+class SlotBuilders {
+  readonly #limits: SegmentLimits;
+  readonly #growing = new Map<number, Growing>();
+  readonly #finished: (NewSegment & { readonly hash: bigint })[] = [];
+
+  constructor(limits: SegmentLimits) {
+    this.#limits = limits;
+  }
+
+  add({ entry, part: { slot } }: PlacedPart, batches: readonly StoredBatch[]): void {
+    const atMs = writtenAtMs(entry);
+    for (const { bytes, header, baseOffset } of batches) {
+      let growing = this.#growing.get(slot);
+      if (growing !== undefined && this.#isFull(growing, bytes.length, atMs)) {
+        this.#close(slot, growing);
+        growing = undefined;
+      }
+      growing ??= { builder: new SegmentBuilder(), writtenAtMs: atMs, hash: 0n };
+      this.#growing.set(slot, growing);
+      growing.builder.add(bytes, header, baseOffset);
+      growing.hash = addHashes(growing.hash, batchHash(header, baseOffset));
+    }
+  }
+
+  finish(): (NewSegment & { readonly hash: bigint })[] {
+    for (const [slot, growing] of this.#growing) this.#close(slot, growing);
+    return this.#finished.sort((a, b) => a.slot - b.slot || a.built.facts.startOffset - b.built.facts.startOffset);
+  }
+
+  #isFull({ builder, writtenAtMs: sinceMs }: Growing, bytes: number, atMs: number): boolean {
+    return builder.bytes + bytes > this.#limits.segmentBytes || atMs - sinceMs >= this.#limits.segmentMs;
+  }
+
+  #close(slot: number, { builder, writtenAtMs: sinceMs, hash }: Growing): void {
+    this.#finished.push({ slot, built: builder.finish(), writtenAtMs: sinceMs, hash });
+    this.#growing.delete(slot);
+  }
+}
+
+/** Reads back what is about to be written, and compares it with what was read. */
+function checkBuilt({ slot, built, hash }: NewSegment & { readonly hash: bigint }): void {
+  let written = 0n;
+  let end = built.facts.startOffset;
+  for (const chunk of built.chunks.slice(0, -1)) {
+    const header = readBatchHeader(chunk);
+    written = addHashes(written, batchHash(header, header.baseOffset));
+    if (header.baseOffset !== end) break;
+    end = header.baseOffset + header.lastOffsetDelta + 1;
+  }
+  if (written === hash && hash === built.facts.setHash && end === built.facts.endOffset) return;
+  throw new EventLogError('internal', `A segment of slot ${slot} does not hold what was read for it.`);
+}

@@ -1,0 +1,205 @@
+import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../log/head/head.ts';
+import { commitMerge, scheduleBy } from '../../log/segment/list-changes.ts';
+import {
+  isMergeDue,
+  MERGE_AGE_MS,
+  MERGE_AGE_MS_MAX,
+  MERGE_BYTES_MAX,
+  MERGE_NODES,
+  MERGE_NODES_MAX,
+  unmergedNodes,
+} from '../../log/segment/merge-policy.ts';
+import type { Segment } from '../../log/segment/segment.ts';
+import type { SegmentList } from '../../log/segment/segment-list.ts';
+import { headPartition, type Topic } from '../../log/topic/topic.ts';
+import { choiceSetting, numberSetting } from '../../log/topic/topic-config.ts';
+import { segmentObjectKey } from '../../storage/keys.ts';
+import type { ItemStore, Stores } from '../../storage/ports.ts';
+import type { BrokerContext } from '../context.ts';
+import { type HeadName, nodesBetween, readHead } from '../heads/items.ts';
+import { checkpointProducers } from '../heads/producers.ts';
+import { readSegmentList } from '../heads/segment-list-store.ts';
+import { usesOfNode } from '../heads/uses.ts';
+import { retrying } from '../retry.ts';
+import { announceNames, commitAnnounced, segmentName } from './announced-work.ts';
+import { buildSegments, type MergedNodes, type NewSegment } from './build-segments.ts';
+import { GRACE_MS } from './grace.ts';
+import type { HeadJobOptions, HeadJobResult } from './head-job.ts';
+import { joinSegments } from './join-segments.ts';
+
+export interface MergeResult extends HeadJobResult {
+  readonly nodesMerged: number;
+  readonly bytesMerged: number;
+  readonly segmentsWritten: number;
+  readonly segmentsJoined: number;
+}
+
+/** A head of which nothing waits is looked at again after this long, in case nobody told that something does. */
+const IDLE_MS = 24 * 3_600_000;
+/** After a merge, the partitions of a compacted topic are looked at: not after each one, since that costs requests. */
+const COMPACT_AFTER_MS = 5 * 60_000;
+
+/**
+ * Merges the tail nodes of one head into segments while that is due (`merge-policy.ts`), or in any case with `force`, and
+ * then joins small segments. What a node is needed for besides its records, the states of producers and the uses of
+ * idempotency keys, is stored before. May be stopped or killed anywhere, and run twice at once: what it has not committed is
+ * garbage that the next run of the sweep finds.
+ *
+ * Costs 2 GetItems if nothing waits, 1 Query more if something does. A merge of up to 64 MiB costs 1 Query for 64 nodes, 1
+ * GetItem or GetObject for each entry, 1 PutObject for each segment, 1 PutItem for each use of an idempotency key, what
+ * `checkpointProducers` does, and 2 to 4 writes for the list.
+ * @throws EventLogError `corrupt_data` naming what is damaged: nothing of that merge is committed
+ */
+export async function mergeHead(
+  context: BrokerContext,
+  topic: Topic,
+  headNumber: number,
+  { signal, force = false }: HeadJobOptions & { readonly force?: boolean } = {},
+): Promise<MergeResult> {
+  const stores = context.usage.of(topic.name, 'maintain');
+  const name = { topicId: topic.topicId, headNumber };
+  const limits = {
+    segmentBytes: numberSetting(topic.config, 'segment.bytes'),
+    segmentMs: numberSetting(topic.config, 'segment.ms'),
+  };
+  let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
+  const head = await retrying(context, 'not_applied', () => readHead(stores.items, name));
+  let nodesMerged = 0;
+  let bytesMerged = 0;
+  let segmentsWritten = 0;
+  let nextAtMs = context.clock.nowMs() + IDLE_MS;
+  while (!head.closed && !signal?.aborted) {
+    const waiting = unmergedNodes(list.mergedEntry, head.firstEntry);
+    if (waiting === 0) break;
+    const nodes = await nodesToMerge(context, stores.items, name, list, head);
+    const oldestMs = writtenAtMs((nodes[0] as TailNode).entries[0] as Entry);
+    const isFull = nodes.length < waiting;
+    const isDue = isFull || isMergeDue({ nodes: waiting, oldestMs }, context.clock.nowMs());
+    const running = list.announcements.find(({ job, untilMs }) => job === 'merge' && untilMs > context.clock.nowMs());
+    if (running !== undefined || (!isDue && !force)) {
+      const ageMs = waiting >= MERGE_NODES ? MERGE_AGE_MS : MERGE_AGE_MS_MAX;
+      nextAtMs = running?.untilMs ?? oldestMs + ageMs;
+      break;
+    }
+    const merged = await buildSegments(stores, name, head, nodes, list.totals, limits);
+    const committed = await writeAndCommit(context, stores, topic, name, list, nodes, merged);
+    list = committed.list;
+    if (!committed.applied) continue;
+    nodesMerged += nodes.length;
+    bytesMerged += merged.bytes;
+    segmentsWritten += merged.segments.length;
+  }
+  const joined = await joinSegments(context, stores, topic, name, list, { limits, signal });
+  return {
+    list: joined.list,
+    nextAtMs,
+    nodesMerged,
+    bytesMerged,
+    segmentsWritten,
+    segmentsJoined: joined.segmentsJoined,
+  };
+}
+
+/** The oldest unmerged nodes, up to what one merge takes: at least one, and all only if they are few. */
+async function nodesToMerge(
+  context: BrokerContext,
+  items: ItemStore,
+  name: HeadName,
+  { mergedEntry }: SegmentList,
+  { firstEntry }: Head,
+): Promise<TailNode[]> {
+  const to = Math.min(firstEntry, mergedEntry + MERGE_NODES_MAX * TAIL_NODE_ENTRIES);
+  const nodes: TailNode[] = [];
+  let bytes = 0;
+  for await (const node of nodesBetween(items, name, mergedEntry, to, (request) =>
+    retrying(context, 'not_applied', request),
+  )) {
+    bytes += bytesOf([node]);
+    if (nodes.length > 0 && bytes > MERGE_BYTES_MAX) break;
+    nodes.push(node);
+  }
+  return nodes;
+}
+
+function bytesOf(nodes: readonly TailNode[]): number {
+  let bytes = 0;
+  for (const { entries } of nodes) for (const { parts } of entries) for (const part of parts) bytes += part.bytes;
+  return bytes;
+}
+
+async function writeAndCommit(
+  context: BrokerContext,
+  stores: Stores,
+  topic: Topic,
+  name: HeadName,
+  known: SegmentList,
+  nodes: readonly TailNode[],
+  { toEntry, totals, segments }: MergedNodes,
+): Promise<{ readonly applied: boolean; readonly list: SegmentList }> {
+  const fromEntry = known.mergedEntry;
+  const { items } = stores;
+  const nowMs = (): number => context.clock.nowMs();
+  const announced = await announceNames(context, items, name, {
+    job: 'merge',
+    known,
+    names: (list) =>
+      list.mergedEntry === fromEntry ? segments.map(({ slot, built }) => segmentName(slot, built.facts)) : undefined,
+  });
+  if (announced === undefined) return { applied: false, list: await readSegmentList(items, name) };
+  const { id } = announced.announcement;
+  await putSegments(context, stores, topic, name, segments, id);
+  // Whoever looks for these in nodes finds them in items once the nodes may be deleted.
+  for (const node of nodes)
+    for (const { key, attributes } of usesOfNode(name, node, nowMs()))
+      await retrying(context, 'from_error', () => items.put(key, attributes));
+  await retrying(context, 'from_error', () => checkpointProducers(items, name, toEntry, nowMs()));
+  return commitAnnounced(context, items, name, announced, (list) => {
+    const merged = commitMerge(list, {
+      id,
+      fromEntry,
+      toEntry,
+      totals,
+      segments: bySlot(segments, id),
+      nowMs: nowMs(),
+      graceMs: GRACE_MS,
+    });
+    return merged && scheduleOthers(merged, topic, nowMs());
+  });
+}
+
+/** Four at once, so that a merge needs little more memory than its data. */
+const PUTS_AT_ONCE = 4;
+
+async function putSegments(
+  context: BrokerContext,
+  { objects }: Stores,
+  topic: Topic,
+  { headNumber }: HeadName,
+  segments: readonly NewSegment[],
+  version: number,
+): Promise<void> {
+  for (let at = 0; at < segments.length; at += PUTS_AT_ONCE) {
+    await Promise.all(
+      segments.slice(at, at + PUTS_AT_ONCE).map(({ slot, built }) => {
+        const partition = headPartition(topic, headNumber, slot);
+        const key = segmentObjectKey(topic.topicId, partition, built.facts.startOffset, version);
+        return retrying(context, 'from_error', () => objects.put(key, built.chunks));
+      }),
+    );
+  }
+}
+
+function bySlot(segments: readonly NewSegment[], version: number): Map<number, Segment[]> {
+  const slots = new Map<number, Segment[]>();
+  for (const { slot, built, writtenAtMs: atMs } of segments) {
+    const segment = { ...built.facts, version, writtenAtMs: atMs };
+    slots.set(slot, [...(slots.get(slot) ?? []), segment]);
+  }
+  return slots;
+}
+
+function scheduleOthers(list: SegmentList, topic: Topic, nowMs: number): SegmentList {
+  const sweeps = scheduleBy(list, 'sweep', list.cleanAtMs);
+  const compacts = choiceSetting(topic.config, 'cleanup.policy').split(',').includes('compact');
+  return compacts ? scheduleBy(sweeps, 'compact', nowMs + COMPACT_AFTER_MS) : sweeps;
+}
