@@ -30,9 +30,9 @@ export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMu
  */
 export const PRODUCE: Access = {
   items: {
-    GetItem: ['topic', 'head', 'checkpoint', 'producer', 'idempotency', 'counter'],
+    GetItem: ['topic', 'head', 'checkpoint', 'producer', 'idempotency', 'use', 'segments', 'counter'],
     Query: ['node'],
-    PutItem: ['inlineBatch', 'reference', 'node', 'producer', 'idempotency'],
+    PutItem: ['inlineBatch', 'due', 'node', 'producer', 'idempotency'],
     UpdateItem: ['head', 'checkpoint', 'idempotency', 'counter'],
   },
   objects: { PutObject: ['hot'] },
