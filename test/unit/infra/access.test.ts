@@ -16,6 +16,8 @@ import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
 import { createUrlSigner } from '../../../shared/storage/file/url-signer.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
+import { cleanMerged } from '../../support/clean-merged.ts';
+import { faultyStores } from '../../support/faulty-stores.ts';
 import { guardedStores, listed } from '../../support/guarded-stores.ts';
 import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 import type { SimulatedClock } from '../../support/simulated-clock.ts';
@@ -41,7 +43,7 @@ const works: Work[] = [
       await broker.putTopic({ name: 'orders', partitions: PARTITIONS });
     },
     async run(broker) {
-      // Two heads that share an object, and so a reference item.
+      // Two heads that share an object.
       await appended(broker, [record(0, LARGE), record(16, LARGE)]);
       // A repeat that is found in the tail nodes, and one that is answered from its note.
       for (let i = 0; i < 2; i++) await appended(broker, [record(1)], { idempotencyKey: 'key' });
@@ -73,6 +75,23 @@ const works: Work[] = [
     async run(broker) {
       await appended(broker, [record(2)], { producer: { producerId: 7, producerEpoch: 0, baseSequence: 530 } });
       await broker.idle();
+    },
+  },
+  {
+    name: 'produce, by a retry whose tail nodes have been merged and deleted',
+    access: PRODUCE,
+    prepare: async (broker, stores) => {
+      await broker.putTopic({ name: 'orders', partitions: PARTITIONS });
+      const losing = faultyStores(stores, ({ method, key }) =>
+        method === 'update' && key.startsWith('idempotency#') ? { fault: 'lost_request' } : undefined,
+      );
+      await appended(memoryBroker(losing), [record(2)], { idempotencyKey: 'key' });
+      for (let i = 0; i < 30; i++) await appended(broker, [record(2)]);
+      await broker.idle();
+      await cleanMerged(stores, (await broker.describeTopic('orders')).topicId);
+    },
+    async run(broker) {
+      await appended(broker, [record(2)], { idempotencyKey: 'key' });
     },
   },
   {
