@@ -13,6 +13,7 @@ import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.
 import { type DueRun, runDue } from './jobs/run-due.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { DataCache } from './memory/data-cache.ts';
+import { SegmentCache } from './memory/segment-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
 import { YoungProducers } from './memory/young-producers.ts';
 import type { Page, PageRequest } from './page.ts';
@@ -60,6 +61,7 @@ export class Broker {
       settings,
       topics: new TopicCache(usage, clock, settings.topicCacheMs),
       cache: new DataCache(settings.cacheBytesMax),
+      segments: new SegmentCache(settings.cacheBytesMax),
       signals: new AppendSignals(),
       youngProducers: new YoungProducers(usage, clock),
     };

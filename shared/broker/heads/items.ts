@@ -1,5 +1,5 @@
 import { equalBytes } from '../../log/bytes.ts';
-import { EventLogError } from '../../log/errors.ts';
+import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { unpackEntry } from '../../log/head/entry.ts';
 import {
   addTotals,
@@ -149,15 +149,13 @@ export async function* nodesBetween(
 }
 
 /** A tail node does not exist. If the segment list does not say that it was deleted, this is damage. */
-export class MissingNodeError extends EventLogError {
+export class MissingNodeError extends MissingDataError {
   constructor({ topicId, headNumber }: HeadName, firstEntry: number) {
-    super(
-      'corrupt_data',
-      `Tail node ${firstEntry} of head ${headNumber} of the topic with the id ${topicId} is missing.`,
-      {
-        details: { topicId, headNumber, firstEntry },
-      },
-    );
+    super(`Tail node ${firstEntry} of head ${headNumber} of the topic with the id ${topicId} is missing.`, {
+      topicId,
+      headNumber,
+      firstEntry,
+    });
   }
 }
 

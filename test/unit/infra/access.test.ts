@@ -126,6 +126,18 @@ const works: Work[] = [
     },
   },
   {
+    name: 'consume, from segments',
+    access: CONSUME,
+    prepare: async (broker, stores) => {
+      await seed(broker);
+      await cleanMerged(stores, (await broker.describeTopic('orders')).topicId);
+    },
+    async run(broker) {
+      const { batches } = await broker.read({ topic: 'orders', partition: 0, from: { offset: 0 } });
+      for await (const batch of batches) expect(batch.endOffset).toBeGreaterThan(batch.baseOffset);
+    },
+  },
+  {
     name: 'admin',
     access: ADMIN,
     prepare: seed,

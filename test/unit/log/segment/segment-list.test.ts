@@ -99,7 +99,7 @@ const listArbitrary: fc.Arbitrary<SegmentList> = fc
       cleanedEntry: 0,
       cleanBelow: nodes * 8,
       cleanAtMs: times[2],
-      dropBelow: (times[3] as number) + 5,
+      dropBelow: times[3],
       dropAtMs: times[3],
       droppedEntry: times[3],
       orphansCheckedAtMs: times[3],
