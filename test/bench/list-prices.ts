@@ -8,6 +8,9 @@ export const LAMBDA = {
   gbSecond: 0.0000133334,
 } as const;
 
+/** "Amazon S3 pricing", Standard, the first 50 TB. */
+export const S3_GB_MONTH = 0.023;
+
 /** "Amazon Kinesis Data Streams pricing". */
 export const KINESIS = {
   onDemand: { inGb: 0.08, outGb: 0.04, streamHour: 0.04, recordRoundsUpToBytes: 1_024 },
