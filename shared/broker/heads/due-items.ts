@@ -11,7 +11,7 @@ import type { HeadName } from './items.ts';
  *
  * The key of an item contains the version of the list's update that is to name it. So it can be told from the item alone
  * whether the list can still come to name it: an item of a version that the list has reached, and that it does not name, is
- * never named later. Items of version 0 come from first appends, and count as long as the head has no list.
+ * never named later. Items of version 0 come from first appends, and count as long as the list names none.
  */
 
 /** Before the first entry of a head: from then on a merge job finds the head. 1 PutItem. */
@@ -29,8 +29,9 @@ export function dueItemState(
   job: JobName,
   { dueAtMs, version }: DueName,
 ): 'counts' | 'leftover' | 'open' {
-  if (list.version === 0) return version === 0 ? 'counts' : 'open';
   const named = list.due[job];
+  // The first visit may have died after it changed the list, and before it named the next item.
+  if (version === 0 && named === undefined) return 'counts';
   if (named?.version === version && named.atMs === dueAtMs) return 'counts';
   return version > list.version ? 'open' : 'leftover';
 }

@@ -142,6 +142,17 @@ describe('the merge job', () => {
     expect(await run(broker)).toMatchObject({ nodes: [1] });
   });
 
+  it('finds a head whose first visit died before it had named the next one', async () => {
+    const { stores, broker, append, merge } = await setUp();
+    await append(0, 9);
+    // What a visit has done by then.
+    await merge();
+    await append(0, 8);
+    await stores.clock.advance(60 * MINUTE_MS);
+    expect(await run(broker)).toEqual({ nodes: [1], blocked: 0, complete: true });
+    expect(await run(broker)).toEqual({ nodes: [], blocked: 0, complete: true });
+  });
+
   it('forgets a head whose topic was deleted', async () => {
     const { stores, broker, append } = await setUp();
     await append(0, 9);
