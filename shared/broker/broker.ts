@@ -10,6 +10,7 @@ import type { JobRequest } from './jobs/job-run.ts';
 import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { DataCache } from './memory/data-cache.ts';
+import { SegmentCache } from './memory/segment-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
 import { YoungProducers } from './memory/young-producers.ts';
 import type { Page, PageRequest } from './page.ts';
@@ -57,6 +58,7 @@ export class Broker {
       settings,
       topics: new TopicCache(usage, clock, settings.topicCacheMs),
       cache: new DataCache(settings.cacheBytesMax),
+      segments: new SegmentCache(settings.cacheBytesMax),
       signals: new AppendSignals(),
       youngProducers: new YoungProducers(usage, clock),
     };

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../storage/ports.ts';
 import type { AppendSignals } from './memory/append-signals.ts';
 import type { DataCache } from './memory/data-cache.ts';
+import type { SegmentCache } from './memory/segment-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
 import type { YoungProducers } from './memory/young-producers.ts';
 import type { BrokerSettings } from './settings.ts';
@@ -14,6 +15,7 @@ export interface BrokerContext {
   readonly settings: BrokerSettings;
   readonly topics: TopicCache;
   readonly cache: DataCache;
+  readonly segments: SegmentCache;
   readonly signals: AppendSignals;
   readonly youngProducers: YoungProducers;
 }

@@ -19,7 +19,7 @@ export interface BrokerSettings {
   readonly topicCacheMs: number;
   /** How often a waiting read checks for appends of other processes; `undefined` if no other process can append. */
   readonly pollIntervalMs: number | undefined;
-  /** The maximum size of cached records and tail nodes, in bytes. */
+  /** The maximum size of cached records, tail nodes and segment maps, in bytes. */
   readonly cacheBytesMax: number;
   /** The number of entries between two checkpoints of a head's producers; a multiple of 8. */
   readonly checkpointEntries: number;

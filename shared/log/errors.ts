@@ -99,6 +99,16 @@ export class EventLogError extends Error {
   }
 }
 
+/**
+ * Stored data is not where it was expected. A reader that meets this error looks again, because a job may have moved the data
+ * since; only if it is missing then too, the data is lost.
+ */
+export class MissingDataError extends EventLogError {
+  constructor(message: string, details: ErrorDetails) {
+    super('corrupt_data', message, { details });
+  }
+}
+
 /** Makes an `invalid_request` error that names the field. */
 export function invalidField(field: string, message: string, details: ErrorDetails = {}): EventLogError {
   return new EventLogError('invalid_request', message, { details: { field, ...details } });

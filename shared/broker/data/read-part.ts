@@ -1,6 +1,6 @@
 import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../../log/batch/record-batch.ts';
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
-import { EventLogError } from '../../log/errors.ts';
+import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { batchIdText } from '../../log/head/batch-id.ts';
 import type { Entry } from '../../log/head/entry.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
@@ -24,7 +24,7 @@ export function dataName(name: HeadName, entry: Entry): string {
 /**
  * Returns the batches of a part, checked against their CRC and the part's counts, with their offsets set. Costs nothing if
  * they are cached, otherwise 1 GetObject or 1 GetItem.
- * @throws EventLogError `corrupt_data` naming the missing or damaged data
+ * @throws EventLogError `corrupt_data` naming the damaged data; MissingDataError
  */
 export async function readPart(
   context: BrokerContext,
@@ -47,7 +47,7 @@ export function keepPart(context: BrokerContext, data: Uint8Array, name: HeadNam
 
 /**
  * Fetches the stored bytes of a part, unchecked: the batches' own base offsets are not set. 1 GetObject or 1 GetItem.
- * @throws EventLogError `corrupt_data` naming the missing data
+ * @throws MissingDataError naming the missing data
  */
 export async function fetchPart(stores: Stores, name: HeadName, { entry, part }: PlacedPart): Promise<Uint8Array> {
   const range = { start: part.position, end: part.position + part.bytes };
@@ -57,7 +57,10 @@ export async function fetchPart(stores: Stores, name: HeadName, { entry, part }:
       : (await stores.items.get(inlineBatchKey(name.topicId, name.headNumber, entry.batchId))).attributes?.[
           INLINE_BATCH.data
         ];
-  if (!(data instanceof Uint8Array)) throw corrupt(name, entry, 'is missing.');
+  if (!(data instanceof Uint8Array)) {
+    const storedAs = dataName(name, entry);
+    throw new MissingDataError(`The stored data '${storedAs}' is missing.`, { storedAs });
+  }
   return entry.location === 'hot' ? data : data.slice(range.start, range.end);
 }
 

@@ -1,5 +1,5 @@
 import { equalBytes } from '../../log/bytes.ts';
-import { EventLogError } from '../../log/errors.ts';
+import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { unpackEntry } from '../../log/head/entry.ts';
 import {
   addTotals,
@@ -147,11 +147,10 @@ export async function* nodesBetween(
   }
 }
 
-export function missingNode(name: HeadName, firstEntry: number): EventLogError {
-  return new EventLogError(
-    'corrupt_data',
+export function missingNode(name: HeadName, firstEntry: number): MissingDataError {
+  return new MissingDataError(
     `Tail node ${firstEntry} of head ${name.headNumber} of the topic with the id ${name.topicId} is missing.`,
-    { details: { topicId: name.topicId, headNumber: name.headNumber, firstEntry } },
+    { topicId: name.topicId, headNumber: name.headNumber, firstEntry },
   );
 }
 

@@ -2,28 +2,77 @@ import { LRUCache } from 'lru-cache';
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import type { TailNode } from '../../log/head/head.ts';
 
-/** The approximate memory of a batch in addition to its bytes. */
+/** The approximate memory of a batch, or of a block, in addition to its bytes. */
 const BATCH_BYTES = 400;
+/** Blocks that nobody took for this long do not keep others from being read ahead. */
+const AHEAD_MS_MAX = 60_000;
 
-/** A cache of record batches and tail nodes that drops the least recently used first. Cached data never changes. */
+/**
+ * A cache of record batches, blocks of segments and tail nodes that drops the least recently used first. Cached data never
+ * changes.
+ */
 export class DataCache {
-  readonly #batches: LRUCache<string, readonly StoredBatch[]>;
+  readonly #data: LRUCache<string, readonly StoredBatch[] | Uint8Array>;
   readonly #nodes: LRUCache<string, TailNode>;
+  /** The blocks in `#data`, in the order in which they were put. */
+  readonly #blocks = new Map<string, { readonly bytes: number; readonly putAtMs: number }>();
+  readonly #blockBytesMax: number;
+  #blockBytes = 0;
 
   constructor(bytesMax: number) {
-    this.#batches = new LRUCache({
-      maxSize: Math.max(1, Math.floor((bytesMax * 7) / 8)),
-      sizeCalculation: (batches) => batches.reduce((sum, batch) => sum + batch.bytes.length + BATCH_BYTES, 0),
+    this.#data = new LRUCache({
+      maxSize: Math.max(1, Math.floor((bytesMax * 3) / 4)),
+      sizeCalculation: sizeOf,
+      dispose: (_, key) => this.#forgetBlock(key),
     });
     this.#nodes = new LRUCache({ maxSize: Math.max(1, Math.floor(bytesMax / 8)), sizeCalculation: nodeBytes });
+    this.#blockBytesMax = Math.floor(bytesMax / 2);
   }
 
   getBatches(key: string): readonly StoredBatch[] | undefined {
-    return this.#batches.get(key);
+    const kept = this.#data.get(key);
+    return kept instanceof Uint8Array ? undefined : kept;
   }
 
   putBatches(key: string, batches: readonly StoredBatch[]): void {
-    this.#batches.set(key, batches);
+    this.#data.set(key, batches);
+  }
+
+  /** Returns the bytes of a block, unchecked. */
+  getBlock(key: string): Uint8Array | undefined {
+    const kept = this.#data.get(key);
+    return kept instanceof Uint8Array ? kept : undefined;
+  }
+
+  hasBlock(key: string): boolean {
+    return this.#blocks.has(key);
+  }
+
+  /** Keeps a block. The cache takes over `bytes`, which is no view on more bytes. */
+  putBlock(key: string, bytes: Uint8Array, nowMs: number): void {
+    this.dropBlock(key);
+    this.#data.set(key, bytes);
+    // A value that is too large for the cache was not kept.
+    if (!this.#data.has(key)) return;
+    this.#blocks.set(key, { bytes: sizeOf(bytes), putAtMs: nowMs });
+    this.#blockBytes += sizeOf(bytes);
+  }
+
+  /** Forgets a block that was read, or that is damaged. */
+  dropBlock(key: string): void {
+    if (this.#blocks.has(key)) this.#data.delete(key);
+  }
+
+  /**
+   * How many bytes of blocks may be read ahead: all blocks together take up to half of the cache. So readers of many
+   * partitions do not drop each other's blocks before these are taken.
+   */
+  aheadBytesMax(nowMs: number): number {
+    for (const [key, { putAtMs }] of this.#blocks) {
+      if (nowMs - putAtMs < AHEAD_MS_MAX) break;
+      this.#data.delete(key);
+    }
+    return Math.max(0, this.#blockBytesMax - this.#blockBytes);
   }
 
   getNode(key: string): TailNode | undefined {
@@ -33,6 +82,16 @@ export class DataCache {
   putNode(key: string, node: TailNode): void {
     this.#nodes.set(key, node);
   }
+
+  #forgetBlock(key: string): void {
+    this.#blockBytes -= this.#blocks.get(key)?.bytes ?? 0;
+    this.#blocks.delete(key);
+  }
+}
+
+function sizeOf(data: readonly StoredBatch[] | Uint8Array): number {
+  if (data instanceof Uint8Array) return data.length + BATCH_BYTES;
+  return data.reduce((sum, batch) => sum + batch.bytes.length + BATCH_BYTES, 0);
 }
 
 /** The approximate memory of a decoded node. */
