@@ -134,7 +134,11 @@ const RULES: readonly ImportRule[] = [
   },
   { of: 'shared/broker/heads/', may: ['shared/broker/heads/', ...BROKER_ROOT], exists: true },
   { of: 'shared/broker/data/', may: ['shared/broker/data/', 'shared/broker/heads/', ...BROKER_ROOT], exists: true },
-  { of: 'shared/broker/topics/', may: ['shared/broker/topics/', 'shared/broker/heads/', ...BROKER_ROOT], exists: true },
+  {
+    of: 'shared/broker/topics/',
+    may: ['shared/broker/topics/', 'shared/broker/segments/', 'shared/broker/heads/', ...BROKER_ROOT],
+    exists: true,
+  },
   {
     of: 'shared/broker/append/',
     may: [

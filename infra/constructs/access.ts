@@ -40,14 +40,14 @@ export const PRODUCE: Access = {
 
 /** Permissions to read records, offsets and the segment map, and to list and describe topics. They allow no change. */
 export const CONSUME: Access = {
-  items: { GetItem: ['topic', 'head', 'node', 'inlineBatch'], Query: ['topic', 'node'] },
-  objects: { GetObject: ['hot'] },
+  items: { GetItem: ['topic', 'head', 'node', 'inlineBatch', 'segments'], Query: ['topic', 'node'] },
+  objects: { GetObject: ['hot', 'segment'] },
 };
 
 /** Permissions to make, change, delete, list and describe topics. They allow neither appending nor reading records. */
 export const ADMIN: Access = {
   items: {
-    GetItem: ['topic', 'head'],
+    GetItem: ['topic', 'head', 'segments'],
     Query: ['topic'],
     PutItem: ['topic', 'garbage'],
     UpdateItem: ['topic', 'head'],

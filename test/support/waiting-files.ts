@@ -1,6 +1,5 @@
 /** Parts that are built and tested, and wait for the part that uses them. A path leaves the list as soon as it is used. */
 export const WAITING_FILES: Readonly<{ [path: string]: string }> = {
-  'shared/broker/segments/segment-list-store.ts': 'docs/design/0007, "What is built": the jobs',
   'shared/log/segment/cleanable.ts': 'docs/design/0007: compaction',
   'shared/log/segment/compact-batch.ts': 'docs/design/0007: compaction',
   'shared/log/segment/expire.ts': 'docs/design/0007: retention',
@@ -8,7 +7,4 @@ export const WAITING_FILES: Readonly<{ [path: string]: string }> = {
   'shared/log/segment/merge-policy.ts': 'docs/design/0007: merge',
   'shared/log/segment/offset-map.ts': 'docs/design/0007: compaction',
   'shared/log/segment/segment-builder.ts': 'docs/design/0007: merge',
-  'shared/log/segment/segment-index.ts': 'docs/design/0007: merge, and reads from segments',
-  'shared/log/segment/segment-list.ts': 'docs/design/0007: the jobs',
-  'shared/log/segment/set-hash.ts': 'docs/design/0007: merge',
 };

@@ -5,8 +5,8 @@ import type { BrokerContext } from '../context.ts';
 import type { AppendListener } from '../memory/append-signals.ts';
 import { eachOf } from '../topics/each-head.ts';
 import { lookUntil } from './look-until.ts';
-import { checkFrom, checkInRange, type ReadFrom, type ReadResult, readView, resolveFrom } from './read.ts';
-import { type PartitionChoice, type PartitionView, viewPartitions } from './view-partitions.ts';
+import { checkFrom, type ReadFrom, type ReadResult, readView, resolveFrom } from './read.ts';
+import { checkInRange, type PartitionChoice, type PartitionView, viewPartitions } from './view-partitions.ts';
 
 /**
  * Following partitions: a follower has the next offset of each of its partitions. It looks where they end, reads those that
@@ -135,12 +135,24 @@ export class Follower {
     const position = followed.positions.get(partition) as number;
     if (position < logStartOffset) {
       if (logStartOffset < highWatermark) this.#turns.unshift(turn);
-      this.#last = { ...turn, nextOffset: logStartOffset };
-      return { type: 'gap', ...place, from: position, to: logStartOffset };
+      return this.#passGap(turn, position, logStartOffset);
     }
-    const result = await readView(this.#context, view, position, this.#request.turnBytes);
+    let result: ReadResult;
+    try {
+      result = await readView(this.#context, view, position, this.#request.turnBytes);
+    } catch (error) {
+      // Retention was faster than this turn, so the read looked again and found a new log start offset.
+      const newStart = error instanceof EventLogError ? error.details.logStartOffset : undefined;
+      if (typeof newStart !== 'number' || newStart <= position) throw error;
+      return this.#passGap(turn, position, newStart);
+    }
     this.#last = { ...turn, nextOffset: result.nextOffset };
     return { type: 'records', ...place, result };
+  }
+
+  #passGap(turn: Turn, from: number, to: number): FollowStep {
+    this.#last = { ...turn, nextOffset: to };
+    return { type: 'gap', topic: turn.followed.name, partition: turn.view.partition, from, to };
   }
 
   /** The partitions that have more, beginning behind the one that had the last turn. */

@@ -1,30 +1,42 @@
 import { invalidField } from '../../log/errors.ts';
-import { type PlacedPart, writtenAtMs } from '../../log/head/head.ts';
+import { type PlacedPart, partitionState, writtenAtMs } from '../../log/head/head.ts';
+import type { Segment } from '../../log/segment/segment.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { dataName } from '../data/read-part.ts';
 import { decodePageToken, encodePageToken, type Page, type PageRequest, pageLimit } from '../page.ts';
+import { mergedOffset, segmentsFrom } from '../segments/find-segments.ts';
+import { currentSegmentList } from '../segments/known-lists.ts';
+import { segmentKey } from '../segments/segment-blocks.ts';
 import { locateParts } from './locate-parts.ts';
-import { type PartitionView, viewPartition } from './view-partitions.ts';
+import { lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
 
-/** Where some consecutive records of a partition lie. */
+/** Where some consecutive records of a partition are stored. */
 export interface SegmentDescription {
   readonly partition: number;
   readonly startOffset: number;
   readonly endOffset: number;
-  /** `inline`: in the table; `hot`: in an object as it was appended, not merged yet. */
-  readonly storage: 'inline' | 'hot';
+  /** `inline`: in the table; `hot`: in an object as it was appended; `segment`: in an object of this partition. */
+  readonly storage: 'inline' | 'hot' | 'segment';
+  /**
+   * `tail`: the head names it; `unmerged`: a tail node does; `merged`: the segment list does, and there need not be a record
+   * for each offset; `compacted`: likewise, and compaction has been there.
+   */
+  readonly state: 'tail' | 'unmerged' | 'merged' | 'compacted';
   /** The object's key, or the item's keys. */
   readonly storedAs: string;
   readonly position: number;
   readonly bytes: number;
   readonly maxTimestampMs: number;
+  /** When it was appended; for a segment, when its oldest data was. */
   readonly writtenAtMs: number;
 }
 
 /**
- * Where every offset of a topic lies, in the order of partitions and offsets. Costs 1 read of the head for each partition
- * of the page, and reads of its tail nodes. @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
+ * Where every offset of a topic is stored, in the order of partitions and offsets. Jobs can replace segments between two
+ * pages, so a segment can begin below the end of the page before. Costs 1 read of the head and 1 GetItem for the segment list
+ * for each partition of the page, 1 GetItem for each page of older segments that is not in memory, and reads of its tail
+ * nodes. @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
  */
 export async function listSegments(
   context: BrokerContext,
@@ -38,14 +50,48 @@ export async function listSegments(
   const last = request.partition ?? topic.partitions - 1;
   const items: SegmentDescription[] = [];
   for (let partition = position?.partition ?? request.partition ?? 0; partition <= last; partition++) {
+    const from = position?.partition === partition ? position.offset : 0;
     const view = await viewPartition(context, topicName, partition);
-    let offset = Math.max(view.logStartOffset, position?.partition === partition ? position.offset : 0);
-    while (offset < view.highWatermark) {
-      if (items.length === limit) return { items, nextPageToken: encodePageToken(`${partition}:${offset}`) };
-      const parts = await locateParts(context, view, offset, Number.POSITIVE_INFINITY, limit - items.length);
-      for (const placed of parts) items.push(describePart(view, placed));
-      offset = items.at(-1)?.endOffset ?? view.highWatermark;
+    const listed = await lookingAgain(context, view, (seen) =>
+      listPartition(context, seen, from, limit - items.length),
+    );
+    items.push(...listed.items);
+    if (listed.nextOffset !== undefined)
+      return { items, nextPageToken: encodePageToken(`${partition}:${listed.nextOffset}`) };
+  }
+  return { items };
+}
+
+/** Up to `limit` of a partition; `nextOffset` if there are more. */
+async function listPartition(
+  context: BrokerContext,
+  view: PartitionView,
+  from: number,
+  limit: number,
+): Promise<{ readonly items: readonly SegmentDescription[]; readonly nextOffset?: number }> {
+  const { name, slot, stores } = view;
+  const items: SegmentDescription[] = [];
+  let offset = Math.max(view.logStartOffset, from);
+  if (offset >= view.highWatermark) return { items };
+  let merged = { mergedEntry: 0, mergedOffset: 0 };
+  if (offset < partitionState(view.head, slot).totalsBeforeTail.nextOffset) {
+    const list = await currentSegmentList(context, stores.items, name);
+    const listed = { name, list, slot };
+    merged = { mergedEntry: list.mergedEntry, mergedOffset: mergedOffset(listed) };
+    for await (const segment of segmentsFrom(context, stores.items, listed, offset)) {
+      if (items.length === limit) return { items, nextOffset: offset };
+      items.push(describeSegment(view, segment, list.slots[slot]?.compactedOffset ?? 0));
+      offset = segment.endOffset;
     }
+    offset = Math.max(offset, merged.mergedOffset);
+  }
+  while (offset < view.highWatermark) {
+    if (items.length === limit) return { items, nextOffset: offset };
+    const limits = { bytesMax: Number.POSITIVE_INFINITY, partsMax: limit - items.length, ...merged };
+    const { parts, isComplete } = await locateParts(context, view, offset, limits);
+    for (const placed of parts) items.push(describePart(view, placed));
+    if (isComplete) break;
+    offset = items.at(-1)?.endOffset ?? view.highWatermark;
   }
   return { items };
 }
@@ -60,16 +106,34 @@ function parsePosition(token: string): { partition: number; offset: number } {
   return { partition: Number(match[1]), offset: Number(match[2]) };
 }
 
-function describePart(view: PartitionView, { entry, part, baseOffset }: PlacedPart): SegmentDescription {
+function describePart(view: PartitionView, { entryNumber, entry, part, baseOffset }: PlacedPart): SegmentDescription {
   return {
     partition: view.partition,
     startOffset: baseOffset,
     endOffset: baseOffset + part.records,
     storage: entry.location,
+    state: entryNumber < view.head.firstEntry ? 'unmerged' : 'tail',
     storedAs: dataName(view.name, entry),
     position: part.position,
     bytes: part.bytes,
     maxTimestampMs: part.maxTimestampMs,
     writtenAtMs: writtenAtMs(entry),
+  };
+}
+
+function describeSegment(view: PartitionView, segment: Segment, compactedOffset: number): SegmentDescription {
+  const { partition, name } = view;
+  const { startOffset, endOffset, bytes, maxTimestampMs, writtenAtMs } = segment;
+  return {
+    partition,
+    startOffset,
+    endOffset,
+    storage: 'segment',
+    state: endOffset <= compactedOffset ? 'compacted' : 'merged',
+    storedAs: segmentKey({ topicId: name.topicId, partition, segment }),
+    position: 0,
+    bytes,
+    maxTimestampMs,
+    writtenAtMs,
   };
 }

@@ -11,57 +11,80 @@ import type { BrokerContext } from '../context.ts';
 import { type HeadName, missingNode, nodeFromAttributes, nodeKey, queryNodes } from '../heads/items.ts';
 import type { PartitionView } from './view-partitions.ts';
 
-/** Where the records of one partition are: in the head's tail, or before that in tail nodes, found by search. */
+/**
+ * Where the records of one partition are that are not in segments: in the head's tail, or before that in tail nodes, found by
+ * search.
+ */
 
 const NODES_PER_QUERY = 32;
 /** A search through nodes that hold nothing of the partition stops after so many queries, once it has found something. */
 const QUERIES_MAX = 32;
 
+export interface LocatedParts {
+  readonly parts: readonly PlacedPart[];
+  /** Whether these are all parts up to the end of the view. */
+  readonly isComplete: boolean;
+}
+
+export interface PartLimits {
+  readonly bytesMax: number;
+  readonly partsMax?: number;
+  /** Nodes below this entry were merged: they may be gone, and what they held is in segments. A multiple of eight. */
+  readonly mergedEntry: number;
+  /** The offset as of `mergedEntry`; at most the first one that is asked for. */
+  readonly mergedOffset: number;
+}
+
 /**
  * The parts that hold the records from `offset` on, until they have `bytesMax` bytes or there are `partsMax`; at least one
  * where there are records. Costs no request for what is in the tail. Otherwise it costs a few GetItems to find the node
  * (see `nodeWithOffset`; none for nodes in memory), then 1 Query for every 32 nodes.
+ * @throws MissingDataError
  */
 export async function locateParts(
   context: BrokerContext,
   view: PartitionView,
   offset: number,
-  bytesMax: number,
-  partsMax = Number.POSITIVE_INFINITY,
-): Promise<PlacedPart[]> {
+  limits: PartLimits,
+): Promise<LocatedParts> {
+  const { bytesMax, partsMax = Number.POSITIVE_INFINITY } = limits;
   const found: PlacedPart[] = [];
   let bytes = 0;
   const isFull = (): boolean => found.length > 0 && (bytes >= bytesMax || found.length >= partsMax);
-  const take = (parts: readonly PlacedPart[]): void => {
+  /** Whether all of them were taken. */
+  const take = (parts: readonly PlacedPart[]): boolean => {
     for (const placed of parts) {
       if (placed.part.slot !== view.slot || placed.baseOffset + placed.part.records <= offset) continue;
-      if (isFull()) return;
+      if (isFull()) return false;
       found.push(placed);
       bytes += placed.part.bytes;
     }
+    return true;
   };
   if (offset < partitionState(view.head, view.slot).totalsBeforeTail.nextOffset) {
-    const first = await nodeWithOffset(context, view, offset);
+    const first = await nodeWithOffset(context, view, offset, limits);
     let pages = 0;
     for await (const nodes of nodesFrom(context, view, first)) {
       for (const node of nodes) take(placeNode(node));
       // What lies after nodes that were not looked at must not be taken: it would pass over what is in them.
-      if (isFull() || (found.length > 0 && ++pages > QUERIES_MAX)) return found;
+      if (isFull() || (found.length > 0 && ++pages > QUERIES_MAX)) return { parts: found, isComplete: false };
     }
   }
-  take(placeTail(view.head));
-  return found;
+  const isComplete = take(placeTail(view.head));
+  return { parts: found, isComplete };
 }
 
 /**
- * The first part from `startOffset` on that holds a record of time `timestampMs` or later. The totals of a node tell the
- * largest time before it, which only rises, so nodes are searched like an ordered list.
+ * The first part from `startOffset` on that holds a record of time `timestampMs` or later, among the entries from
+ * `mergedEntry` on. The totals of a node tell the largest time before it, which only rises, so nodes are searched like an
+ * ordered list. @throws MissingDataError
  */
 export async function locateTime(
   context: BrokerContext,
   view: PartitionView,
   timestampMs: number,
   startOffset: number,
+  mergedEntry: number,
 ): Promise<PlacedPart | undefined> {
   const { slot, head } = view;
   const matches = (placed: PlacedPart): boolean =>
@@ -70,7 +93,7 @@ export async function locateTime(
     placed.baseOffset + placed.part.records > startOffset;
   const { totalsBeforeTail } = partitionState(head, slot);
   if (totalsBeforeTail.maxTimestampMs >= timestampMs && startOffset < totalsBeforeTail.nextOffset) {
-    const first = await lastNodeWhere(context, view, ({ before }) => {
+    const first = await lastNodeWhere(context, view, mergedEntry, ({ before }) => {
       const totals = before[slot];
       return totals === undefined || totals.maxTimestampMs < timestampMs || totals.nextOffset <= startOffset;
     });
@@ -94,9 +117,14 @@ export async function locateTime(
  * most 31. With nodes in memory both take 0.2 to 3. On AWS a reader often meets an empty memory, and these requests follow
  * each other, so the guess is worth its lines.
  */
-async function nodeWithOffset(context: BrokerContext, view: PartitionView, offset: number): Promise<number> {
-  let low = 0;
-  let lowOffset = 0;
+async function nodeWithOffset(
+  context: BrokerContext,
+  view: PartitionView,
+  offset: number,
+  { mergedEntry, mergedOffset }: PartLimits,
+): Promise<number> {
+  let low = mergedEntry / TAIL_NODE_ENTRIES;
+  let lowOffset = mergedOffset;
   let high = view.head.firstEntry / TAIL_NODE_ENTRIES;
   let highOffset = partitionState(view.head, view.slot).totalsBeforeTail.nextOffset;
   for (let guesses = 1; high - low > 1; guesses++) {
@@ -112,13 +140,17 @@ async function nodeWithOffset(context: BrokerContext, view: PartitionView, offse
   return low * TAIL_NODE_ENTRIES;
 }
 
-/** The first entry of the last node for which `holds` is true; `holds` is true for the first nodes, at least one. */
+/**
+ * The first entry of the last node for which `holds` is true, which it is for the first ones; the one at `mergedEntry` if it
+ * is for none.
+ */
 async function lastNodeWhere(
   context: BrokerContext,
   view: PartitionView,
+  mergedEntry: number,
   holds: (node: TailNode) => boolean,
 ): Promise<number> {
-  let low = 0;
+  let low = mergedEntry / TAIL_NODE_ENTRIES;
   let high = view.head.firstEntry / TAIL_NODE_ENTRIES - 1;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);

@@ -1,13 +1,13 @@
-import { recordsOf, type StoredBatch } from '../../log/batch/stored-batch.ts';
-import { EventLogError, invalidField } from '../../log/errors.ts';
-import type { PlacedPart } from '../../log/head/head.ts';
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from '../../log/limits.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { readPart } from '../data/read-part.ts';
-import { locateParts, locateTime } from './locate-parts.ts';
+import { findTime } from './find-time.ts';
 import { lookUntil } from './look-until.ts';
-import { type PartitionView, viewPartition } from './view-partitions.ts';
+import { planRead } from './plan-read.ts';
+import { takeBatches } from './take-batches.ts';
+import { checkInRange, lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
 
 /** Where a read begins: at an offset, at the first record of a time or later, or so many records before the end. */
 export type ReadFrom = { readonly offset: number } | { readonly timestampMs: number } | { readonly tail: number };
@@ -16,7 +16,10 @@ export interface ReadRequest {
   readonly topic: string;
   readonly partition: number;
   readonly from: ReadFrom;
-  /** A part (up to 1 MiB, or one batch) is never cut, and one is always given, so more may come. Default 1 MiB. */
+  /**
+   * A part (up to 1 MiB, or one batch) or a block of a segment (64 KiB, or up to its last batch) is never cut, and one is
+   * always given, so more may come. Default 1 MiB.
+   */
   readonly maxBytes?: number | undefined;
   /** At the end, wait so long for records to come; default 0. */
   readonly waitMs?: number | undefined;
@@ -26,25 +29,28 @@ export interface ReadRequest {
 export interface ReadResult {
   /** The offset that the read began at; records of the first batch may lie before it. */
   readonly offset: number;
-  /** Where the next read goes on, once all batches were taken. */
+  /**
+   * Where the next read goes on, once all batches were taken. It passes over offsets that have no record any more, so it can
+   * be further on although there are no batches.
+   */
   readonly nextOffset: number;
   readonly logStartOffset: number;
   readonly highWatermark: number;
   /**
    * Whole batches in order, each fetched a little before it is taken, so that a slow taker holds little in memory.
-   * Can be taken once. @throws EventLogError `corrupt_data`, `storage_unavailable` while it is taken
+   * Can be taken once, and as slowly as the taker likes: what a job has moved meanwhile is read from its new place.
+   * @throws EventLogError `corrupt_data`, `storage_unavailable` while it is taken; `offset_out_of_range` if retention has
+   * dropped what was not taken yet
    */
   readonly batches: AsyncIterable<StoredBatch>;
 }
 
-/** Parts fetched ahead of the taker. */
-const PARTS_AHEAD = 4;
-
 /**
  * Reads record batches from a partition. Sees every record acknowledged before the call. At the end of the partition it
  * waits for up to `waitMs`, and is woken at once by appends of the same process. Costs 1 read of the head, and 1 GetItem or
- * GetObject for each part that is not in memory; for records out of the tail see `locateParts`. A wait costs 1 read of the
- * head for each look: one every `pollIntervalMs`, and none between if no other process can append.
+ * GetObject for each part that is not in memory; for records out of the tail see `planRead`, and for segments
+ * `readSegment`. A wait costs 1 read of the head for each look: one every `pollIntervalMs`, and none between if no other
+ * process can append.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` with both ends, `invalid_request`
  */
 export async function read(context: BrokerContext, request: ReadRequest): Promise<ReadResult> {
@@ -77,71 +83,38 @@ export async function read(context: BrokerContext, request: ReadRequest): Promis
   }
 }
 
-/** The records of a partition from an offset on, as far as the view has them. Costs what `locateParts` does. */
+/**
+ * The records of a partition from an offset on, as far as the view has them. Costs what `planRead` does.
+ * @throws EventLogError `offset_out_of_range` if a look again finds that retention has dropped the offset
+ */
 export async function readView(
   context: BrokerContext,
   view: PartitionView,
   offset: number,
   maxBytes: number,
 ): Promise<ReadResult> {
-  const parts = offset < view.highWatermark ? await locateParts(context, view, offset, maxBytes) : [];
-  const last = parts.at(-1);
-  return {
-    offset,
-    nextOffset: last === undefined ? offset : last.baseOffset + last.part.records,
-    logStartOffset: view.logStartOffset,
-    highWatermark: view.highWatermark,
-    batches: batchesOf(context, view, offset, parts),
-  };
+  return lookingAgain(context, view, async (seen) => {
+    checkInRange(seen, offset);
+    const plan = await planRead(context, seen, offset, { bytesMax: maxBytes });
+    return {
+      offset,
+      nextOffset: plan.nextOffset,
+      logStartOffset: seen.logStartOffset,
+      highWatermark: seen.highWatermark,
+      batches: takeBatches(context, seen, plan, offset),
+    };
+  });
 }
 
-async function* batchesOf(
-  context: BrokerContext,
-  view: PartitionView,
-  offset: number,
-  parts: readonly PlacedPart[],
-): AsyncGenerator<StoredBatch> {
-  const ahead: Promise<readonly StoredBatch[]>[] = [];
-  let started = 0;
-  for (let taken = 0; taken < parts.length; taken++) {
-    while (started < parts.length && started - taken <= PARTS_AHEAD) {
-      const fetched = readPart(context, view.stores, view.name, parts[started++] as PlacedPart);
-      // Whoever stops taking early must not leave a rejection that nobody handles.
-      fetched.catch(() => {});
-      ahead.push(fetched);
-    }
-    for (const batch of await (ahead.shift() as Promise<readonly StoredBatch[]>)) {
-      // A copy: what is kept in memory serves other readers too.
-      if (batch.endOffset > offset) yield { ...batch, bytes: batch.bytes.slice() };
-    }
-  }
-}
-
-/** The offset that a read begins at, not checked to be in range. A time costs what `locateTime` does and 1 read of a part. */
+/** The offset that a read begins at, not checked to be in range. A time costs what `findTime` does. */
 export async function resolveFrom(context: BrokerContext, view: PartitionView, from: ReadFrom): Promise<number> {
   if ('offset' in from) return from.offset;
   if ('tail' in from) return Math.max(view.logStartOffset, view.highWatermark - from.tail);
-  return (await findTime(context, view, from.timestampMs))?.offset ?? view.highWatermark;
-}
-
-async function findTime(
-  context: BrokerContext,
-  view: PartitionView,
-  timestampMs: number,
-): Promise<{ offset: number; timestampMs: number } | undefined> {
-  let startOffset = view.logStartOffset;
-  for (;;) {
-    const placed = await locateTime(context, view, timestampMs, startOffset);
-    if (placed === undefined) return undefined;
-    for (const batch of await readPart(context, view.stores, view.name, placed)) {
-      for (const record of recordsOf(batch)) {
-        if (record.offset >= startOffset && record.timestampMs >= timestampMs)
-          return { offset: record.offset, timestampMs: record.timestampMs };
-      }
-    }
-    // The part's newest record lies before the log start offset.
-    startOffset = placed.baseOffset + placed.part.records;
-  }
+  return lookingAgain(
+    context,
+    view,
+    async (seen) => (await findTime(context, seen, from.timestampMs))?.offset ?? seen.highWatermark,
+  );
 }
 
 export interface OffsetForTime {
@@ -155,7 +128,7 @@ export interface OffsetForTime {
 
 /**
  * The offset of the first record whose timestamp is `timestampMs` or later, in order of offsets, as Kafka's ListOffsets
- * tells it. Costs 1 read of the head, some reads of tail nodes, and 1 read of the part that holds the record.
+ * tells it. Costs 1 read of the head and what `findTime` does.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
  */
 export async function offsetForTime(
@@ -166,25 +139,16 @@ export async function offsetForTime(
 ): Promise<OffsetForTime> {
   checkTopicName(topic);
   checkFrom({ timestampMs });
-  const view = await viewPartition(context, topic, partition);
-  const { logStartOffset, highWatermark } = view;
-  const found = await findTime(context, view, timestampMs);
-  return {
-    offset: found?.offset ?? highWatermark,
-    timestampMs: found?.timestampMs ?? null,
-    logStartOffset,
-    highWatermark,
-  };
-}
-
-export function checkInRange(view: PartitionView, offset: number): void {
-  const { topic, partition, logStartOffset, highWatermark } = view;
-  if (offset >= logStartOffset && offset <= highWatermark) return;
-  throw new EventLogError(
-    'offset_out_of_range',
-    `Partition ${partition} of topic '${topic.name}' can be read from offset ${logStartOffset} to ${highWatermark}, not from ${offset}.`,
-    { details: { topic: topic.name, partition, offset, logStartOffset, highWatermark } },
-  );
+  return lookingAgain(context, await viewPartition(context, topic, partition), async (view) => {
+    const { logStartOffset, highWatermark } = view;
+    const found = await findTime(context, view, timestampMs);
+    return {
+      offset: found?.offset ?? highWatermark,
+      timestampMs: found?.timestampMs ?? null,
+      logStartOffset,
+      highWatermark,
+    };
+  });
 }
 
 /** @throws EventLogError `invalid_request` */

@@ -1,8 +1,11 @@
+import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { type Head, partitionState } from '../../log/head/head.ts';
 import { checkPartition, headOf, type Topic } from '../../log/topic/topic.ts';
 import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { type HeadName, readHead } from '../heads/items.ts';
+import { unknownTopic } from '../memory/topic-cache.ts';
+import { currentSegmentList } from '../segments/known-lists.ts';
 import { eachOf } from '../topics/each-head.ts';
 
 /** A partition as its head told it at one moment: where it begins and ends, and where its newest records are. */
@@ -42,6 +45,44 @@ export async function viewPartitions(
   const views = await viewsOf(context, known, choice);
   if (views.every(({ head }) => !head.closed)) return views;
   return viewsOf(context, await context.topics.refresh(known.name), choice);
+}
+
+/**
+ * Does something with a view of a partition. If data is missing where the view says that it is, a job may have moved or
+ * dropped it meanwhile: then it is done again with a view of now. Costs 2 GetItems in this case.
+ * @throws MissingDataError if data is missing then too; EventLogError `unknown_topic` if the topic was deleted
+ */
+export async function lookingAgain<Result>(
+  context: BrokerContext,
+  view: PartitionView,
+  work: (view: PartitionView) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work(view);
+  } catch (error) {
+    if (!(error instanceof MissingDataError)) throw error;
+    return work(await viewAgain(context, view));
+  }
+}
+
+/** The same partition as of now, also in the segment list that is remembered. 2 GetItems. @throws EventLogError `unknown_topic` */
+export async function viewAgain(context: BrokerContext, view: PartitionView): Promise<PartitionView> {
+  const { name, stores, slot, topic } = view;
+  const [head] = await Promise.all([readHead(stores.items, name), currentSegmentList(context, stores.items, name)]);
+  if (head.closed) throw unknownTopic(topic.name);
+  const { logStartOffset, nextOffset } = partitionState(head, slot);
+  return { ...view, head, logStartOffset, highWatermark: nextOffset };
+}
+
+/** @throws EventLogError `offset_out_of_range` with both ends */
+export function checkInRange(view: PartitionView, offset: number): void {
+  const { topic, partition, logStartOffset, highWatermark } = view;
+  if (offset >= logStartOffset && offset <= highWatermark) return;
+  throw new EventLogError(
+    'offset_out_of_range',
+    `Partition ${partition} of topic '${topic.name}' can be read from offset ${logStartOffset} to ${highWatermark}, not from ${offset}.`,
+    { details: { topic: topic.name, partition, offset, logStartOffset, highWatermark } },
+  );
 }
 
 async function viewsOf(context: BrokerContext, topic: Topic, choice: PartitionChoice): Promise<PartitionView[]> {

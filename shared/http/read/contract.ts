@@ -25,7 +25,10 @@ export const TAIL_POSITION_LENGTH_MAX = 12_000;
 export const FILTER_LENGTH_MAX = 1_000;
 
 const positions = z.object({
-  nextOffset: offset.describe('Where the next read continues.'),
+  nextOffset: offset.describe(
+    'Where the next read continues. It passes over offsets whose records retention or compaction has dropped, so it can be ' +
+      'larger than `offset` although there are no records.',
+  ),
   logStartOffset,
   highWatermark,
 });
@@ -51,12 +54,22 @@ export const segmentOutput = z.object({
   partition,
   startOffset: offset,
   endOffset: offset.describe('Exclusive.'),
-  storage: z.string().describe('`inline`: in the table. `hot`: in an object as it was appended, not yet merged.'),
+  storage: z
+    .string()
+    .describe(
+      '`inline`: in the table. `hot`: in an object as it was appended. `segment`: in an object of this partition.',
+    ),
+  state: z
+    .string()
+    .describe(
+      '`tail`: the newest records. `unmerged`: older records, which wait to be merged. `merged`: in a segment; retention or ' +
+        'compaction can have dropped some of the offsets. `compacted`: in a segment that compaction has been through.',
+    ),
   storedAs: z.string().describe("The object's key, or the item's."),
   position: count,
   bytes: count,
   maxTimestampMs: z.int(),
-  writtenAtMs: z.int(),
+  writtenAtMs: z.int().describe('When the records were appended; for a segment, the oldest of them.'),
 });
 export const segmentPage = z.object({ items: z.array(segmentOutput).readonly(), nextPageToken });
 export type SegmentPage = z.infer<typeof segmentPage>;
@@ -77,12 +90,14 @@ export const fetchPlanOutput = z
         partition,
         logStartOffset,
         highWatermark,
-        nextOffset: offset,
+        nextOffset: offset.describe('Where the next plan begins. It passes over offsets whose records were dropped.'),
         parts: z.array(
           z.union([
             z.object({
               ...partOffsets,
-              storage: z.literal('hot'),
+              storage: z
+                .enum(['hot', 'segment'])
+                .describe('`hot`: as it was appended. `segment`: merged, with base offsets set.'),
               url: z.string().describe('GET it with `headers`: its answer is `bytes` long.'),
               headers: z.record(z.string(), z.string()),
             }),
@@ -94,8 +109,9 @@ export const fetchPlanOutput = z
   })
   .describe(
     'Where to fetch record batches directly, without passing through this server. Parts hold Kafka record batches back to ' +
-      'back. Their own base offset fields are not set: the first begins at `startOffset`, each next one where the one before ' +
-      'ends.',
+      'back. In `inline` and `hot` parts the base offset fields of the batches are not set: the first begins at ' +
+      '`startOffset`, each next one where the one before ends. In `segment` parts they are set and count: offsets can be ' +
+      'missing between batches, and the last batches can be at or past `highWatermark`.',
   );
 export type FetchPlanOutput = z.infer<typeof fetchPlanOutput>;
 
@@ -142,8 +158,8 @@ export const readQuery = z.strictObject({
     .max(READ_BYTES_MAX)
     .optional()
     .describe(
-      `The maximum size of the records in bytes; default ${READ_BYTES_DEFAULT}. At least one record is always returned. Raw ` +
-        'batches are returned whole, so the answer can be larger. Not with a live tail.',
+      `The maximum size of the records in bytes; default ${READ_BYTES_DEFAULT}. At least one record is returned, unless the ` +
+        'read only passes over dropped ones. Raw batches are returned whole, so the answer can be larger. Not with a live tail.',
     ),
   waitMs: z
     .int()

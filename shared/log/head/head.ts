@@ -137,7 +137,7 @@ export function addTotals(before: readonly SlotTotals[], entries: readonly Entry
   return totals;
 }
 
-/** The current size of the records in a partition, in bytes. */
+/** The bytes of all record batches that were ever appended to a partition, also of those that are gone. */
 export function partitionBytes(head: Head, slot: number): number {
   let bytes = partitionState(head, slot).totalsBeforeTail.bytes;
   for (const { entry } of head.tail) for (const part of entry.parts) if (part.slot === slot) bytes += part.bytes;

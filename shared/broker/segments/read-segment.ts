@@ -1,0 +1,189 @@
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { EventLogError, MissingDataError } from '../../log/errors.ts';
+import { chunkAt, type SegmentIndex, unpackIndex } from '../../log/segment/segment-index.ts';
+import type { ByteRange, ObjectStore } from '../../storage/ports.ts';
+import type { BrokerContext } from '../context.ts';
+import {
+  type BlockRange,
+  blockPosition,
+  checkIndexOf,
+  damagedSegment,
+  readBlock,
+  type SegmentPlace,
+  segmentKey,
+} from './segment-blocks.ts';
+
+/**
+ * Reading segments with few requests.
+ *
+ * A sequential read begins at the segment's start, or where the last read of this process ended. It fetches more than it was
+ * asked for and keeps that in memory: the whole segment with its index if that is small enough, and otherwise large chunks.
+ * So it takes at most one GetObject for each 8 MiB. Any other read fetches the index, if that is not in memory, and the
+ * blocks that it needs.
+ */
+
+const MIB = 1024 * 1024;
+/** A sequential read fetches a segment up to this size, index included, in one request. */
+export const WHOLE_BYTES_MAX = 16 * MIB;
+/** The chunks of larger segments. */
+export const CHUNK_BYTES = 12 * MIB;
+/** Any read fetches a segment up to this size as a whole: a second request would take longer than these bytes do. */
+const SMALL_BYTES = MIB;
+
+/** A segment whose index is known, and the blocks that came with it. */
+export interface OpenedSegment {
+  readonly index: SegmentIndex;
+  /** Unchecked, by their numbers. */
+  readonly blocks: ReadonlyMap<number, Uint8Array>;
+}
+
+export interface SegmentRead {
+  readonly place: SegmentPlace;
+  readonly isSequential: boolean;
+}
+
+/**
+ * Returns the index of a segment. From memory, or 1 GetObject, which brings the blocks too if the segment is small, if it is
+ * wanted as a whole, or if the read is sequential. `wantedBytes`: what the caller is going to read in any case.
+ * @throws MissingDataError; EventLogError `corrupt_data`
+ */
+export async function openSegment(
+  context: BrokerContext,
+  objects: ObjectStore,
+  { place, isSequential }: SegmentRead,
+  wantedBytes: number,
+): Promise<OpenedSegment> {
+  const kept = context.segments.getIndex(segmentKey(place));
+  if (kept !== undefined) return { index: kept, blocks: NO_BLOCKS };
+  const { bytes, indexBytes } = place.segment;
+  const total = bytes + indexBytes;
+  const room = Math.max(SMALL_BYTES, aheadBytesMax(context, isSequential));
+  const isWhole = total <= WHOLE_BYTES_MAX && (wantedBytes >= bytes || total <= room);
+  const start = isWhole ? 0 : bytes;
+  const fetched = await fetchRange(objects, place, { start, end: total });
+  const index = unpackIndexOf(place, fetched.subarray(bytes - start));
+  context.segments.putIndex(segmentKey(place), index);
+  if (!isWhole) return { index, blocks: NO_BLOCKS };
+  const blocks = keepBlocks(context, place, index, { from: 0, to: index.entries.length }, fetched, room);
+  return { index, blocks };
+}
+
+/**
+ * Yields the batches of a segment block by block, as views on memory that others use too: callers must not change them.
+ * `range`: undefined for all blocks. Each chunk is fetched when its first block is asked for. Blocks that a sequential read
+ * has passed are dropped from memory.
+ * @throws MissingDataError; EventLogError `corrupt_data`, after the batches of the blocks before
+ */
+export async function* readSegment(
+  context: BrokerContext,
+  objects: ObjectStore,
+  read: SegmentRead,
+  opened?: OpenedSegment,
+  range?: BlockRange,
+): AsyncGenerator<readonly StoredBatch[]> {
+  const { place, isSequential } = read;
+  if (place.segment.bytes === 0) return;
+  const { index, blocks } = opened ?? (await openSegment(context, objects, read, place.segment.bytes));
+  const { from, to } = range ?? { from: 0, to: index.entries.length };
+  let fetched = blocks;
+  for (let block = from; block < to; block++) {
+    const key = blockKey(place, index, block);
+    let bytes = fetched.get(block) ?? context.cache.getBlock(key);
+    if (bytes === undefined) {
+      fetched = await fetchChunk(context, objects, read, index, { from: block, to });
+      bytes = fetched.get(block) as Uint8Array;
+    }
+    let batches: readonly StoredBatch[];
+    try {
+      batches = readBlock(place, index, block, bytes);
+    } catch (error) {
+      // What arrived damaged may be whole in the store.
+      context.cache.dropBlock(key);
+      throw error;
+    }
+    context.segments.noteEnd(key);
+    context.segments.noteEnd(blockKey(place, index, block + 1));
+    yield batches;
+    if (isSequential) context.cache.dropBlock(key);
+  }
+}
+
+/** Whether a read that begins in this block goes on where an earlier one of this process ended. */
+export function goesOn(context: BrokerContext, place: SegmentPlace, index: SegmentIndex, block: number): boolean {
+  return context.segments.endedAt(blockKey(place, index, block));
+}
+
+function aheadBytesMax(context: BrokerContext, isSequential: boolean): number {
+  return isSequential ? context.cache.aheadBytesMax(context.clock.nowMs()) : 0;
+}
+
+/** Fetches the blocks from `from` on that are not in memory, at most a chunk of them, and more if the read is sequential. */
+async function fetchChunk(
+  context: BrokerContext,
+  objects: ObjectStore,
+  { place, isSequential }: SegmentRead,
+  index: SegmentIndex,
+  { from, to }: BlockRange,
+): Promise<ReadonlyMap<number, Uint8Array>> {
+  const start = blockPosition(index, from);
+  const chunkEnd = chunkAt(index, start, CHUNK_BYTES)?.end ?? index.bytes;
+  const room = aheadBytesMax(context, isSequential);
+  const aheadEnd = Math.min(chunkEnd, start + room);
+  let end = from + 1;
+  while (end < index.entries.length && !context.cache.hasBlock(blockKey(place, index, end))) {
+    const isWanted = end < to && blockPosition(index, end) < chunkEnd;
+    if (!isWanted && blockPosition(index, end + 1) > aheadEnd) break;
+    end++;
+  }
+  const bytes = await fetchRange(objects, place, { start, end: blockPosition(index, end) });
+  return keepBlocks(context, place, index, { from, to: end }, bytes, Math.max(SMALL_BYTES, room));
+}
+
+/** Divides `bytes` into blocks, each a copy so that it does not hold all the others, and keeps the first ones in memory. */
+function keepBlocks(
+  context: BrokerContext,
+  place: SegmentPlace,
+  index: SegmentIndex,
+  { from, to }: BlockRange,
+  bytes: Uint8Array,
+  keptBytesMax: number,
+): ReadonlyMap<number, Uint8Array> {
+  const nowMs = context.clock.nowMs();
+  const blocks = new Map<number, Uint8Array>();
+  const start = blockPosition(index, from);
+  for (let block = from; block < to; block++) {
+    const end = blockPosition(index, block + 1) - start;
+    const content = bytes.slice(blockPosition(index, block) - start, end);
+    blocks.set(block, content);
+    if (end <= keptBytesMax) context.cache.putBlock(blockKey(place, index, block), content, nowMs);
+  }
+  return blocks;
+}
+
+const NO_BLOCKS: ReadonlyMap<number, Uint8Array> = new Map();
+
+function blockKey(place: SegmentPlace, index: SegmentIndex, block: number): string {
+  return `${segmentKey(place)}@${blockPosition(index, block)}`;
+}
+
+function unpackIndexOf(place: SegmentPlace, packed: Uint8Array): SegmentIndex {
+  let index: SegmentIndex;
+  try {
+    index = unpackIndex(packed);
+  } catch (cause) {
+    if (!(cause instanceof EventLogError)) throw cause;
+    throw damagedSegment(place, place.segment.bytes, `is damaged: ${cause.message}`, cause);
+  }
+  checkIndexOf(place, index);
+  return index;
+}
+
+/** 1 GetObject. */
+async function fetchRange(objects: ObjectStore, place: SegmentPlace, range: ByteRange): Promise<Uint8Array> {
+  const storedAs = segmentKey(place);
+  const bytes = await objects.get(storedAs, range);
+  if (bytes === undefined) throw new MissingDataError(`The segment '${storedAs}' is missing.`, { storedAs });
+  if (bytes.length !== range.end - range.start)
+    throw damagedSegment(place, range.start + bytes.length, 'ends too early.');
+  return bytes;
+}
