@@ -1,3 +1,4 @@
+import { MissingDataError } from '../../log/errors.ts';
 import { type PlacedPart, partitionState } from '../../log/head/head.ts';
 import type { Segment } from '../../log/segment/segment.ts';
 import { positionOfOffset } from '../../log/segment/segment-index.ts';
@@ -64,6 +65,10 @@ export async function planRead(
     const { name, slot, stores } = view;
     const list = await knownSegmentList(context, stores.items, name);
     merged = { mergedEntry: list.mergedEntry, mergedOffset: mergedOffset({ name, list, slot }) };
+    const droppedOffset = list.slots[slot]?.droppedOffset ?? 0;
+    // Retention raises the log start offset first: the head was read before that, and the list after it.
+    if (offset < droppedOffset)
+      throw new MissingDataError(`The offsets below ${droppedOffset} were dropped.`, { offset, droppedOffset });
     if (offset < merged.mergedOffset) {
       for await (const segment of segmentsFrom(context, stores.items, { name, list, slot }, offset)) {
         // The list can be newer than the head: what was appended since does not belong to this read.
