@@ -18,6 +18,8 @@ export class DataCache {
   readonly #blocks = new Map<string, { readonly bytes: number; readonly putAtMs: number }>();
   readonly #blockBytesMax: number;
   #blockBytes = 0;
+  /** The bytes of requests under way that read ahead. */
+  #reservedBytes = 0;
 
   constructor(bytesMax: number) {
     this.#data = new LRUCache({
@@ -72,7 +74,17 @@ export class DataCache {
       if (nowMs - putAtMs < AHEAD_MS_MAX) break;
       this.#data.delete(key);
     }
-    return Math.max(0, this.#blockBytesMax - this.#blockBytes);
+    return Math.max(0, this.#blockBytesMax - this.#blockBytes - this.#reservedBytes);
+  }
+
+  /** While `fetch` runs, its bytes count as kept, so that requests at the same time do not all take the same room. */
+  async fetchAhead<Fetched>(bytes: number, fetch: () => Promise<Fetched>): Promise<Fetched> {
+    this.#reservedBytes += bytes;
+    try {
+      return await fetch();
+    } finally {
+      this.#reservedBytes -= bytes;
+    }
   }
 
   getNode(key: string): TailNode | undefined {

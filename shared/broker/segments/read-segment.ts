@@ -60,7 +60,9 @@ export async function openSegment(
   const room = Math.max(SMALL_BYTES, aheadBytesMax(context, isSequential));
   const isWhole = total <= WHOLE_BYTES_MAX && (wantedBytes >= bytes || total <= room);
   const start = isWhole ? 0 : bytes;
-  const fetched = await fetchRange(objects, place, { start, end: total });
+  const fetched = await context.cache.fetchAhead(isWhole ? total : 0, () =>
+    fetchRange(objects, place, { start, end: total }),
+  );
   const index = unpackIndexOf(place, fetched.subarray(bytes - start));
   context.segments.putIndex(segmentKey(place), index);
   if (!isWhole) return { index, blocks: NO_BLOCKS };
@@ -135,7 +137,10 @@ async function fetchChunk(
     if (!isWanted && blockPosition(index, end + 1) > aheadEnd) break;
     end++;
   }
-  const bytes = await fetchRange(objects, place, { start, end: blockPosition(index, end) });
+  const fetchedEnd = blockPosition(index, end);
+  const bytes = await context.cache.fetchAhead(fetchedEnd - start, () =>
+    fetchRange(objects, place, { start, end: fetchedEnd }),
+  );
   return keepBlocks(context, place, index, { from, to: end }, bytes, Math.max(SMALL_BYTES, room));
 }
 
