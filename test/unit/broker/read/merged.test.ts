@@ -361,7 +361,7 @@ describe('the objects that a reader of merged records gets', () => {
   ])('are at most one for each 8 MiB of a segment, in reads of %s', async (_, maxBytes) => {
     const { reader, most, segments } = await setUpLarge();
     const broker = reader();
-    expect(await readAll(broker, 't', 0, { maxBytes })).toHaveLength(88);
+    expect(await readAll(broker, 't', 0, maxBytes === undefined ? {} : { maxBytes })).toHaveLength(88);
     const { getObject, bytesRead } = requestsFor(broker, 'read');
     expect(getObject).toBeLessThanOrEqual(most);
     expect(bytesRead).toBe(segments.reduce((sum, { bytes, indexBytes }) => sum + bytes + indexBytes, 0));
