@@ -118,6 +118,14 @@ export class MergedLog {
     await this.#update((list) => dropBelow(list, { slot, startOffset, pageSegments, nowMs, graceMs: GRACE_MS }));
   }
 
+  /** Notes that compaction has been through a slot up to an offset. */
+  async compacted(slot: number, compactedOffset: number): Promise<void> {
+    await this.#update((list) => ({
+      ...list,
+      slots: list.slots.map((each, i) => (i === slot ? { ...each, compactedOffset } : each)),
+    }));
+  }
+
   /** The segments of a page. */
   async segmentsOf(slot: number, { startOffset, version }: Pick<SegmentPage, 'startOffset' | 'version'>) {
     const key = keys.segmentPageKey(this.#name.topicId, this.#name.headNumber, { slot, startOffset, version });

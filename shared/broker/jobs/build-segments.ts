@@ -77,7 +77,7 @@ export async function buildSegments(
     }
   }
   const segments = builders.finish();
-  for (const one of segments) checkBuilt(one);
+  for (const one of segments) checkBuilt(one, one.hash);
   return {
     toEntry: last.firstEntry + TAIL_NODE_ENTRIES,
     totals: addTotals(last.before, last.entries),
@@ -150,8 +150,11 @@ class SlotBuilders {
   }
 }
 
-/** Reads back what is about to be written, and compares it with what was read. */
-function checkBuilt({ slot, built, hash }: NewSegment & { readonly hash: bigint }): void {
+/**
+ * Reads back what is about to be written, and compares it with the set hash of what was read.
+ * @throws EventLogError `internal` if a batch is missing, doubled, damaged or at another offset
+ */
+export function checkBuilt({ slot, built }: NewSegment, hash: bigint): void {
   let written = 0n;
   let end = built.facts.startOffset;
   for (const chunk of built.chunks.slice(0, -1)) {

@@ -62,8 +62,9 @@ async function findInSegment(
 ): Promise<FoundTime | undefined> {
   const { objects } = view.stores;
   const place = { topicId: view.name.topicId, partition: view.partition, segment };
-  const read = { place, isSequential: false };
-  const opened = await openSegment(context, objects, read, 0);
+  const read = { place, isSequential: false, isSearch: true };
+  // One block, in any case.
+  const opened = await openSegment(context, objects, read, 1);
   const { index } = opened;
   const position = positionOfTime(index, timestampMs);
   if (position === undefined) return undefined;

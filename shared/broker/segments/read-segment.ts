@@ -40,11 +40,14 @@ export interface OpenedSegment {
 export interface SegmentRead {
   readonly place: SegmentPlace;
   readonly isSequential: boolean;
+  /** The read searches for something: no other read goes on where it ends. */
+  readonly isSearch?: boolean;
 }
 
 /**
  * Returns the index of a segment. From memory, or 1 GetObject, which brings the blocks too if the segment is small, if it is
- * wanted as a whole, or if the read is sequential. `wantedBytes`: what the caller is going to read in any case.
+ * wanted as a whole, or if the read is sequential. `wantedBytes`: what the caller is going to read in any case; 0 if it only
+ * needs the index.
  * @throws MissingDataError; EventLogError `corrupt_data`
  */
 export async function openSegment(
@@ -58,7 +61,7 @@ export async function openSegment(
   const { bytes, indexBytes } = place.segment;
   const total = bytes + indexBytes;
   const room = Math.max(SMALL_BYTES, aheadBytesMax(context, isSequential));
-  const isWhole = total <= WHOLE_BYTES_MAX && (wantedBytes >= bytes || total <= room);
+  const isWhole = total <= WHOLE_BYTES_MAX && wantedBytes > 0 && (wantedBytes >= bytes || total <= room);
   const start = isWhole ? 0 : bytes;
   const fetched = await context.cache.fetchAhead(isWhole ? total : 0, () =>
     fetchRange(objects, place, { start, end: total }),
@@ -103,8 +106,10 @@ export async function* readSegment(
       context.cache.dropBlock(key);
       throw error;
     }
-    context.segments.noteEnd(key);
-    context.segments.noteEnd(blockKey(place, index, block + 1));
+    if (!read.isSearch) {
+      context.segments.noteEnd(key);
+      context.segments.noteEnd(blockKey(place, index, block + 1));
+    }
     yield batches;
     if (isSequential) context.cache.dropBlock(key);
   }

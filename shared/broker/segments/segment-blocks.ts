@@ -3,7 +3,7 @@ import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { Segment } from '../../log/segment/segment.ts';
 import type { SegmentIndex } from '../../log/segment/segment-index.ts';
-import { addHashes, batchHash, blockHash } from '../../log/segment/set-hash.ts';
+import { batchBlockHash, blockHash } from '../../log/segment/set-hash.ts';
 import { segmentObjectKey } from '../../storage/keys.ts';
 
 /** One segment of one partition. */
@@ -68,7 +68,7 @@ export function readBlock(place: SegmentPlace, index: SegmentIndex, block: numbe
   const endOffset = blockOffset(place, index, block + 1);
   const batches: StoredBatch[] = [];
   let nextOffset = blockOffset(place, index, block);
-  let hash = 0n;
+  let hash = 0;
   for (let position = 0; position < length; ) {
     const at = start + position;
     const header = readHeader(place, at, bytes, position);
@@ -77,12 +77,12 @@ export function readBlock(place: SegmentPlace, index: SegmentIndex, block: numbe
     if (header.partitionLeaderEpoch !== 0) throw damagedSegment(place, at, 'has a batch with a leader epoch.');
     if (baseOffset < nextOffset || end > endOffset)
       throw damagedSegment(place, at, `has a batch of the offsets ${baseOffset} to ${end - 1} in a wrong place.`);
-    hash = addHashes(hash, batchHash(header, baseOffset));
+    hash = (hash + batchBlockHash(header, baseOffset)) >>> 0;
     batches.push({ bytes: bytes.subarray(position, position + header.bytes), header, baseOffset, endOffset: end });
     position += header.bytes;
     nextOffset = end;
   }
-  if (blockHash(hash) !== index.entries[block]?.hash)
+  if (hash !== index.entries[block]?.hash)
     throw damagedSegment(place, start, 'has a block whose batches are not those of its index.');
   return batches;
 }

@@ -12,10 +12,19 @@ import type { RecordBatchHeader } from '../batch/record-batch.ts';
  *
  * Set hashes are persisted in segment lists, so the function never changes.
  */
-export function batchHash(
-  header: Pick<RecordBatchHeader, 'lastOffsetDelta' | 'bytes' | 'crc'>,
-  baseOffset: number,
-): bigint {
+export function batchHash(header: HashedHeader, baseOffset: number): bigint {
+  const [high, low] = hashWords(header, baseOffset);
+  return (BigInt(high) << 32n) | BigInt(low);
+}
+
+/** `blockHash` of a batch's hash, without the cost of BigInt: a reader computes it for every batch. */
+export function batchBlockHash(header: HashedHeader, baseOffset: number): number {
+  return hashWords(header, baseOffset)[1];
+}
+
+type HashedHeader = Pick<RecordBatchHeader, 'lastOffsetDelta' | 'bytes' | 'crc'>;
+
+function hashWords(header: HashedHeader, baseOffset: number): readonly [high: number, low: number] {
   let a = 0;
   let b = 0;
   const mix = (word: number): void => {
@@ -35,7 +44,7 @@ export function batchHash(
   b = finish(b);
   a = (a + b) | 0;
   b = (b + a) | 0;
-  return (BigInt(a >>> 0) << 32n) | BigInt(b >>> 0);
+  return [a >>> 0, b >>> 0];
 }
 
 /** The set hash of two sets of batches together. */

@@ -20,6 +20,7 @@ import { cleanMerged } from '../../support/clean-merged.ts';
 import { faultyStores } from '../../support/faulty-stores.ts';
 import { guardedStores, listed } from '../../support/guarded-stores.ts';
 import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
+import { MergedLog } from '../../support/merged-log.ts';
 import type { SimulatedClock } from '../../support/simulated-clock.ts';
 
 /** More partitions than one head has, so that an append can concern two heads. */
@@ -105,13 +106,20 @@ const works: Work[] = [
       }
       const { batches } = await broker.read({ topic: 'orders', partition: 1, from: { offset: 0 } });
       for await (const batch of batches) expect(batch.bytes.length).toBeGreaterThan(LARGE);
+      // In a page of segments, in a segment, and in both.
+      for (const offset of [0, 8]) {
+        const { batches } = await broker.read({ topic: 'orders', partition: 2, from: { offset } });
+        for await (const batch of batches) expect(batch.endOffset).toBeGreaterThan(batch.baseOffset);
+      }
       await broker.offsetForTime('orders', 0, 1);
+      await broker.offsetForTime('orders', 2, 1);
       await broker.listSegments('orders');
       await broker.planFetch({
         topic: 'orders',
         partitions: [
           { partition: 0, offset: 0 },
           { partition: 1, offset: 0 },
+          { partition: 2, offset: 0 },
         ],
       });
       await broker.listTopics();
@@ -123,18 +131,6 @@ const works: Work[] = [
         lookMs: 1_000,
         signal: AbortSignal.abort(),
       });
-    },
-  },
-  {
-    name: 'consume, from segments',
-    access: CONSUME,
-    prepare: async (broker, stores) => {
-      await seed(broker);
-      await cleanMerged(stores, (await broker.describeTopic('orders')).topicId);
-    },
-    async run(broker) {
-      const { batches } = await broker.read({ topic: 'orders', partition: 0, from: { offset: 0 } });
-      for await (const batch of batches) expect(batch.endOffset).toBeGreaterThan(batch.baseOffset);
     },
   },
   {
@@ -215,7 +211,14 @@ it('grants nothing that no operation uses', async () => {
 });
 
 it('lets who may only append read neither records nor what others wrote', async () => {
-  for (const forbidden of ['GetObject hot', 'GetItem inlineBatch', 'GetItem node', 'DeleteItem topic', 'PutItem topic'])
+  for (const forbidden of [
+    'GetObject hot',
+    'GetObject segment',
+    'GetItem inlineBatch',
+    'GetItem node',
+    'DeleteItem topic',
+    'PutItem topic',
+  ])
     expect(listed(PRODUCE)).not.toContain(forbidden);
   const { refused } = await runGuarded(PRODUCE, seed, async (broker) => {
     const read = broker.read({ topic: 'orders', partition: 0, from: { offset: 39 } });
@@ -279,9 +282,16 @@ async function runGuarded(access: Access, prepare: Work['prepare'], run: Work['r
   return guarded;
 }
 
-/** Partition 0 in the tail and in tail nodes, partition 1 in an object. */
-async function seed(broker: Broker): Promise<void> {
+/** Partition 0 in the tail and in tail nodes, partition 1 in an object, partition 2 in segments. */
+async function seed(broker: Broker, stores: MemoryStores): Promise<void> {
   await broker.putTopic({ name: 'orders', partitions: 4 });
+  const log = new MergedLog(stores, (await broker.describeTopic('orders')).topicId);
+  for (let i = 0; i < 16; i++) {
+    await appended(broker, [record(2)]);
+    await broker.idle();
+    if (i % 8 === 7) await log.merge();
+  }
+  await log.spill(2, 1);
   await appended(broker, [record(1, LARGE)]);
   for (let i = 0; i < 40; i++) await appended(broker, [record(0)]);
   await broker.idle();

@@ -5,6 +5,7 @@ import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
 import { HEAD, headKey } from '../../../../shared/storage/keys.ts';
 import type { Stores } from '../../../../shared/storage/ports.ts';
 import { appendTo, codeOf, memoryBroker, memoryStores, requestsFor, text } from '../../../support/memory-broker.ts';
+import { MergedLog } from '../../../support/merged-log.ts';
 import { turn } from '../../../support/simulated-clock.ts';
 
 const LOOK_MS = 1_000;
@@ -285,6 +286,71 @@ describe('a follower', () => {
     const { batches } = await broker.read({ topic: 't', partition: 0, from: { offset: 0 } });
     for await (const batch of batches) expect(recordsOf(batch)).toHaveLength(1);
     expect(requestsFor(broker, 'read').getItem - before).toBe(2);
+  });
+});
+
+describe('a follower of merged records', () => {
+  it('passes over what compaction and retention dropped, and goes on at the tail', async () => {
+    const { stores, broker, follow, next } = await setUp(1);
+    const log = new MergedLog(stores, (await broker.describeTopic('t')).topicId);
+    const append = async (from: number, count: number): Promise<void> => {
+      for (let i = from; i < from + count; i++) {
+        await appendTo(broker, 't', 0, [`${i}`]);
+        await broker.idle();
+      }
+    };
+    await append(0, 8);
+    await log.merge({ keeps: ({ baseOffset }) => baseOffset < 3 });
+    await append(8, 8);
+    await log.merge({ keeps: ({ baseOffset }) => baseOffset > 13 });
+    await append(16, 8);
+    await log.merge({ keeps: () => false });
+    await log.clean();
+    const follower = await follow();
+    expect(await next(follower)).toBe('t/0: 0,1,2,14,15');
+    expect(await next(follower)).toBe('idle');
+    expect(follower.topics[0]?.positions.get(0)).toBe(24);
+    await append(24, 2);
+    expect(await next(follower)).toBe('t/0: 24,25');
+  });
+
+  it('begins in a gap, reports no records for it, and is told once that it has passed it', async () => {
+    const { stores, broker, follow, next } = await setUp(1);
+    const log = new MergedLog(stores, (await broker.describeTopic('t')).topicId);
+    for (let i = 0; i < 8; i++) {
+      await appendTo(broker, 't', 0, [`${i}`]);
+      await broker.idle();
+    }
+    await log.merge({ keeps: ({ baseOffset }) => baseOffset < 3 });
+    const follower = await follow({ offsets: new Map([[0, 5]]) });
+    expect(await next(follower)).toBe('t/0: ');
+    expect(await next(follower)).toBe('idle');
+  });
+
+  it('reports a gap if retention drops what it is about to read', async () => {
+    const { stores, broker, follow, next } = await setUp(1);
+    const log = new MergedLog(stores, (await broker.describeTopic('t')).topicId);
+    for (let i = 0; i < 40; i++) {
+      await appendTo(broker, 't', 0, [`${i}`.padEnd(9_000, '.')]);
+      await broker.idle();
+      if (i % 8 === 7) await log.merge();
+    }
+    const follower = await follow({}, { turnBytes: 1 });
+    expect(await next(follower)).toMatch(/^t\/0: 0/);
+    // Another process, between the look of this follower and its read.
+    const { get } = stores.items;
+    let heads = 0;
+    stores.items.get = async (key) => {
+      const read = await get.call(stores.items, key);
+      if (key.pk.startsWith('head#') && heads++ === 0) {
+        await dropBefore(stores, broker, 0, 24);
+        await log.drop(0, 24);
+        await stores.clock.advance(61_000);
+      }
+      return read;
+    };
+    expect(await next(follower)).toBe('t/0: gap 8 to 24');
+    expect(await next(follower)).toMatch(/^t\/0: 24/);
   });
 });
 
