@@ -1,11 +1,26 @@
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
-import { readSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
+import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
+import { checkBuilt } from '../../../../shared/broker/jobs/build-segments.ts';
+import { ANNOUNCED_MS } from '../../../../shared/broker/jobs/grace.ts';
+import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
+import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
+import { packTotals } from '../../../../shared/log/head/head.ts';
+import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import { unpackIndex } from '../../../../shared/log/segment/segment-index.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
-import { segmentObjectKey } from '../../../../shared/storage/keys.ts';
-import { appendTo, memoryBroker, memoryStores, valuesOf } from '../../../support/memory-broker.ts';
+import { NODE, segmentObjectKey } from '../../../../shared/storage/keys.ts';
+import { dyingStores } from '../../../support/dying-stores.ts';
+import { faultyStores } from '../../../support/faulty-stores.ts';
+import {
+  appendTo,
+  memoryBroker,
+  memoryStores,
+  record,
+  SeededRandom,
+  valuesOf,
+} from '../../../support/memory-broker.ts';
+import { turn } from '../../../support/simulated-clock.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -85,15 +100,13 @@ describe('a merge', () => {
   it('begins a segment where `segment.bytes` or `segment.ms` ends one', async () => {
     const { stores, topicId, list, append, merge } = await setUp({ 'segment.bytes': 1_048_576, 'segment.ms': 60_000 });
     await append(0, 4, 400_000);
-    await stores.clock.advance(MINUTE_MS);
-    await append(0, 4, 400_000);
+    await append(0, 2);
+    await stores.clock.advance(MINUTE_MS - 1);
+    await append(0, 1);
+    await stores.clock.advance(1);
+    await append(0, 1);
     await merge();
-    expect(await offsetsIn(stores, topicId, await list(), 0)).toEqual([
-      [0, 1],
-      [2, 3],
-      [4, 5],
-      [6, 7],
-    ]);
+    expect(await offsetsIn(stores, topicId, await list(), 0)).toEqual([[0, 1], [2, 3, 4, 5, 6], [7]]);
   });
 
   it('joins eight small segments, and makes the old ones garbage', async () => {
@@ -113,6 +126,151 @@ describe('a merge', () => {
     await stores.items.update({ pk: `head#${topicId}#0`, sk: '-' }, [{ do: 'set', name: 's0', value: 12 }]);
     await merge();
     expect(await offsetsIn(stores, topicId, await list(), 0)).toEqual([[12, 13, 14, 15]]);
+  });
+});
+
+describe('a merge, besides', () => {
+  it('takes a node that is larger than a merge, alone', async () => {
+    const { broker, append, merge } = await setUp();
+    const batch = encodeBatch([{ timestampMs: 1, key: null, value: new Uint8Array(4_100_000), headers: [] }]);
+    await broker.putTopic({ name: 't', config: { 'max.message.bytes': 4_194_304 } });
+    for (let i = 0; i < 8; i++)
+      await broker.append({ atomic: true, batches: [0, 1, 2].map((partition) => ({ topic: 't', partition, batch })) });
+    await broker.idle();
+    await append(3, 8);
+    expect(await merge()).toMatchObject({ nodesMerged: 2, segmentsWritten: 4 });
+  });
+
+  it('does not wait when more waits than one merge takes', async () => {
+    const { broker, merge } = await setUp();
+    const batch = encodeBatch([{ timestampMs: 1, key: null, value: new Uint8Array(1_000_000), headers: [] }]);
+    for (let i = 0; i < 88; i++) {
+      await broker.append({ batches: [{ topic: 't', partition: 0, batch }] });
+      await broker.idle();
+    }
+    // What is left of 88 MB is less than a merge takes, and waits as usual.
+    expect(await merge(false)).toMatchObject({ nodesMerged: 8 });
+  });
+
+  it('schedules the sweep for when nodes may go, and compaction if the topic has it', async () => {
+    for (const policy of ['delete', 'compact', 'compact,delete']) {
+      const { stores, list, append, merge } = await setUp({ 'cleanup.policy': policy });
+      await append(0, 8);
+      await merge();
+      const { due, cleanAtMs } = await list();
+      expect(due.sweep?.atMs).toBe(cleanAtMs);
+      expect(due.compact?.atMs).toBe(policy === 'delete' ? undefined : stores.clock.nowMs() + 5 * MINUTE_MS);
+    }
+  });
+
+  it('waits for another merge until that counts as dead', async () => {
+    const { stores, topicId, append, merge } = await setUp();
+    await append(0, 8);
+    const dying = dyingStores(stores, 14);
+    const dead = memoryBroker(dying.stores).mergeHead(topicId, 0, { force: true });
+    expect(await Promise.race([dead, dying.died])).toBe('died');
+    expect(await merge()).toMatchObject({ nodesMerged: 0, nextAtMs: stores.clock.nowMs() + ANNOUNCED_MS });
+    await stores.clock.advance(ANNOUNCED_MS);
+    expect(await merge()).toMatchObject({ nodesMerged: 1 });
+  });
+
+  it('commits nothing of a node that does not begin where the segments end', async () => {
+    const { stores, topicId, append, merge } = await setUp();
+    await append(0, 8);
+    await merge();
+    await append(0, 8);
+    const key = { pk: `node#${topicId}#0`, sk: '0000000000000008' };
+    const wrong = packTotals([{ nextOffset: 7, maxTimestampMs: 1, bytes: 1 }]);
+    await stores.items.update(key, [{ do: 'set', name: NODE.before, value: wrong }]);
+    await expect(merge()).rejects.toMatchObject({ code: 'corrupt_data', details: { firstEntry: 8 } });
+  });
+
+  it('commits nothing of data that is damaged', async () => {
+    const { stores, append, merge, list } = await setUp();
+    await append(0, 8, 20_000);
+    const { keys } = await stores.objects.list('hot/', { limit: 10 });
+    const key = keys[3] as string;
+    const object = (await stores.objects.get(key, { start: 0, end: 1e6 })) as Uint8Array;
+    await stores.objects.delete(key);
+    object[1_000] = (object[1_000] as number) ^ 1;
+    await stores.objects.put(key, [object]);
+    await expect(merge()).rejects.toMatchObject({ code: 'corrupt_data', details: { storedAs: key } });
+    expect(await list()).toMatchObject({ version: 0 });
+  });
+});
+
+describe('a join', () => {
+  it('has the largest timestamp and the oldest time of writing of its sources', async () => {
+    const { stores, broker, list, append, merge } = await setUp();
+    const startMs = stores.clock.nowMs();
+    const times = [5, 8, 2, 9, 3, 1, 4, 6];
+    for (const time of times) {
+      await append(0, 7);
+      await broker.appendRecords({ topic: 't', records: [record('x', { partition: 1, timestampMs: time })] });
+      await broker.idle();
+      await merge();
+      await stores.clock.advance(1_000);
+    }
+    expect((await list()).slots[1]?.segments).toMatchObject([{ maxTimestampMs: 9, writtenAtMs: startMs }]);
+  });
+
+  it('that comes too late leaves its object as garbage', async () => {
+    const { stores, topicId, list, append, merge } = await setUp();
+    for (let i = 0; i < 7; i++) {
+      await append(1, 8);
+      await merge();
+    }
+    await append(1, 8);
+    const slow = faultyStores(stores, ({ method }) => (method === 'concat_objects' ? { delayMs: 1 } : undefined));
+    const late = memoryBroker(slow).mergeHead(topicId, 0, { force: true });
+    await turn();
+    const context = { clock: stores.clock, random: new SeededRandom(1), settings: DEFAULT_SETTINGS };
+    await updateSegmentList(context, stores.items, { topicId, headNumber: 0 }, (now) => ({
+      list: { ...now, announcements: [] },
+      result: undefined,
+    }));
+    await stores.clock.run(late);
+    const { garbage, slots } = await list();
+    expect(slots[1]?.segments).toHaveLength(8);
+    const { keys } = await stores.objects.list('segments/', { limit: 100 });
+    expect(keys).toHaveLength(9);
+    expect(garbage).toMatchObject([{ what: 'segment', slot: 1, startOffset: 0 }]);
+  });
+});
+
+describe('a segment that was built', () => {
+  const batches = [0, 1, 2].map((offset) => {
+    const bytes = encodeBatch([{ timestampMs: offset, key: null, value: new Uint8Array(9), headers: [] }]);
+    placeBatch(bytes, 0, offset);
+    return bytes;
+  });
+  const build = (parts: readonly Uint8Array[]) => {
+    const builder = new SegmentBuilder();
+    for (const part of parts) {
+      const header = readBatchHeader(part);
+      builder.add(part, header, header.baseOffset);
+    }
+    return { slot: 0, built: builder.finish(), writtenAtMs: 0 };
+  };
+  const whole = build(batches);
+  const hash = whole.built.facts.setHash;
+  const withChunks = (chunks: readonly Uint8Array[]) => ({
+    ...whole,
+    built: { ...whole.built, chunks: [...chunks, new Uint8Array(0)] },
+  });
+
+  it('is what was read', () => {
+    expect(() => checkBuilt(whole, hash)).not.toThrow();
+  });
+
+  it.each([
+    ['lacks a batch at its end', build(batches.slice(0, 2))],
+    ['lacks a batch in the middle', build([batches[0], batches[2]] as Uint8Array[])],
+    ['has a batch twice', withChunks([...batches, batches[2] as Uint8Array])],
+    ['has batches in another order', withChunks(batches.toReversed())],
+    ['has other bytes than its facts say', withChunks(batches.slice(0, 2))],
+  ])('is refused if it %s', (_, segment) => {
+    expect(() => checkBuilt(segment, hash)).toThrow('does not hold what was read');
   });
 });
 
