@@ -5,7 +5,7 @@
 import { type BatchId, batchIdByTime, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import type { SegmentName } from '../log/segment/segment.ts';
-import type { ItemKey } from './ports.ts';
+import { EXPIRES_AT, type ItemKey } from './ports.ts';
 
 /** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the record batches of one append or one group commit, back to back. */
 export function hotObjectKey(batchId: BatchId): string {
@@ -116,7 +116,7 @@ export const IDEMPOTENCY = {
   answer: 'a',
   /** 1 once the append was rejected and can't be applied any more: the next request under the key replaces the item. */
   released: 'r',
-  expiresAt: 'e',
+  expiresAt: EXPIRES_AT,
 } as const;
 
 /**
@@ -155,7 +155,7 @@ export function segmentObjectPrefix(topicId: string, partition?: number): string
 export function useKey(topicId: string, headNumber: number, useHex: string): ItemKey {
   return { pk: `use#${topicId}#${headNumber}`, sk: useHex };
 }
-export const USE = { parts: 'p', expiresAt: 'e' } as const;
+export const USE = { parts: 'p', expiresAt: EXPIRES_AT } as const;
 
 /** pk `due#<job>#<shard>`, sk `<time, 16 digits>#<topicId>#<head number>`: when a job looks at a head again. */
 export const DUE_SHARDS = 8;
