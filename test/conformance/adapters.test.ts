@@ -13,6 +13,7 @@ import { drivenStores } from '../simulation/world/driven-stores.ts';
 import { DynamoTable } from '../support/dynamo-table.ts';
 import { S3Bucket } from '../support/s3-bucket.ts';
 import { stubDynamoClient, stubS3Client } from '../support/stub-client.ts';
+import { expiringItemsSuite } from './item-expiry-cases.ts';
 import { itemStoreSuite } from './item-store-suite.ts';
 import { objectStoreSuite } from './object-store-suite.ts';
 import type { Make } from './suite.ts';
@@ -39,6 +40,12 @@ itemStoreSuite('the simulated item store', async () => ({
   close: async () => undefined,
 }));
 itemStoreSuite(
+  'SqliteItemStore',
+  inFolder((folder) => folder.items),
+);
+
+expiringItemsSuite('MemoryItemStore', async () => ({ store: new MemoryItemStore(), close: async () => undefined }));
+expiringItemsSuite(
   'SqliteItemStore',
   inFolder((folder) => folder.items),
 );

@@ -144,6 +144,27 @@ describe('openDataFolder', () => {
     await close();
   });
 
+  it('keeps every item that has not expired when its holder is killed while it removes others', async () => {
+    const path = temporaryPath();
+    const child = start('expire.ts', path);
+    const acknowledged: number[] = [];
+    for await (const line of createInterface({ input: child.stdout })) {
+      acknowledged.push(Number(line));
+      if (acknowledged.length === 1_000) child.kill('SIGKILL');
+    }
+    await ended(child);
+    const { items, close } = await openDataFolder(path);
+    for (;;) if (!(await items.removeExpired(2_000, 1_000)).more) break;
+    const { items: kept } = await items.query({ pk: 'kept', limit: 100_000 });
+    const found = new Set(kept.map(({ attributes }) => attributes.number));
+    expect(acknowledged.filter((number) => !found.has(number))).toEqual([]);
+    expect((await items.query({ pk: 'expired', limit: 1 })).items).toEqual([]);
+    await close();
+    const database = new DatabaseSync(join(path, 'items.sqlite'));
+    expect(database.prepare('PRAGMA integrity_check').all()).toEqual([{ integrity_check: 'ok' }]);
+    database.close();
+  });
+
   it.each([
     ['newer', 4],
     ['older', 2],
