@@ -2,6 +2,7 @@ import type { ITable } from 'aws-cdk-lib/aws-dynamodb';
 import { Grant, type IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITEM_PATTERNS, type ItemKind, OBJECT_PATTERNS, type ObjectKind } from '../../shared/storage/keys.ts';
+import { keyStatements, type MaybeEncrypted } from './storage/key-access.ts';
 
 /**
  * The permissions on table and bucket that the broker's operations need, by action and kind of key: least privilege as
@@ -17,8 +18,9 @@ export interface Access {
 export type LogTable = Pick<
   ITable,
   'tableArn' | 'tableName' | 'metric' | 'metricConsumedReadCapacityUnits' | 'metricConsumedWriteCapacityUnits'
->;
-export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'>;
+> &
+  MaybeEncrypted;
+export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'> & MaybeEncrypted;
 
 export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | 'Query';
 export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload';
@@ -128,7 +130,8 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
 
 /** Grants a principal of this account access to table and bucket. */
 export function grantAccess(grantee: IGrantable, access: Access, table: LogTable, bucket: LogBucket): Grant {
-  const grants = statements(access, table.tableArn, bucket.bucketArn).map((statement) =>
+  const all = [...statements(access, table.tableArn, bucket.bucketArn), ...keyStatements(access, table, bucket)];
+  const grants = all.map((statement) =>
     Grant.addToPrincipal({
       grantee,
       actions: statement.actions,

@@ -1,6 +1,7 @@
 import { Duration, type RemovalPolicy } from 'aws-cdk-lib';
 import type { IAlarmAction } from 'aws-cdk-lib/aws-cloudwatch';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import {
   FunctionUrl,
   FunctionUrlAuthType,
@@ -28,9 +29,9 @@ import { checkOrigins, functionUrlCors } from './cors.ts';
 import { HttpApi } from './http-api.ts';
 import { Job } from './job.ts';
 import { LogFunction } from './log-function.ts';
-import { MetadataTable } from './metadata-table.ts';
 import { Observation } from './observation.ts';
-import { SegmentBucket } from './segment-bucket.ts';
+import { MetadataTable } from './storage/metadata-table.ts';
+import { SegmentBucket } from './storage/segment-bucket.ts';
 
 export interface EventLogProps {
   /** The table of a `MetadataTable` in another stack. @default - a table is made here */
@@ -46,6 +47,11 @@ export interface EventLogProps {
   readonly deletionProtection?: boolean;
   /** Whether the table that is made here can be restored to any second of the last 35 days. @default true */
   readonly pointInTimeRecovery?: boolean;
+  /**
+   * Your key for the table and the bucket that are made here; see `MetadataTableProps` and `SegmentBucketProps`. The roles
+   * get what they need of it. @default - keys of DynamoDB and S3, which cost nothing
+   */
+  readonly encryptionKey?: IKey;
   /** Whether the bucket counts requests and errors, and errors have an alarm. Costs some dollars a month. @default false */
   readonly bucketRequestMetrics?: boolean;
 
@@ -146,19 +152,22 @@ export class EventLog extends Construct {
 
   constructor(scope: Construct, id: string, props: EventLogProps = {}) {
     super(scope, id);
-    const { removalPolicy, deletionProtection, pointInTimeRecovery, logRetention, auth = 'iam' } = props;
+    const { removalPolicy, deletionProtection, pointInTimeRecovery, encryptionKey, logRetention, auth = 'iam' } = props;
+    const encryption = encryptionKey === undefined ? {} : { encryptionKey };
     this.table =
       props.table ??
       new MetadataTable(this, 'Table', {
         ...(removalPolicy === undefined ? {} : { removalPolicy }),
         ...(deletionProtection === undefined ? {} : { deletionProtection }),
         ...(pointInTimeRecovery === undefined ? {} : { pointInTimeRecovery }),
+        ...encryption,
       }).table;
     this.bucket =
       props.bucket ??
       new SegmentBucket(this, 'Bucket', {
         ...(removalPolicy === undefined ? {} : { removalPolicy }),
         requestMetrics: props.bucketRequestMetrics ?? false,
+        ...encryption,
       }).bucket;
     const settings: Settings = {
       tableName: this.table.tableName,
