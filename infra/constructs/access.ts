@@ -2,6 +2,8 @@ import type { ITable } from 'aws-cdk-lib/aws-dynamodb';
 import { Grant, type IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITEM_PATTERNS, type ItemKind, OBJECT_PATTERNS, type ObjectKind } from '../../shared/storage/keys.ts';
+import { hotStatements, withoutHot } from './storage/hot-access.ts';
+import type { LogHotBucket } from './storage/hot-bucket.ts';
 import { keyStatements, type MaybeEncrypted } from './storage/key-access.ts';
 
 /**
@@ -128,10 +130,21 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
   return [...items, ...objects, ...listing];
 }
 
-/** Grants a principal of this account access to table and bucket. */
-export function grantAccess(grantee: IGrantable, access: Access, table: LogTable, bucket: LogBucket): Grant {
-  const all = [...statements(access, table.tableArn, bucket.bucketArn), ...keyStatements(access, table, bucket)];
-  const grants = all.map((statement) =>
+/** Grants a principal of this account access to table and bucket, and to the bucket of hot objects if there is one. */
+export function grantAccess(
+  grantee: IGrantable,
+  access: Access,
+  table: LogTable,
+  bucket: LogBucket,
+  hotBucket?: LogHotBucket,
+): Grant {
+  const inBucket = hotBucket === undefined ? access : { ...access, objects: withoutHot(access.objects) };
+  const needed = [
+    ...statements(inBucket, table.tableArn, bucket.bucketArn),
+    ...(hotBucket === undefined ? [] : hotStatements(access.objects, hotBucket)),
+    ...keyStatements(inBucket, table, bucket),
+  ];
+  const grants = needed.map((statement) =>
     Grant.addToPrincipal({
       grantee,
       actions: statement.actions,

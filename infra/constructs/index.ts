@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import type * as eventLog from './event-log.ts';
+import type * as hotBucket from './storage/hot-bucket.ts';
 import type * as metadataTable from './storage/metadata-table.ts';
 import type * as segmentBucket from './storage/segment-bucket.ts';
 
@@ -9,11 +10,14 @@ import type * as segmentBucket from './storage/segment-bucket.ts';
  */
 export type { LogBucket, LogTable } from './access.ts';
 export type { EventLogProps, JwtProps } from './event-log.ts';
+export type { HotBucketProps, LogHotBucket } from './storage/hot-bucket.ts';
 export type { MetadataTableProps } from './storage/metadata-table.ts';
 export type { SegmentBucketProps } from './storage/segment-bucket.ts';
 
 export const { EventLog } = load<typeof eventLog>('event-log');
 export type EventLog = eventLog.EventLog;
+export const { HotBucket } = load<typeof hotBucket>('storage/hot-bucket');
+export type HotBucket = hotBucket.HotBucket;
 export const { MetadataTable } = load<typeof metadataTable>('storage/metadata-table');
 export type MetadataTable = metadataTable.MetadataTable;
 export const { SegmentBucket } = load<typeof segmentBucket>('storage/segment-bucket');
