@@ -85,7 +85,7 @@ export class DirectoryBucketObjectStore implements ObjectStore {
         if (name.endsWith('/')) keys.push(...(await this.#keysBelow(name, { ...wanted, count })));
         else keys.push(name);
       }
-      if (names.length < wanted.count) return keys;
+      if (names.length < wanted.count || keys.length === wanted.count) return keys;
       last = names.at(-1) as string;
     }
   }
@@ -96,7 +96,7 @@ export class DirectoryBucketObjectStore implements ObjectStore {
     let token: string | undefined;
     do {
       const page = await this.#listPage(folder, token);
-      names.push(...page.names.filter((name) => name > last && canHold(name, prefix) && isAfter(name, after)));
+      names.push(...page.names.filter((name) => name > last && name.startsWith(prefix) && isAfter(name, after)));
       if (names.length > 2 * count) names = firstOf(names, count);
       token = page.token;
     } while (token !== undefined);
@@ -132,13 +132,9 @@ interface Wanted {
   readonly count: number;
 }
 
+/** The deepest folder that holds all keys with this prefix. */
 function folderOf(prefix: string): string {
   return prefix.slice(0, prefix.lastIndexOf('/') + 1);
-}
-
-/** Whether the name is, or the folder can hold, a key that begins with the prefix. */
-function canHold(name: string, prefix: string): boolean {
-  return name.startsWith(prefix) || (name.endsWith('/') && prefix.startsWith(name));
 }
 
 /** Whether the name is, or the folder can hold, a key that comes after `after`. */

@@ -61,6 +61,17 @@ describe('DirectoryBucketObjectStore', () => {
     expect(await folders('hot/29', { limit: 5 })).toEqual(['hot/', 'hot/29/']);
   });
 
+  it('lists a folder once for each page, and not again for what it has found', async () => {
+    const { store, commands, bucket } = make();
+    for (let i = 0; i < 20; i++) await store.put(`hot/1/${i}`, []);
+    for (const limit of [1, 5, 19, 20, 100]) {
+      bucket.sent.splice(0);
+      expect((await store.list('hot/1/', { limit })).keys).toHaveLength(Math.min(limit, 20));
+      // The bucket's pages hold 7 names.
+      expect(commands().filter((command) => command === 'ListObjectsV2Command')).toHaveLength(3);
+    }
+  });
+
   it('finds the keys behind any number of folders in which there is nothing yet', async () => {
     const { bucket, store } = make();
     for (let i = 10; i < 40; i++)
