@@ -8,14 +8,8 @@ import { equalBytes } from '../log/bytes.ts';
 import { type EventLogError, invalidField } from '../log/errors.ts';
 import { checkItemBytes, type Write } from './item-checks.ts';
 import { itemBytes, writeUnits } from './item-size.ts';
-import {
-  type Attributes,
-  type AttributeValue,
-  type Condition,
-  EXPIRES_AT,
-  type ItemKey,
-  type Update,
-} from './ports.ts';
+import { EXPIRES_AT } from './keys.ts';
+import type { Attributes, AttributeValue, Condition, ItemKey, Update } from './ports.ts';
 
 /** The result of a write. `after` is undefined if the write removed the item. */
 export type Decision =

@@ -5,13 +5,18 @@
 import { type BatchId, batchIdByTime, batchIdText, batchTimeMs } from '../log/head/batch-id.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../log/limits.ts';
 import type { SegmentName } from '../log/segment/segment.ts';
-import { EXPIRES_AT, type ItemKey } from './ports.ts';
+import type { ItemKey } from './ports.ts';
 
 /** `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>`: the record batches of one append or one group commit, back to back. */
 export function hotObjectKey(batchId: BatchId): string {
   const time = new Date(batchTimeMs(batchId)).toISOString();
   return `hot/${time.slice(0, 4)}${time.slice(5, 7)}${time.slice(8, 10)}${time.slice(11, 13)}/${batchIdText(batchId)}`;
 }
+
+/**
+ * The attribute (seconds since 1970) after which the store may remove an item. DynamoDB's TTL is set to it.
+ */
+export const EXPIRES_AT = 'e';
 
 /** The sort key of items that are alone under their partition key. */
 const ALONE = '-';

@@ -116,7 +116,7 @@ export interface SignedUrl {
  * `invalid_request`. `pk` and `sk` are not valid names of attributes. Keys have DynamoDB's limits: 2,048 bytes for `pk`,
  * 1,024 bytes for `sk`.
  *
- * An item expires if its attribute `EXPIRES_AT` is a number. The store may remove it at any time after that second, and
+ * An item expires if its attribute `EXPIRES_AT` (`keys.ts`) is a number, in seconds since 1970-01-01T00:00:00Z. The store may remove it at any time after that second, and
  * may keep it for days. Until then every request finds it, so a caller that must not use an expired item checks the
  * attribute itself. The removal costs no request. A store never removes an item without the attribute, or with one of
  * another type.
@@ -146,9 +146,6 @@ export interface ItemStore {
    */
   query(range: ItemRange): Promise<ItemPage>;
 }
-
-/** Persisted: the name of the attribute that holds the second, counted from 1970-01-01T00:00:00Z, at which an item expires. */
-export const EXPIRES_AT = 'e';
 
 /** How expired items are removed from a store whose service does not remove them by itself. */
 export interface ExpiringItems {

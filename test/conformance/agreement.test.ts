@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { EventLogError } from '../../shared/log/errors.ts';
 import { DynamoItemStore } from '../../shared/storage/dynamodb/item-store.ts';
 import { type DataFolder, openDataFolder } from '../../shared/storage/file/data-folder.ts';
+import { EXPIRES_AT } from '../../shared/storage/keys.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import type {
   Attributes,
@@ -16,7 +17,6 @@ import type {
   ItemStore,
   Update,
 } from '../../shared/storage/ports.ts';
-import { EXPIRES_AT } from '../../shared/storage/ports.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 import { DynamoTable } from '../support/dynamo-table.ts';

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
-import { type Attributes, EXPIRES_AT, type ExpiringItems, type ItemStore } from '../../shared/storage/ports.ts';
+import { EXPIRES_AT } from '../../shared/storage/keys.ts';
+import type { Attributes, ExpiringItems, ItemStore } from '../../shared/storage/ports.ts';
 import { type Case, type Make, suite } from './suite.ts';
 
 /** The part of the contract of `ItemStore` that is about items that expire. */

@@ -13,8 +13,8 @@ export interface MetadataTableProps {
   /** Whether the table can be restored to any second of the last 35 days, at $0.20 per GB and month. @default true */
   readonly pointInTimeRecovery?: boolean;
   /**
-   * Your key, which encrypts the table, at DynamoDB's call of KMS for each role about every five minutes. If the key is
-   * disabled, no record can be appended or read. @default - a key that DynamoDB owns, which costs nothing
+   * Your key, which encrypts the table. DynamoDB keeps the decrypted key of the table for each role, so few requests go to
+   * KMS. If the key is disabled, no record can be appended or read. @default - a key that DynamoDB owns, at no cost
    */
   readonly encryptionKey?: IKey;
   /** Whether a stream publishes the keys of changed items. @default false */

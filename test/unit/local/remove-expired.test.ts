@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { INTERVAL_MS, removeExpired, STEP_ITEMS_MAX } from '../../../shared/local/remove-expired.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
+import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
 import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
-import { EXPIRES_AT, type ExpiringItems } from '../../../shared/storage/ports.ts';
+import type { ExpiringItems } from '../../../shared/storage/ports.ts';
 import { SimulatedClock, turn } from '../../support/simulated-clock.ts';
 
 const NOW_S = 1_700_000_000;
