@@ -116,10 +116,10 @@ export interface SignedUrl {
  * `invalid_request`. `pk` and `sk` are not valid names of attributes. Keys have DynamoDB's limits: 2,048 bytes for `pk`,
  * 1,024 bytes for `sk`.
  *
- * An item expires if its attribute `EXPIRES_AT` (`keys.ts`) is a number, in seconds since 1970-01-01T00:00:00Z. The store may remove it at any time after that second, and
- * may keep it for days. Until then every request finds it, so a caller that must not use an expired item checks the
- * attribute itself. The removal costs no request. A store never removes an item without the attribute, or with one of
- * another type.
+ * An item expires if its attribute `EXPIRES_AT` (`keys.ts`) is a number: seconds since 1970-01-01T00:00:00Z. The store may
+ * remove it at any time after that second, and may keep it for days. Until it is removed every request finds it, so a
+ * caller that must not use an expired item checks the attribute itself. The removal costs no request. A store never
+ * removes an item without the attribute, or with an attribute of another type.
  */
 export interface ItemStore {
   /** Reads an item, strongly consistent. Costs 1 GetItem. */
