@@ -2,6 +2,9 @@ import type { ITable } from 'aws-cdk-lib/aws-dynamodb';
 import { Grant, type IGrantable, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import { ITEM_PATTERNS, type ItemKind, OBJECT_PATTERNS, type ObjectKind } from '../../shared/storage/keys.ts';
+import { hotStatements, withoutHot } from './storage/hot-access.ts';
+import type { LogHotBucket } from './storage/hot-bucket.ts';
+import { keyStatements, type MaybeEncrypted } from './storage/key-access.ts';
 
 /**
  * The permissions on table and bucket that the broker's operations need, by action and kind of key: least privilege as
@@ -17,8 +20,9 @@ export interface Access {
 export type LogTable = Pick<
   ITable,
   'tableArn' | 'tableName' | 'metric' | 'metricConsumedReadCapacityUnits' | 'metricConsumedWriteCapacityUnits'
->;
-export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'>;
+> &
+  MaybeEncrypted;
+export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'> & MaybeEncrypted;
 
 export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | 'Query';
 export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload';
@@ -126,9 +130,21 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
   return [...items, ...objects, ...listing];
 }
 
-/** Grants a principal of this account access to table and bucket. */
-export function grantAccess(grantee: IGrantable, access: Access, table: LogTable, bucket: LogBucket): Grant {
-  const grants = statements(access, table.tableArn, bucket.bucketArn).map((statement) =>
+/** Grants a principal of this account access to table and bucket, and to the bucket of hot objects if there is one. */
+export function grantAccess(
+  grantee: IGrantable,
+  access: Access,
+  table: LogTable,
+  bucket: LogBucket,
+  hotBucket?: LogHotBucket,
+): Grant {
+  const inBucket = hotBucket === undefined ? access : { ...access, objects: withoutHot(access.objects) };
+  const needed = [
+    ...statements(inBucket, table.tableArn, bucket.bucketArn),
+    ...(hotBucket === undefined ? [] : hotStatements(access.objects, hotBucket)),
+    ...keyStatements(inBucket, table, bucket),
+  ];
+  const grants = needed.map((statement) =>
     Grant.addToPrincipal({
       grantee,
       actions: statement.actions,

@@ -1,6 +1,7 @@
 import { Duration, type RemovalPolicy } from 'aws-cdk-lib';
 import type { IAlarmAction } from 'aws-cdk-lib/aws-cloudwatch';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import {
   FunctionUrl,
   FunctionUrlAuthType,
@@ -28,15 +29,23 @@ import { checkOrigins, functionUrlCors } from './cors.ts';
 import { HttpApi } from './http-api.ts';
 import { Job } from './job.ts';
 import { LogFunction } from './log-function.ts';
-import { MetadataTable } from './metadata-table.ts';
 import { Observation } from './observation.ts';
-import { SegmentBucket } from './segment-bucket.ts';
+import { HotBucket, type LogHotBucket } from './storage/hot-bucket.ts';
+import { MetadataTable } from './storage/metadata-table.ts';
+import { SegmentBucket } from './storage/segment-bucket.ts';
 
 export interface EventLogProps {
   /** The table of a `MetadataTable` in another stack. @default - a table is made here */
   readonly table?: LogTable;
   /** The bucket of a `SegmentBucket` in another stack. @default - a bucket is made here */
   readonly bucket?: LogBucket;
+  /** The bucket of a `HotBucket` in another stack, for hot objects. @default - as `hotAvailabilityZoneId` says */
+  readonly hotBucket?: LogHotBucket;
+  /**
+   * The Availability Zone, such as `use1-az4`, in which a `HotBucket` is made here. Large appends become faster and cheaper,
+   * and **are lost with the zone until they are merged**. @default - hot objects are in the bucket of all objects
+   */
+  readonly hotAvailabilityZoneId?: string;
   /**
    * What happens to the table and the bucket that are made here when they are removed from the stack.
    * @default RemovalPolicy.RETAIN
@@ -46,6 +55,11 @@ export interface EventLogProps {
   readonly deletionProtection?: boolean;
   /** Whether the table that is made here can be restored to any second of the last 35 days. @default true */
   readonly pointInTimeRecovery?: boolean;
+  /**
+   * Your key for the table and the bucket that are made here; see `MetadataTableProps` and `SegmentBucketProps`. The roles
+   * get what they need of it. @default - keys of DynamoDB and S3, which cost nothing
+   */
+  readonly encryptionKey?: IKey;
   /** Whether the bucket counts requests and errors, and errors have an alarm. Costs some dollars a month. @default false */
   readonly bucketRequestMetrics?: boolean;
 
@@ -129,6 +143,8 @@ const JOB_MEMORY_MIB = 512;
 export class EventLog extends Construct {
   readonly table: LogTable;
   readonly bucket: LogBucket;
+  /** The directory bucket of hot objects; `undefined` if they are in `bucket`. */
+  readonly hotBucket: LogHotBucket | undefined;
   /** The function of the whole HTTP API; `undefined` without `http`. */
   readonly httpFunction: LambdaFunction | undefined;
   /** The function that only appends; `undefined` without `http`. */
@@ -146,28 +162,33 @@ export class EventLog extends Construct {
 
   constructor(scope: Construct, id: string, props: EventLogProps = {}) {
     super(scope, id);
-    const { removalPolicy, deletionProtection, pointInTimeRecovery, logRetention, auth = 'iam' } = props;
+    const { removalPolicy, deletionProtection, pointInTimeRecovery, encryptionKey, logRetention, auth = 'iam' } = props;
+    const encryption = encryptionKey === undefined ? {} : { encryptionKey };
     this.table =
       props.table ??
       new MetadataTable(this, 'Table', {
         ...(removalPolicy === undefined ? {} : { removalPolicy }),
         ...(deletionProtection === undefined ? {} : { deletionProtection }),
         ...(pointInTimeRecovery === undefined ? {} : { pointInTimeRecovery }),
+        ...encryption,
       }).table;
     this.bucket =
       props.bucket ??
       new SegmentBucket(this, 'Bucket', {
         ...(removalPolicy === undefined ? {} : { removalPolicy }),
         requestMetrics: props.bucketRequestMetrics ?? false,
+        ...encryption,
       }).bucket;
+    this.hotBucket = this.chooseHotBucket(props);
     const settings: Settings = {
       tableName: this.table.tableName,
       bucketName: this.bucket.bucketName,
+      hotBucketName: this.hotBucket?.bucketName,
       inlineBytesMax: props.inlineBytesMax,
     };
     this.environment = toEnvironment(settings);
-    const { table, bucket } = this;
-    const common = { table, bucket, logRetention };
+    const { table, bucket, hotBucket } = this;
+    const common = { table, bucket, hotBucket, logRetention };
 
     if (props.http ?? true) {
       checkOrigins(props.allowedOrigins ?? [], auth);
@@ -262,17 +283,17 @@ export class EventLog extends Construct {
 
   /** Lets a principal append in the direct mode: its own code sends requests to table and bucket. */
   grantProduce(grantee: IGrantable): Grant {
-    return grantAccess(grantee, PRODUCE, this.table, this.bucket);
+    return grantAccess(grantee, PRODUCE, this.table, this.bucket, this.hotBucket);
   }
 
   /** Lets a principal read in the direct mode. */
   grantConsume(grantee: IGrantable): Grant {
-    return grantAccess(grantee, CONSUME, this.table, this.bucket);
+    return grantAccess(grantee, CONSUME, this.table, this.bucket, this.hotBucket);
   }
 
   /** Lets a principal make, change and delete topics in the direct mode. */
   grantAdmin(grantee: IGrantable): Grant {
-    return grantAccess(grantee, ADMIN, this.table, this.bucket);
+    return grantAccess(grantee, ADMIN, this.table, this.bucket, this.hotBucket);
   }
 
   /** Lets a principal send requests to the HTTP API: only appends, or everything. Has an effect only with `auth: 'iam'`. */
@@ -286,6 +307,25 @@ export class EventLog extends Construct {
         Grant.addToPrincipal({ grantee, actions: ['execute-api:Invoke'], resourceArns });
       }
     }
+  }
+
+  private chooseHotBucket({
+    hotBucket,
+    hotAvailabilityZoneId,
+    removalPolicy,
+  }: EventLogProps): LogHotBucket | undefined {
+    if (hotBucket === undefined && hotAvailabilityZoneId === undefined) return undefined;
+    if (hotBucket !== undefined && hotAvailabilityZoneId !== undefined)
+      throw new Error('Give hotBucket or hotAvailabilityZoneId, not both.');
+    if ((this.table.encryptionKey ?? this.bucket.encryptionKey) !== undefined)
+      throw new Error(
+        'An encryptionKey cannot be combined with a hot bucket, whose objects would not be encrypted with that key.',
+      );
+    if (hotBucket !== undefined || hotAvailabilityZoneId === undefined) return hotBucket;
+    return new HotBucket(this, 'HotBucket', {
+      availabilityZoneId: hotAvailabilityZoneId,
+      ...(removalPolicy === undefined ? {} : { removalPolicy }),
+    }).bucket;
   }
 
   private addUrl(

@@ -1,7 +1,8 @@
 import { createRequire } from 'node:module';
 import type * as eventLog from './event-log.ts';
-import type * as metadataTable from './metadata-table.ts';
-import type * as segmentBucket from './segment-bucket.ts';
+import type * as hotBucket from './storage/hot-bucket.ts';
+import type * as metadataTable from './storage/metadata-table.ts';
+import type * as segmentBucket from './storage/segment-bucket.ts';
 
 /**
  * The package's entry `./cdk`. The CDK is an optional peer dependency, and Node links imports before it runs anything: only
@@ -9,14 +10,17 @@ import type * as segmentBucket from './segment-bucket.ts';
  */
 export type { LogBucket, LogTable } from './access.ts';
 export type { EventLogProps, JwtProps } from './event-log.ts';
-export type { MetadataTableProps } from './metadata-table.ts';
-export type { SegmentBucketProps } from './segment-bucket.ts';
+export type { HotBucketProps, LogHotBucket } from './storage/hot-bucket.ts';
+export type { MetadataTableProps } from './storage/metadata-table.ts';
+export type { SegmentBucketProps } from './storage/segment-bucket.ts';
 
 export const { EventLog } = load<typeof eventLog>('event-log');
 export type EventLog = eventLog.EventLog;
-export const { MetadataTable } = load<typeof metadataTable>('metadata-table');
+export const { HotBucket } = load<typeof hotBucket>('storage/hot-bucket');
+export type HotBucket = hotBucket.HotBucket;
+export const { MetadataTable } = load<typeof metadataTable>('storage/metadata-table');
 export type MetadataTable = metadataTable.MetadataTable;
-export const { SegmentBucket } = load<typeof segmentBucket>('segment-bucket');
+export const { SegmentBucket } = load<typeof segmentBucket>('storage/segment-bucket');
 export type SegmentBucket = segmentBucket.SegmentBucket;
 
 /** @throws Error if the CDK is not installed, with the command that installs it */

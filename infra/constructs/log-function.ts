@@ -15,6 +15,8 @@ import { OBJECT_PATTERNS } from '../../shared/storage/keys.ts';
 import { type Access, grantAccess, type LogBucket, type LogTable } from './access.ts';
 import { acknowledge, nameInFindings } from './acknowledge.ts';
 import { bundleFunction, type FunctionName, functionFolder } from './bundle.ts';
+import { withoutHot } from './storage/hot-access.ts';
+import type { LogHotBucket } from './storage/hot-bucket.ts';
 
 export interface LogFunctionProps {
   readonly name: FunctionName;
@@ -22,6 +24,7 @@ export interface LogFunctionProps {
   readonly exportName: 'handler' | 'streamHandler';
   readonly table: LogTable;
   readonly bucket: LogBucket;
+  readonly hotBucket?: LogHotBucket | undefined;
   readonly access: Access;
   readonly environment: Readonly<Record<string, string>>;
   readonly description: string;
@@ -41,7 +44,7 @@ export class LogFunction extends Construct {
 
   constructor(scope: Construct, id: string, props: LogFunctionProps) {
     super(scope, id);
-    const { name, table, bucket, access } = props;
+    const { name, table, bucket, hotBucket, access } = props;
     const logGroup = new LogGroup(this, 'Logs', {
       retention: props.logRetention ?? RetentionDays.TWO_WEEKS,
       removalPolicy: RemovalPolicy.DESTROY,
@@ -56,7 +59,7 @@ export class LogFunction extends Construct {
         resources: [logGroup.logGroupArn],
       }),
     );
-    grantAccess(role, access, table, bucket);
+    grantAccess(role, access, table, bucket, hotBucket);
     this.function = new LambdaFunction(this, 'Function', {
       description: `Tailrace: ${props.description}`,
       runtime: Runtime.NODEJS_24_X,
@@ -90,7 +93,7 @@ export class LogFunction extends Construct {
       'Serverless-LambdaTracing':
         'Traces cost about as much as the requests traced. Requests carry ids, every request to the storage is counted, and tracing can be turned on for a function while it is needed.',
     });
-    for (const kinds of Object.values(access.objects)) {
+    for (const kinds of Object.values(hotBucket === undefined ? access.objects : withoutHot(access.objects))) {
       for (const kind of kinds) {
         acknowledge(role, {
           [`AwsSolutions-IAM5[Resource::${nameInFindings(this, bucket.bucketArn)}/${OBJECT_PATTERNS[kind]}]`]:

@@ -16,7 +16,7 @@ import {
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import type { LogBucket, LogTable } from './access.ts';
-import { REQUEST_METRICS_ID } from './segment-bucket.ts';
+import { REQUEST_METRICS_ID } from './storage/segment-bucket.ts';
 
 export interface ObservationProps {
   readonly table: LogTable;

@@ -20,6 +20,8 @@ const CONTEXT = {
   alarms: 'true',
   dashboard: 'true',
   bucketRequestMetrics: 'false',
+  /** The ARN of your KMS key for the table and the bucket. */
+  encryptionKeyArn: '',
   produceReservedConcurrency: '',
   httpReservedConcurrency: '',
   jobMinutes: '5',
@@ -56,6 +58,7 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
     ...env,
     ephemeral,
     bucketRequestMetrics,
+    ...(text('encryptionKeyArn') === '' ? {} : { encryptionKeyArn: text('encryptionKeyArn') }),
     description: 'Tailrace: the records and their order. Kept when deleted.',
   });
   const stateless = new StatelessStack(app, `${name}Stateless`, {

@@ -8,6 +8,8 @@ import { invalidField } from '../log/errors.ts';
 export interface Settings {
   readonly tableName: string;
   readonly bucketName: string;
+  /** A directory bucket (S3 Express One Zone) for hot objects; all others are in `bucketName`. Default: `bucketName`. */
+  readonly hotBucketName?: string | undefined;
   /** Data of one head up to this size goes into the table, beyond it into an object. Default: the broker's, 8 KiB. */
   readonly inlineBytesMax?: number | undefined;
   /** Bytes of records and tail nodes kept in memory. Default: the broker's, 64 MiB. */
@@ -41,6 +43,7 @@ export type Authentication = (typeof AUTHENTICATIONS)[number];
 const VARIABLES = {
   tableName: { name: 'TAILRACE_TABLE' },
   bucketName: { name: 'TAILRACE_BUCKET' },
+  hotBucketName: { name: 'TAILRACE_HOT_BUCKET' },
   // An item holds 400 KB at most, keys and all.
   inlineBytesMax: { name: 'TAILRACE_INLINE_BYTES_MAX', min: 0, max: 256 * 1024 },
   cacheBytesMax: { name: 'TAILRACE_CACHE_BYTES_MAX', min: 0, max: 8 * 1024 ** 3 },
@@ -69,6 +72,7 @@ export function parseSettings(environment: Environment): Settings {
   return {
     tableName: requiredText(environment, VARIABLES.tableName),
     bucketName: requiredText(environment, VARIABLES.bucketName),
+    hotBucketName: directoryBucket(environment, VARIABLES.hotBucketName),
     inlineBytesMax: wholeNumber(environment, VARIABLES.inlineBytesMax),
     cacheBytesMax: wholeNumber(environment, VARIABLES.cacheBytesMax),
     commitTimeoutMs: wholeNumber(environment, VARIABLES.commitTimeoutMs),
@@ -93,6 +97,17 @@ function requiredText(environment: Environment, { name }: Variable): string {
   const value = environment[name];
   if (value === undefined || value === '') throw invalidField(name, `The environment lacks ${name}.`);
   return value;
+}
+
+/** By the end of its name the SDK knows a directory bucket, whose requests go to another address. */
+function directoryBucket(environment: Environment, { name }: Variable): string | undefined {
+  const value = environment[name];
+  if (value === undefined || value === '') return undefined;
+  if (/^[a-z0-9-]+--[a-z0-9-]+--x-s3$/.test(value)) return value;
+  throw invalidField(
+    name,
+    `${name} takes the name of a directory bucket, which ends with --<zone id>--x-s3, not '${value}'.`,
+  );
 }
 
 type AuthenticationSettings = Pick<

@@ -1,8 +1,13 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { S3Client } from '@aws-sdk/client-s3';
+import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 import { Broker } from '../broker/broker.ts';
 import type { BrokerSettings } from '../broker/settings.ts';
+import type { AwsAdapterOptions } from '../storage/aws-errors.ts';
 import { DynamoItemStore } from '../storage/dynamodb/item-store.ts';
+import { OBJECT_PATTERNS } from '../storage/keys.ts';
+import type { ObjectStore } from '../storage/ports.ts';
+import { RoutedObjectStore } from '../storage/routed-objects.ts';
+import { DirectoryBucketObjectStore } from '../storage/s3/directory-bucket.ts';
 import { S3ObjectStore } from '../storage/s3/object-store.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
@@ -19,23 +24,33 @@ const SOCKETS_MAX = 64;
  * appends wait for no others to share a commit with, which are the broker's own defaults.
  */
 export function composeBroker(settings: Settings): Broker {
-  const { tableName, bucketName, itemTimeoutMs, objectTimeoutMs } = settings;
+  const { tableName, itemTimeoutMs } = settings;
   const parts = { clock: systemClock, random: systemRandom };
   const items = new DynamoItemStore({
     ...parts,
     tableName,
     client: new DynamoDBClient(clientOptions(itemTimeoutMs ?? ITEM_TIMEOUT_MS)),
   });
-  const objects = new S3ObjectStore({
-    ...parts,
-    bucketName,
-    client: new S3Client({
-      ...clientOptions(objectTimeoutMs ?? OBJECT_TIMEOUT_MS),
-      // Objects are read by ranges, whose checksums S3 does not know; every batch has its own CRC.
-      responseChecksumValidation: 'WHEN_REQUIRED',
-    }),
-  });
+  const objects = composeObjects(settings, parts);
   return new Broker({ ...parts, objects, items, settings: brokerSettings(settings) });
+}
+
+/** The bucket, or the router over the bucket and the directory bucket of hot objects. */
+export function composeObjects(
+  { bucketName, hotBucketName, objectTimeoutMs = OBJECT_TIMEOUT_MS }: Settings,
+  parts: AwsAdapterOptions,
+): ObjectStore {
+  const options: S3ClientConfig = {
+    ...clientOptions(objectTimeoutMs),
+    // Objects are read by ranges, whose checksums S3 does not know; every batch has its own CRC.
+    responseChecksumValidation: 'WHEN_REQUIRED',
+  };
+  const client = new S3Client(options);
+  const bucket = new S3ObjectStore({ ...parts, bucketName, client });
+  if (hotBucketName === undefined) return bucket;
+  const signingClient = new S3Client({ ...options, disableS3ExpressSessionAuth: true });
+  const hot = new DirectoryBucketObjectStore({ ...parts, bucketName: hotBucketName, client, signingClient });
+  return new RoutedObjectStore({ prefix: OBJECT_PATTERNS.hot.slice(0, -1), routed: hot, others: bucket });
 }
 
 /** The adapters repeat requests themselves, since they know which outcomes are unknown. */

@@ -9,12 +9,13 @@ import { openDataFolder } from '../storage/file/data-folder.ts';
 import { createUrlSigner, type UrlSigner, type UrlVerifier } from '../storage/file/url-signer.ts';
 import { MemoryItemStore } from '../storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../storage/memory/object-store.ts';
-import type { ItemStore, ObjectStore } from '../storage/ports.ts';
+import type { ExpiringItems, ItemStore, ObjectStore } from '../storage/ports.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
 import { VERSION } from '../version.ts';
 import { closeInTime } from './close-in-time.ts';
 import { LocalHttpServer } from './http-server.ts';
+import { removeExpired } from './remove-expired.ts';
 
 export interface TailraceOptions {
   /** Keep everything in memory: nothing is written, and all is gone at the end. Default false. */
@@ -83,7 +84,7 @@ const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
 
 interface Storage {
   readonly objects: ObjectStore;
-  readonly items: ItemStore;
+  readonly items: ItemStore & ExpiringItems;
   readonly signer: UrlSigner & UrlVerifier;
   close(): Promise<void>;
 }
@@ -131,6 +132,12 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     const server = new LocalHttpServer({ fetch: app.fetch, ownProcess: options.ownProcess ?? false });
     // What was looked up is what is listened on: a second look could find another address.
     url = await server.listen(port, address);
+    void removeExpired({
+      items: storage.items,
+      clock: systemClock,
+      stopping: stopping.signal,
+      onError: (error) => console.error('Expired items were not removed:', error),
+    });
     let closing: Promise<void> | undefined;
     const close = (): Promise<void> => {
       stopping.abort();

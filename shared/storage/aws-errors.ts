@@ -108,6 +108,12 @@ const FAILURES: readonly Failure[] = [
   },
   {
     ...MISCONFIGURED,
+    names: ['KMS.DisabledException', 'KMS.KMSInvalidStateException', 'KMS.NotFoundException'],
+    message: (name) =>
+      `was refused: the encryption key cannot be used (${name}). Enable the key, or cancel its deletion; nothing is lost until it is deleted.`,
+  },
+  {
+    ...MISCONFIGURED,
     names: ['ExpiredToken', 'ExpiredTokenException'],
     message: (name) => `was refused: the AWS credentials have expired (${name}). Get new ones and start again.`,
   },

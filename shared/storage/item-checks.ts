@@ -7,6 +7,8 @@ import { utf8Bytes } from './utf8.ts';
 /** DynamoDB's bounds on the two parts of a key. */
 const PK_BYTES_MAX = 2048;
 const SK_BYTES_MAX = 1024;
+/** The most items that one step removes. It bounds how long a write can wait for the step. */
+const REMOVED_ITEMS_MAX = 1_000;
 
 export type Write =
   | { readonly kind: 'put'; readonly attributes: Attributes; readonly conditions: readonly Condition[] }
@@ -48,6 +50,14 @@ export function checkItemRange(range: ItemRange): void {
     if (!bound.isWellFormed() || utf8Bytes(bound) > SK_BYTES_MAX) {
       throw invalidField(field, `The bound '${field}' must be at most ${SK_BYTES_MAX} bytes of well-formed Unicode.`);
     }
+  }
+}
+
+/** @throws EventLogError `invalid_request` for what `ExpiringItems.removeExpired` does not accept. */
+export function checkRemoval(nowMs: number, limit: number): void {
+  if (!Number.isSafeInteger(nowMs)) throw invalidField('nowMs', `The time must be whole milliseconds, not ${nowMs}.`);
+  if (!Number.isSafeInteger(limit) || limit < 1 || limit > REMOVED_ITEMS_MAX) {
+    throw invalidField('limit', `The limit must be a whole number from 1 to ${REMOVED_ITEMS_MAX}, not ${limit}.`);
   }
 }
 

@@ -8,6 +8,7 @@ import { equalBytes } from '../log/bytes.ts';
 import { type EventLogError, invalidField } from '../log/errors.ts';
 import { checkItemBytes, type Write } from './item-checks.ts';
 import { itemBytes, writeUnits } from './item-size.ts';
+import { EXPIRES_AT } from './keys.ts';
 import type { Attributes, AttributeValue, Condition, ItemKey, Update } from './ports.ts';
 
 /** The result of a write. `after` is undefined if the write removed the item. */
@@ -91,6 +92,17 @@ export function applyUpdates(before: Attributes | undefined, updates: readonly U
     }
   }
   return after;
+}
+
+/** The second at which the item expires; `undefined` if it never does. */
+export function expiryOf(attributes: Attributes | undefined): number | undefined {
+  const value = attributeOf(attributes, EXPIRES_AT);
+  return typeof value === 'number' ? value : undefined;
+}
+
+/** The second before which items must expire to have expired at `nowMs`. An item is kept through its last second. */
+export function expiredBefore(nowMs: number): number {
+  return Math.floor(nowMs / 1_000);
 }
 
 type MutableAttributes = { [name: string]: AttributeValue };

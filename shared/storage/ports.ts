@@ -115,6 +115,11 @@ export interface SignedUrl {
  * never changes the type of an attribute, except by `set`. A write that breaks one of these rules is rejected with
  * `invalid_request`. `pk` and `sk` are not valid names of attributes. Keys have DynamoDB's limits: 2,048 bytes for `pk`,
  * 1,024 bytes for `sk`.
+ *
+ * An item expires if its attribute `EXPIRES_AT` (`keys.ts`) is a number: seconds since 1970-01-01T00:00:00Z. The store may
+ * remove it at any time after that second, and may keep it for days. Until it is removed every request finds it, so a
+ * caller that must not use an expired item checks the attribute itself. The removal costs no request. A store never
+ * removes an item without the attribute, or with an attribute of another type.
  */
 export interface ItemStore {
   /** Reads an item, strongly consistent. Costs 1 GetItem. */
@@ -140,6 +145,23 @@ export interface ItemStore {
    * written during the query may be included or missing. Costs 1 Query.
    */
   query(range: ItemRange): Promise<ItemPage>;
+}
+
+/** How expired items are removed from a store whose service does not remove them by itself. */
+export interface ExpiringItems {
+  /**
+   * Removes up to `limit` (1 to 1,000) of the items that had expired at `nowMs`, the oldest first, and fewer if they are
+   * large. One call is one short step. The removal is atomic with respect to writes: an item whose expiry was just
+   * changed is judged by what it holds now.
+   * @throws EventLogError like a write. Nothing is lost then: the items stay, and a later call removes them.
+   */
+  removeExpired(nowMs: number, limit: number): Promise<RemovedItems>;
+}
+
+export interface RemovedItems {
+  readonly removed: number;
+  /** Whether there may be further expired items. */
+  readonly more: boolean;
 }
 
 export interface ItemKey {

@@ -6,11 +6,13 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { EventLogError } from '../../shared/log/errors.ts';
 import { DynamoItemStore } from '../../shared/storage/dynamodb/item-store.ts';
 import { type DataFolder, openDataFolder } from '../../shared/storage/file/data-folder.ts';
+import { EXPIRES_AT } from '../../shared/storage/keys.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import type {
   Attributes,
   AttributeValue,
   Condition,
+  ExpiringItems,
   ItemRange,
   ItemStore,
   Update,
@@ -47,11 +49,12 @@ type Operation =
       readonly updates: readonly Update[];
       readonly conditions: readonly Condition[];
     }
-  | { readonly kind: 'query'; readonly range: Omit<ItemRange, 'pk'> };
+  | { readonly kind: 'query'; readonly range: Omit<ItemRange, 'pk'> }
+  | { readonly kind: 'remove_expired'; readonly second: number };
 
 // Few keys, names and values, so that operations meet each other.
 const sk = fc.constantFrom('a', 'b', 'ä', '\uff5e', '😀', 'a\0');
-const attributeName = fc.constantFrom('n', 'm', 'list', 'other', '__proto__', 'constructor', 'ü');
+const attributeName = fc.constantFrom('n', 'm', 'list', 'other', '__proto__', 'constructor', 'ü', EXPIRES_AT);
 const integer = fc.oneof(
   fc.integer({ min: -2, max: 2 }),
   fc.maxSafeInteger(),
@@ -82,7 +85,7 @@ const conditions: fc.Arbitrary<readonly Condition[]> = fc.oneof(
 );
 const update: fc.Arbitrary<Update> = fc.oneof(
   fc.record({ do: fc.constant('set' as const), name: attributeName, value }),
-  fc.record({ do: fc.constant('add' as const), name: fc.constantFrom('n', 'm', '__proto__'), by: integer }),
+  fc.record({ do: fc.constant('add' as const), name: fc.constantFrom('n', 'm', '__proto__', EXPIRES_AT), by: integer }),
   fc.record({ do: fc.constant('append' as const), name: fc.constant('list'), values: list }),
   fc.record({ do: fc.constant('remove_first' as const), name: fc.constant('list'), count }),
   fc.record({ do: fc.constant('remove' as const), name: attributeName }),
@@ -108,6 +111,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   fc.record({ kind: fc.constant('query' as const), range }),
+  fc.record({ kind: fc.constant('remove_expired' as const), second: fc.integer({ min: -3, max: 3 }) }),
 );
 
 let runs = 0;
@@ -153,7 +157,7 @@ const typedUpdate: fc.Arbitrary<Update> = fc.oneof(
   typedValue.map(({ name, value: typed }) => ({ do: 'set' as const, name, value: typed })),
   update.filter((each) => each.do !== 'set' && (each.do !== 'add' || each.name !== '__proto__')),
 );
-const typedOperation: fc.Arbitrary<Operation> = fc.oneof(
+const typedOperation: fc.Arbitrary<Exclude<Operation, { kind: 'remove_expired' }>> = fc.oneof(
   fc.record({ kind: fc.constantFrom('get' as const, 'delete' as const), sk, conditions: typedConditions }),
   fc.record({ kind: fc.constant('put' as const), sk, attributes: typedAttributes, conditions: typedConditions }),
   {
@@ -191,15 +195,33 @@ function settled(answer: unknown): unknown {
   return typeof answer === 'object' && answer !== null && 'more' in answer ? { ...answer, more: undefined } : answer;
 }
 
-async function answers(store: ItemStore, pk: string, operations: Operation[], atOnce: boolean): Promise<unknown[]> {
-  const run = (operation: Operation) => perform(store, pk, operation).catch(failure);
+async function answers(
+  store: ItemStore & ExpiringItems,
+  pk: string,
+  operations: Operation[],
+  atOnce: boolean,
+): Promise<unknown[]> {
+  const run = (operation: Operation) => {
+    if (operation.kind === 'remove_expired') return removeAll(store, operation.second);
+    return perform(store, pk, operation).catch(failure);
+  };
   if (atOnce) return Promise.all(operations.map(run));
   const results: unknown[] = [];
   for (const operation of operations) results.push(await run(operation));
   return results;
 }
 
-async function perform(store: ItemStore, pk: string, operation: Operation): Promise<unknown> {
+/** In one call, since the folder also holds what earlier runs have left. */
+async function removeAll(store: ExpiringItems, second: number): Promise<void> {
+  const { more } = await store.removeExpired(second * 1_000, 1_000);
+  if (more) throw new Error('More items than a step removes have expired.');
+}
+
+async function perform(
+  store: ItemStore,
+  pk: string,
+  operation: Exclude<Operation, { kind: 'remove_expired' }>,
+): Promise<unknown> {
   switch (operation.kind) {
     case 'get':
       return store.get({ pk, sk: operation.sk });

@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { Attributes, Condition, ItemKey, ItemStore, Update } from '../../shared/storage/ports.ts';
+import { itemExpiryCases } from './item-expiry-cases.ts';
 import { itemQueryCases } from './item-query-cases.ts';
 import { itemSharingCases } from './item-sharing-cases.ts';
 import { type Make, patternBytes, type SuiteOptions, suite } from './suite.ts';
@@ -352,5 +353,6 @@ export function itemStoreSuite(name: string, make: Make<ItemStore>, options: Sui
 
     itemQueryCases(test);
     itemSharingCases(test);
+    itemExpiryCases(test);
   });
 }

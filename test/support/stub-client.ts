@@ -1,5 +1,5 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { S3Client } from '@aws-sdk/client-s3';
+import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
 
 /** A request as the adapter passes it to the SDK. */
 export interface SentCommand {
@@ -18,8 +18,8 @@ export function stubDynamoClient(answer: AnswerCommand): DynamoDBClient {
   return stubbed(new DynamoDBClient(CONFIG), answer);
 }
 
-export function stubS3Client(answer: AnswerCommand): S3Client {
-  return stubbed(new S3Client(CONFIG), answer);
+export function stubS3Client(answer: AnswerCommand, config: Partial<S3ClientConfig> = {}): S3Client {
+  return stubbed(new S3Client({ ...CONFIG, ...config }), answer);
 }
 
 function stubbed<Client extends DynamoDBClient | S3Client>(client: Client, answer: AnswerCommand): Client {

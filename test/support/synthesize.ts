@@ -36,14 +36,18 @@ export function testTemplates(context: Readonly<Record<string, string>> = {}) {
   return { stateful: Template.fromStack(stateful), stateless: Template.fromStack(stateless) };
 }
 
-/** The construct in its own stack. */
-export function eventLog(props: EventLogProps = {}): { stack: Stack; log: EventLog; template(): Template } {
+/** The construct in its own stack, in which `props` can make what it needs. */
+export function eventLog(props: EventLogProps | ((stack: Stack) => EventLogProps) = {}): {
+  stack: Stack;
+  log: EventLog;
+  template(): Template;
+} {
   const app = new App({
     outdir: outFolder(),
     context: { 'aws:cdk:bundling-stacks': [], '@aws-cdk/aws-iam:minimizePolicies': true },
   });
   const stack = new Stack(app, 'Own');
-  const log = new EventLog(stack, 'Log', props);
+  const log = new EventLog(stack, 'Log', typeof props === 'function' ? props(stack) : props);
   return { stack, log, template: () => Template.fromStack(stack) };
 }
 

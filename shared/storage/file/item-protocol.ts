@@ -5,7 +5,7 @@
  * requests, so no request needs a name. Messages are never stored.
  */
 import type { ErrorCode, ErrorDetails, Outcome, Retry } from '../../log/errors.ts';
-import type { Condition, ItemKey, ItemRange, Update } from '../ports.ts';
+import type { Condition, ItemKey, ItemRange, RemovedItems, Update } from '../ports.ts';
 import type { Durability } from './database.ts';
 
 export interface WorkerOptions {
@@ -30,7 +30,9 @@ export type ItemRequest =
       readonly updates: readonly Update[];
       readonly conditions: readonly Condition[];
     }
-  | { readonly kind: 'delete'; readonly key: ItemKey; readonly conditions: readonly Condition[] };
+  | { readonly kind: 'delete'; readonly key: ItemKey; readonly conditions: readonly Condition[] }
+  /** Removes up to `limit` items that expire before the second `end`. */
+  | { readonly kind: 'remove_expired'; readonly end: number; readonly limit: number };
 
 /** `close` is the last message. The worker then closes the database, says so, and ends when the port is closed. */
 export type ToWorker = { readonly requests: readonly ItemRequest[] } | 'close';
@@ -47,6 +49,7 @@ export type ItemResult =
   /** `item` is absent if the caller knows it already: after a put and a delete. */
   | { readonly kind: 'applied'; readonly item: ItemSpan | undefined; readonly units: number }
   | { readonly kind: 'refused'; readonly item: ItemSpan | undefined; readonly units: number }
+  | ({ readonly kind: 'removed' } & RemovedItems)
   | { readonly kind: 'failed'; readonly failure: Failure };
 
 /** An `EventLogError` as plain data. */

@@ -1,18 +1,20 @@
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
-import { checkItemKey, checkItemRange, checkWrite } from '../item-checks.ts';
+import { checkItemKey, checkItemRange, checkRemoval, checkWrite } from '../item-checks.ts';
 import { itemBytes, readUnits } from '../item-size.ts';
-import { copyAttributes } from '../item-writes.ts';
+import { copyAttributes, expiredBefore } from '../item-writes.ts';
 import type {
   Attributes,
   AttributeValue,
   Condition,
+  ExpiringItems,
   ItemKey,
   ItemPage,
   ItemRange,
   ItemRead,
   ItemStore,
+  RemovedItems,
   Update,
   WriteResult,
 } from '../ports.ts';
@@ -41,7 +43,7 @@ interface Waiting {
  *
  * An idle store does not keep its process alive.
  */
-export class SqliteItemStore implements ItemStore {
+export class SqliteItemStore implements ItemStore, ExpiringItems {
   /** The settings of the open database, as SQLite reports them. */
   readonly durability: Durability;
   readonly #worker: Worker;
@@ -138,6 +140,15 @@ export class SqliteItemStore implements ItemStore {
       });
       return { items, more: result.more, units: readUnits(itemsBytes) };
     });
+  }
+
+  /** A step is a transaction of its own, with its own sync: if it fails, no other call fails with it. */
+  async removeExpired(nowMs: number, limit: number): Promise<RemovedItems> {
+    checkRemoval(nowMs, limit);
+    return this.#request<'removed', RemovedItems>(
+      { kind: 'remove_expired', end: expiredBefore(nowMs), limit },
+      ({ removed, more }) => ({ removed, more }),
+    );
   }
 
   /**

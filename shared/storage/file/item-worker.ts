@@ -10,7 +10,7 @@ import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_
 import { EventLogError } from '../../log/errors.ts';
 import type { Write } from '../item-checks.ts';
 import { QUERY_PAGE_BYTES_MAX } from '../item-size.ts';
-import { decideWrite } from '../item-writes.ts';
+import { decideWrite, expiryOf } from '../item-writes.ts';
 import type { ItemKey, ItemRange } from '../ports.ts';
 import { utf8Bytes } from '../utf8.ts';
 import {
@@ -36,6 +36,8 @@ import type {
 /** Bounds on one transaction, and therefore on how long its first request waits. */
 const DRAIN_REQUESTS_MAX = 1_000;
 const DRAIN_BYTES_MAX = 16 * 1024 * 1024;
+/** A bound on the expired items of one step. SQLite reads each page of an item to free it. */
+const REMOVED_BYTES_MAX = 1024 * 1024;
 
 const { port, options } = workerData as { readonly port: MessagePort; readonly options: WorkerOptions };
 
@@ -91,7 +93,11 @@ class Drains {
     for (const request of requests) {
       // One message may hold more than a drain takes.
       if (this.isFull) this.run();
+      // A transaction of its own: damage in an expired item must not fail the appends of each drain that removes it.
+      const isAlone = request.kind === 'remove_expired';
+      if (isAlone) this.run();
       this.#waiting.push(request);
+      if (isAlone) this.run();
       if (request.kind === 'put') this.#waitingBytes += request.item.byteLength;
     }
   }
@@ -132,7 +138,7 @@ class Drains {
       const results = requests.map((request) => this.#perform(request, output));
       committing = true;
       this.#database.exec('COMMIT');
-      if (results.some((result) => result.kind === 'applied')) this.#syncs++;
+      if (results.some(hasChanged)) this.#syncs++;
       return results;
     } catch (error) {
       this.#rollBack();
@@ -164,6 +170,8 @@ class Drains {
           return { kind: 'read', item: output.add(this.#read(request.key)) };
         case 'query':
           return this.#query(request.range, output);
+        case 'remove_expired':
+          return this.#removeExpired(request.end, request.limit);
         default:
           return this.#write(request, output);
       }
@@ -177,7 +185,7 @@ class Drains {
     return this.#statements.get.get(key.pk, key.sk)?.attributes as Uint8Array | undefined;
   }
 
-  #write(request: Exclude<ItemRequest, { kind: 'get' | 'query' }>, output: Output): ItemResult {
+  #write(request: WriteRequest, output: Output): ItemResult {
     const { key } = request;
     const before = this.#read(key);
     const decision = decideWrite(key, before && decodeItem(before), writeOf(request));
@@ -187,9 +195,23 @@ class Drains {
       return { kind: 'applied', item: undefined, units: decision.units };
     }
     const after = request.kind === 'put' ? request.item : encodeItem(decision.after);
-    this.#statements.put.run(key.pk, key.sk, after);
+    this.#statements.put.run(key.pk, key.sk, after, expiryOf(decision.after) ?? null);
     const item = request.kind === 'put' ? undefined : output.add(after);
     return { kind: 'applied', item, units: decision.units };
+  }
+
+  #removeExpired(end: number, limit: number): ItemResult {
+    // One row more than the limit shows whether there are others.
+    const expired = this.#statements.expired.all(end, limit + 1);
+    let removed = 0;
+    let bytes = 0;
+    for (const row of expired) {
+      bytes += row.bytes as number;
+      if (removed === limit || (removed > 0 && bytes > REMOVED_BYTES_MAX)) break;
+      this.#statements.remove.run(row.rowid as number);
+      removed++;
+    }
+    return { kind: 'removed', removed, more: expired.length > removed };
   }
 
   #query(range: ItemRange, output: Output): ItemResult {
@@ -238,9 +260,15 @@ function prepareStatements(database: DatabaseSync) {
   return {
     get: database.prepare('SELECT attributes FROM items WHERE pk = ? AND sk = ?'),
     put: database.prepare(
-      'INSERT INTO items VALUES (?, ?, ?) ON CONFLICT (pk, sk) DO UPDATE SET attributes = excluded.attributes',
+      `INSERT INTO items VALUES (?, ?, ?, ?) ON CONFLICT (pk, sk)
+       DO UPDATE SET attributes = excluded.attributes, expires_at = excluded.expires_at`,
     ),
     delete: database.prepare('DELETE FROM items WHERE pk = ? AND sk = ?'),
+    // SQLite knows the length of a blob without reading it.
+    expired: database.prepare(
+      'SELECT rowid, length(attributes) AS bytes FROM items WHERE expires_at < ? ORDER BY expires_at LIMIT ?',
+    ),
+    remove: database.prepare('DELETE FROM items WHERE rowid = ?'),
     query: query('ASC'),
     queryDescending: query('DESC'),
   };
@@ -250,7 +278,13 @@ function isRead(request: ItemRequest): boolean {
   return request.kind === 'get' || request.kind === 'query';
 }
 
-function writeOf(request: Exclude<ItemRequest, { kind: 'get' | 'query' }>): Write {
+function hasChanged(result: ItemResult): boolean {
+  return result.kind === 'applied' || (result.kind === 'removed' && result.removed > 0);
+}
+
+type WriteRequest = Extract<ItemRequest, { kind: 'put' | 'update' | 'delete' }>;
+
+function writeOf(request: WriteRequest): Write {
   if (request.kind !== 'put') return request;
   return { kind: 'put', attributes: decodeItem(request.item), conditions: request.conditions };
 }

@@ -1,18 +1,21 @@
-import { checkItemKey, checkItemRange, checkWrite, type Write } from '../item-checks.ts';
+import { checkItemKey, checkItemRange, checkRemoval, checkWrite, type Write } from '../item-checks.ts';
 import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../item-size.ts';
-import { copyAttributes, decideWrite } from '../item-writes.ts';
+import { copyAttributes, decideWrite, expiredBefore, expiryOf } from '../item-writes.ts';
 import type {
   Attributes,
   Condition,
+  ExpiringItems,
   ItemKey,
   ItemPage,
   ItemRange,
   ItemRead,
   ItemStore,
+  RemovedItems,
   Update,
   WriteResult,
 } from '../ports.ts';
 import { compareUtf8 } from '../utf8.ts';
+import { Expiries } from './expiries.ts';
 
 /** The items of one partition key; `sks` are their sort keys in UTF-8 order. */
 interface Partition {
@@ -26,8 +29,9 @@ interface Partition {
  * Each operation takes effect when it is called and is answered on a later microtask. Attributes are copied in and out,
  * so nothing a caller does to its buffers reaches a stored item.
  */
-export class MemoryItemStore implements ItemStore {
+export class MemoryItemStore implements ItemStore, ExpiringItems {
   readonly #partitions = new Map<string, Partition>();
+  readonly #expiries = new Expiries();
 
   async get(key: ItemKey): Promise<ItemRead> {
     checkItemKey(key);
@@ -73,6 +77,14 @@ export class MemoryItemStore implements ItemStore {
     return { items, more, units: readUnits(bytes) };
   }
 
+  async removeExpired(nowMs: number, limit: number): Promise<RemovedItems> {
+    checkRemoval(nowMs, limit);
+    const expired = this.#expiries.before(expiredBefore(nowMs), limit + 1);
+    const removed = expired.slice(0, limit);
+    for (const key of removed) this.#replace(key, undefined);
+    return { removed: removed.length, more: expired.length > limit };
+  }
+
   #find(key: ItemKey): Attributes | undefined {
     return this.#partitions.get(key.pk)?.items.get(key.sk);
   }
@@ -98,7 +110,9 @@ export class MemoryItemStore implements ItemStore {
       partition = { items: new Map(), sks: [] };
       this.#partitions.set(key.pk, partition);
     }
-    const existed = partition.items.has(key.sk);
+    const before = partition.items.get(key.sk);
+    this.#expiries.move(key, expiryOf(before), expiryOf(attributes));
+    const existed = before !== undefined;
     if (attributes !== undefined) {
       partition.items.set(key.sk, attributes);
       if (!existed) partition.sks.splice(lowerBound(partition.sks, key.sk), 0, key.sk);

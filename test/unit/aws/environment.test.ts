@@ -24,6 +24,7 @@ it('reads what toEnvironment wrote', () => {
   const settings: Settings = {
     tableName: 'table',
     bucketName: 'bucket',
+    hotBucketName: 'hot--use1-az4--x-s3',
     inlineBytesMax: 0,
     cacheBytesMax: 1_024,
     commitTimeoutMs: 5_000,
@@ -43,6 +44,8 @@ it.each([
   ['TAILRACE_TABLE', { TAILRACE_BUCKET: 'b' }],
   ['TAILRACE_TABLE', { ...REQUIRED, TAILRACE_TABLE: '' }],
   ['TAILRACE_BUCKET', { TAILRACE_TABLE: 't' }],
+  ['TAILRACE_HOT_BUCKET', { ...REQUIRED, TAILRACE_HOT_BUCKET: 'bucket' }],
+  ['TAILRACE_HOT_BUCKET', { ...REQUIRED, TAILRACE_HOT_BUCKET: 'hot--x-s3' }],
   ['TAILRACE_INLINE_BYTES_MAX', { ...REQUIRED, TAILRACE_INLINE_BYTES_MAX: '8k' }],
   ['TAILRACE_INLINE_BYTES_MAX', { ...REQUIRED, TAILRACE_INLINE_BYTES_MAX: '-1' }],
   ['TAILRACE_INLINE_BYTES_MAX', { ...REQUIRED, TAILRACE_INLINE_BYTES_MAX: '1e3' }],

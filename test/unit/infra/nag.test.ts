@@ -27,6 +27,10 @@ it.each([
   {},
   { ephemeral: 'true', auth: 'none', httpApi: 'true', bucketRequestMetrics: 'true' },
   { httpApi: 'true', streaming: 'false', alarms: 'false', dashboard: 'false' },
+  {
+    encryptionKeyArn: 'arn:aws:kms:eu-central-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef',
+    httpApi: 'true',
+  },
   { httpApi: 'true', allowedOrigins: 'https://a.example,https://b.example' },
 ])('finds nothing that is not argued: %j', (context) => {
   expect(findings(testApp(context))).toEqual([]);

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
+import { openDataFolder } from '../../../shared/storage/file/data-folder.ts';
+import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
 import { VERSION } from '../../../shared/version.ts';
 
 const started: Tailrace[] = [];
@@ -42,6 +44,23 @@ describe('startTailrace', () => {
       const read = await fetch(`${second.url}/v1/topics/kept/partitions/0/records`);
       expect(await read.json()).toMatchObject({ records: [{ offset: 0, key: 'a', value: 'one' }], highWatermark: 1 });
       await second.close();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
+  test('removes items that have expired', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tailrace-start-'));
+    try {
+      const before = await openDataFolder(folder);
+      await before.items.put({ pk: 'p', sk: 'expired' }, { [EXPIRES_AT]: 1_700_000_000 });
+      await before.items.put({ pk: 'p', sk: 'kept' }, { [EXPIRES_AT]: 100_000_000_000 });
+      await before.close();
+      // The first step begins with the start, and closing waits for it.
+      await (await start({ dataFolder: folder })).close();
+      const after = await openDataFolder(folder);
+      expect((await after.items.query({ pk: 'p', limit: 10 })).items.map(({ sk }) => sk)).toEqual(['kept']);
+      await after.close();
     } finally {
       await rm(folder, { recursive: true, force: true });
     }

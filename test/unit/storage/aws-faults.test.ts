@@ -222,6 +222,18 @@ describe('S3ObjectStore', () => {
     });
   });
 
+  test('says what to do about a key that cannot be used', async () => {
+    for (const name of ['KMS.DisabledException', 'KMS.KMSInvalidStateException', 'KMS.NotFoundException']) {
+      const { store, sent } = objects(awsError(name));
+      await expect(store.put('hot/a', [])).rejects.toMatchObject({
+        code: 'storage_unavailable',
+        ...FINAL,
+        message: expect.stringContaining(`the encryption key cannot be used (${name}). Enable the key`),
+      });
+      expect(sent()).toBe(1);
+    }
+  });
+
   test('answers undefined for what is not there, and names a missing bucket', async () => {
     const range = { start: 0, end: 1 };
     expect(await objects(awsError('NoSuchKey')).store.get('hot/a', range)).toBeUndefined();

@@ -49,7 +49,7 @@ describe('openDataFolder', () => {
     await (await openDataFolder(path)).close();
     const header = readFileSync(join(path, 'items.sqlite'));
     expect(header.toString('latin1', 68, 72)).toBe('TLRC');
-    expect(header.readUInt32BE(60)).toBe(2);
+    expect(header.readUInt32BE(60)).toBe(3);
   });
 
   it('is held by one opening in this process, which names itself to the other', async () => {
@@ -144,15 +144,36 @@ describe('openDataFolder', () => {
     await close();
   });
 
+  it('keeps every item that has not expired when its holder is killed while it removes others', async () => {
+    const path = temporaryPath();
+    const child = start('expire.ts', path);
+    const acknowledged: number[] = [];
+    for await (const line of createInterface({ input: child.stdout })) {
+      acknowledged.push(Number(line));
+      if (acknowledged.length === 1_000) child.kill('SIGKILL');
+    }
+    await ended(child);
+    const { items, close } = await openDataFolder(path);
+    for (;;) if (!(await items.removeExpired(2_000, 1_000)).more) break;
+    const { items: kept } = await items.query({ pk: 'kept', limit: 100_000 });
+    const found = new Set(kept.map(({ attributes }) => attributes.number));
+    expect(acknowledged.filter((number) => !found.has(number))).toEqual([]);
+    expect((await items.query({ pk: 'expired', limit: 1 })).items).toEqual([]);
+    await close();
+    const database = new DatabaseSync(join(path, 'items.sqlite'));
+    expect(database.prepare('PRAGMA integrity_check').all()).toEqual([{ integrity_check: 'ok' }]);
+    database.close();
+  });
+
   it.each([
-    ['newer', 3],
-    ['older', 1],
+    ['newer', 4],
+    ['older', 2],
   ])('refuses an %s format and leaves it as it was, its write-ahead log included', async (_, version) => {
     const path = temporaryPath();
     await (await openDataFolder(path)).close();
     const other = new DatabaseSync(join(path, 'items.sqlite'));
     other.exec(`PRAGMA user_version = ${version}; PRAGMA wal_checkpoint; PRAGMA wal_autocheckpoint = 0`);
-    other.exec("INSERT INTO items VALUES ('p', 's', x'01')");
+    other.exec("INSERT INTO items VALUES ('p', 's', x'01', NULL)");
     // What a killed process leaves behind: the log beside the database, and nobody's lock.
     const killed = temporaryPath();
     mkdirSync(join(killed, 'tmp'));
@@ -165,9 +186,9 @@ describe('openDataFolder', () => {
       await expect(openDataFolder(folder)).rejects.toMatchObject({
         code: 'data_folder_unusable',
         message: expect.stringContaining(
-          `has format version ${version}; this Tailrace supports version 2. Nothing was changed`,
+          `has format version ${version}; this Tailrace supports version 3. Nothing was changed`,
         ),
-        details: { reason: 'version', foundVersion: version, supportedVersion: 2 },
+        details: { reason: 'version', foundVersion: version, supportedVersion: 3 },
       });
       expect(fingerprint(folder)).toEqual(before);
     }

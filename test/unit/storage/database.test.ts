@@ -52,10 +52,23 @@ it('a database syncs its write-ahead log at every commit, when it is made and wh
   for (const time of ['made', 'opened again']) {
     const database = openDatabase(path, tmpFolder);
     expect(readDurability(database), time).toEqual(DURABLE);
-    database.exec("BEGIN IMMEDIATE; INSERT INTO items VALUES ('p', hex(randomblob(8)), x'01'); COMMIT");
+    database.exec("BEGIN IMMEDIATE; INSERT INTO items VALUES ('p', hex(randomblob(8)), x'01', NULL); COMMIT");
     expect(readDurability(database), time).toEqual(DURABLE);
     database.close();
   }
+});
+
+it('expired items are found by an index, in order, and other items are not in it', () => {
+  const { path, tmpFolder } = freshPath();
+  const database = openDatabase(path, tmpFolder);
+  const plan = database
+    .prepare('EXPLAIN QUERY PLAN SELECT rowid FROM items WHERE expires_at < ? ORDER BY expires_at LIMIT ?')
+    .all(1, 2)
+    .map(({ detail }) => detail);
+  expect(plan).toEqual([expect.stringMatching(/^SEARCH items USING .*INDEX items_by_expiry \(expires_at<\?\)$/)]);
+  const index = database.prepare("SELECT sql FROM sqlite_schema WHERE name = 'items_by_expiry'").get();
+  expect(index?.sql).toContain('WHERE expires_at IS NOT NULL');
+  database.close();
 });
 
 it('a new database is synced before it gets its name', () => {

@@ -7,6 +7,7 @@ import { type DataFolder, openDataFolder } from '../../../shared/storage/file/da
 import type { FileSystem } from '../../../shared/storage/file/file-system.ts';
 import { FolderSyncs } from '../../../shared/storage/file/folder-syncs.ts';
 import { FileObjectStore } from '../../../shared/storage/file/object-store.ts';
+import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
 import { temporaryPath } from './child/support.ts';
 
 describe('SqliteItemStore', () => {
@@ -80,11 +81,7 @@ describe('SqliteItemStore', () => {
       }),
     );
     await first.close();
-    // Spoils the page that holds the marked item.
-    const database = readFileSync(join(path, 'items.sqlite'));
-    const page = Math.floor(database.indexOf(marker) / 8_192) * 8_192;
-    database.fill(0xff, page, page + 8_192);
-    writeFileSync(join(path, 'items.sqlite'), database);
+    spoilPageOf(path, marker);
 
     const { items, close } = await openDataFolder(path);
     const [spoilt, neighbour, read] = await Promise.allSettled([
@@ -126,6 +123,51 @@ describe('SqliteItemStore', () => {
     await expect(write).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'unknown' });
     await expect(read).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
     await expect(items.put(key, {})).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
+    await close();
+  });
+
+  it('removes expired items in a transaction of its own, and syncs only for a change', async () => {
+    const { items, close } = await openDataFolder(temporaryPath());
+    await items.put({ pk: 'p', sk: 's' }, { [EXPIRES_AT]: 1 });
+    const before = items.syncs;
+    await items.removeExpired(1_000, 10);
+    expect(items.syncs - before).toBe(0);
+    await Promise.all([items.removeExpired(2_000, 10), items.put({ pk: 'p', sk: 'other' }, {})]);
+    expect(items.syncs - before).toBe(2);
+    await items.removeExpired(2_000, 10);
+    expect(items.syncs - before).toBe(2);
+    await close();
+  });
+
+  it('removes fewer items in a step if they are large', async () => {
+    const { items, close } = await openDataFolder(temporaryPath());
+    const sizes = [390_000, 390_000, 390_000, 390_000, 10];
+    for (const [i, size] of sizes.entries())
+      await items.put({ pk: 'p', sk: `${i}` }, { [EXPIRES_AT]: i, data: new Uint8Array(size) });
+    expect(await items.removeExpired(10_000, 1_000)).toEqual({ removed: 2, more: true });
+    expect(await items.removeExpired(10_000, 1_000)).toEqual({ removed: 3, more: false });
+    await close();
+  });
+
+  it('fails no append when an expired item can not be removed', async () => {
+    const path = temporaryPath();
+    const marker = new Uint8Array(200).fill(0xab);
+    const first = await openDataFolder(path);
+    for (let i = 0; i < 200; i++) {
+      const data = i === 100 ? marker : new Uint8Array(200);
+      await first.items.put({ pk: 'p', sk: `sk-${i}` }, { data, ...(i === 100 ? { [EXPIRES_AT]: 1 } : {}) });
+    }
+    await first.close();
+    spoilPageOf(path, marker);
+
+    const { items, close } = await openDataFolder(path);
+    const [before, removal, after] = await Promise.allSettled([
+      items.put({ pk: 'q', sk: 'before' }, { n: 1 }),
+      items.removeExpired(2_000, 10),
+      items.put({ pk: 'q', sk: 'after' }, { n: 1 }),
+    ]);
+    expect(removal).toMatchObject({ status: 'rejected', reason: { code: 'corrupt_data', outcome: 'not_applied' } });
+    for (const each of [before, after]) expect(each).toMatchObject({ status: 'fulfilled', value: { ok: true } });
     await close();
   });
 
@@ -299,6 +341,14 @@ describe('FileObjectStore', () => {
     });
   });
 });
+
+/** Spoils the page of the database that holds the marked item. */
+function spoilPageOf(path: string, marker: Uint8Array): void {
+  const database = readFileSync(join(path, 'items.sqlite'));
+  const page = Math.floor(database.indexOf(marker) / 8_192) * 8_192;
+  database.fill(0xff, page, page + 8_192);
+  writeFileSync(join(path, 'items.sqlite'), database);
+}
 
 async function inFolder(run: (folder: DataFolder, path: string) => Promise<void>): Promise<void> {
   const path = temporaryPath();

@@ -1,7 +1,8 @@
 import { Duration, RemovalPolicy } from 'aws-cdk-lib';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import { BlockPublicAccess, Bucket, BucketEncryption, ObjectOwnership } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
-import { acknowledge } from './acknowledge.ts';
+import { acknowledge } from '../acknowledge.ts';
 
 export interface SegmentBucketProps {
   /**
@@ -9,6 +10,12 @@ export interface SegmentBucketProps {
    * @default RemovalPolicy.RETAIN
    */
   readonly removalPolicy?: RemovalPolicy;
+  /**
+   * Your key, which encrypts new objects. S3 derives a key for the bucket from it and keeps that for a short time, so S3 does
+   * not call KMS for each object: that would cost $3 for a million requests, which is more than half of what they cost
+   * themselves. If the key is disabled, no object can be written or read. @default - a key of S3, which costs nothing
+   */
+  readonly encryptionKey?: IKey;
   /** Whether S3 counts requests and errors. Each of up to 16 metrics costs $0.30 a month. @default false */
   readonly requestMetrics?: boolean;
 }
@@ -25,7 +32,9 @@ export class SegmentBucket extends Construct {
     this.bucket = new Bucket(this, 'Bucket', {
       blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
       objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
-      encryption: BucketEncryption.S3_MANAGED,
+      ...(props.encryptionKey === undefined
+        ? { encryption: BucketEncryption.S3_MANAGED }
+        : { encryption: BucketEncryption.KMS, encryptionKey: props.encryptionKey, bucketKeyEnabled: true }),
       enforceSSL: true,
       minimumTLSVersion: 1.2,
       removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
