@@ -3,7 +3,7 @@ import { invariant } from '../errors.ts';
 import { NO_RECORDS_TIMESTAMP } from '../head/head.ts';
 import type { Segment } from './segment.ts';
 import { addBlock, type IndexEntry, packIndex, type SegmentIndex } from './segment-index.ts';
-import { addHashes, batchHash } from './set-hash.ts';
+import { addHashes, batchHash, blockHash } from './set-hash.ts';
 
 /** What the content of a segment says about it. Version and time of writing are the job's. */
 export type SegmentFacts = Omit<Segment, 'version' | 'writtenAtMs'>;
@@ -33,12 +33,18 @@ export class SegmentBuilder {
       this.startOffset === undefined || baseOffset >= this.endOffset,
       () => `a batch at ${baseOffset} follows the offset ${this.endOffset - 1}`,
     );
-    addBlock(this.entries, { offset: baseOffset, position: this.bytes, maxTimestampMs: header.maxTimestamp });
+    const hash = batchHash(header, baseOffset);
+    addBlock(this.entries, {
+      offset: baseOffset,
+      position: this.bytes,
+      maxTimestampMs: header.maxTimestamp,
+      hash: blockHash(hash),
+    });
     this.chunks.push(batch);
     this.startOffset ??= baseOffset;
     this.endOffset = baseOffset + header.lastOffsetDelta + 1;
     this.maxTimestampMs = Math.max(this.maxTimestampMs, header.maxTimestamp);
-    this.setHash = addHashes(this.setHash, batchHash(header, baseOffset));
+    this.setHash = addHashes(this.setHash, hash);
     this.bytes += batch.length;
   }
 

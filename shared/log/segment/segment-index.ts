@@ -22,6 +22,11 @@ export interface IndexEntry {
    * timestamp is exactly the first block that has a record of that time or later.
    */
   readonly maxTimestampMs: number;
+  /**
+   * The low 32 bits of the block's set hash (`set-hash.ts`). The CRC of a batch does not cover its base offset, so only this
+   * tells a reader that a base offset is damaged.
+   */
+  readonly hash: number;
 }
 
 /** A block ends with the first batch that makes it as large as this. */
@@ -36,7 +41,7 @@ export const FOOTER_BYTES = 25;
 
 /** Returns index and footer, as they follow the batches. */
 export function packIndex(index: SegmentIndex): Uint8Array<ArrayBuffer> {
-  const writer = new ByteWriter(16 + index.entries.length * 12);
+  const writer = new ByteWriter(16 + index.entries.length * 16);
   writer.uint8(INDEX_VERSION);
   writer.varuint(index.entries.length);
   let before: IndexEntry | undefined;
@@ -45,6 +50,7 @@ export function packIndex(index: SegmentIndex): Uint8Array<ArrayBuffer> {
     writer.varuint(entry.position - (before?.position ?? 0));
     if (before === undefined) writer.varint(entry.maxTimestampMs);
     else writer.varuint(entry.maxTimestampMs - before.maxTimestampMs);
+    writer.uint32(entry.hash);
     before = entry;
   }
   const packed = writer.finish();
@@ -104,6 +110,7 @@ function unpackEntries(packed: Uint8Array): IndexEntry[] {
       offset: (before?.offset ?? 0) + reader.varuint(),
       position: (before?.position ?? 0) + reader.varuint(),
       maxTimestampMs: before === undefined ? reader.varint() : before.maxTimestampMs + reader.varuint(),
+      hash: reader.uint32(),
     };
     entries.push(before);
   }
@@ -168,7 +175,7 @@ export function addBlock(entries: IndexEntry[], block: IndexEntry): void {
   const last = entries.at(-1);
   const maxTimestampMs = Math.max(last?.maxTimestampMs ?? block.maxTimestampMs, block.maxTimestampMs);
   if (last !== undefined && block.position - last.position < INDEX_BLOCK_BYTES) {
-    entries[entries.length - 1] = { ...last, maxTimestampMs };
+    entries[entries.length - 1] = { ...last, maxTimestampMs, hash: (last.hash + block.hash) >>> 0 };
   } else entries.push({ ...block, maxTimestampMs });
 }
 

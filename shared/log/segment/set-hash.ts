@@ -43,6 +43,11 @@ export function addHashes(a: bigint, b: bigint): bigint {
   return BigInt.asUintN(64, a + b);
 }
 
+/** The part of a set hash that the index of a segment holds for a block: its low 32 bits. These add up modulo 2^32. */
+export function blockHash(setHash: bigint): number {
+  return Number(BigInt.asUintN(32, setHash));
+}
+
 function rotate(word: number, bits: number): number {
   return (word << bits) | (word >>> (32 - bits));
 }

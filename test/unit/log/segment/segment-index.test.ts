@@ -38,6 +38,15 @@ function build(batches: readonly Batch[], from = 100) {
   return { built: builder.finish(), placed };
 }
 
+/** The low half of the set hash of batches in `object`. */
+function lowHash(object: Uint8Array, batches: readonly { readonly position: number }[]): number {
+  const hashes = batches.map(({ position }) => {
+    const header = readBatchHeader(object, position);
+    return batchHash(header, header.baseOffset);
+  });
+  return Number(hashes.reduce(addHashes, 0n) & 0xffff_ffffn);
+}
+
 const batchesArbitrary = fc.array(
   fc.record({
     bytes: fc.oneof(fc.nat(500), fc.nat(2 * INDEX_BLOCK_BYTES)),
@@ -49,15 +58,18 @@ const batchesArbitrary = fc.array(
 
 const indexArbitrary: fc.Arbitrary<SegmentIndex> = fc
   .tuple(
-    fc.array(fc.tuple(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 1, max: 1e6 }), fc.nat(1e9)), {
-      maxLength: 20,
-    }),
+    fc.array(
+      fc.tuple(fc.integer({ min: 1, max: 1e6 }), fc.integer({ min: 1, max: 1e6 }), fc.nat(1e9), fc.nat(2 ** 32 - 1)),
+      {
+        maxLength: 20,
+      },
+    ),
     fc.integer({ min: -2, max: 2e12 }),
   )
   .map(([steps, from]) => {
     let [offset, position, maxTimestampMs] = [0, 0, from];
-    const entries = steps.map(([offsets, bytes, ms]) => {
-      const entry = { offset, position, maxTimestampMs };
+    const entries = steps.map(([offsets, bytes, ms, hash]) => {
+      const entry = { offset, position, maxTimestampMs, hash };
       offset += offsets;
       position += bytes;
       maxTimestampMs += ms;
@@ -109,10 +121,12 @@ describe('a segment', () => {
         gap: 0,
       })),
     );
+    const object = concatBytes(built.chunks);
+    const hashOf = (from: number, to: number): number => lowHash(object, placed.slice(from, to));
     expect(built.index.entries).toEqual([
-      { offset: 100, position: 0, maxTimestampMs: 9 },
-      { offset: 102, position: placed[2]?.position, maxTimestampMs: 9 },
-      { offset: 104, position: placed[4]?.position, maxTimestampMs: 20 },
+      { offset: 100, position: 0, maxTimestampMs: 9, hash: hashOf(0, 2) },
+      { offset: 102, position: placed[2]?.position, maxTimestampMs: 9, hash: hashOf(2, 4) },
+      { offset: 104, position: placed[4]?.position, maxTimestampMs: 20, hash: hashOf(4, 5) },
     ]);
   });
 
@@ -155,7 +169,7 @@ describe('an index', () => {
   });
 
   it('is refused cut short or with a byte more', () => {
-    const packed = packIndex({ entries: [{ offset: 1, position: 0, maxTimestampMs: 3 }], bytes: 70 });
+    const packed = packIndex({ entries: [{ offset: 1, position: 0, maxTimestampMs: 3, hash: 4 }], bytes: 70 });
     for (let length = 0; length < packed.length; length++) {
       expect(isCorrupt(packed.subarray(0, length))).toBe(true);
       expect(isCorrupt(packed.subarray(packed.length - length))).toBe(true);
@@ -165,15 +179,15 @@ describe('an index', () => {
   });
 
   it.each([
-    ['a first block that is not at 0', [{ offset: 1, position: 1, maxTimestampMs: 3 }], 9],
+    ['a first block that is not at 0', [{ offset: 1, position: 1, maxTimestampMs: 3, hash: 4 }], 9],
     ['no block, but bytes', [], 9],
-    ['a block without bytes', [{ offset: 1, position: 0, maxTimestampMs: 3 }], 0],
-    ['an offset twice', [0, 1].map((position) => ({ offset: 1, position, maxTimestampMs: 3 })), 9],
+    ['a block without bytes', [{ offset: 1, position: 0, maxTimestampMs: 3, hash: 4 }], 0],
+    ['an offset twice', [0, 1].map((position) => ({ offset: 1, position, maxTimestampMs: 3, hash: 4 })), 9],
     [
       'an offset too large',
       [
-        { offset: 1, position: 0, maxTimestampMs: 0 },
-        { offset: 2 ** 53, position: 1, maxTimestampMs: 0 },
+        { offset: 1, position: 0, maxTimestampMs: 0, hash: 4 },
+        { offset: 2 ** 53, position: 1, maxTimestampMs: 0, hash: 4 },
       ],
       9,
     ],
@@ -242,8 +256,15 @@ describe('an index', () => {
           const next = joined.entries.find((entry) => entry.position > at)?.position ?? joined.bytes;
           expect(at <= position && position < next).toBe(true);
         }
-        for (const { offset, position } of joined.entries)
-          expect(placed.find((batch) => batch.position === position)?.baseOffset).toBe(offset);
+        const object = concatBytes(
+          parts.flatMap(({ built }) => concatBytes(built.chunks).subarray(0, built.facts.bytes)),
+        );
+        for (const [i, { offset, position, hash }] of joined.entries.entries()) {
+          const end = joined.entries[i + 1]?.position ?? joined.bytes;
+          const block = placed.filter((batch) => batch.position >= position && batch.position < end);
+          expect(block[0]).toMatchObject({ baseOffset: offset, position });
+          expect(hash).toBe(lowHash(object, block));
+        }
         const first = placed.find((batch) => batch.timestampMs >= timestampMs);
         const at = positionOfTime(joined, timestampMs);
         if (first === undefined) expect(at).toBeUndefined();
