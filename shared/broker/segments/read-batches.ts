@@ -18,34 +18,35 @@ export interface SegmentPlace {
 export interface ReadBatchesOptions {
   /** The segment's index, if it was read already. */
   readonly index?: SegmentIndex | undefined;
+  /** So many bytes are read at once, and up to one block or batch more; default 8 MiB. */
+  readonly chunkBytes?: number | undefined;
   /** Once this signal is aborted, no further bytes are read: the reading throws the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** So many bytes are read at once, and up to one batch more. */
-const CHUNK_BYTES = 8 * 1024 * 1024;
+export const CHUNK_BYTES_DEFAULT = 8 * 1024 * 1024;
 
 /**
- * Yields all batches of a segment, in order, for a job that reads the segment as a whole. At most one chunk of 8 MiB is in
+ * Yields all batches of a segment, in order, for a job that reads the segment as a whole. At most one chunk is in
  * memory; the batches are views on it. Checks each batch against its CRC and the segment's offsets, and at the end all of
  * them against the segment's set hash. So what was made of the batches must not be used before the last was taken.
- * Costs 1 GetObject for each 8 MiB, and 1 for the index if there are more than 8 MiB and the index is not given.
+ * Costs 1 GetObject for each chunk, and 1 for the index if there are several chunks and the index is not given.
  * @throws EventLogError `corrupt_data` with the object's key as `storedAs`, `storage_unavailable`
  */
 export async function* readBatches(
   context: RetryContext,
   objects: ObjectStore,
   place: SegmentPlace,
-  { index, signal }: ReadBatchesOptions = {},
+  { index, chunkBytes = CHUNK_BYTES_DEFAULT, signal }: ReadBatchesOptions = {},
 ): AsyncGenerator<StoredBatch> {
   const { segment } = place;
   let blocks = index;
-  if (blocks === undefined && segment.bytes > CHUNK_BYTES) blocks = await readSegmentIndex(context, objects, place);
+  if (blocks === undefined && segment.bytes > chunkBytes) blocks = await readSegmentIndex(context, objects, place);
   let setHash = 0n;
   let nextOffset = segment.startOffset;
   for (let position = 0; position < segment.bytes; ) {
     signal?.throwIfAborted();
-    const range = blocks === undefined ? undefined : chunkAt(blocks, position, CHUNK_BYTES);
+    const range = blocks === undefined ? undefined : chunkAt(blocks, position, chunkBytes);
     const chunk = await readRange(context, objects, place, range ?? { start: position, end: segment.bytes });
     for (let at = 0; at < chunk.length; ) {
       const batch = batchAt(chunk, at, position + at, place);

@@ -53,10 +53,11 @@ export class SlotParts {
     return this.#pages.get(this.storedAs(page));
   }
 
-  /** Writes a page that was announced. Costs 1 PutItem. */
+  /** Writes a page that was announced, and remembers it. Costs 1 PutItem. */
   async write(page: Pick<SegmentPage, 'startOffset' | 'version'>, segments: readonly Segment[]): Promise<void> {
     const attributes = { [SEGMENT_PAGE.segments]: packSegmentPage(segments) };
     await retrying(this.#context, 'not_applied', () => this.#items.put(this.#key(page), attributes));
+    this.#pages.set(this.storedAs(page), segments);
   }
 
   storedAs(page: Pick<SegmentPage, 'startOffset' | 'version'>): string {

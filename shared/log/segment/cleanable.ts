@@ -39,7 +39,8 @@ export function compactionDue(facts: PartitionFacts, config: TopicConfig, nowMs:
     if (cleanableBytes / (cleanBytes + cleanableBytes) > numberSetting(config, 'min.cleanable.dirty.ratio'))
       return { upToOffset, reason: 'dirty_ratio' };
     // Kafka takes the time of the first batch, which producers choose. The time of the append cannot be wrong.
-    if (oldestMs(dirty) < nowMs - numberSetting(config, 'max.compaction.lag.ms')) return { upToOffset, reason: 'max_lag' };
+    if (oldestMs(dirty) < nowMs - numberSetting(config, 'max.compaction.lag.ms'))
+      return { upToOffset, reason: 'max_lag' };
   }
   if (tombstonesDueAtMs !== undefined && tombstonesDueAtMs <= nowMs) return { upToOffset, reason: 'tombstones' };
   return undefined;
