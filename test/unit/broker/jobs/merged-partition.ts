@@ -20,7 +20,12 @@ import { EMPTY_TOTALS, type SlotTotals, TAIL_NODE_ENTRIES } from '../../../../sh
 import { announce, commitMerge, spill } from '../../../../shared/log/segment/list-changes.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
-import type { Announcement, SegmentList, SlotSegments } from '../../../../shared/log/segment/segment-list.ts';
+import type {
+  Announcement,
+  SegmentList,
+  SegmentPage,
+  SlotSegments,
+} from '../../../../shared/log/segment/segment-list.ts';
 import type { Topic } from '../../../../shared/log/topic/topic.ts';
 import type { TopicConfig } from '../../../../shared/log/topic/topic-config.ts';
 import { segmentObjectKey, segmentObjectPrefix, segmentsPartitionKey } from '../../../../shared/storage/keys.ts';
@@ -148,6 +153,11 @@ export class MergedPartition {
     return parts.flatMap(({ segments }) => segments).filter(({ endOffset }) => endOffset > droppedOffset);
   }
 
+  async pageSegments(page: SegmentPage): Promise<readonly Segment[]> {
+    const [part] = await this.#parts().of({ ...(await this.list()), slots: onlyPage(this.slot, page) });
+    return part?.segments ?? [];
+  }
+
   async batches(): Promise<StoredBatch[]> {
     const all: StoredBatch[] = [];
     for (const segment of await this.segments()) {
@@ -200,4 +210,9 @@ export class MergedPartition {
       return { list: changed, result: undefined };
     });
   }
+}
+
+function onlyPage(slot: number, page: SegmentPage): SlotSegments[] {
+  const empty = { pages: [], segments: [], droppedOffset: 0, compactedOffset: 0 };
+  return Array.from({ length: slot + 1 }, (_, i) => (i === slot ? { ...empty, pages: [page] } : empty));
 }
