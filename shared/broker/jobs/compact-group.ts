@@ -278,15 +278,12 @@ function noCounts(): Counts {
 }
 
 function count(counts: Counts, batch: StoredBatch, result: CompactedBatch, rules: CompactOptions): void {
-  const { deleteHorizonMs: horizonMs } = result;
-  // Tombstones from `belowOffset` on belong to the next pass. A horizon that has passed already is that of a batch that
-  // could not be rewritten: its tombstones would be due for ever.
-  const isAhead = horizonMs !== undefined && (horizonMs > rules.nowMs || batch.header.deleteHorizonMs === undefined);
   addCounts(counts, {
     kept: result.kept,
     dropped: result.dropped,
     isChanged: result.bytes !== batch.bytes,
-    deleteHorizonMs: isAhead && batch.endOffset <= rules.belowOffset ? horizonMs : undefined,
+    // Tombstones from `belowOffset` on belong to the next pass: this one could not drop them when they are due.
+    deleteHorizonMs: batch.endOffset <= rules.belowOffset ? result.deleteHorizonMs : undefined,
   });
 }
 
