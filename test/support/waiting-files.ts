@@ -1,6 +1,12 @@
 /** Parts that are built and tested, and wait for the part that uses them. A path leaves the list as soon as it is used. */
 export const WAITING_FILES: Readonly<{ [path: string]: string }> = {
+  'shared/broker/jobs/compact-group.ts': 'docs/design/0007: compaction',
+  'shared/broker/jobs/compact-head.ts': 'docs/design/0007: compaction',
+  'shared/broker/jobs/compaction-pass.ts': 'docs/design/0007: compaction',
+  'shared/broker/jobs/grace.ts': 'docs/design/0007: the jobs',
+  'shared/broker/segments/read-batches.ts': 'docs/design/0007: compaction',
   'shared/broker/segments/segment-list-store.ts': 'docs/design/0007, "What is built": the jobs',
+  'shared/broker/segments/slot-parts.ts': 'docs/design/0007: compaction',
   'shared/log/segment/cleanable.ts': 'docs/design/0007: compaction',
   'shared/log/segment/compact-batch.ts': 'docs/design/0007: compaction',
   'shared/log/segment/expire.ts': 'docs/design/0007: retention',
