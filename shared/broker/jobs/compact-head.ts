@@ -7,6 +7,7 @@ import {
   nextLookMs,
 } from '../../log/segment/cleanable.ts';
 import { OffsetMap } from '../../log/segment/offset-map.ts';
+import type { SegmentList } from '../../log/segment/segment-list.ts';
 import type { Topic } from '../../log/topic/topic.ts';
 import { segmentObjectKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
@@ -26,7 +27,9 @@ export interface CompactionReport extends Readonly<Tally> {
   readonly error: EventLogError | undefined;
   /** Whether all that is due was compacted. */
   readonly complete: boolean;
-  /** When the head must be looked at again; `undefined` if the topic is not compacted. */
+  /** The head's segment list as the run left it, or as it was when the run met an error. */
+  readonly list: SegmentList;
+  /** When the head must be looked at again, unless a merge schedules it earlier; `undefined` if the topic is not compacted. */
   readonly nextAtMs: number | undefined;
 }
 
@@ -44,7 +47,6 @@ const LOST_MAX = 3;
  * stopped by the signal stops between two reads; the next run starts its pass again, and meets what is compacted already.
  *
  * Costs 1 GetItem, for each partition 1 GetItem and 1 for each page of segments, and the cost of `runPass` for each pass.
- * Nothing if the topic is not compacted.
  * @throws EventLogError `storage_unavailable` and other errors of the stores, except `corrupt_data`
  */
 export async function compactHead(
@@ -62,10 +64,10 @@ export async function compactHead(
     recordsDropped: 0,
   };
   const ended = { passes: 0, blocked: 0, error: undefined as EventLogError | undefined, complete: true };
-  if (!isCompacted(topic.config)) return { ...tally, ...ended, nextAtMs: undefined };
   const stores = context.usage.of(topic.name, 'admin');
   const name = { topicId: topic.topicId, headNumber };
-  const { slots } = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
+  let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
+  if (!isCompacted(topic.config)) return { ...tally, ...ended, list, nextAtMs: undefined };
   let nextAtMs = context.clock.nowMs() + LOOK_AGAIN_MS_MAX;
   // Made for the first pass, and used by all.
   let map: OffsetMap | undefined;
@@ -73,30 +75,33 @@ export async function compactHead(
     map ??= new OffsetMap(context.settings.compactionMapBytes);
     return map;
   };
-  for (let slot = 0; slot < slots.length; slot++) {
+  for (let slot = 0; slot < list.slots.length; slot++) {
     const partition = headNumber * topic.partitionsPerHead + slot;
     const parts = new SlotParts(context, stores.items, name, slot);
     const job = { context, stores, topic, name, slot, partition, parts, tally, signal };
     try {
       const looked = await compactSlot(job, mapOf);
+      list = looked.list;
       ended.passes += looked.passes;
       ended.complete &&= looked.complete;
       nextAtMs = Math.min(nextAtMs, looked.nextAtMs);
     } catch (error) {
       ended.complete = false;
-      if (signal?.aborted && error === signal.reason) return { ...tally, ...ended, nextAtMs: context.clock.nowMs() };
+      if (signal?.aborted && error === signal.reason)
+        return { ...tally, ...ended, list, nextAtMs: context.clock.nowMs() };
       if (!(error instanceof EventLogError) || error.code !== 'corrupt_data') throw error;
       ended.blocked++;
       ended.error ??= error;
       nextAtMs = Math.min(nextAtMs, context.clock.nowMs() + BLOCKED_MS);
     }
   }
-  return { ...tally, ...ended, nextAtMs };
+  return { ...tally, ...ended, list, nextAtMs };
 }
 
 interface SlotLook {
   readonly passes: number;
   readonly complete: boolean;
+  readonly list: SegmentList;
   readonly nextAtMs: number;
 }
 
@@ -113,7 +118,7 @@ async function compactSlot(job: SlotJob, mapOf: () => OffsetMap): Promise<SlotLo
       const facts = { segments: segmentsOf(view, job.slot), compactedOffset, tombstonesDueAtMs };
       const nowMs = job.context.clock.nowMs();
       const due = compactionDue(facts, config, nowMs);
-      if (due === undefined) return { passes, complete: true, nextAtMs: nextLookMs(facts, config, nowMs) };
+      if (due === undefined) return { passes, complete: true, list, nextAtMs: nextLookMs(facts, config, nowMs) };
       if (await runPass(job, view, due, mapOf())) passes++;
       else lost++;
     } catch (error) {
@@ -121,7 +126,8 @@ async function compactSlot(job: SlotJob, mapOf: () => OffsetMap): Promise<SlotLo
       lost++;
     }
   }
-  return { passes, complete: false, nextAtMs: job.context.clock.nowMs() + LOOK_AGAIN_MS_MIN };
+  const nextAtMs = job.context.clock.nowMs() + LOOK_AGAIN_MS_MIN;
+  return { passes, complete: false, list: await currentList(job), nextAtMs };
 }
 
 /**

@@ -1,4 +1,5 @@
 import { recordsOf, type StoredBatch } from '../../log/batch/stored-batch.ts';
+import { invariant } from '../../log/errors.ts';
 import { type Compaction, nextGroup } from '../../log/segment/cleanable.ts';
 import { endCompaction } from '../../log/segment/list-changes.ts';
 import type { OffsetMap } from '../../log/segment/offset-map.ts';
@@ -46,6 +47,7 @@ export async function runPass(job: SlotJob, view: SlotView, due: Compaction, map
   const nowMs = context.clock.nowMs();
   const { compactedOffset = 0, tombstonesDueAtMs } = view.list.slots[slot] ?? {};
   const belowOffset = await fillMap(job, segmentsOf(view, slot), { compactedOffset, ...due }, map);
+  invariant(belowOffset > compactedOffset || due.upToOffset === compactedOffset, 'a pass gets on');
   const deleteRetentionMs = numberSetting(topic.config, 'delete.retention.ms');
   const rules = { map, belowOffset, nowMs, deleteRetentionMs };
   const bytesMax = Math.min(context.settings.compactionOutputBytes, numberSetting(topic.config, 'segment.bytes'));

@@ -50,13 +50,13 @@ export function isCompacted(config: TopicConfig): boolean {
   return choiceSetting(config, 'cleanup.policy').split(',').includes('compact');
 }
 
-/** A partition is looked at again after this time at the latest, because new records can make it cleanable. */
-export const LOOK_AGAIN_MS_MAX = 15 * 60_000;
+/** A partition is looked at again after this time at the latest, since its topic's settings can change. */
+export const LOOK_AGAIN_MS_MAX = 24 * 60 * 60_000;
 export const LOOK_AGAIN_MS_MIN = 60_000;
 
 /**
- * When a partition that is not to be compacted now must be looked at again: before the first time at which its own records
- * can make a compaction due, but not within a minute.
+ * When a partition that is not to be compacted now must be looked at again: at the first time at which the records that it
+ * has can make a compaction due, but not within a minute. Whoever adds records schedules a look of its own.
  */
 export function nextLookMs(facts: PartitionFacts, config: TopicConfig, nowMs: number): number {
   const dirty = dirtyOf(facts);

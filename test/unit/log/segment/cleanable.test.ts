@@ -165,7 +165,7 @@ describe('a partition that is not due is looked at again', () => {
     },
     {
       name: 'when tombstones are due long after',
-      facts: { segments: old, compactedOffset: 20, tombstonesDueAtMs: NOW + 90 * MINUTE },
+      facts: { segments: old, compactedOffset: 20, tombstonesDueAtMs: NOW + 2 * LOOK_AGAIN_MS_MAX },
       afterMs: LOOK_AGAIN_MS_MAX,
     },
     {
