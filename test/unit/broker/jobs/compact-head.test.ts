@@ -5,6 +5,7 @@ import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
 import { LOOK_AGAIN_MS_MAX } from '../../../../shared/log/segment/cleanable.ts';
 import { dropBelow } from '../../../../shared/log/segment/list-changes.ts';
 import type { TopicConfig } from '../../../../shared/log/topic/topic-config.ts';
+import { edited } from '../../../support/batch-edit.ts';
 import { memoryStores } from '../../../support/memory-broker.ts';
 import { contextOf, MergedPartition, rec, topicOf } from './merged-partition.ts';
 
@@ -135,6 +136,26 @@ describe('the compaction of a head', () => {
     await add('a=1', 'b=1', 'a');
     expect(await run()).toMatchObject({ complete: true, passes: 2 });
     expect(await partition.shown()).toEqual(['1 b=1']);
+  });
+
+  it('leaves to the next pass the tombstones that this one could not drop', async () => {
+    const { stores, context, topic, partition, run, clock } = setUp({ 'min.cleanable.dirty.ratio': 1 }, TINY_MAP);
+    const nowMs = clock.nowMs();
+    // As a pass with a larger map left it, which was killed before its end.
+    const withHorizon = (batch: Uint8Array) =>
+      edited(batch, (view) => {
+        view.setInt16(21, view.getInt16(21) | 0x40);
+        view.setBigInt64(27, BigInt(nowMs));
+      });
+    await partition.add([['a', 'b', 'c'].map((key) => rec(key, nowMs))], withHorizon);
+    await updateSegmentList(context, stores.items, { topicId: topic.topicId, headNumber: 0 }, (list) => ({
+      list: { ...list, slots: list.slots.map((slot) => ({ ...slot, tombstonesDueAtMs: nowMs })) },
+      result: undefined,
+    }));
+    expect(await run()).toMatchObject({ passes: 1, complete: true });
+    expect(await partition.shown()).toEqual(['2 c']);
+    const { compactedOffset, tombstonesDueAtMs } = await partition.slotState();
+    expect([compactedOffset, tombstonesDueAtMs]).toEqual([2, undefined]);
   });
 
   it('leaves out what is younger than the minimum lag', async () => {
