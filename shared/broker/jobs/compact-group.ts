@@ -85,15 +85,15 @@ interface Counts {
 
 /**
  * Compacts a group of segments. If nothing changes, the segments stay as they are. Otherwise what remains is written to one
- * segment, or to several if the group is a single segment of more than `compactionOutputBytes`, and takes the group's place in the list. The
- * segments are built one at a time, and their names are announced before the first is written.
+ * segment, or to several if the group is a single segment of more than `compactionOutputBytes`, and takes the place of the
+ * group in the list. The segments are built one at a time, and all their names are announced before the first is written.
  *
- * A stopped or failed call leaves the list as it was. What it wrote becomes garbage at once if it can still say so, and
- * otherwise when its announcement has run out.
+ * A stopped or failed call leaves the group in the list as it was. What it wrote becomes garbage at once if it can still say
+ * so, and otherwise when its announcement has run out.
  *
- * Costs the reading of the segments (`readBatches`). If anything changes: 2 PutItem for the list, 1 PutObject for each new
- * segment, and 1 PutItem if the group is in a page. A segment that becomes several costs 1 GetObject more for its index, and
- * is read twice up to the first batch that changes.
+ * Costs the reading of the segments (`readBatches`). If anything changes: 2 GetItem and 2 PutItem for the list, 1 PutObject
+ * for each new segment, and 1 PutItem if the group is in a page. A segment that becomes several costs 1 GetObject more for
+ * its index, and is read twice up to the first batch that changes.
  * @throws EventLogError `corrupt_data` with the key of what is damaged as `storedAs`; `storage_unavailable`. Throws the
  * reason of the job's signal once that is aborted, unless all is read already.
  */
@@ -106,19 +106,19 @@ export async function compactGroup(job: SlotJob, group: Group, rules: CompactOpt
   }
   const total = noCounts();
   const by: Segment[] = [];
-  const written: { announcement?: Announcement } = {};
+  let announcement: Announcement | undefined;
   try {
     for await (const { piece, built, counts } of buildPieces(job, group.sources, pieces, rules, index)) {
       addCounts(total, counts);
       if (isSingle && !counts.isChanged) return ended(job, 'unchanged', total);
       const names = isSingle && built === undefined ? [] : pieces;
-      written.announcement ??= await announceGroup(job, group, names);
-      if (built !== undefined) by.push(await writePiece(job, group, piece, built, written.announcement.id));
+      announcement ??= await announceGroup(job, group, names);
+      if (built !== undefined) by.push(await writePiece(job, group, piece, built, announcement.id));
     }
-    return await commitGroup(job, group, by, written.announcement as Announcement, total);
+    return await commitGroup(job, group, by, announcement as Announcement, total);
   } catch (error) {
     // If this fails too, then the announcement runs out, and whoever finds it does the same.
-    if (written.announcement !== undefined) await giveUpNames(job, written.announcement).catch(() => {});
+    if (announcement !== undefined) await giveUpNames(job, announcement).catch(() => {});
     throw error;
   }
 }

@@ -253,6 +253,16 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
       ...(random.next() >= rate ? {} : { fault: pick(faults), lateMs: random.below(9 * 60_000) }),
     }));
 
+  /** A process that stands still for long before or after some of its requests. */
+  const frozen = (): typeof bare =>
+    faultyStores(bare, () => ({ delayMs: random.next() < 0.15 ? random.below(2 * HOUR_MS) : 1 }));
+  const others = async (): Promise<void> => {
+    for (let i = 0; i < 8; i++) {
+      await clock.sleep(random.below(HOUR_MS));
+      await pick([sweep, sweep, () => join(bare), () => compact(bare), drop])();
+    }
+  };
+
   const steps: readonly (() => Promise<unknown>)[] = [
     () => add(),
     () => add(),
@@ -280,6 +290,7 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
         Promise.all([compact(disturbed(0)), compact(disturbed(0.05)), join(disturbed(0)), add(clock.nowMs())]),
       ),
     () => clock.run(() => Promise.all([compact(disturbed(0.05)), drop(), join(disturbed(0)), join(disturbed(0))])),
+    () => clock.run(() => Promise.all([compact(frozen()), others()])),
     () => join(bare),
     drop,
     sweep,
