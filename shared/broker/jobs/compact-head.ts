@@ -1,6 +1,7 @@
 import { EventLogError } from '../../log/errors.ts';
 import {
   compactionDue,
+  dirtyBytes,
   isCompacted,
   LOOK_AGAIN_MS_MAX,
   LOOK_AGAIN_MS_MIN,
@@ -29,7 +30,7 @@ export interface CompactionReport extends Readonly<Tally> {
   readonly complete: boolean;
   /** The head's segment list as the run left it, or as it was when the run met an error. */
   readonly list: SegmentList;
-  /** When the head must be looked at again, unless a merge schedules it earlier; `undefined` if the topic is not compacted. */
+  /** When the head must be looked at again, at the latest; `undefined` if the topic is not compacted. */
   readonly nextAtMs: number | undefined;
 }
 
@@ -40,8 +41,9 @@ const LOST_MAX = 3;
 
 /**
  * Compacts the partitions of one head whose topic has the cleanup policy `compact`, by Kafka's rules: see `compactionDue`,
- * `compactBatch` and `runPass`. A partition is compacted in as many passes as its keys need; the memory for the keys is
- * `compactionMapBytes`, and that for the data `compactionOutputBytes` and two chunks of 8 MiB. A damaged partition blocks no other.
+ * `compactBatch` and `runPass`. A partition is compacted in as many passes as its keys need. The keys take up to
+ * `compactionMapBytes` of memory, and the data up to `compactionOutputBytes` and a chunk of 8 MiB. A damaged partition blocks
+ * no other.
  *
  * Safe to stop or to be killed anywhere, to run late, and to run twice at once, but then both read everything. A run that is
  * stopped by the signal stops between two reads; the next run starts its pass again, and meets what is compacted already.
@@ -69,18 +71,13 @@ export async function compactHead(
   let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
   if (!isCompacted(topic.config)) return { ...tally, ...ended, list, nextAtMs: undefined };
   let nextAtMs = context.clock.nowMs() + LOOK_AGAIN_MS_MAX;
-  // Made for the first pass, and used by all.
-  let map: OffsetMap | undefined;
-  const mapOf = (): OffsetMap => {
-    map ??= new OffsetMap(context.settings.compactionMapBytes);
-    return map;
-  };
+  const mapFor = mapMaker(context.settings.compactionMapBytes);
   for (let slot = 0; slot < list.slots.length; slot++) {
     const partition = headNumber * topic.partitionsPerHead + slot;
     const parts = new SlotParts(context, stores.items, name, slot);
     const job = { context, stores, topic, name, slot, partition, parts, tally, signal };
     try {
-      const looked = await compactSlot(job, mapOf);
+      const looked = await compactSlot(job, mapFor);
       list = looked.list;
       ended.passes += looked.passes;
       ended.complete &&= looked.complete;
@@ -98,6 +95,24 @@ export async function compactHead(
   return { ...tally, ...ended, list, nextAtMs };
 }
 
+/** A map for little data is small. That only saves memory: a map that is too small makes more passes. */
+const MAP_BYTES_PER_DIRTY_BYTE = 8;
+const MAP_BYTES_MIN = 64 * 1024;
+
+/** Makes maps of at most `bytesMax`; one map serves all passes that need no larger one. */
+function mapMaker(bytesMax: number): (dirtyBytes: number) => OffsetMap {
+  let map: OffsetMap | undefined;
+  let mapBytes = 0;
+  return (dirtyBytes) => {
+    const wanted = Math.min(bytesMax, Math.max(MAP_BYTES_MIN, dirtyBytes * MAP_BYTES_PER_DIRTY_BYTE));
+    if (map === undefined || mapBytes < wanted) {
+      map = new OffsetMap(wanted);
+      mapBytes = wanted;
+    }
+    return map;
+  };
+}
+
 interface SlotLook {
   readonly passes: number;
   readonly complete: boolean;
@@ -106,7 +121,7 @@ interface SlotLook {
 }
 
 /** Runs passes until none is due. */
-async function compactSlot(job: SlotJob, mapOf: () => OffsetMap): Promise<SlotLook> {
+async function compactSlot(job: SlotJob, mapFor: (dirtyBytes: number) => OffsetMap): Promise<SlotLook> {
   const { config } = job.topic;
   let passes = 0;
   for (let lost = 0; lost < LOST_MAX; ) {
@@ -119,7 +134,7 @@ async function compactSlot(job: SlotJob, mapOf: () => OffsetMap): Promise<SlotLo
       const nowMs = job.context.clock.nowMs();
       const due = compactionDue(facts, config, nowMs);
       if (due === undefined) return { passes, complete: true, list, nextAtMs: nextLookMs(facts, config, nowMs) };
-      if (await runPass(job, view, due, mapOf())) passes++;
+      if (await runPass(job, view, due, mapFor(dirtyBytes(facts)))) passes++;
       else lost++;
     } catch (error) {
       if (!(await isOutdated(job, error))) throw error;

@@ -39,7 +39,7 @@ const LOST_MAX = 8;
  * Returns false if another pass of the slot was faster.
  *
  * Costs the reading of the dirty part, the costs of `compactGroup` for each group of all segments (`nextGroup`), 1 GetItem
- * for the list for each group, and 1 PutItem.
+ * for the list for each group, and 2 GetItem and 1 PutItem at the end.
  * @throws what `compactGroup` throws
  */
 export async function runPass(job: SlotJob, view: SlotView, due: Compaction, map: OffsetMap): Promise<boolean> {

@@ -97,6 +97,11 @@ export function nextGroup<Part extends CleanableSegment>(
   return segments.slice(first, end);
 }
 
+/** The bytes of all dirty segments. */
+export function dirtyBytes(facts: PartitionFacts): number {
+  return sumOfBytes(dirtyOf(facts));
+}
+
 function dirtyOf({ segments, compactedOffset }: PartitionFacts): readonly CleanableSegment[] {
   return segments.filter(({ endOffset }) => endOffset > compactedOffset);
 }

@@ -51,6 +51,29 @@ describe('the compaction of a head', () => {
     });
   });
 
+  it('makes a segment that is as old as its oldest record', async () => {
+    const { partition, add, run, clock } = setUp();
+    const writtenAtMs = clock.nowMs();
+    await add('a=1', 'b=1');
+    await clock.advance(1_000);
+    await add('a=2');
+    await clock.advance(1_000);
+    await add('b=2');
+    await run();
+    expect(await partition.segments()).toMatchObject([{ writtenAtMs, maxTimestampMs: writtenAtMs + 2_000 }]);
+  });
+
+  it('costs what its description says', async () => {
+    const { context, add, run } = setUp();
+    await add('a=1');
+    await add('a=2');
+    await run();
+    // The list: for the head, the partition, the group, its two updates, no further group, the end, and the partition again.
+    // Each segment is read for its keys, and to be rewritten.
+    const { getItem, putItem, getObject, putObject } = context.usage.total();
+    expect({ getItem, putItem, getObject, putObject }).toEqual({ getItem: 8, putItem: 3, getObject: 4, putObject: 1 });
+  });
+
   it('does nothing for a topic that is not compacted', async () => {
     const { partition, add, run } = setUp({ 'cleanup.policy': 'delete' });
     await add('a=1', 'a=2');
