@@ -111,8 +111,8 @@ export async function compactGroup(job: SlotJob, group: Group, rules: CompactOpt
     for await (const { piece, built, counts } of buildPieces(job, group.sources, pieces, rules, index)) {
       addCounts(total, counts);
       if (isSingle && !counts.isChanged) return ended(job, 'unchanged', total);
-      const names = isSingle && built === undefined ? [] : pieces;
-      announcement ??= await announceGroup(job, group, names);
+      const isEmpty = isSingle && built === undefined;
+      announcement ??= await announceGroup(job, group, isEmpty ? [] : pieces);
       if (built !== undefined) by.push(await writePiece(job, group, piece, built, announcement.id));
     }
     return await commitGroup(job, group, by, announcement as Announcement, total);
@@ -136,8 +136,9 @@ async function commitGroup(
   if (page !== undefined) {
     const content = replaceRun(page.segments, sources, by);
     invariant(content !== undefined, 'a group is a run of its part');
-    const { startOffset } = page.page;
-    if (content.length > 0) await job.parts.write({ startOffset, version: announcement.id }, content);
+    const [first] = content;
+    if (first !== undefined)
+      await job.parts.write({ startOffset: first.startOffset, version: announcement.id }, content);
   }
   const replacement = { id: announcement.id, slot, sources, by, page, graceMs: GRACE_MS };
   const { result: isApplied } = await updateSegmentList(context, stores.items, name, (list) => {
@@ -316,19 +317,32 @@ function checkBuilt({ chunks, facts }: BuiltSegment, kept: number): void {
   );
 }
 
-async function announceGroup(job: SlotJob, { part }: Group, pieces: readonly Piece[]): Promise<Announcement> {
+async function announceGroup(job: SlotJob, group: Group, pieces: readonly Piece[]): Promise<Announcement> {
   const { context, stores, name, slot } = job;
-  const names = pieces.map(({ startOffset }) => ({ what: 'segment' as const, slot, startOffset }));
-  const { page } = part;
-  const all = page === undefined ? names : [...names, { what: 'page' as const, slot, startOffset: page.startOffset }];
+  const names = [
+    ...pieces.map(({ startOffset }) => ({ what: 'segment' as const, slot, startOffset })),
+    ...pageStarts(group, pieces).map((startOffset) => ({ what: 'page' as const, slot, startOffset })),
+  ];
   const { result } = await updateSegmentList(context, stores.items, name, (list) => {
     const nowMs = context.clock.nowMs();
     const alive = dropDeadAnnouncements(list, nowMs, GRACE_MS) ?? list;
-    const announced = announce(alive, 'compact', all, nowMs + ANNOUNCED_MS);
+    const announced = announce(alive, 'compact', names, nowMs + ANNOUNCED_MS);
     return { list: announced?.list, result: announced?.announcement };
   });
   invariant(result !== undefined, 'an update announces once');
   return result;
+}
+
+/** The offsets at which the page that replaces the group's page can begin: pieces of which nothing is left are left out. */
+function pageStarts({ part, sources }: Group, pieces: readonly Piece[]): readonly number[] {
+  if (part.page === undefined) return [];
+  const [first] = part.segments;
+  if (first?.startOffset !== sources[0]?.startOffset) return [part.page.startOffset];
+  const next = part.segments[sources.length];
+  // A single piece that is announced is also written.
+  return [...pieces, ...(next === undefined || pieces.length === 1 ? [] : [next])].map(
+    ({ startOffset }) => startOffset,
+  );
 }
 
 async function writePiece(

@@ -163,9 +163,9 @@ export interface PageContent {
  * Replaces a run of segments by others of the same records. The replaced segments become garbage. What retention has dropped
  * meanwhile is not added.
  *
- * A page never changes, so a run in a page is replaced together with the page. The new page is announced under the start
- * offset of the old one and written with what `replaceRun` returns, before this change. If it would have no segment that is
- * still needed, the page goes.
+ * A page never changes, so a run in a page is replaced together with the page. The new page has what `replaceRun` returns. It
+ * is announced under the start offset of its first segment, and written before this change. If it would have no segment that
+ * is still needed, the page goes.
  */
 export function replaceSegments(list: SegmentList, replacement: Replacement): SegmentList | undefined {
   const { id, slot, sources, by, page, nowMs, graceMs } = replacement;
@@ -179,7 +179,7 @@ export function replaceSegments(list: SegmentList, replacement: Replacement): Se
   }
   const isKept = ({ endOffset }: Segment): boolean => endOffset > was.droppedOffset;
   const kept = content.filter(isKept);
-  const newPage = page && kept.length > 0 ? { ...pageOf(page.page, content), version: id } : undefined;
+  const newPage = page && kept.length > 0 ? { ...pageOf(content), version: id } : undefined;
   const used = by.filter(isKept).map((segment) => nameOf('segment', slot, segment));
   if (newPage !== undefined) used.push(nameOf('page', slot, newPage));
   const dueAtMs = nowMs + graceMs;
@@ -314,24 +314,17 @@ export interface Spill {
 export function spill(list: SegmentList, { id, slot, segments, nowMs, graceMs }: Spill): SegmentList | undefined {
   const was = slotOf(list, slot);
   if (runAt(was.segments, segments) !== 0) return undefined;
-  const covers = {
-    startOffset: (segments[0] as Segment).startOffset,
-    endOffset: (segments.at(-1) as Segment).endOffset,
-  };
-  const page = { ...pageOf(covers, segments), version: id };
+  const page = { ...pageOf(segments), version: id };
   const taken = takeAnnouncement(list, id, [nameOf('page', slot, page)], nowMs + graceMs);
   if (taken === undefined) return undefined;
   const left = was.segments.slice(segments.length);
   return checked(withSlot(taken, slot, { ...was, pages: [...was.pages, page], segments: left }));
 }
 
-function pageOf(
-  { startOffset, endOffset }: Pick<SegmentPage, 'startOffset' | 'endOffset'>,
-  segments: readonly Segment[],
-): Omit<SegmentPage, 'version'> {
+function pageOf(segments: readonly Segment[]): Omit<SegmentPage, 'version'> {
   return {
-    startOffset,
-    endOffset,
+    startOffset: (segments[0] as Segment).startOffset,
+    endOffset: (segments.at(-1) as Segment).endOffset,
     segments: segments.length,
     bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
     maxTimestampMs: Math.max(...segments.map((segment) => segment.maxTimestampMs)),

@@ -33,7 +33,7 @@ export interface SlotSegments {
   readonly tombstonesDueAtMs?: number | undefined;
 }
 
-/** A page has the segments of `[startOffset, endOffset)`. After compaction its first segment can begin later. */
+/** A page has the segments of `[startOffset, endOffset)`. */
 export interface SegmentPage {
   readonly startOffset: number;
   readonly endOffset: number;

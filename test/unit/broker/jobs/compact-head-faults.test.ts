@@ -247,6 +247,19 @@ describe('large segments', () => {
     expect((await partition.list()).garbage.length).toBeGreaterThan(1);
   });
 
+  it('in a page: a page begins where its first piece does that is left', async () => {
+    const { partition, run } = setUp({}, limits);
+    await partition.add([...large(64, 2), ...large(1, 1, 7)]);
+    await partition.add([[rec('z=1', 5)]]);
+    await partition.page(2);
+    await run();
+    const [page] = (await partition.slotState()).pages;
+    expect(page).toMatchObject({ endOffset: 66, segments: 2 });
+    expect(page?.startOffset).toBe((await partition.segments())[0]?.startOffset);
+    expect(page?.startOffset).toBeGreaterThan(40);
+    expect((await partition.records()).map(({ offset }) => offset)).toEqual([63, 64, 65]);
+  });
+
   it('of which other segments are joined are as large as an object may be', async () => {
     const { partition, run } = setUp({ 'segment.bytes': 1_048_576 });
     for (let i = 0; i < 4; i++)

@@ -4,6 +4,7 @@ import { updateSegmentList } from '../../../../shared/broker/segments/segment-li
 import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
 import { LOOK_AGAIN_MS_MAX } from '../../../../shared/log/segment/cleanable.ts';
 import { dropBelow } from '../../../../shared/log/segment/list-changes.ts';
+import type { SegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import type { TopicConfig } from '../../../../shared/log/topic/topic-config.ts';
 import { edited } from '../../../support/batch-edit.ts';
 import { memoryStores } from '../../../support/memory-broker.ts';
@@ -211,6 +212,23 @@ describe('the compaction of a head', () => {
       'segment 0',
       'segment 2',
     ]);
+  });
+
+  it.each([
+    ['segment', 2],
+    ['and its last segment', 3],
+  ])('makes a page as short as what is left of it, without its first %s', async (_, count) => {
+    const { partition, add, run } = setUp({}, { compactionOutputBytes: 1 });
+    await add('a=1');
+    await add('b=1');
+    if (count === 3) await add('a=2');
+    await add('a=3');
+    await partition.page(count);
+    await run();
+    const { pages } = await partition.slotState();
+    expect(pages).toMatchObject([{ startOffset: 1, endOffset: 2, segments: 1 }]);
+    expect((await partition.pageSegments(pages[0] as SegmentPage)).map(({ startOffset }) => startOffset)).toEqual([1]);
+    expect(await partition.shown()).toEqual(['1 b=1', `${count} a=3`]);
   });
 
   it('drops a page of which nothing is left', async () => {

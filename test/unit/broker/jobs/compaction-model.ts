@@ -214,6 +214,11 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
     if (state === undefined) return;
     const records = new Map((await partition.records()).map((record) => [record.offset, record]));
     const { compactedOffset, droppedOffset } = state;
+    for (const page of state.pages) {
+      const inPage = await partition.pageSegments(page);
+      if (inPage[0]?.startOffset !== page.startOffset || inPage.at(-1)?.endOffset !== page.endOffset)
+        problems.push('the list does not describe what is in a page');
+    }
     const last = new Map<string, number>();
     const lastBelow = new Map<string, number>();
     for (const { offset, key, isOfTransaction, metAtMs } of model) {

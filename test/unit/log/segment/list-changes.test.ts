@@ -412,7 +412,7 @@ describe('a replacement in a page', () => {
     ['the page was replaced', { page: { page: { ...page, version: 99 }, segments } }],
     ['the page has no such run', { page: { page, segments: segments.slice(2) } }],
     ['retention has dropped the first source', {}, droppedTo(20)],
-    ['the page was not announced', { page: { page: { ...page, startOffset: 1 }, segments } }],
+    ['the page was not announced', { page: { page, segments: [segment(5, 10, 1), ...segments.slice(1)] } }],
     ['its segments overlap', { by: [segment(10, 16, id), segment(15, 30, id)] }],
   ])('does not apply if %s', (_, change, list = before) => {
     expect(replaceSegments(list, { ...replacement, ...change })).toBeUndefined();
