@@ -27,7 +27,7 @@ export interface BrokerSettings {
   readonly commitTimeoutMs: number;
   /** The memory in which a compaction keeps the last offset of each key, in bytes; 24 bytes hold one key. */
   readonly compactionMapBytes: number;
-  /** A compaction builds segments in memory up to this size, in bytes, and up to one block of 64 KiB or one batch more. */
+  /** A compaction builds segments in memory up to this size, in bytes. One block of 64 KiB or one batch may be larger. */
   readonly compactionOutputBytes: number;
 }
 

@@ -301,8 +301,8 @@ export function earlier(a: number | undefined, b: number | undefined): number | 
   return Math.min(a, b);
 }
 
-/** Reads what was built again, as a reader would, before it takes the place of anything. */
-function checkBuilt({ chunks, facts }: BuiltSegment, kept: number): void {
+/** Reads what was built again, as a reader would, before it takes the place of anything. Throws an invariant's error. */
+export function checkBuilt({ chunks, facts }: BuiltSegment, kept: number): void {
   let records = 0;
   let setHash = 0n;
   for (const chunk of chunks.slice(0, -1)) {

@@ -260,7 +260,9 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
 
   /** A process that stands still for long before or after some of its requests. */
   const frozen = (): typeof bare =>
-    faultyStores(bare, () => ({ delayMs: random.next() < 0.15 ? random.below(2 * HOUR_MS) : 1 }));
+    faultyStores(bare, ({ method }) => ({
+      delayMs: random.next() < (method === 'put_object' ? 0.4 : 0.05) ? random.below(3 * HOUR_MS) : 1,
+    }));
   const others = async (): Promise<void> => {
     for (let i = 0; i < 8; i++) {
       await clock.sleep(random.below(HOUR_MS));
