@@ -6,6 +6,7 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
+import { type CompactionReport, compactHead } from './jobs/compact-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
 import type { JobRequest } from './jobs/job-run.ts';
 import { type MergeResult, mergeHead } from './jobs/merge-head.ts';
@@ -95,6 +96,11 @@ export class Broker {
   /** Merges every head that is due. See `runDue` and `mergeHead`. */
   runMerges(options?: HeadJobOptions): Promise<DueRun<MergeResult>> {
     return runDue(this.#context, 'merge', mergeHead, options);
+  }
+
+  /** Compacts every head that is due. See `runDue` and `compactHead`. */
+  runCompactions(options?: HeadJobOptions): Promise<DueRun<CompactionReport>> {
+    return runDue(this.#context, 'compact', compactHead, options);
   }
 
   /** Merges one head, if that is due or with `force`; `undefined` if its topic does not exist. See `mergeHead`. */

@@ -1,7 +1,4 @@
 /** Parts that are built and tested, and wait for the part that uses them. A path leaves the list as soon as it is used. */
 export const WAITING_FILES: Readonly<{ [path: string]: string }> = {
-  'shared/log/segment/cleanable.ts': 'docs/design/0007: compaction',
-  'shared/log/segment/compact-batch.ts': 'docs/design/0007: compaction',
   'shared/log/segment/expire.ts': 'docs/design/0007: retention',
-  'shared/log/segment/offset-map.ts': 'docs/design/0007: compaction',
 };

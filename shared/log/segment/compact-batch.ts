@@ -31,10 +31,13 @@ export interface CompactedBatch {
  * their own items. And a batch that reaches beyond `belowOffset` gets no horizon yet: the older values of its last
  * tombstones still exist, and the tombstones must outlive them by `delete.retention.ms`. For the same reason a pass must
  * cover all older segments of the partition before `compactedOffset` moves.
- * @throws EventLogError `invalid_batch`
+ * `header` is that of the batch, if it was read already. @throws EventLogError `invalid_batch`
  */
-export function compactBatch(bytes: Uint8Array, options: CompactOptions): CompactedBatch {
-  const header = readBatchHeader(bytes);
+export function compactBatch(
+  bytes: Uint8Array,
+  options: CompactOptions,
+  header: RecordBatchHeader = readBatchHeader(bytes),
+): CompactedBatch {
   // Whether records of a transaction count is decided by its marker, and so the two are never taken apart.
   if (header.control || header.transactional) return { bytes, kept: header.recordCount, dropped: 0 };
   const records = decodeRecords(bytes, 0, header);

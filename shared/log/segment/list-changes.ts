@@ -1,3 +1,4 @@
+import { invariant } from '../errors.ts';
 import type { SlotTotals } from '../head/head.ts';
 import type { Segment, SegmentName } from './segment.ts';
 import {
@@ -66,29 +67,38 @@ export function dropDeadAnnouncements(list: SegmentList, nowMs: number, graceMs:
 }
 
 /**
- * For a job whose commit no longer applies: what it wrote becomes garbage of now, in case it wrote after its announcement
- * was given up and while or after its names were deleted. Segments in the list stay; so do names within a page, which may
- * be the ones that the page lists. `undefined` if there is nothing to change.
+ * For a job whose commit no longer applies, or that stops before it: what it wrote becomes garbage of now. The announcement
+ * goes, if it is still there. If it was given up already, the job may have written after its names were deleted, or while
+ * they were. What is in use stays. `pageSegments` returns the segments of a page: names within a page whose segments are not
+ * known stay too, since the page may list them. `undefined` if there is nothing to change.
  */
 export function giveUp(
   list: SegmentList,
   { id, names }: Announcement,
   nowMs: number,
   graceMs: number,
+  pageSegments: (page: SegmentPage) => readonly Segment[] | undefined = () => undefined,
 ): SegmentList | undefined {
-  if (isAnnounced(list, id)) return undefined;
-  const isListed = ({ slot, startOffset, version }: AnnouncedName): boolean => {
+  const isListed = ({ what, slot, startOffset, version }: AnnouncedName): boolean => {
+    const isNamed = (one: SegmentPage | Segment): boolean => one.version === version && one.startOffset === startOffset;
     const { pages, segments } = slotOf(list, slot);
+    if (what === 'page') return pages.some(isNamed);
     return (
-      segments.some((segment) => segment.version === version && segment.startOffset === startOffset) ||
-      pages.some((page) => page.startOffset <= startOffset && startOffset < page.endOffset)
+      segments.some(isNamed) ||
+      pages.some(
+        (page) =>
+          page.startOffset <= startOffset &&
+          startOffset < page.endOffset &&
+          (pageSegments(page)?.some(isNamed) ?? true),
+      )
     );
   };
-  const lost = names.filter((name) => !isListed(name));
-  if (lost.length === 0) return undefined;
+  const lost = isAnnounced(list, id) ? names : names.filter((name) => !isListed(name));
+  if (lost.length === 0 && !isAnnounced(list, id)) return undefined;
   const texts = new Set(lost.map(nameText));
   const garbage = list.garbage.filter((name) => !texts.has(nameText(name)));
-  return withGarbage({ ...list, garbage }, lost, nowMs + graceMs);
+  const announcements = list.announcements.filter((announcement) => announcement.id !== id);
+  return withGarbage({ ...list, announcements, garbage }, lost, nowMs + graceMs);
 }
 
 /** Sets when a job looks at the head again; `undefined`: not until something else schedules it. */
@@ -151,36 +161,102 @@ export function scheduleCleaning(list: SegmentList, nowMs: number, graceMs: numb
 export interface Replacement {
   readonly id: number;
   readonly slot: number;
-  /** A run of segments, exactly as in the list. */
+  /** A run of segments, exactly as in the list or in the page. */
   readonly sources: readonly Segment[];
-  /** What takes their place: it covers offsets of theirs only. */
+  /** What takes their place: it covers offsets of theirs only. Nothing, if no record of theirs is left. */
   readonly by: readonly Segment[];
+  /** The page that has the sources; absent if they are in the list itself. */
+  readonly page?: PageContent | undefined;
   readonly nowMs: number;
   readonly graceMs: number;
 }
 
-/** Replaces a run of segments by others of the same records. The replaced segments become garbage. */
+/** A page of the list, and the segments that are in it. */
+export interface PageContent {
+  readonly page: SegmentPage;
+  readonly segments: readonly Segment[];
+}
+
+/**
+ * Replaces a run of segments by others of the same records. The replaced segments become garbage. What retention has dropped
+ * meanwhile is not added.
+ *
+ * A page never changes, so a run in a page is replaced together with the page. The new page has what `replaceRun` returns. It
+ * is announced under the start offset of its first segment, and written before this change. If it would have no segment that
+ * is still needed, the page goes.
+ */
 export function replaceSegments(list: SegmentList, replacement: Replacement): SegmentList | undefined {
-  const { id, slot, sources, by, nowMs, graceMs } = replacement;
+  const { id, slot, sources, by, page, nowMs, graceMs } = replacement;
   const was = slotOf(list, slot);
-  const at = runAt(was.segments, sources);
-  if (at === undefined) return undefined;
-  const first = sources[0] as Segment;
-  const last = sources.at(-1) as Segment;
-  if (by.some(({ startOffset, endOffset }) => startOffset < first.startOffset || endOffset > last.endOffset))
-    return undefined;
+  const content = replaceRun(page?.segments ?? was.segments, sources, by);
+  if (content === undefined) return undefined;
+  if (page !== undefined) {
+    if (!was.pages.some((one) => sameObject(one, page.page))) return undefined;
+    // Retention was faster: the first source is garbage already.
+    if ((sources[0] as Segment).endOffset <= was.droppedOffset) return undefined;
+  }
+  const isKept = ({ endOffset }: Segment): boolean => endOffset > was.droppedOffset;
+  const kept = content.filter(isKept);
+  const newPage = page && kept.length > 0 ? { ...pageOf(content), version: id } : undefined;
+  const used = by.filter(isKept).map((segment) => nameOf('segment', slot, segment));
+  if (newPage !== undefined) used.push(nameOf('page', slot, newPage));
   const dueAtMs = nowMs + graceMs;
-  const taken = takeAnnouncement(
-    list,
-    id,
-    by.map((segment) => nameOf('segment', slot, segment)),
-    dueAtMs,
-  );
+  const taken = takeAnnouncement(list, id, used, dueAtMs);
   if (taken === undefined) return undefined;
-  const segments = [...was.segments.slice(0, at), ...by, ...was.segments.slice(at + sources.length)];
-  const replaced = withSlot(taken, slot, { ...was, segments });
+  const replaced = withSlot(
+    taken,
+    slot,
+    page === undefined
+      ? { ...was, segments: kept }
+      : {
+          ...was,
+          pages: was.pages.flatMap((one) => {
+            if (!sameObject(one, page.page)) return [one];
+            return newPage === undefined ? [] : [newPage];
+          }),
+        },
+  );
   const names = sources.map((segment) => nameOf('segment', slot, segment));
+  if (page !== undefined) names.push(nameOf('page', slot, page.page));
   return checked(withGarbage(replaced, names, dueAtMs));
+}
+
+/** `segments` with `by` in the place of the run `sources`; `undefined` if the run is not there, or `by` covers other offsets. */
+export function replaceRun(
+  segments: readonly Segment[],
+  sources: readonly Segment[],
+  by: readonly Segment[],
+): Segment[] | undefined {
+  const at = runAt(segments, sources);
+  if (at === undefined) return undefined;
+  let end = (sources[0] as Segment).startOffset;
+  for (const { startOffset, endOffset } of by) {
+    if (startOffset < end) return undefined;
+    end = endOffset;
+  }
+  if (end > (sources.at(-1) as Segment).endOffset) return undefined;
+  return [...segments.slice(0, at), ...by, ...segments.slice(at + sources.length)];
+}
+
+export interface CompactionEnd {
+  readonly slot: number;
+  /** The state of the slot when the pass began. */
+  readonly began: Pick<SlotSegments, 'compactedOffset' | 'tombstonesDueAtMs'>;
+  /** The state that the pass has reached: no segment below `compactedOffset` has a record that the pass would drop. */
+  readonly reached: Pick<SlotSegments, 'compactedOffset' | 'tombstonesDueAtMs'>;
+}
+
+/**
+ * Ends a pass of compaction. What replaces a compacted segment later is made from it, and merges add segments only above all
+ * others. So segments that were compacted once need no condition. `undefined` if another pass of the slot has ended since
+ * this one began: it may have set the time of tombstones that this one did not see.
+ */
+export function endCompaction(list: SegmentList, { slot, began, reached }: CompactionEnd): SegmentList | undefined {
+  const { tombstonesDueAtMs, ...was } = slotOf(list, slot);
+  if (was.compactedOffset !== began.compactedOffset || tombstonesDueAtMs !== began.tombstonesDueAtMs) return undefined;
+  invariant(reached.compactedOffset >= was.compactedOffset, 'what is compacted stays so');
+  const due = reached.tombstonesDueAtMs === undefined ? {} : { tombstonesDueAtMs: reached.tombstonesDueAtMs };
+  return checked(withSlot(list, slot, { ...was, compactedOffset: reached.compactedOffset, ...due }));
 }
 
 export interface Drop {
@@ -256,18 +332,21 @@ export interface Spill {
 export function spill(list: SegmentList, { id, slot, segments, nowMs, graceMs }: Spill): SegmentList | undefined {
   const was = slotOf(list, slot);
   if (runAt(was.segments, segments) !== 0) return undefined;
-  const page: SegmentPage = {
-    startOffset: (segments[0] as Segment).startOffset,
-    endOffset: (segments.at(-1) as Segment).endOffset,
-    version: id,
-    segments: segments.length,
-    bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
-    maxTimestampMs: Math.max(...segments.map((segment) => segment.maxTimestampMs)),
-  };
+  const page = { ...pageOf(segments), version: id };
   const taken = takeAnnouncement(list, id, [nameOf('page', slot, page)], nowMs + graceMs);
   if (taken === undefined) return undefined;
   const left = was.segments.slice(segments.length);
   return checked(withSlot(taken, slot, { ...was, pages: [...was.pages, page], segments: left }));
+}
+
+function pageOf(segments: readonly Segment[]): Omit<SegmentPage, 'version'> {
+  return {
+    startOffset: (segments[0] as Segment).startOffset,
+    endOffset: (segments.at(-1) as Segment).endOffset,
+    segments: segments.length,
+    bytes: segments.reduce((sum, segment) => sum + segment.bytes, 0),
+    maxTimestampMs: Math.max(...segments.map((segment) => segment.maxTimestampMs)),
+  };
 }
 
 function slotOf(list: SegmentList, slot: number): SlotSegments {
@@ -317,7 +396,7 @@ function runAt(segments: readonly Segment[], run: readonly Segment[]): number | 
   return at;
 }
 
-function sameObject(a: Segment | undefined, b: Segment): boolean {
+function sameObject<Part extends Segment | SegmentPage>(a: Part | undefined, b: Part): boolean {
   return a !== undefined && a.version === b.version && a.startOffset === b.startOffset && a.endOffset === b.endOffset;
 }
 

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { type CleanableSegment, compactionDue, type PartitionFacts } from '../../../../shared/log/segment/cleanable.ts';
+import {
+  type CleanableSegment,
+  compactionDue,
+  LOOK_AGAIN_MS_MAX,
+  LOOK_AGAIN_MS_MIN,
+  nextGroup,
+  nextLookMs,
+  type PartitionFacts,
+} from '../../../../shared/log/segment/cleanable.ts';
 import type { TopicConfig } from '../../../../shared/log/topic/topic-config.ts';
 
 const NOW = 1_700_000_000_000;
@@ -136,5 +144,82 @@ const cases: Case[] = [
 describe('compaction is due or not', () => {
   it.each(cases)('$name', ({ facts, config, due }) => {
     expect(compactionDue(facts, { 'cleanup.policy': 'compact', ...config }, NOW)).toEqual(due);
+  });
+});
+
+describe('a partition that is not due is looked at again', () => {
+  const MINUTE = 60_000;
+  const old = [segment(0, 100, 10 * MINUTE), segment(10, 100, 8 * MINUTE)];
+  const looks: {
+    readonly name: string;
+    readonly facts: PartitionFacts;
+    readonly config?: TopicConfig;
+    readonly afterMs: number;
+  }[] = [
+    { name: 'if nothing is there', facts: { segments: [], compactedOffset: 0 }, afterMs: LOOK_AGAIN_MS_MAX },
+    { name: 'if all is clean', facts: { segments: old, compactedOffset: 20 }, afterMs: LOOK_AGAIN_MS_MAX },
+    {
+      name: 'when tombstones are due',
+      facts: { segments: old, compactedOffset: 20, tombstonesDueAtMs: NOW + 2 * MINUTE },
+      afterMs: 2 * MINUTE,
+    },
+    {
+      name: 'when tombstones are due long after',
+      facts: { segments: old, compactedOffset: 20, tombstonesDueAtMs: NOW + 2 * LOOK_AGAIN_MS_MAX },
+      afterMs: LOOK_AGAIN_MS_MAX,
+    },
+    {
+      name: 'not within a minute',
+      facts: { segments: old, compactedOffset: 20, tombstonesDueAtMs: NOW + 1 },
+      afterMs: LOOK_AGAIN_MS_MIN,
+    },
+    {
+      name: 'when the first dirty segment is no longer young',
+      facts: { segments: old, compactedOffset: 0 },
+      config: { 'min.compaction.lag.ms': 12 * MINUTE },
+      afterMs: 2 * MINUTE,
+    },
+    {
+      name: 'just after the maximum lag of the oldest dirty segment',
+      facts: { segments: old, compactedOffset: 10 },
+      config: { 'max.compaction.lag.ms': 11 * MINUTE },
+      afterMs: 3 * MINUTE + 1,
+    },
+    {
+      name: 'whatever the maximum lag, if that is over',
+      facts: { segments: old, compactedOffset: 10 },
+      config: { 'max.compaction.lag.ms': 7 * MINUTE, 'min.compaction.lag.ms': 10 * MINUTE },
+      afterMs: 2 * MINUTE,
+    },
+  ];
+  it.each(looks)('$name', ({ facts, config, afterMs }) => {
+    expect(nextLookMs(facts, { 'cleanup.policy': 'compact', ...config }, NOW) - NOW).toBe(afterMs);
+  });
+});
+
+describe('the next segments that are rewritten together', () => {
+  const starts = (limits: Parameters<typeof nextGroup>[1], segments = three): number[] =>
+    nextGroup(segments, limits).map(({ startOffset }) => startOffset);
+  const all = { fromOffset: 0, belowOffset: 30, bytesMax: 1_000 };
+
+  it('are adjacent, from the first that was not rewritten', () => {
+    expect(starts(all)).toEqual([0, 10, 20]);
+    expect(starts({ ...all, fromOffset: 10 })).toEqual([10, 20]);
+    expect(starts({ ...all, fromOffset: 11 })).toEqual([10, 20]);
+    expect(starts({ ...all, fromOffset: 30 })).toEqual([]);
+  });
+
+  it('have as many bytes as an object may have', () => {
+    expect(starts({ ...all, bytesMax: 150 })).toEqual([0, 10]);
+    expect(starts({ ...all, bytesMax: 149 })).toEqual([0]);
+    expect(starts({ ...all, bytesMax: 1 })).toEqual([0]);
+  });
+
+  it('end below the offset of the pass, and a segment that reaches beyond it stays alone', () => {
+    expect(starts({ ...all, belowOffset: 20 })).toEqual([0, 10]);
+    expect(starts({ ...all, belowOffset: 19 })).toEqual([0]);
+    expect(starts({ ...all, belowOffset: 19, fromOffset: 10 })).toEqual([10]);
+    expect(starts({ ...all, belowOffset: 10, fromOffset: 10 })).toEqual([]);
+    expect(starts({ ...all, belowOffset: 5 })).toEqual([0]);
   });
 });

@@ -5,10 +5,12 @@ import {
   dropBelow,
   dropDeadAnnouncements,
   dueGarbage,
+  endCompaction,
   giveUp,
   isAnnounced,
   planSpill,
   removeGarbage,
+  replaceRun,
   replaceSegments,
   scheduleCleaning,
   spill,
@@ -18,6 +20,7 @@ import {
   EMPTY_SEGMENT_LIST,
   packSegmentList,
   type SegmentList,
+  type SegmentPage,
   unpackSegmentList,
 } from '../../../../shared/log/segment/segment-list.ts';
 
@@ -314,8 +317,16 @@ describe('a job that came too late', () => {
     expect(removeGarbage(again, dead.garbage)).toBeUndefined();
   });
 
-  it('gives up nothing while it is announced, or once it was committed', () => {
-    expect(giveUp(list, announcement, NOW, GRACE)).toBeUndefined();
+  it('takes back its announcement if that is still there', () => {
+    const given = applied(giveUp(list, announcement, NOW, GRACE));
+    expect(given.announcements).toEqual([]);
+    expect(given.garbage).toEqual([{ ...announcement.names[0], dueAtMs: NOW + GRACE }]);
+    const empty = announced(listOf(50), []);
+    const nothing = empty.list.announcements[0] as SegmentList['announcements'][number];
+    expect(applied(giveUp(empty.list, nothing, NOW, GRACE))).toMatchObject({ announcements: [], garbage: [] });
+  });
+
+  it('gives up nothing once it was committed', () => {
     const segments = new Map([[0, [segment(50, 60, id)]]]);
     const merged = commitMerge(list, { id, fromEntry: 80, toEntry: 88, totals: totals(60), segments, ...clock });
     expect(giveUp(applied(merged), announcement, NOW, GRACE)).toBeUndefined();
@@ -324,6 +335,137 @@ describe('a job that came too late', () => {
   it('gives up nothing that a page may list', () => {
     const page = { startOffset: 0, endOffset: 60, version: 3, segments: 2, bytes: 20, maxTimestampMs: 60 };
     const paged = { ...dead, slots: [{ pages: [page], segments: [], droppedOffset: 0, compactedOffset: 0 }] };
-    expect(giveUp(paged, announcement, NOW, GRACE)).toBeUndefined();
+    const give = (inPage: readonly Segment[] | undefined) => giveUp(paged, announcement, NOW, GRACE, () => inPage);
+    expect(give(undefined)).toBeUndefined();
+    expect(give([segment(50, 60, id)])).toBeUndefined();
+    expect(give([segment(50, 60, id + 1)])?.garbage).toEqual([{ ...announcement.names[0], dueAtMs: NOW + GRACE }]);
+  });
+
+  it('knows pages by their names', () => {
+    const { list: before, id: version } = announced(listOf(1_300), [{ what: 'page', startOffset: 0 }]);
+    const spilling = before.announcements[0] as SegmentList['announcements'][number];
+    const spilled = spill(before, { id: version, slot: 0, segments: planSpill(before)?.segments ?? [], ...clock });
+    expect(giveUp(applied(spilled), spilling, NOW, GRACE)).toBeUndefined();
+    const other = applied(dropDeadAnnouncements(before, NOW + 60_000, GRACE));
+    const slots = (spilled as SegmentList).slots.map((slot) => ({
+      ...slot,
+      pages: slot.pages.map((page) => ({ ...page, version: 49 })),
+    }));
+    expect(giveUp({ ...other, slots }, spilling, NOW + 60_001, GRACE)?.garbage).toEqual([
+      { what: 'page', slot: 0, startOffset: 0, version, dueAtMs: NOW + 60_001 + GRACE },
+    ]);
+  });
+});
+
+describe('a replacement in a page', () => {
+  const spilled = spilledList();
+  const page = spilled.slots[0]?.pages[0] as SegmentPage;
+  const segments = listOf(640).slots[0]?.segments as Segment[];
+  const { list: before, id } = announced(spilled, [
+    { what: 'segment', startOffset: 10 },
+    { what: 'segment', startOffset: 15 },
+    { what: 'page', startOffset: 0 },
+  ]);
+  const sources = segments.slice(1, 3);
+  const by = [segment(10, 15, id), segment(15, 30, id)];
+  const replacement = { id, slot: 0, sources, by, page: { page, segments }, ...clock };
+  const names = ({ garbage }: SegmentList) => garbage.map(({ what, startOffset }) => `${what} ${startOffset}`);
+
+  it('replaces the page, which is garbage with its sources', () => {
+    const list = applied(replaceSegments(before, replacement));
+    const { pages, segments: inList } = list.slots[0] as SegmentList['slots'][number];
+    expect(pages).toEqual([{ ...page, version: id, segments: 64, bytes: 640 }]);
+    expect(inList).toEqual(before.slots[0]?.segments);
+    expect(list.announcements).toEqual([]);
+    expect(names(list)).toEqual(['segment 10', 'segment 20', 'page 0']);
+    expect(replaceRun(segments, sources, by)?.slice(0, 4)).toEqual([segments[0], ...by, segments[3]]);
+  });
+
+  it('makes garbage of what it announced and did not write', () => {
+    const list = applied(replaceSegments(before, { ...replacement, by: by.slice(1) }));
+    expect(names(list)).toEqual(['segment 10', 'segment 10', 'segment 20', 'page 0']);
+    expect(list.slots[0]?.pages).toMatchObject([{ startOffset: 0, endOffset: 640, segments: 63, bytes: 630 }]);
+  });
+
+  it('drops a page of which nothing is left', () => {
+    const list = applied(replaceSegments(before, { ...replacement, sources: segments, by: [] }));
+    expect(list.slots[0]?.pages).toEqual([]);
+    expect(list.garbage.length).toBe(3 + 64 + 1);
+  });
+
+  const droppedTo = (droppedOffset: number): SegmentList => ({
+    ...before,
+    slots: before.slots.map((slot) => ({ ...slot, droppedOffset })),
+  });
+
+  it('adds nothing that retention has dropped meanwhile', () => {
+    const list = applied(replaceSegments(droppedTo(16), replacement));
+    expect(list.slots[0]?.pages.length).toBe(1);
+    expect(names(list)).toEqual(['segment 10', 'segment 10', 'segment 20', 'page 0']);
+    const all = { ...replacement, page: { page, segments: segments.slice(0, 3) }, by: by.slice(0, 1) };
+    const without = applied(replaceSegments(droppedTo(16), all));
+    expect(without.slots[0]?.pages).toEqual([]);
+    expect(names(without)).toEqual(['segment 10', 'segment 15', 'page 0', 'segment 10', 'segment 20', 'page 0']);
+  });
+
+  it.each([
+    ['the page was replaced', { page: { page: { ...page, version: 99 }, segments } }],
+    ['the page has no such run', { page: { page, segments: segments.slice(2) } }],
+    ['retention has dropped the first source', {}, droppedTo(20)],
+    ['the page was not announced', { page: { page, segments: [segment(5, 10, 1), ...segments.slice(1)] } }],
+    ['its segments overlap', { by: [segment(10, 16, id), segment(15, 30, id)] }],
+  ])('does not apply if %s', (_, change, list = before) => {
+    expect(replaceSegments(list, { ...replacement, ...change })).toBeUndefined();
+  });
+});
+
+describe('a replacement of segments that retention drops in part', () => {
+  it('adds only what is still needed', () => {
+    const { list, id } = announced(listOf(30), [
+      { what: 'segment', startOffset: 0 },
+      { what: 'segment', startOffset: 5 },
+    ]);
+    const slots = list.slots.map((slot) => ({ ...slot, droppedOffset: 5 }));
+    const sources = list.slots[0]?.segments.slice(0, 1) as Segment[];
+    const by = [segment(0, 5, id), segment(5, 10, id)];
+    const replaced = applied(replaceSegments({ ...list, slots }, { id, slot: 0, sources, by, ...clock }));
+    expect(replaced.slots[0]?.segments.map(({ startOffset }) => startOffset)).toEqual([5, 10, 20]);
+    expect(replaced.garbage.map(({ startOffset, version }) => [startOffset, version])).toEqual([
+      [0, id],
+      [0, 1],
+    ]);
+  });
+});
+
+describe('the end of a pass of compaction', () => {
+  const began = { compactedOffset: 0, tombstonesDueAtMs: undefined };
+
+  it('raises the compacted offset, and sets when tombstones are due', () => {
+    const reached = { compactedOffset: 20, tombstonesDueAtMs: 7 };
+    const list = applied(endCompaction(listOf(30), { slot: 0, began, reached }));
+    expect(list.slots[0]).toMatchObject(reached);
+    const later = applied(
+      endCompaction(list, { slot: 0, began: reached, reached: { compactedOffset: 20, tombstonesDueAtMs: undefined } }),
+    );
+    expect(later.slots[0]).toMatchObject({ compactedOffset: 20 });
+    expect(later.slots[0]).not.toHaveProperty('tombstonesDueAtMs');
+  });
+
+  it('does not apply if another pass has ended meanwhile', () => {
+    const list = applied(
+      endCompaction(listOf(30), { slot: 0, began, reached: { compactedOffset: 10, tombstonesDueAtMs: 7 } }),
+    );
+    for (const state of [began, { compactedOffset: 10, tombstonesDueAtMs: 6 }, { ...began, tombstonesDueAtMs: 7 }])
+      expect(
+        endCompaction(list, { slot: 0, began: state, reached: { compactedOffset: 20, tombstonesDueAtMs: 9 } }),
+      ).toBeUndefined();
+  });
+
+  it('that goes back is a bug', () => {
+    const state = { compactedOffset: 20, tombstonesDueAtMs: undefined };
+    const list = applied(endCompaction(listOf(30), { slot: 0, began, reached: state }));
+    expect(() => endCompaction(list, { slot: 0, began: state, reached: { ...state, compactedOffset: 19 } })).toThrow(
+      'what is compacted stays so',
+    );
   });
 });
