@@ -22,6 +22,7 @@ import { listSegments, type SegmentDescription } from './read/list-segments.ts';
 import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
+import { type DeletedRecords, type DeleteRecordsRequest, deleteRecords } from './topics/delete-records.ts';
 import { deleteTopic } from './topics/delete-topic.ts';
 import {
   describePartitions,
@@ -86,6 +87,10 @@ export class Broker {
 
   deleteTopic(name: string): Promise<void> {
     return deleteTopic(this.#context, name);
+  }
+
+  deleteRecords(request: DeleteRecordsRequest): Promise<DeletedRecords> {
+    return deleteRecords(this.#context, request);
   }
 
   resumeDeletions(request?: JobRequest): Promise<ResumedDeletions> {
