@@ -6,11 +6,15 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
+import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
 import type { JobRequest } from './jobs/job-run.ts';
 import { type MergeResult, mergeHead } from './jobs/merge-head.ts';
 import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
 import { type DueRun, runDue } from './jobs/run-due.ts';
+import { type SweptTopics, sweepDeletedTopics } from './jobs/sweep/deleted-topics.ts';
+import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.ts';
+import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { SegmentCache } from './memory/segment-cache.ts';
@@ -100,6 +104,24 @@ export class Broker {
   /** Merges every head that is due. See `runDue` and `mergeHead`. */
   runMerges(options?: HeadJobOptions): Promise<DueRun<MergeResult>> {
     return runDue(this.#context, 'merge', mergeHead, options);
+  }
+
+  /** Drops what retention no longer keeps in every head that is due. See `runDue` and `expireHead`. */
+  runRetention(options?: HeadJobOptions): Promise<DueRun<ExpiredHead>> {
+    return runDue(this.#context, 'expire', expireHead, options);
+  }
+
+  /** Deletes what is not needed any more in every head that is due. See `runDue` and `sweepHead`. */
+  runSweeps(options?: HeadJobOptions): Promise<DueRun<SweptHead>> {
+    return runDue(this.#context, 'sweep', sweepHead, options);
+  }
+
+  sweepHotOrphans(options?: HeadJobOptions): Promise<SweptHotOrphans> {
+    return sweepHotOrphans(this.#context, options);
+  }
+
+  sweepDeletedTopics(options?: HeadJobOptions): Promise<SweptTopics> {
+    return sweepDeletedTopics(this.#context, options);
   }
 
   /** Merges one head, if that is due or with `force`; `undefined` if its topic does not exist. See `mergeHead`. */

@@ -4,6 +4,7 @@ import { readSegmentList, updateSegmentList } from '../../shared/broker/heads/se
 import { ANNOUNCED_MS, GRACE_MS } from '../../shared/broker/jobs/grace.ts';
 import { AppendSignals } from '../../shared/broker/memory/append-signals.ts';
 import { DataCache } from '../../shared/broker/memory/data-cache.ts';
+import { SegmentCache } from '../../shared/broker/memory/segment-cache.ts';
 import { TopicCache } from '../../shared/broker/memory/topic-cache.ts';
 import { YoungProducers } from '../../shared/broker/memory/young-producers.ts';
 import { DEFAULT_SETTINGS } from '../../shared/broker/settings.ts';
@@ -33,6 +34,7 @@ export function jobContext(stores: MemoryStores): BrokerContext {
     settings: DEFAULT_SETTINGS,
     topics: new TopicCache(usage, clock, DEFAULT_SETTINGS.topicCacheMs),
     cache: new DataCache(1_000_000),
+    segments: new SegmentCache(1_000_000),
     signals: new AppendSignals(),
     youngProducers: new YoungProducers(usage, clock),
   };
@@ -43,7 +45,7 @@ export function jobContext(stores: MemoryStores): BrokerContext {
  * names as content.
  */
 export async function mergeBooks(context: BrokerContext, topic: Topic, headNumber: number): Promise<SegmentList> {
-  const { items, objects } = context.usage.of(topic.name, 'admin');
+  const { items, objects } = context.usage.of(topic.name, 'maintain');
   const name = { topicId: topic.topicId, headNumber };
   const nowMs = context.clock.nowMs();
   const head = await readHead(items, name);
@@ -70,11 +72,11 @@ export async function mergeBooks(context: BrokerContext, topic: Topic, headNumbe
     const announced = announce(list, 'merge', names, nowMs + ANNOUNCED_MS);
     return { list: announced?.list, result: announced?.announcement.id ?? 0 };
   });
-  const segments = new Map<number, Segment>();
+  const segments = new Map<number, readonly Segment[]>();
   for (const [slot, parts] of bySlot) {
     const { baseOffset, part } = parts.at(-1) as PlacedPart;
     const startOffset = (parts[0] as PlacedPart).baseOffset;
-    segments.set(slot, {
+    const segment = {
       startOffset,
       endOffset: baseOffset + part.records,
       version: id,
@@ -83,15 +85,15 @@ export async function mergeBooks(context: BrokerContext, topic: Topic, headNumbe
       maxTimestampMs: Math.max(...parts.map((placed) => placed.part.maxTimestampMs)),
       writtenAtMs: Math.min(...parts.map(({ entry }) => writtenAtMs(entry))),
       setHash: 1n,
-    });
+    };
+    segments.set(slot, [segment]);
     const key = segmentObjectKey(topic.topicId, headNumber * topic.partitionsPerHead + slot, startOffset, id);
     await objects.put(key, [new TextEncoder().encode(key)]);
   }
   const { list } = await updateSegmentList(context, items, name, (now) => {
     const merged = commitMerge(now, { id, fromEntry, toEntry, totals, segments, nowMs, graceMs: GRACE_MS });
     if (merged === undefined) return { list: undefined, result: undefined };
-    const expireAtMs = expireDueAfterMerge(merged, topic, nowMs);
-    const scheduled = expireAtMs === undefined ? merged : scheduleBy(merged, 'expire', expireAtMs);
+    const scheduled = scheduleBy(merged, 'expire', expireDueAfterMerge(merged, topic, nowMs));
     return { list: scheduleSweep(scheduled), result: undefined };
   });
   return list;
@@ -99,7 +101,7 @@ export async function mergeBooks(context: BrokerContext, topic: Topic, headNumbe
 
 /** Moves the oldest segments of slots with too many to pages. */
 export async function spillBooks(context: BrokerContext, topic: Topic, headNumber: number): Promise<void> {
-  const { items } = context.usage.of(topic.name, 'admin');
+  const { items } = context.usage.of(topic.name, 'maintain');
   const name = { topicId: topic.topicId, headNumber };
   for (;;) {
     const plan = planSpill(await readSegmentList(items, name));
@@ -139,7 +141,7 @@ export function beforeRequests<S extends MemoryStores>(
 }
 
 /** The stores of a process that dies after this many requests: each later request throws, and changes nothing. */
-export function dyingStores<S extends MemoryStores>(stores: S, requests: number): S {
+export function killedAfter<S extends MemoryStores>(stores: S, requests: number): S {
   let left = requests;
   return beforeRequests(stores, () => {
     if (left-- <= 0) throw new Died();

@@ -2,6 +2,5 @@
 export const WAITING_FILES: Readonly<{ [path: string]: string }> = {
   'shared/log/segment/cleanable.ts': 'docs/design/0007: compaction',
   'shared/log/segment/compact-batch.ts': 'docs/design/0007: compaction',
-  'shared/log/segment/expire.ts': 'docs/design/0007: retention',
   'shared/log/segment/offset-map.ts': 'docs/design/0007: compaction',
 };

@@ -1,4 +1,3 @@
-import { scheduleBy } from '../../log/segment/list-changes.ts';
 import { MERGE_AGE_MS_MAX } from '../../log/segment/merge-policy.ts';
 import type { JobName, SegmentList } from '../../log/segment/segment-list.ts';
 import { type DueName, dueKey } from '../../storage/keys.ts';
@@ -35,12 +34,4 @@ export function dueItemState(
   if (version === 0 && named === undefined) return 'counts';
   if (named?.version === version && named.atMs === dueAtMs) return 'counts';
   return version > list.version ? 'open' : 'leftover';
-}
-
-/**
- * For who writes the first list of a head: the due item of its first append no longer counts then, so the list names another
- * one.
- */
-export function keepMergeDue(list: SegmentList, nowMs: number): SegmentList {
-  return list.version === 0 ? scheduleBy(list, 'merge', nowMs + MERGE_AGE_MS_MAX) : list;
 }

@@ -3,7 +3,6 @@ import { partitionState } from '../../log/head/head.ts';
 import { scheduleBy } from '../../log/segment/list-changes.ts';
 import { checkPartition, checkTopicName, headOf } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { keepMergeDue } from '../heads/due-items.ts';
 import { type HeadName, readHead } from '../heads/items.ts';
 import { raiseStarts } from '../heads/raise-starts.ts';
 import { updateSegmentList } from '../heads/segment-list-store.ts';
@@ -67,7 +66,7 @@ async function scheduleExpiry(
   const nowMs = context.clock.nowMs();
   await updateSegmentList(context, items, name, (list) => {
     if ((list.slots[slot]?.droppedOffset ?? 0) >= startOffset) return { list: undefined, result: undefined };
-    const scheduled = scheduleBy(keepMergeDue(list, nowMs), 'expire', nowMs);
+    const scheduled = scheduleBy(list, 'expire', nowMs);
     return { list: scheduled === list ? undefined : scheduled, result: undefined };
   });
 }

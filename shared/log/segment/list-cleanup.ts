@@ -45,14 +45,14 @@ export function droppedUpTo(list: SegmentList, belowEntry: number): SegmentList 
   return droppedEntry <= list.droppedEntry ? undefined : { ...list, droppedEntry };
 }
 
-/** When the sweep of the head has something to do. */
-export function sweepDueAtMs(list: SegmentList): number {
-  const times = [list.orphansCheckedAtMs + ORPHAN_AGE_MS];
+/** When the sweep of the head has something to do; `undefined` if nothing is known, before the first sweep. */
+export function sweepDueAtMs(list: SegmentList): number | undefined {
+  const times = list.orphansCheckedAtMs > 0 ? [list.orphansCheckedAtMs + ORPHAN_AGE_MS] : [];
   for (const { dueAtMs } of list.garbage) times.push(dueAtMs);
   for (const { untilMs } of list.announcements) times.push(untilMs);
   if (list.cleanedEntry < list.cleanBelow) times.push(list.cleanAtMs);
   if (list.droppedEntry < list.dropBelow) times.push(list.dropAtMs);
-  return times.reduce((a, b) => Math.min(a, b));
+  return times.length === 0 ? undefined : times.reduce((a, b) => Math.min(a, b));
 }
 
 /** For every job that adds to what is swept: the sweep comes in time for it. */

@@ -16,7 +16,7 @@ import {
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { updateSegmentList } from '../../../shared/broker/heads/segment-list-store.ts';
-import { expireHead } from '../../../shared/broker/jobs/expire-head.ts';
+import { expireHead } from '../../../shared/broker/jobs/expire/expire-head.ts';
 import { GRACE_MS } from '../../../shared/broker/jobs/grace.ts';
 import { sweepDeletedTopics } from '../../../shared/broker/jobs/sweep/deleted-topics.ts';
 import { sweepHotOrphans } from '../../../shared/broker/jobs/sweep/hot-orphans.ts';
@@ -151,7 +151,7 @@ const works: Work[] = [
     name: 'admin',
     access: ADMIN,
     async prepare(broker, stores) {
-      await seed(broker);
+      await seed(broker, stores);
       const { topicId } = await broker.describeTopic('orders');
       await updateSegmentList(jobContext(stores), stores.items, { topicId, headNumber: 0 }, (list) => ({
         list: schedule(list, 'expire', stores.clock.nowMs() + 1_000_000),
@@ -248,8 +248,9 @@ const works: Work[] = [
   {
     name: 'sweep of hot objects',
     access: SWEEP_HOT,
-    async prepare(broker, { objects, clock }) {
-      await seed(broker);
+    async prepare(broker, stores) {
+      const { objects, clock } = stores;
+      await seed(broker, stores);
       const id = makeBatchId(new Uint8Array(batchIdRandomBytes()), clock.nowMs());
       await objects.put(keys.sharedObjectKey(id), [packSharers([{ topicId: 'gone', headNumber: 0 }])]);
       const { topicId } = await broker.describeTopic('orders');

@@ -18,7 +18,7 @@ import { type Ask, type HeadName, headFromAttributes, nodeKey, queryNodes } from
 import { retrying } from '../../retry.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import type { JobRequest } from '../job-run.ts';
+import type { HeadJobOptions } from '../head-job.ts';
 import { deleteDataOf } from './delete-data.ts';
 
 export interface SweptTopics {
@@ -43,8 +43,11 @@ const CLOSED_KEPT_MS = 30 * 24 * 3_600_000;
  *
  * Costs 1 Query, and for each head of a topic about 10 requests + what is deleted; 1 ListObjectsV2 for 256 segments.
  */
-export async function sweepDeletedTopics(context: BrokerContext, { signal }: JobRequest = {}): Promise<SweptTopics> {
-  const stores = context.usage.of(NO_TOPIC, 'admin');
+export async function sweepDeletedTopics(
+  context: BrokerContext,
+  { signal }: HeadJobOptions = {},
+): Promise<SweptTopics> {
+  const stores = context.usage.of(NO_TOPIC, 'maintain');
   const { pk, sk: to } = garbageKey(context.clock.nowMs() + 1, '');
   const page = await retrying(context, 'not_applied', () => stores.items.query({ pk, to, limit: TOPICS_PER_RUN }));
   let topicsSwept = 0;

@@ -16,7 +16,7 @@ import type { BrokerContext } from '../../context.ts';
 import { type RetryContext, retrying } from '../../retry.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import type { JobRequest } from '../job-run.ts';
+import type { HeadJobOptions } from '../head-job.ts';
 import { type Candidate, findOrphans } from './find-orphans.ts';
 
 export interface SweptHotOrphans {
@@ -47,8 +47,11 @@ interface HotObject extends Candidate {
  * Costs 1 GetItem and, while a pass is due, for each 256 objects 1 ListObjectsV2 + 1 PutItem + the cost of `findOrphans`, and
  * 1 GetObject for each shared one; 1 DeleteObject for each orphan and 1 DeleteItem more if it was shared.
  */
-export async function sweepHotOrphans(context: BrokerContext, { signal }: JobRequest = {}): Promise<SweptHotOrphans> {
-  const { items, objects } = context.usage.of(NO_TOPIC, 'admin');
+export async function sweepHotOrphans(
+  context: BrokerContext,
+  { signal }: HeadJobOptions = {},
+): Promise<SweptHotOrphans> {
+  const { items, objects } = context.usage.of(NO_TOPIC, 'maintain');
   const key = jobKey('hot-orphans');
   const nowMs = context.clock.nowMs();
   const noted = (await retrying(context, 'not_applied', () => items.get(key))).attributes ?? {};

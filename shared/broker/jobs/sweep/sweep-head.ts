@@ -15,7 +15,7 @@ import {
   sweepDueAtMs,
 } from '../../../log/segment/list-cleanup.ts';
 import type { Garbage, SegmentList } from '../../../log/segment/segment-list.ts';
-import type { Topic } from '../../../log/topic/topic.ts';
+import { headPartition, type Topic } from '../../../log/topic/topic.ts';
 import { segmentObjectKey, segmentPageKey } from '../../../storage/keys.ts';
 import type { Stores } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
@@ -32,14 +32,11 @@ import { readSegmentList, updateSegmentList } from '../../heads/segment-list-sto
 import { retrying } from '../../retry.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { GRACE_MS } from '../grace.ts';
-import type { JobRequest } from '../job-run.ts';
+import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { deleteDataOf } from './delete-data.ts';
 import { sweepInlineOrphans } from './inline-orphans.ts';
 
-export interface SweptHead {
-  readonly list: SegmentList;
-  /** When this job must look at the head again; `undefined`: not until something else schedules it. */
-  readonly nextAtMs: number | undefined;
+export interface SweptHead extends HeadJobResult {
   /** Objects and pages that were garbage. */
   readonly garbageDeleted: number;
   readonly nodesDeleted: number;
@@ -65,9 +62,9 @@ export async function sweepHead(
   context: BrokerContext,
   topic: Topic,
   headNumber: number,
-  { signal }: JobRequest = {},
+  { signal }: HeadJobOptions = {},
 ): Promise<SweptHead> {
-  const stores = context.usage.of(topic.name, 'admin');
+  const stores = context.usage.of(topic.name, 'maintain');
   const name = { topicId: topic.topicId, headNumber };
   const sweep = new HeadSweep(context, topic, name, stores, signal);
   const list = await sweep.ask(() => readSegmentList(stores.items, name));
@@ -120,7 +117,7 @@ class HeadSweep {
     if (what === 'page')
       await this.#stores.items.delete(segmentPageKey(topicId, headNumber, { slot, startOffset, version }));
     else {
-      const partition = headNumber * this.#topic.partitionsPerHead + slot;
+      const partition = headPartition(this.#topic, headNumber, slot);
       await this.#stores.objects.delete(segmentObjectKey(topicId, partition, startOffset, version));
     }
   }

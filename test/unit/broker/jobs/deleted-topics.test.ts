@@ -14,8 +14,8 @@ import {
 } from '../../../../shared/storage/keys.ts';
 import {
   beforeRequests,
-  dyingStores,
   jobContext,
+  killedAfter,
   mergeBooks,
   storedNames,
   watchItems,
@@ -176,7 +176,7 @@ describe('a run', () => {
     let deaths = 0;
     for (let requests = 0; ; requests += requests < 30 ? 1 : 3) {
       const log = await prepare();
-      const died = await log.sweep(dyingStores(log.stores, requests)).then(
+      const died = await log.sweep(killedAfter(log.stores, requests)).then(
         () => false,
         () => true,
       );

@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { readHead } from '../../../../shared/broker/heads/items.ts';
 import { raiseStarts } from '../../../../shared/broker/heads/raise-starts.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { expireHead } from '../../../../shared/broker/jobs/expire-head.ts';
+import { expireHead } from '../../../../shared/broker/jobs/expire/expire-head.ts';
 import { GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { partitionState } from '../../../../shared/log/head/head.ts';
 import { scheduleBy } from '../../../../shared/log/segment/list-changes.ts';
 import type { Topic } from '../../../../shared/log/topic/topic.ts';
-import { dyingStores, jobContext, mergeBooks, spillBooks } from '../../../support/maintained-log.ts';
+import { jobContext, killedAfter, mergeBooks, spillBooks } from '../../../support/maintained-log.ts';
 import { bytes, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const HOUR = 3_600_000;
@@ -272,7 +272,7 @@ describe('a run', () => {
     expect(expected.starts).toEqual([15, 12]);
     for (let requests = 0; ; requests++) {
       const log = await prepare();
-      const died = await log.expire(dyingStores(log.stores, requests)).then(
+      const died = await log.expire(killedAfter(log.stores, requests)).then(
         () => false,
         () => true,
       );

@@ -15,7 +15,7 @@ import {
   sharedObjectKey,
 } from '../../../../shared/storage/keys.ts';
 import type { ItemKey } from '../../../../shared/storage/ports.ts';
-import { beforeRequests, dyingStores, jobContext, mergeBooks } from '../../../support/maintained-log.ts';
+import { beforeRequests, jobContext, killedAfter, mergeBooks } from '../../../support/maintained-log.ts';
 import { bytes, memoryBroker, memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
 
 const HOUR = 3_600_000;
@@ -216,7 +216,7 @@ describe('a pass', () => {
     expect(expected.keys.length).toBe(1);
     for (let requests = 0; ; requests++) {
       const log = await prepare();
-      const died = await log.sweep(dyingStores(log.stores, requests)).then(
+      const died = await log.sweep(killedAfter(log.stores, requests)).then(
         () => false,
         () => true,
       );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { nodeFromAttributes, nodeKey, readHead } from '../../../../shared/broker/heads/items.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { expireHead } from '../../../../shared/broker/jobs/expire-head.ts';
+import { expireHead } from '../../../../shared/broker/jobs/expire/expire-head.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { sweepHead } from '../../../../shared/broker/jobs/sweep/sweep-head.ts';
 import { makeBatchId } from '../../../../shared/log/head/batch-id.ts';
@@ -18,8 +18,8 @@ import {
   segmentPageKey,
 } from '../../../../shared/storage/keys.ts';
 import {
-  dyingStores,
   jobContext,
+  killedAfter,
   mergeBooks,
   spillBooks,
   storedNames,
@@ -389,7 +389,7 @@ describe('a sweep', () => {
     let deaths = 0;
     for (let requests = 0; ; requests++) {
       const log = await prepared();
-      const died = await log.sweep(dyingStores(log.stores, requests)).then(
+      const died = await log.sweep(killedAfter(log.stores, requests)).then(
         () => false,
         () => true,
       );

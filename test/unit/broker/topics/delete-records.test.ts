@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { expireHead } from '../../../../shared/broker/jobs/expire-head.ts';
+import { expireHead } from '../../../../shared/broker/jobs/expire/expire-head.ts';
 import { MERGE_AGE_MS_MAX } from '../../../../shared/log/segment/merge-policy.ts';
 import { headKey } from '../../../../shared/storage/keys.ts';
-import { Died, dyingStores, jobContext } from '../../../support/maintained-log.ts';
+import { Died, jobContext, killedAfter } from '../../../support/maintained-log.ts';
 import { appendTo, codeOf, memoryBroker, memoryStores, valuesOf } from '../../../support/memory-broker.ts';
 
 async function setUp() {
@@ -47,10 +47,9 @@ describe('deleting records', () => {
     const { stores, broker, list } = await setUp();
     await broker.deleteRecords({ topic: 't', partition: 17, before: 4 });
     const nowMs = stores.clock.nowMs();
-    expect((await list()).due).toMatchObject({
-      expire: { atMs: nowMs },
-      merge: { atMs: nowMs + MERGE_AGE_MS_MAX },
-    });
+    expect((await list()).due).toMatchObject({ expire: { atMs: nowMs } });
+    await stores.clock.advance(MERGE_AGE_MS_MAX);
+    expect((await stores.clock.run(broker.runMerges())).results).toMatchObject([{ nodesMerged: 1 }]);
     const context = jobContext(stores);
     await expireHead(context, await context.topics.get('t'), 1);
     const { version } = await list();
@@ -61,7 +60,7 @@ describe('deleting records', () => {
   it('is finished by a repetition, wherever the first died', async () => {
     for (let requests = 0; requests < 7; requests++) {
       const { stores, broker, list } = await setUp();
-      const dying = memoryBroker(dyingStores(stores, requests));
+      const dying = memoryBroker(killedAfter(stores, requests));
       await dying.deleteRecords({ topic: 't', partition: 17, before: 4 }).catch((error: unknown) => {
         expect(error instanceof Died || error instanceof Error).toBe(true);
       });
@@ -103,7 +102,7 @@ describe('a change of the settings', () => {
       const { stores, broker, name, list } = await setUp();
       await updateSegmentList(jobContext(stores), stores.items, name, (now) => ({ list: now, result: undefined }));
       const change = { name: 't', config: { 'retention.ms': 6 } };
-      await memoryBroker(dyingStores(stores, requests))
+      await memoryBroker(killedAfter(stores, requests))
         .putTopic(change)
         .catch(() => {});
       await broker.putTopic(change);

@@ -1,23 +1,20 @@
-import { type Head, partitionState } from '../../log/head/head.ts';
-import { retentionOf } from '../../log/segment/expire.ts';
-import { dropBelow, schedule } from '../../log/segment/list-changes.ts';
-import { dropEntries, scheduleSweep } from '../../log/segment/list-cleanup.ts';
-import type { SegmentList, SegmentPage } from '../../log/segment/segment-list.ts';
-import type { Topic } from '../../log/topic/topic.ts';
-import type { BrokerContext } from '../context.ts';
-import { type Ask, readHead } from '../heads/items.ts';
-import { raiseStarts } from '../heads/raise-starts.ts';
-import { readSegmentList, updateSegmentList } from '../heads/segment-list-store.ts';
-import { retrying } from '../retry.ts';
+import { type Head, partitionState } from '../../../log/head/head.ts';
+import { retentionOf } from '../../../log/segment/expire.ts';
+import { dropBelow, schedule, scheduleBy } from '../../../log/segment/list-changes.ts';
+import { dropEntries, scheduleSweep } from '../../../log/segment/list-cleanup.ts';
+import type { SegmentList, SegmentPage } from '../../../log/segment/segment-list.ts';
+import type { Topic } from '../../../log/topic/topic.ts';
+import type { BrokerContext } from '../../context.ts';
+import { type Ask, readHead } from '../../heads/items.ts';
+import { raiseStarts } from '../../heads/raise-starts.ts';
+import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
+import { retrying } from '../../retry.ts';
+import { GRACE_MS } from '../grace.ts';
+import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { findExpired } from './find-expired.ts';
-import { GRACE_MS } from './grace.ts';
-import type { JobRequest } from './job-run.ts';
 import { PagesRead } from './pages-read.ts';
 
-export interface ExpiredHead {
-  readonly list: SegmentList;
-  /** When this job must look at the head again; `undefined`: not until something else schedules it. */
-  readonly nextAtMs: number | undefined;
+export interface ExpiredHead extends HeadJobResult {
   /** The number of offsets that the log start offsets were raised by. */
   readonly offsetsExpired: number;
 }
@@ -43,9 +40,9 @@ export async function expireHead(
   context: BrokerContext,
   topic: Topic,
   headNumber: number,
-  { signal }: JobRequest = {},
+  { signal }: HeadJobOptions = {},
 ): Promise<ExpiredHead> {
-  const { items } = context.usage.of(topic.name, 'admin');
+  const { items } = context.usage.of(topic.name, 'maintain');
   const name = { topicId: topic.topicId, headNumber };
   const ask: Ask = (request) => retrying(context, 'not_applied', request);
   const known = await ask(() => readSegmentList(items, name));
@@ -56,7 +53,7 @@ export async function expireHead(
   if (observed.closed) return { list: known, nextAtMs: undefined, offsetsExpired: 0 };
 
   const nowMs = context.clock.nowMs();
-  const pages = new PagesRead(items, name, ask);
+  const pages = new PagesRead(context, items, name);
   const slots = Math.min(topic.partitionsPerHead, topic.partitions - headNumber * topic.partitionsPerHead);
   const retention = { ...retentionOf(topic.config), nowMs };
   const found = await findExpired({ items, name, list: known, head: observed, slots, retention, pages, ask });
@@ -73,7 +70,10 @@ export async function expireHead(
         const dropped = dropEntries(drop.list, found.goneBelow, nowMs, GRACE_MS) ?? drop.list;
         const atMs = Math.min(found.nextAtMs, drop.waitsUntilMs);
         const nextAtMs = Number.isFinite(atMs) ? atMs : undefined;
-        return { list: scheduleSweep(schedule(dropped, 'expire', nextAtMs)), result: { nextAtMs } };
+        // Whoever has scheduled this job meanwhile knew something that this run may not have seen.
+        const isOurs = now.due.expire?.version === known.due.expire?.version;
+        const scheduled = (isOurs ? schedule : scheduleBy)(dropped, 'expire', nextAtMs);
+        return { list: scheduleSweep(scheduled), result: { nextAtMs: scheduled.due.expire?.atMs } };
       },
       newest,
     );

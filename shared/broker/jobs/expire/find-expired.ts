@@ -5,17 +5,17 @@ import {
   partitionState,
   placeNode,
   placeTail,
-} from '../../log/head/head.ts';
+} from '../../../log/head/head.ts';
 import {
   type ExpiringSegment,
   expiredBelow,
   expiresAtMs,
   partExpiresAtMs,
   type Retention,
-} from '../../log/segment/expire.ts';
-import type { SegmentList, SegmentPage } from '../../log/segment/segment-list.ts';
-import type { ItemStore } from '../../storage/ports.ts';
-import { type Ask, type HeadName, nodesBetween } from '../heads/items.ts';
+} from '../../../log/segment/expire.ts';
+import type { SegmentList, SegmentPage } from '../../../log/segment/segment-list.ts';
+import type { ItemStore } from '../../../storage/ports.ts';
+import { type Ask, type HeadName, nodesBetween } from '../../heads/items.ts';
 import type { PagesRead } from './pages-read.ts';
 
 /** So many pages of a slot are looked through at once; the others in the next run, which follows at once. */
