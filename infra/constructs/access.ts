@@ -25,7 +25,7 @@ export type LogTable = Pick<
 export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'> & MaybeEncrypted;
 
 export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | 'Query';
-export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload';
+export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload' | 'ListBucket';
 
 /**
  * Permissions to append. They allow reading the items that decide order and detect duplicates, but never records: neither
@@ -48,13 +48,18 @@ export const CONSUME: Access = {
   objects: { GetObject: ['hot', 'segment'] },
 };
 
-/** Permissions to make, change, delete, list and describe topics. They allow neither appending nor reading records. */
+/**
+ * Permissions to make, change, delete, list and describe topics, and to delete records. They allow neither appending nor
+ * reading records.
+ */
 export const ADMIN: Access = {
   items: {
     GetItem: ['topic', 'head', 'segments'],
     Query: ['topic'],
-    PutItem: ['topic', 'garbage'],
+    // A deletion of records, and a change of the retention, are left to jobs: the segment list names when they look.
+    PutItem: ['topic', 'garbage', 'segments', 'due'],
     UpdateItem: ['topic', 'head'],
+    DeleteItem: ['due'],
   },
   objects: {},
 };
@@ -81,6 +86,53 @@ export const MAINTAIN: Access = {
     DeleteItem: ['topic', 'job'],
   },
   objects: {},
+};
+
+/** Permissions of retention. They allow reading no record, and deleting no data: the sweep does that later. */
+export const EXPIRE: Access = {
+  items: {
+    GetItem: ['head', 'segments'],
+    Query: ['node'],
+    PutItem: ['segments', 'due'],
+    UpdateItem: ['head'],
+    DeleteItem: ['due'],
+  },
+  objects: {},
+};
+
+/** Permissions of the sweep of a head. They allow no writing of objects, and no reading of them. */
+export const SWEEP: Access = {
+  items: {
+    GetItem: ['head', 'segments'],
+    Query: ['node', 'inlineBatch'],
+    PutItem: ['segments', 'due'],
+    UpdateItem: ['head', 'reference'],
+    DeleteItem: ['node', 'inlineBatch', 'reference', 'segments', 'due'],
+  },
+  objects: { DeleteObject: ['hot', 'segment'] },
+};
+
+/** Permissions of the sweep of hot objects. What it reads of objects is the names of heads at their beginning. */
+export const SWEEP_HOT: Access = {
+  items: {
+    GetItem: ['head', 'segments', 'job'],
+    Query: ['node', 'topic'],
+    PutItem: ['job'],
+    UpdateItem: ['head'],
+    DeleteItem: ['reference'],
+  },
+  objects: { GetObject: ['hot'], DeleteObject: ['hot'], ListBucket: ['hot'] },
+};
+
+/** Permissions of the sweep of deleted topics. */
+export const SWEEP_TOPICS: Access = {
+  items: {
+    Query: ['garbage', 'node', 'inlineBatch', 'producer', 'use', 'segments'],
+    PutItem: ['garbage', 'head'],
+    UpdateItem: ['garbage', 'head', 'reference'],
+    DeleteItem: ['garbage', 'node', 'inlineBatch', 'producer', 'use', 'segments', 'checkpoint', 'reference'],
+  },
+  objects: { DeleteObject: ['hot', 'segment'], ListBucket: ['segment'] },
 };
 
 export function union(...all: readonly Access[]): Access {
@@ -112,7 +164,8 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
         },
       }),
   );
-  const objects = (Object.entries(access.objects) as [ObjectAction, readonly ObjectKind[]][]).map(
+  const { ListBucket: listed = [], ...onObjects } = access.objects;
+  const objects = (Object.entries(onObjects) as [ObjectAction, readonly ObjectKind[]][]).map(
     ([action, kinds]) =>
       new PolicyStatement({
         actions: [`s3:${action}`],
@@ -122,11 +175,19 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
       }),
   );
   // Without permission to list the bucket, S3 returns "access denied" for a missing object, and damage would look like a
-  // mistake in the set-up. No operation ever lists the bucket.
-  const listing =
-    access.objects.GetObject === undefined
-      ? []
-      : [new PolicyStatement({ actions: ['s3:ListBucket'], resources: [bucketArn] })];
+  // mistake in the set-up. Who may read objects can therefore list all of them.
+  const prefixes = listed.map((kind) => OBJECT_PATTERNS[kind]).sort();
+  const condition = { conditions: { StringLike: { 's3:prefix': prefixes } } };
+  const canList = access.objects.GetObject !== undefined || listed.length > 0;
+  const listing = canList
+    ? [
+        new PolicyStatement({
+          actions: ['s3:ListBucket'],
+          resources: [bucketArn],
+          ...(access.objects.GetObject === undefined ? condition : {}),
+        }),
+      ]
+    : [];
   return [...items, ...objects, ...listing];
 }
 

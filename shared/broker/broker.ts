@@ -7,11 +7,15 @@ import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
 import { type CompactionReport, compactHead } from './jobs/compact-head.ts';
+import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
 import type { JobRequest } from './jobs/job-run.ts';
 import { type MergeResult, mergeHead } from './jobs/merge-head.ts';
 import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
 import { type DueRun, runDue } from './jobs/run-due.ts';
+import { type SweptTopics, sweepDeletedTopics } from './jobs/sweep/deleted-topics.ts';
+import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.ts';
+import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { SegmentCache } from './memory/segment-cache.ts';
@@ -23,6 +27,7 @@ import { listSegments, type SegmentDescription } from './read/list-segments.ts';
 import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
+import { type DeletedRecords, type DeleteRecordsRequest, deleteRecords } from './topics/delete-records.ts';
 import { deleteTopic } from './topics/delete-topic.ts';
 import {
   describePartitions,
@@ -89,6 +94,10 @@ export class Broker {
     return deleteTopic(this.#context, name);
   }
 
+  deleteRecords(request: DeleteRecordsRequest): Promise<DeletedRecords> {
+    return deleteRecords(this.#context, request);
+  }
+
   resumeDeletions(request?: JobRequest): Promise<ResumedDeletions> {
     return resumeDeletions(this.#context, request);
   }
@@ -101,6 +110,24 @@ export class Broker {
   /** Compacts every head that is due. See `runDue` and `compactHead`. */
   runCompactions(options?: HeadJobOptions): Promise<DueRun<CompactionReport>> {
     return runDue(this.#context, 'compact', compactHead, options);
+  }
+
+  /** Drops what retention no longer keeps in every head that is due. See `runDue` and `expireHead`. */
+  runRetention(options?: HeadJobOptions): Promise<DueRun<ExpiredHead>> {
+    return runDue(this.#context, 'expire', expireHead, options);
+  }
+
+  /** Deletes what is not needed any more in every head that is due. See `runDue` and `sweepHead`. */
+  runSweeps(options?: HeadJobOptions): Promise<DueRun<SweptHead>> {
+    return runDue(this.#context, 'sweep', sweepHead, options);
+  }
+
+  sweepHotOrphans(options?: HeadJobOptions): Promise<SweptHotOrphans> {
+    return sweepHotOrphans(this.#context, options);
+  }
+
+  sweepDeletedTopics(options?: HeadJobOptions): Promise<SweptTopics> {
+    return sweepDeletedTopics(this.#context, options);
   }
 
   /** Merges one head, if that is due or with `force`; `undefined` if its topic does not exist. See `mergeHead`. */

@@ -21,10 +21,13 @@ export function sharedObjectKey(batchId: BatchId): string {
   return `${hotHourPrefix(batchTimeMs(batchId))}${batchIdText(batchId)}`;
 }
 
+/** The beginning of the keys of all hot and shared objects. */
+export const HOT_OBJECTS = 'hot/';
+
 /** The beginning of the keys of the objects that were appended in the hour of `timeMs`. */
 export function hotHourPrefix(timeMs: number): string {
   const time = new Date(timeMs).toISOString();
-  return `hot/${time.slice(0, 4)}${time.slice(5, 7)}${time.slice(8, 10)}${time.slice(11, 13)}/`;
+  return `${HOT_OBJECTS}${time.slice(0, 4)}${time.slice(5, 7)}${time.slice(8, 10)}${time.slice(11, 13)}/`;
 }
 
 /** What the key of a hot or shared object says; `undefined` if it is no such key. */
@@ -83,6 +86,8 @@ export const HEAD = {
   closed: 'x',
   /** No commit is accepted whose data was written before this time (milliseconds): such data may have been swept. */
   refusesBefore: 'z',
+  /** Only when nothing else is left of a head whose topic was deleted: the store removes the item then (seconds). */
+  expiresAt: EXPIRES_AT,
   next: (slot: number) => NEXT[slot] as string,
   start: (slot: number) => START[slot] as string,
 } as const;
@@ -130,8 +135,11 @@ export function checkpointKey(topicId: string, headNumber: number): ItemKey {
 export const CHECKPOINT = { belowEntry: 'q' } as const;
 
 /** pk `producer#<topicId>#<head number>`, sk the producer id in 16 digits: its state (`log/producer.ts`) as of `belowEntry`. */
+export function producerPartitionKey(topicId: string, headNumber: number): string {
+  return `producer#${topicId}#${headNumber}`;
+}
 export function producerKey(topicId: string, headNumber: number, producerId: number): ItemKey {
-  return { pk: `producer#${topicId}#${headNumber}`, sk: paddedNumber(producerId) };
+  return { pk: producerPartitionKey(topicId, headNumber), sk: paddedNumber(producerId) };
 }
 export const PRODUCER = { belowEntry: 'q', state: 'p', writtenAtMs: 'w' } as const;
 
@@ -189,8 +197,11 @@ export function segmentObjectPrefix(topicId: string, partition?: number): string
  * pk `use#<topicId>#<head number>`, sk the use of an idempotency key, hex: where its records are, once the tail node that
  * has its once key may be deleted. Removed by the store at `expiresAt` (seconds).
  */
+export function usePartitionKey(topicId: string, headNumber: number): string {
+  return `use#${topicId}#${headNumber}`;
+}
 export function useKey(topicId: string, headNumber: number, useHex: string): ItemKey {
-  return { pk: `use#${topicId}#${headNumber}`, sk: useHex };
+  return { pk: usePartitionKey(topicId, headNumber), sk: useHex };
 }
 export const USE = { parts: 'p', expiresAt: EXPIRES_AT } as const;
 
@@ -231,13 +242,24 @@ export function parseDueSortKey(sk: string): DueName | undefined {
 export function garbageKey(dueAtMs: number, what: string): ItemKey {
   return { pk: 'garbage', sk: `${paddedNumber(dueAtMs)}#${what}` };
 }
-export const GARBAGE = { topicId: 'id', heads: 'heads' } as const;
+export const GARBAGE = {
+  topicId: 'id',
+  heads: 'heads',
+  /** So many heads were swept by a run that was stopped. */
+  headsSwept: 'at',
+  /** 1: the topic was swept before. */
+  again: 'again',
+} as const;
 
 /** pk `job`, sk the job's name: where its next run goes on, after one that was stopped. */
 export function jobKey(name: string): ItemKey {
   return { pk: 'job', sk: name };
 }
-export const JOB = { position: 'at' } as const;
+export const JOB = {
+  position: 'at',
+  /** When the last object or item was reached, for a job that then rests. */
+  passedAtMs: 'passed',
+} as const;
 
 /** pk `counter`, sk `producer-id`: the next producer id to give out, and the first ids of the last two days. */
 export const PRODUCER_ID_COUNTER: ItemKey = { pk: 'counter', sk: 'producer-id' };

@@ -28,11 +28,7 @@ export class KnownHead {
   /** Stores a state that was observed by a request sent at `sentAtMs`, and returns the newest known state. */
   see(head: Head, sentAtMs: number): Head {
     const known = this.#head;
-    const isNewer =
-      known === undefined ||
-      nextEntry(head) > nextEntry(known) ||
-      (nextEntry(head) === nextEntry(known) && (head.firstEntry >= known.firstEntry || head.closed));
-    const newest = isNewer ? head : known;
+    const newest = known === undefined || isNewer(head, known) ? head : known;
     this.#head = newest;
     this.#observedAtMs = Math.max(this.#observedAtMs, sentAtMs);
     return newest;
@@ -44,6 +40,13 @@ export class KnownHead {
     // If the clock was set back, it says nothing about the age.
     return age >= 0 && age < ageMs ? this.#head : undefined;
   }
+}
+
+function isNewer(head: Head, known: Head): boolean {
+  // A closed head is never opened again. It may have fewer entries than before, once its topic has been swept.
+  if (head.closed !== known.closed) return head.closed;
+  if (nextEntry(head) !== nextEntry(known)) return nextEntry(head) > nextEntry(known);
+  return head.firstEntry >= known.firstEntry;
 }
 
 /** Returns the cached head if it is recent enough to commit against, otherwise reads it with 1 GetItem. */

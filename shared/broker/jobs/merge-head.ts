@@ -1,5 +1,7 @@
 import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../log/head/head.ts';
+import { expireDueAfterMerge } from '../../log/segment/expire.ts';
 import { commitMerge, scheduleBy } from '../../log/segment/list-changes.ts';
+import { scheduleSweep } from '../../log/segment/list-cleanup.ts';
 import {
   isMergeDue,
   MERGE_AGE_MS,
@@ -199,7 +201,7 @@ function bySlot(segments: readonly NewSegment[], version: number): Map<number, S
 }
 
 function scheduleOthers(list: SegmentList, topic: Topic, nowMs: number): SegmentList {
-  const sweeps = scheduleBy(list, 'sweep', list.cleanAtMs);
+  const sweeps = scheduleBy(scheduleSweep(list), 'expire', expireDueAfterMerge(list, topic, nowMs));
   const compacts = choiceSetting(topic.config, 'cleanup.policy').split(',').includes('compact');
   return compacts ? scheduleBy(sweeps, 'compact', nowMs + COMPACT_AFTER_MS) : sweeps;
 }

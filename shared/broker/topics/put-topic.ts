@@ -12,6 +12,7 @@ import type { BrokerContext } from '../context.ts';
 import { topicFromAttributes, topicToAttributes } from '../memory/topic-cache.ts';
 import { finishDeletion } from './delete-topic.ts';
 import { describeAs, type TopicDescription } from './describe.ts';
+import { scheduleJobs } from './schedule-jobs.ts';
 
 export interface PutTopicRequest {
   readonly name: string;
@@ -26,7 +27,8 @@ const DEFAULT_PARTITIONS = 1;
 /**
  * Makes a topic, or gives an existing topic more partitions and other settings. The change is atomic. If two callers race
  * to make the same topic, one makes it and the other finds it. The number of partitions never decreases.
- * Costs 1 GetItem and, if something changes, 1 PutItem. Each head is made by its first append.
+ * Costs 1 GetItem and, if something changes, 1 PutItem. If settings were given for an existing topic, also the cost of
+ * `scheduleJobs`. Each head is made by its first append.
  * @throws EventLogError `invalid_request`, `topic_conflict` (fewer partitions than there are)
  */
 export async function putTopic(
@@ -83,6 +85,8 @@ export async function putTopic(
     if (partitions === topic.partitions && sameConfig(config, topic.config)) {
       // Another process may have changed it. From now on this process uses what it returns here.
       context.topics.forget(name);
+      // The request may be a repetition of one that ended before this.
+      if (request.config !== undefined) await scheduleJobs(context, topic);
       return { created: false, changed: false, topic: describeAs(topic) };
     }
     const changed = await items.put(topicKey(name), topicToAttributes(wanted), [
@@ -93,6 +97,7 @@ export async function putTopic(
     ]);
     if (!changed.ok) continue;
     context.topics.forget(name);
+    if (!sameConfig(config, topic.config)) await scheduleJobs(context, wanted);
     return { created: false, changed: true, topic: describeAs(wanted) };
   }
 }

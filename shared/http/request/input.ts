@@ -165,6 +165,9 @@ function convert(schema: z.core.SomeType | undefined, text: string): unknown {
 
 function typeOf(schema: z.core.SomeType): string {
   const { def } = schema._zod;
+  // A number or one of some words: text that is no number stays text.
+  if ('options' in def)
+    return (def.options as z.core.SomeType[]).some((one) => typeOf(one) === 'number') ? 'number' : 'string';
   return 'innerType' in def ? typeOf(def.innerType as z.core.SomeType) : def.type;
 }
 

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { PARTITIONS_PER_TOPIC_MAX } from '../../log/limits.ts';
+import { OFFSET_MAX, PARTITIONS_PER_TOPIC_MAX } from '../../log/limits.ts';
 import {
   isWhole,
   settingRange,
@@ -7,7 +7,16 @@ import {
   TOPIC_SETTINGS,
   type TopicSettingName,
 } from '../../log/topic/topic-config.ts';
-import { count, highWatermark, logStartOffset, nextPageToken, partition, timeMs, topicName } from '../contract.ts';
+import {
+  count,
+  highWatermark,
+  logStartOffset,
+  nextPageToken,
+  offset,
+  partition,
+  timeMs,
+  topicName,
+} from '../contract.ts';
 
 /** The schema of a setting's value: its type and range. Numbers may also be text, as Kafka's tools send them. */
 function settingInput(name: TopicSettingName): z.ZodType<string | number | null | undefined> {
@@ -75,10 +84,22 @@ export const topicDetail = z
   .describe('A topic and the ends of its partitions.');
 export type TopicDetail = z.infer<typeof topicDetail>;
 
+export const deleteRecordsQuery = z.strictObject({
+  before: z
+    .union([offset, z.literal('end')], { error: `takes an offset from 0 to ${OFFSET_MAX}, or end` })
+    .describe('Records below this offset are deleted. `end`: all records that the partition has.'),
+});
+
+export const deletedRecords = z
+  .object({ partition, logStartOffset, highWatermark })
+  .describe('The ends of a partition after its oldest records were deleted.');
+export type DeletedRecordsOutput = z.infer<typeof deletedRecords>;
+
 export const topicPage = z.object({ items: z.array(topicOutput).readonly(), nextPageToken });
 export type TopicPage = z.infer<typeof topicPage>;
 
 export const topicSchemas = {
+  DeletedRecords: deletedRecords,
   PartitionState: partitionState,
   Topic: topicOutput,
   TopicDetail: topicDetail,

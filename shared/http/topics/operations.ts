@@ -1,6 +1,6 @@
-import { MEDIA, noParams, noQuery, pageQuery, topicParams } from '../contract.ts';
+import { MEDIA, noParams, noQuery, pageQuery, partitionParams, topicParams } from '../contract.ts';
 import { BODY_ERRORS, type Operation } from '../operation.ts';
-import { topicDetail, topicInput, topicOutput, topicPage } from './contract.ts';
+import { deletedRecords, deleteRecordsQuery, topicDetail, topicInput, topicOutput, topicPage } from './contract.ts';
 
 export const topicOperations = {
   listTopics: {
@@ -56,5 +56,21 @@ export const topicOperations = {
     query: noQuery,
     answers: { 204: { description: 'The topic is deleted.' } },
     errors: ['unknown_topic'],
+  },
+  deleteRecords: {
+    method: 'delete',
+    path: '/v1/topics/{topic}/partitions/{partition}/records',
+    tag: 'topics',
+    action: 'admin',
+    topics: 'path',
+    summary: 'Delete the oldest records of a partition',
+    description:
+      'Raises the log start offset. Reads that begin after the answer do not get the records. Repeating the request changes nothing.',
+    params: partitionParams,
+    query: deleteRecordsQuery,
+    answers: {
+      200: { description: 'The records are deleted.', content: { [MEDIA.json]: deletedRecords } },
+    },
+    errors: ['unknown_topic', 'unknown_partition', 'offset_out_of_range'],
   },
 } as const satisfies Record<string, Operation>;

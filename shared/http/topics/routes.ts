@@ -6,7 +6,14 @@ import { jsonOf, readBody } from '../request/body.ts';
 import { check } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
 import type { Principal } from '../request/principal.ts';
-import { type TopicDetail, type TopicInput, type TopicOutput, type TopicPage, topicInput } from './contract.ts';
+import {
+  type DeletedRecordsOutput,
+  type TopicDetail,
+  type TopicInput,
+  type TopicOutput,
+  type TopicPage,
+  topicInput,
+} from './contract.ts';
 import type { topicOperations } from './operations.ts';
 
 export function topicHandlers({ broker }: HttpContext): Handlers<typeof topicOperations> {
@@ -37,6 +44,12 @@ export function topicHandlers({ broker }: HttpContext): Handlers<typeof topicOpe
     async deleteTopic(call) {
       await broker.deleteTopic(call.params.topic);
       return empty(call, 204);
+    },
+
+    async deleteRecords(call) {
+      const { topic, partition } = call.params;
+      const output: DeletedRecordsOutput = await broker.deleteRecords({ topic, partition, before: call.query.before });
+      return json(call, 200, output);
     },
   };
 }

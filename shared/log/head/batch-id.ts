@@ -1,4 +1,4 @@
-import { toHex } from '../bytes.ts';
+import { fromHex, toHex } from '../bytes.ts';
 
 /**
  * Names the data that one append (or one group commit) wrote: 6 random bytes, then the time of writing in milliseconds as
@@ -35,6 +35,12 @@ export function batchTimeMs(id: BatchId): number {
 /** The time, then the random bytes, in hex: in this form ids sort by time. */
 export function batchIdByTime(id: BatchId): string {
   return toHex(id.subarray(RANDOM_BYTES)) + toHex(id.subarray(0, RANDOM_BYTES));
+}
+
+/** The id of a text that `batchIdByTime` has made. */
+export function batchIdOfTimeText(text: string): BatchId {
+  const timeDigits = 2 * (BATCH_ID_BYTES - RANDOM_BYTES);
+  return fromHex(text.slice(timeDigits) + text.slice(0, timeDigits));
 }
 
 export function batchIdText(id: BatchId): string {

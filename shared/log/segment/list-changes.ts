@@ -270,8 +270,8 @@ export interface Drop {
 }
 
 /**
- * Drops the segments that end at or below the log start offset. A page goes when its last segment does. `undefined` if
- * there is nothing to drop, or if a page's segments are not known.
+ * Drops the segments that end at or below the log start offset, and from then on every segment that a merge adds there. A
+ * page goes when its last segment does. `undefined` if that was done before, or if a page's segments are not known.
  */
 export function dropBelow(list: SegmentList, drop: Drop): SegmentList | undefined {
   const { slot, startOffset, pageSegments, nowMs, graceMs } = drop;
@@ -288,7 +288,7 @@ export function dropBelow(list: SegmentList, drop: Drop): SegmentList | undefine
   }
   for (const segment of was.segments)
     if (segment.endOffset <= startOffset) names.push(nameOf('segment', slot, segment));
-  if (names.length === 0) return undefined;
+  if (startOffset <= was.droppedOffset) return undefined;
   const dropped = withSlot(list, slot, {
     ...was,
     pages: was.pages.filter((page) => page.endOffset > startOffset),

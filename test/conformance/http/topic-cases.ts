@@ -49,6 +49,38 @@ export function topicCases(test: Case<Client>): void {
     expect(json.partitionStates[1]?.bytes).toBeGreaterThan(60);
   });
 
+  test('deletes the oldest records of a partition', async (http, topic) => {
+    await http.topic(topic, 1);
+    await http.append(
+      topic,
+      ['a', 'b', 'c'].map((value) => ({ value, partition: 0 })),
+    );
+    const path = `/v1/topics/${topic}/partitions/0/records`;
+    const ends = (logStartOffset: number) => ({ partition: 0, logStartOffset, highWatermark: 3 });
+    for (let time = 0; time < 2; time++)
+      expect(await http.call('DELETE', `${path}?before=2`)).toMatchObject({ status: 200, json: ends(2) });
+    expect((await http.call('DELETE', `${path}?before=1`)).json).toEqual(ends(2));
+    expect(await http.problem('GET', `${path}?offset=1`)).toMatchObject({ code: 'offset_out_of_range' });
+    expect((await http.call<{ records: unknown[] }>('GET', path)).json.records).toMatchObject([
+      { offset: 2, value: 'c' },
+    ]);
+    expect(await http.problem('DELETE', `${path}?before=4`)).toMatchObject({
+      code: 'offset_out_of_range',
+      status: 416,
+      logStartOffset: 2,
+      highWatermark: 3,
+    });
+    for (const query of ['', '?before=', '?before=-1', '?before=all', '?before=1.5', '?before=99999999999999999999'])
+      expect(await http.problem('DELETE', `${path}${query}`)).toMatchObject({
+        code: 'invalid_request',
+        field: 'before',
+      });
+    expect((await http.call('DELETE', `${path}?before=end`)).json).toEqual(ends(3));
+    expect(await http.problem('DELETE', `${path.replace('/0/', '/1/')}?before=0`)).toMatchObject({
+      code: 'unknown_partition',
+    });
+  });
+
   test('lists topics in pages, in order', async (http, prefix) => {
     const names = Array.from({ length: 5 }, (_, i) => `${prefix}-page-${i}`);
     for (const topic of names) await http.topic(topic);

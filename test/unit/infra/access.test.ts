@@ -4,21 +4,35 @@ import {
   ADMIN,
   CHECK_KEYS,
   CONSUME,
+  EXPIRE,
   MAINTAIN,
   MANAGE_KEYS,
   PRODUCE,
+  SWEEP,
+  SWEEP_HOT,
+  SWEEP_TOPICS,
   union,
 } from '../../../infra/constructs/access.ts';
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
+import { updateSegmentList } from '../../../shared/broker/heads/segment-list-store.ts';
+import { expireHead } from '../../../shared/broker/jobs/expire/expire-head.ts';
+import { GRACE_MS } from '../../../shared/broker/jobs/grace.ts';
+import { sweepDeletedTopics } from '../../../shared/broker/jobs/sweep/deleted-topics.ts';
+import { sweepHotOrphans } from '../../../shared/broker/jobs/sweep/hot-orphans.ts';
+import { sweepHead } from '../../../shared/broker/jobs/sweep/sweep-head.ts';
 import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/head/batch-id.ts';
+import { packSharers } from '../../../shared/log/head/sharers.ts';
 import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
+import { schedule } from '../../../shared/log/segment/list-changes.ts';
+import type { Topic } from '../../../shared/log/topic/topic.ts';
 import { createUrlSigner } from '../../../shared/storage/file/url-signer.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import { cleanMerged } from '../../support/clean-merged.ts';
 import { faultyStores } from '../../support/faulty-stores.ts';
 import { guardedStores, listed } from '../../support/guarded-stores.ts';
+import { jobContext, mergeBooks, spillBooks } from '../../support/maintained-log.ts';
 import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 import { MergedLog } from '../../support/merged-log.ts';
 import type { SimulatedClock } from '../../support/simulated-clock.ts';
@@ -136,13 +150,22 @@ const works: Work[] = [
   {
     name: 'admin',
     access: ADMIN,
-    prepare: seed,
+    async prepare(broker, stores) {
+      await seed(broker, stores);
+      const { topicId } = await broker.describeTopic('orders');
+      await updateSegmentList(jobContext(stores), stores.items, { topicId, headNumber: 0 }, (list) => ({
+        list: schedule(list, 'expire', stores.clock.nowMs() + 1_000_000),
+        result: undefined,
+      }));
+    },
     async run(broker) {
       await broker.putTopic({ name: 'new', partitions: 2 });
       await broker.putTopic({ name: 'new', partitions: 3, config: { 'retention.ms': 1_000 } });
       await broker.listTopics();
       await broker.describeTopic('new');
       await broker.describePartitions('orders');
+      await broker.putTopic({ name: 'orders', config: { 'retention.ms': 1_000 } });
+      await broker.deleteRecords({ topic: 'orders', partition: 0, before: 1 });
       await broker.deleteTopic('orders');
     },
   },
@@ -191,7 +214,92 @@ const works: Work[] = [
       await broker.resumeDeletions();
     },
   },
+  {
+    name: 'retention',
+    access: EXPIRE,
+    prepare: seedMaintained,
+    async run(_, stores) {
+      const context = jobContext(stores);
+      const { list } = await expireHead(context, ORDERS.topic, 0);
+      expect(list.garbage.filter(({ what }) => what === 'page')).not.toEqual([]);
+      expect(list.dropBelow).toBeGreaterThan(0);
+    },
+  },
+  {
+    name: 'sweep of a head',
+    access: SWEEP,
+    async prepare(broker, stores) {
+      await seedMaintained(broker, stores);
+      await expireHead(jobContext(stores), ORDERS.topic, 0);
+      const { topicId } = ORDERS.topic;
+      const orphan = makeBatchId(new Uint8Array(batchIdRandomBytes()), 1);
+      await stores.items.put(keys.inlineBatchKey(topicId, 0, orphan), { [keys.INLINE_BATCH.data]: bytes('x') });
+      await stores.clock.sleep(GRACE_MS);
+    },
+    async run(_, stores) {
+      const context = jobContext(stores);
+      for (const headNumber of [0, 1]) {
+        const swept = await sweepHead(context, ORDERS.topic, headNumber);
+        if (headNumber === 0)
+          expect(Math.min(swept.garbageDeleted, swept.nodesDeleted, swept.orphansDeleted)).toBeGreaterThan(0);
+      }
+    },
+  },
+  {
+    name: 'sweep of hot objects',
+    access: SWEEP_HOT,
+    async prepare(broker, stores) {
+      const { objects, clock } = stores;
+      await seed(broker, stores);
+      const id = makeBatchId(new Uint8Array(batchIdRandomBytes()), clock.nowMs());
+      await objects.put(keys.sharedObjectKey(id), [packSharers([{ topicId: 'gone', headNumber: 0 }])]);
+      const { topicId } = await broker.describeTopic('orders');
+      await objects.put(keys.hotObjectKey(id, topicId, 0), [bytes('x')]);
+      await clock.sleep(48 * 3_600_000);
+    },
+    async run(_, stores) {
+      expect(await sweepHotOrphans(jobContext(stores))).toMatchObject({ orphansDeleted: 2 });
+    },
+  },
+  {
+    name: 'sweep of deleted topics',
+    access: SWEEP_TOPICS,
+    async prepare(broker, stores) {
+      await seedMaintained(broker, stores);
+      const { topicId } = ORDERS.topic;
+      await stores.items.put(keys.producerKey(topicId, 0, 1), {});
+      await stores.items.put(keys.useKey(topicId, 0, 'ab'), {});
+      await broker.deleteTopic('orders');
+      await stores.clock.sleep(3_600_000);
+    },
+    async run(_, stores) {
+      expect(await sweepDeletedTopics(jobContext(stores))).toMatchObject({ topicsSwept: 1 });
+    },
+  },
 ];
+
+/** The topic of `seedMaintained`. */
+const ORDERS = { topic: undefined as unknown as Topic };
+
+/** Two heads with a shared object, pages and segments that have expired, and unmerged entries that have too. */
+async function seedMaintained(broker: Broker, stores: MemoryStores): Promise<void> {
+  await broker.putTopic({ name: 'orders', partitions: PARTITIONS, config: { 'retention.ms': 3_600_000 } });
+  const context = jobContext(stores);
+  ORDERS.topic = await context.topics.get('orders');
+  await appended(broker, [record(0, LARGE), record(16, LARGE)]);
+  await appended(broker, [record(0, LARGE)]);
+  for (let i = 0; i < 6; i++) await appended(broker, [record(0)]);
+  for (let i = 0; i < 7; i++) await appended(broker, [record(16)]);
+  await broker.idle();
+  await mergeBooks(context, ORDERS.topic, 1);
+  for (let i = 0; i < 130; i++) {
+    await mergeBooks(context, ORDERS.topic, 0);
+    for (let j = 0; j < 8; j++) await appended(broker, [record(0)]);
+    await broker.idle();
+  }
+  await spillBooks(context, ORDERS.topic, 0);
+  await stores.clock.sleep(2 * 3_600_000);
+}
 
 describe.each(works)('$name', ({ access, prepare, run }) => {
   it('needs no more than its access', async () => {

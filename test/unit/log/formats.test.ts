@@ -157,6 +157,7 @@ describe('golden bytes', () => {
         producer: keys.PRODUCER,
         idempotency: keys.IDEMPOTENCY,
         garbage: keys.GARBAGE,
+        job: keys.JOB,
         counter: keys.COUNTER,
       },
     };

@@ -41,6 +41,7 @@ const EXAMPLES: Readonly<Record<OperationId, Example>> = {
   putTopic: { path: '/v1/topics/t', body: { partitions: 2 } },
   getTopic: { path: '/v1/topics/t' },
   deleteTopic: { path: '/v1/topics/t' },
+  deleteRecords: { path: '/v1/topics/t/partitions/0/records?before=0' },
   appendRecords: { path: '/v1/topics/t/records', body: { records: [{ value: 1 }] } },
   appendOne: { path: '/v1/topics/t', body: 'x' },
   appendEntries: { path: '/v1/records', body: { entries: [{ id: 'a', topic: 't', records: [{ value: 1 }] }] } },

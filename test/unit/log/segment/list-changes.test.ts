@@ -232,8 +232,14 @@ describe('retention', () => {
       [10, NOW + GRACE],
     ]);
     expect(dropBelow(list, drop)).toBeUndefined();
-    expect(dropBelow(list, { ...drop, startOffset: 29 })).toBeUndefined();
+    expect(dropBelow(list, { ...drop, startOffset: 24 })).toBeUndefined();
     expect(applied(dropBelow(list, { ...drop, startOffset: 50 })).slots[0]?.segments).toEqual([]);
+  });
+
+  it('keeps away what a merge adds later', () => {
+    const early = applied(dropBelow(listOf(50), { ...drop, slot: 1, startOffset: 10 }));
+    expect(early.garbage).toEqual([]);
+    expect(early.slots[1]?.droppedOffset).toBe(10);
   });
 
   it('drops segments of pages once each, and a page with its last', () => {

@@ -1,0 +1,123 @@
+import { type Head, partitionState } from '../../../log/head/head.ts';
+import { retentionOf } from '../../../log/segment/expire.ts';
+import { dropBelow, schedule, scheduleBy } from '../../../log/segment/list-changes.ts';
+import { dropEntries, scheduleSweep } from '../../../log/segment/list-cleanup.ts';
+import type { SegmentList, SegmentPage } from '../../../log/segment/segment-list.ts';
+import type { Topic } from '../../../log/topic/topic.ts';
+import type { BrokerContext } from '../../context.ts';
+import { type Ask, readHead } from '../../heads/items.ts';
+import { raiseStarts } from '../../heads/raise-starts.ts';
+import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
+import { retrying } from '../../retry.ts';
+import { GRACE_MS } from '../grace.ts';
+import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
+import { findExpired } from './find-expired.ts';
+import { PagesRead } from './pages-read.ts';
+
+export interface ExpiredHead extends HeadJobResult {
+  /** The number of offsets that the log start offsets were raised by. */
+  readonly offsetsExpired: number;
+}
+
+/** A list has about this much garbage at most. What is to be dropped beyond that waits until some of it was deleted. */
+const GARBAGE_NAMES_MAX = 4_096;
+/** The sweep that is due needs some time to delete it. */
+const GARBAGE_WAIT_MS = 60_000;
+
+/**
+ * Retention of one head: raises the log start offsets, and then makes garbage of what is below them. The starts come first,
+ * since from then on no reader is given the records; the data is kept for `GRACE_MS` after that.
+ *
+ * Segments expire as `expiredBelow` says. Where all segments of a partition have expired, its unmerged parts expire by time
+ * too: Kafka also removes its active segment when the largest timestamp is too old. `retention.bytes` counts unmerged parts
+ * but does not remove them. Starts that `deleteRecords` raised are treated alike, whatever the topic's retention.
+ *
+ * Costs 2 GetItems, the cost of `findExpired` and of one `updateSegmentList`, and 1 UpdateItem if something expired.
+ * @throws EventLogError `corrupt_data` if a node or page is missing, also because another job has just deleted it: the next
+ * run finds the head without it
+ */
+export async function expireHead(
+  context: BrokerContext,
+  topic: Topic,
+  headNumber: number,
+  { signal }: HeadJobOptions = {},
+): Promise<ExpiredHead> {
+  const { items } = context.usage.of(topic.name, 'maintain');
+  const name = { topicId: topic.topicId, headNumber };
+  const ask: Ask = (request) => retrying(context, 'not_applied', request);
+  const known = await ask(() => readSegmentList(items, name));
+  // A head without a list is known to the first merge only.
+  if (known.version === 0 || signal?.aborted)
+    return { list: known, nextAtMs: known.due.expire?.atMs, offsetsExpired: 0 };
+  const observed = await ask(() => readHead(items, name));
+  if (observed.closed) return { list: known, nextAtMs: undefined, offsetsExpired: 0 };
+
+  const nowMs = context.clock.nowMs();
+  const pages = new PagesRead(context, items, name);
+  const slots = Math.min(topic.partitionsPerHead, topic.partitions - headNumber * topic.partitionsPerHead);
+  const retention = { ...retentionOf(topic.config), nowMs };
+  const found = await findExpired({ items, name, list: known, head: observed, slots, retention, pages, ask });
+  const head = await raiseStarts(context, items, name, observed, found.starts);
+
+  for (let newest = known; ; ) {
+    const { list, result } = await updateSegmentList<{ readonly nextAtMs: number | undefined } | Unread>(
+      context,
+      items,
+      name,
+      (now) => {
+        const drop = dropBelowStarts(now, head, pages, nowMs);
+        if ('unread' in drop) return { list: undefined, result: drop };
+        const dropped = dropEntries(drop.list, found.goneBelow, nowMs, GRACE_MS) ?? drop.list;
+        const atMs = Math.min(found.nextAtMs, drop.waitsUntilMs);
+        const nextAtMs = Number.isFinite(atMs) ? atMs : undefined;
+        // Whoever has scheduled this job meanwhile knew something that this run may not have seen.
+        const isOurs = now.due.expire?.version === known.due.expire?.version;
+        const scheduled = (isOurs ? schedule : scheduleBy)(dropped, 'expire', nextAtMs);
+        return { list: scheduleSweep(scheduled), result: { nextAtMs: scheduled.due.expire?.atMs } };
+      },
+      newest,
+    );
+    if (!('unread' in result)) return { list, ...result, offsetsExpired: offsetsBetween(observed, head) };
+    await pages.read(result.slot, result.unread);
+    newest = list;
+  }
+}
+
+/** A page that must be read first. */
+interface Unread {
+  readonly slot: number;
+  readonly unread: SegmentPage;
+}
+type Dropped = { readonly list: SegmentList; readonly waitsUntilMs: number } | Unread;
+
+/** Drops the segments below the log start offsets of all slots, as far as there is room for their names. */
+function dropBelowStarts(list: SegmentList, head: Head, pages: PagesRead, nowMs: number): Dropped {
+  let changed = list;
+  let waitsUntilMs = Number.POSITIVE_INFINITY;
+  for (const slot of head.partitions.keys()) {
+    const { logStartOffset } = partitionState(head, slot);
+    const was = changed.slots[slot];
+    if (logStartOffset <= (was?.droppedOffset ?? 0)) continue;
+    const room = GARBAGE_NAMES_MAX - changed.garbage.length;
+    const ends: number[] = [];
+    for (const page of was?.pages ?? []) {
+      if (page.startOffset >= logStartOffset || ends.length > room) break;
+      const segments = pages.known(slot, page);
+      if (segments === undefined) return { slot, unread: page };
+      for (const { endOffset } of segments) if (endOffset > (was?.droppedOffset ?? 0)) ends.push(endOffset);
+    }
+    for (const { endOffset } of was?.segments ?? []) ends.push(endOffset);
+    const expired = ends.filter((endOffset) => endOffset <= logStartOffset);
+    const startOffset = expired.length <= room ? logStartOffset : (expired[room - 1] ?? 0);
+    if (startOffset < logStartOffset)
+      waitsUntilMs = changed.garbage.reduce((first, { dueAtMs }) => Math.min(first, dueAtMs), nowMs + GRACE_MS);
+    const pageSegments = (page: SegmentPage) => pages.known(slot, page);
+    changed = dropBelow(changed, { slot, startOffset, pageSegments, nowMs, graceMs: GRACE_MS }) ?? changed;
+  }
+  return { list: changed, waitsUntilMs: Math.max(nowMs, waitsUntilMs) + GARBAGE_WAIT_MS };
+}
+
+function offsetsBetween(before: Head, after: Head): number {
+  const startOf = (head: Head, slot: number): number => partitionState(head, slot).logStartOffset;
+  return after.partitions.reduce((sum, _, slot) => sum + startOf(after, slot) - startOf(before, slot), 0);
+}

@@ -1,0 +1,189 @@
+import { describe, expect, it } from 'vitest';
+import { checkpointProducers } from '../../../../shared/broker/heads/producers.ts';
+import { sweepDeletedTopics } from '../../../../shared/broker/jobs/sweep/deleted-topics.ts';
+import { packSegmentPage } from '../../../../shared/log/segment/segment-list.ts';
+import {
+  EXPIRES_AT,
+  headKey,
+  referenceKey,
+  SEGMENT_PAGE,
+  segmentObjectKey,
+  segmentPageKey,
+  USE,
+  useKey,
+} from '../../../../shared/storage/keys.ts';
+import {
+  beforeRequests,
+  jobContext,
+  killedAfter,
+  mergeBooks,
+  storedNames,
+  watchItems,
+} from '../../../support/maintained-log.ts';
+import {
+  appendTo,
+  bytes,
+  codeOf,
+  memoryBroker,
+  memoryStores,
+  SeededRandom,
+  valuesOf,
+} from '../../../support/memory-broker.ts';
+
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+/** A topic with something of every kind, and another one that stays. */
+async function setUp() {
+  const bare = memoryStores();
+  const written = new Set<string>();
+  const stores = { ...bare, items: watchItems(bare.items, written) };
+  const { clock, items } = stores;
+  const broker = memoryBroker(stores, {}, new SeededRandom(5));
+  const { topic } = await broker.putTopic({ name: 'gone', partitions: 33 });
+  const { topicId } = topic;
+  await broker.putTopic({ name: 'kept', partitions: 2 });
+  await appendTo(broker, 'kept', 0, ['k']);
+  const large = (partition: number) => ({ key: null, value: bytes('v'.repeat(20_000)), headers: [], partition });
+  const append = (partitions: readonly number[], more = {}) =>
+    broker.appendRecords({ topic: 'gone', records: partitions.map(large), ...more });
+  await append([0]);
+  await append([0, 16]);
+  await append([16]);
+  const producerId = await broker.allocateProducerId();
+  for (let i = 0; i < 24; i++)
+    await appendTo(broker, 'gone', 0, ['x'], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
+  await broker.idle();
+  const name = { topicId, headNumber: 0 };
+  await checkpointProducers(items, name, 24, clock.nowMs());
+  await mergeBooks(jobContext(stores), await jobContext(stores).topics.refresh('gone'), 0);
+  for (let i = 0; i < 24; i++) await appendTo(broker, 'gone', 1, ['y']);
+  await broker.idle();
+  await items.put(segmentPageKey(topicId, 0, { slot: 0, startOffset: 0, version: 1 }), {
+    [SEGMENT_PAGE.segments]: packSegmentPage([]),
+  });
+  await items.put(useKey(topicId, 0, 'ab'), { [USE.parts]: bytes('x') });
+  const names = async () => (await storedNames(stores, [...written])).filter((one) => !one.startsWith('due#'));
+  return {
+    stores,
+    clock,
+    broker,
+    topicId,
+    names,
+    ofTopic: async () => (await names()).filter((one) => one.includes(topicId)),
+    garbage: async () => (await names()).filter((one) => one.startsWith('garbage')),
+    sweep: (over: typeof stores = stores, signal?: AbortSignal) =>
+      clock.run(sweepDeletedTopics(jobContext(over), signal === undefined ? {} : { signal })),
+  };
+}
+
+const stubs = (topicId: string) => [0, 1, 2].map((head) => `${headKey(topicId, head).pk} | -`);
+
+describe('what is left of a deleted topic', () => {
+  it('stays for an hour, and then goes, except for heads that stay closed for 30 days', async () => {
+    const log = await setUp();
+    await log.broker.deleteTopic('gone');
+    const before = await log.names();
+    await log.clock.advance(HOUR - 1);
+    expect(await log.sweep()).toEqual({ topicsSwept: 0, headsSwept: 0, complete: true });
+    expect(await log.names()).toEqual(before);
+    await log.clock.advance(1);
+    expect(await log.sweep()).toEqual({ topicsSwept: 1, headsSwept: 3, complete: true });
+    const left = (await log.ofTopic()).filter((one) => !one.startsWith('garbage'));
+    expect(left).toEqual(stubs(log.topicId));
+    expect((await log.names()).filter((one) => /^(hot|segments|reference)/.test(one))).toEqual([]);
+    for (const head of [0, 1, 2]) {
+      const { attributes } = await log.stores.items.get(headKey(log.topicId, head));
+      const seconds = Math.ceil((log.clock.nowMs() + 30 * DAY) / 1_000);
+      expect(attributes).toEqual({ x: 1, [EXPIRES_AT]: seconds });
+    }
+    expect(await valuesOf(log.broker, 'kept', 0)).toEqual(['k']);
+  });
+
+  it('refuses an append that comes after all', async () => {
+    const log = await setUp();
+    const late = memoryBroker(log.stores, { topicCacheMs: 1e12, headCacheMs: 1e12 });
+    await appendTo(late, 'gone', 32, ['first']);
+    await log.broker.deleteTopic('gone');
+    await log.clock.advance(HOUR);
+    await log.sweep();
+    expect(await codeOf(appendTo(late, 'gone', 32, ['late']))).toBe('unknown_topic');
+    // It wrote its data before it was refused: the second look finds it.
+    expect((await log.ofTopic()).filter((one) => one.startsWith('batch'))).toHaveLength(1);
+    await log.clock.advance(DAY);
+    await log.stores.objects.put(segmentObjectKey(log.topicId, 0, 0, 99), [bytes('late')]);
+    expect(await log.sweep()).toMatchObject({ topicsSwept: 1 });
+    expect(await log.ofTopic()).toEqual(stubs(log.topicId));
+    expect(await log.garbage()).toEqual([]);
+    expect(await log.sweep()).toMatchObject({ topicsSwept: 0 });
+  });
+
+  it('leaves an object to another topic that shares it', async () => {
+    const log = await setUp();
+    const large = (topic: string) => ({
+      topic,
+      records: [{ key: null, value: bytes('v'.repeat(20_000)), headers: [], partition: 0 }],
+    });
+    const before = await log.stores.objects.list('hot/', { limit: 100 });
+    await Promise.all([log.broker.appendRecords(large('gone')), log.broker.appendRecords(large('kept'))]);
+    const { keys } = await log.stores.objects.list('hot/', { limit: 100 });
+    const shared = keys.filter((key) => !before.keys.includes(key));
+    expect(shared).toHaveLength(1);
+    expect(shared[0]).not.toContain('.');
+    await log.broker.deleteTopic('gone');
+    await log.clock.advance(HOUR);
+    await log.sweep();
+    expect((await log.stores.objects.list('hot/', { limit: 100 })).keys).toEqual(shared);
+    expect((await log.names()).filter((one) => one.startsWith('reference'))).toHaveLength(1);
+    expect(referenceKey(new Uint8Array(12)).pk).toContain('reference');
+    expect(await valuesOf(memoryBroker(log.stores), 'kept', 0)).toHaveLength(2);
+  });
+});
+
+describe('a run', () => {
+  it('that was stopped goes on with the next head', async () => {
+    const log = await setUp();
+    await log.broker.deleteTopic('gone');
+    await log.clock.advance(HOUR);
+    const stop = new AbortController();
+    const stores = beforeRequests(log.stores, (request, [key]) => {
+      if (request === 'putItem' && (key as { pk: string }).pk === headKey(log.topicId, 1).pk) stop.abort();
+    });
+    expect(await log.sweep(stores, stop.signal)).toEqual({ topicsSwept: 0, headsSwept: 2, complete: false });
+    expect(await log.sweep()).toEqual({ topicsSwept: 1, headsSwept: 1, complete: true });
+  });
+
+  it('that died anywhere is finished by the next, and two at once leave the same', async () => {
+    const prepare = async () => {
+      const log = await setUp();
+      await log.broker.deleteTopic('gone');
+      await log.clock.advance(HOUR);
+      return log;
+    };
+    const finish = async (log: Awaited<ReturnType<typeof setUp>>) => {
+      await log.sweep();
+      await log.clock.advance(DAY);
+      await log.sweep();
+      // A mark that is repeated after the object was deleted stays until it expires.
+      return (await log.names()).filter((one) => !one.startsWith('reference'));
+    };
+    const whole = await prepare();
+    await Promise.all([whole.sweep(), whole.sweep()]);
+    const expected = await finish(whole);
+    expect(
+      expected.filter((one) => /^(batch|node|hot|segment|producer|checkpoint|use|garbage)/.test(one)),
+    ).toHaveLength(1);
+    let deaths = 0;
+    for (let requests = 0; ; requests += requests < 30 ? 1 : 3) {
+      const log = await prepare();
+      const died = await log.sweep(killedAfter(log.stores, requests)).then(
+        () => false,
+        () => true,
+      );
+      expect(await finish(log)).toEqual(expected);
+      if (!died) break;
+      deaths++;
+    }
+    expect(deaths).toBeGreaterThan(40);
+  });
+});

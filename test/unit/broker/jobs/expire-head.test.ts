@@ -1,0 +1,297 @@
+import { describe, expect, it } from 'vitest';
+import { readHead } from '../../../../shared/broker/heads/items.ts';
+import { raiseStarts } from '../../../../shared/broker/heads/raise-starts.ts';
+import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
+import { expireHead } from '../../../../shared/broker/jobs/expire/expire-head.ts';
+import { GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
+import { partitionState } from '../../../../shared/log/head/head.ts';
+import { scheduleBy } from '../../../../shared/log/segment/list-changes.ts';
+import type { Topic } from '../../../../shared/log/topic/topic.ts';
+import { jobContext, killedAfter, mergeBooks, spillBooks } from '../../../support/maintained-log.ts';
+import { bytes, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
+
+const HOUR = 3_600_000;
+
+async function setUp(config: Record<string, unknown>, partitions = 1) {
+  const stores = memoryStores();
+  const { clock } = stores;
+  const broker = memoryBroker(stores);
+  await broker.putTopic({ name: 't', partitions, config });
+  const context = jobContext(stores);
+  const topic = (): Promise<Topic> => context.topics.refresh('t');
+  const { topicId } = await topic();
+  const name = { topicId, headNumber: 0 };
+  return {
+    stores,
+    clock,
+    broker,
+    context,
+    topic,
+    name,
+    /** Appends so many entries of one record. */
+    async append(count: number, { partition = 0, timestampMs = clock.nowMs() as number | null, valueBytes = 1 } = {}) {
+      for (let i = 0; i < count; i++)
+        await broker.appendRecords({
+          topic: 't',
+          records: [
+            {
+              key: null,
+              value: bytes('v'.repeat(valueBytes)),
+              headers: [],
+              partition,
+              ...(timestampMs === null ? {} : { timestampMs }),
+            },
+          ],
+        });
+      await broker.idle();
+    },
+    merge: async () => mergeBooks(context, await topic(), 0),
+    spill: async () => spillBooks(context, await topic(), 0),
+    /** So that a list exists where nothing was merged. */
+    list: () =>
+      updateSegmentList(context, stores.items, name, (list) => ({
+        list: scheduleBy(list, 'expire', clock.nowMs()),
+        result: undefined,
+      })),
+    expire: async (over = stores) => clock.run(expireHead(jobContext(over), await topic(), 0)),
+    start: async (slot = 0) => partitionState(await readHead(stores.items, name), slot).logStartOffset,
+    segments: async (slot = 0) => (await readSegmentList(stores.items, name)).slots[slot]?.segments ?? [],
+  };
+}
+
+describe('retention by time', () => {
+  it('drops whole segments from the oldest on, at the first moment at which each has expired', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    const began = log.clock.nowMs();
+    for (let i = 0; i < 3; i++) {
+      await log.append(8);
+      await log.merge();
+      await log.clock.advance(1_000);
+    }
+    expect(await log.expire()).toMatchObject({ nextAtMs: began + HOUR + 1, offsetsExpired: 0 });
+    await log.clock.advance(began + HOUR - log.clock.nowMs());
+    expect(await log.expire()).toMatchObject({ nextAtMs: began + HOUR + 1, offsetsExpired: 0 });
+    await log.clock.advance(1);
+    const { list, nextAtMs, offsetsExpired } = await log.expire();
+    expect({ nextAtMs, offsetsExpired }).toEqual({ nextAtMs: began + HOUR + 1_001, offsetsExpired: 8 });
+    expect(await log.start()).toBe(8);
+    expect(list.slots[0]?.segments.map(({ startOffset }) => startOffset)).toEqual([8, 16]);
+    expect(list.garbage).toMatchObject([{ startOffset: 0, dueAtMs: log.clock.nowMs() + GRACE_MS }]);
+    expect(list.due.expire?.atMs).toBe(nextAtMs);
+    expect(list.due.sweep?.atMs).toBeLessThanOrEqual(log.clock.nowMs() + GRACE_MS);
+  });
+
+  it('keeps an old segment behind one that is kept', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    await log.append(8, { timestampMs: 1 });
+    await log.merge();
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 0 });
+    await log.clock.advance(HOUR + 1);
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 16 });
+  });
+
+  it('also drops what is in nodes and in the tail, part by part, once all segments have expired', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    const began = log.clock.nowMs();
+    await log.append(8);
+    await log.merge();
+    await log.clock.advance(1_000);
+    await log.append(8);
+    await log.clock.advance(1_000);
+    await log.append(3);
+    await log.clock.advance(1_000);
+    await log.append(2);
+    await log.clock.advance(began + HOUR + 2_001 - log.clock.nowMs());
+    const { list, nextAtMs } = await log.expire();
+    expect(await log.start()).toBe(19);
+    expect(nextAtMs).toBe(began + HOUR + 3_001);
+    expect(list).toMatchObject({ dropBelow: 19, droppedEntry: 0, dropAtMs: log.clock.nowMs() + GRACE_MS });
+  });
+
+  it('waits with unmerged parts for older segments', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    await log.append(2, { timestampMs: 1 });
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 0, list: { dropBelow: 0 } });
+  });
+
+  it('drops no entry that another partition needs, nor any after it', async () => {
+    const log = await setUp({ 'retention.ms': HOUR }, 2);
+    await log.append(2, { partition: 0, timestampMs: 1 });
+    await log.append(1, { partition: 1 });
+    await log.append(2, { partition: 0, timestampMs: 1 });
+    await log.list();
+    const { list, nextAtMs } = await log.expire();
+    expect([await log.start(0), await log.start(1)]).toEqual([4, 0]);
+    expect(list.dropBelow).toBe(2);
+    // Partition 0 is empty: its appends schedule nothing.
+    expect(nextAtMs).toBe(log.clock.nowMs() + HOUR + 1);
+  });
+
+  it('does not move what waits until the data of older entries is gone', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(1);
+    await log.clock.advance(HOUR / 2);
+    await log.append(1);
+    await log.list();
+    await log.clock.advance(HOUR / 2 + 1);
+    const { dropAtMs } = (await log.expire()).list;
+    await log.clock.advance(HOUR / 2);
+    expect((await log.expire()).list).toMatchObject({ dropBelow: 1, dropAtMs });
+    expect(await log.start()).toBe(2);
+  });
+
+  it('is off without `delete` in cleanup.policy, and without a limit', async () => {
+    for (const config of [{ 'cleanup.policy': 'compact', 'retention.ms': 1 }, { 'retention.ms': -1 }]) {
+      const log = await setUp(config);
+      await log.append(10);
+      await log.merge();
+      await log.clock.advance(100 * HOUR);
+      expect(await log.expire()).toMatchObject({ offsetsExpired: 0, nextAtMs: undefined });
+    }
+  });
+
+  it('looks at an empty partition again within a day, and within an hour at the earliest', async () => {
+    for (const [retentionMs, lookMs] of [
+      [1, HOUR],
+      [5 * HOUR, 5 * HOUR + 1],
+      [100 * HOUR, 24 * HOUR],
+    ] as const) {
+      const log = await setUp({ 'retention.ms': retentionMs }, 1);
+      await log.append(1, { timestampMs: 1 });
+      await log.list();
+      expect(await log.expire()).toMatchObject({ offsetsExpired: 1, nextAtMs: log.clock.nowMs() + lookMs });
+    }
+  });
+});
+
+describe('retention by size', () => {
+  it('drops the oldest segments while the rest has as many bytes, and counts what is not merged', async () => {
+    const log = await setUp({ 'retention.ms': -1 });
+    for (let i = 0; i < 4; i++) {
+      await log.append(8, { valueBytes: 80 });
+      await log.merge();
+    }
+    const size = (await log.segments())[0]?.bytes as number;
+    const limit = (bytes: number) => log.broker.putTopic({ name: 't', config: { 'retention.bytes': bytes } });
+    await limit(3 * size + 1);
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 0, nextAtMs: undefined });
+    await limit(3 * size);
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 8 });
+    // As much as one segment has, in the tail.
+    await log.append(7, { valueBytes: 90 });
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 0 });
+    await log.append(1, { valueBytes: 90 });
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 8 });
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 0 });
+    await limit(0);
+    expect(await log.expire()).toMatchObject({ offsetsExpired: 16 });
+  });
+
+  it('is noticed by the merge that goes beyond the limit', async () => {
+    const log = await setUp({ 'retention.ms': -1, 'retention.bytes': 1_500 });
+    await log.append(8, { valueBytes: 80 });
+    expect((await log.merge()).due.expire).toBeUndefined();
+    await log.append(16, { valueBytes: 80 });
+    expect((await log.merge()).due.expire?.atMs).toBe(log.clock.nowMs());
+  });
+});
+
+describe('pages', () => {
+  it('are read from the oldest on as far as something in them has expired', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    const began = log.clock.nowMs();
+    for (let i = 0; i < 270; i++) {
+      await log.append(8);
+      await log.merge();
+      await log.clock.advance(1_000);
+    }
+    await log.spill();
+    const { pages } = (await readSegmentList(log.stores.items, log.name)).slots[0] ?? { pages: [] };
+    expect(pages.length).toBe(3);
+    await log.clock.advance(began + HOUR + 70_000 - log.clock.nowMs());
+    const { list, nextAtMs } = await log.expire();
+    expect(await log.start()).toBe(70 * 8);
+    expect(nextAtMs).toBe(began + HOUR + 70_001);
+    expect(list.slots[0]).toMatchObject({ droppedOffset: 70 * 8, pages: pages.slice(1) });
+    expect(list.garbage.filter(({ what }) => what === 'segment').length).toBe(70);
+    expect(list.garbage.filter(({ what }) => what === 'page').length).toBe(1);
+    await log.clock.advance(300_000);
+    const after = await log.expire();
+    expect(after.list.slots[0]).toMatchObject({ pages: [], segments: [] });
+    expect(after.list.garbage.length).toBe(270 + 3);
+  });
+});
+
+describe('a run', () => {
+  it('drops what lies below a start that was raised otherwise, and what a merge adds there later', async () => {
+    const log = await setUp({ 'retention.ms': -1 });
+    await log.append(8);
+    await log.merge();
+    await log.append(8);
+    const head = await readHead(log.stores.items, log.name);
+    await raiseStarts(log.context, log.stores.items, log.name, head, new Map([[0, 16]]));
+    expect((await log.expire()).list.slots[0]).toMatchObject({ segments: [], droppedOffset: 16 });
+    await log.merge();
+    expect(await log.segments()).toEqual([]);
+  });
+
+  it('does nothing to a closed head, nor to one without a list', async () => {
+    const log = await setUp({ 'retention.ms': 1 });
+    await log.append(1, { timestampMs: 1 });
+    expect(await log.expire()).toMatchObject({ list: { version: 0 }, nextAtMs: undefined });
+    await log.list();
+    const topic = await log.topic();
+    await log.broker.deleteTopic('t');
+    expect(await log.clock.run(expireHead(log.context, topic, 0))).toMatchObject({ nextAtMs: undefined });
+    expect(await log.start()).toBe(0);
+  });
+
+  it('that died anywhere is finished by the next', async () => {
+    const prepare = async () => {
+      const log = await setUp({ 'retention.ms': HOUR }, 2);
+      for (let i = 0; i < 3; i++) {
+        await log.append(4, { partition: 0 });
+        await log.append(4, { partition: 1 });
+        await log.merge();
+      }
+      await log.append(3);
+      await log.clock.advance(HOUR + 1);
+      return log;
+    };
+    const outcome = async (log: Awaited<ReturnType<typeof setUp>>) => {
+      const { version: _, writer: __, due, ...list } = await readSegmentList(log.stores.items, log.name);
+      return { list, due: due.expire?.atMs, starts: [await log.start(0), await log.start(1)] };
+    };
+    const whole = await prepare();
+    await whole.expire();
+    const expected = await outcome(whole);
+    expect(expected.starts).toEqual([15, 12]);
+    for (let requests = 0; ; requests++) {
+      const log = await prepare();
+      const died = await log.expire(killedAfter(log.stores, requests)).then(
+        () => false,
+        () => true,
+      );
+      await log.expire();
+      expect(await outcome(log)).toEqual(expected);
+      if (!died) break;
+      expect(requests).toBeLessThan(40);
+    }
+  });
+
+  it('beside another has the same result', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    await log.append(2);
+    await log.clock.advance(HOUR + 1);
+    await Promise.all([log.expire(), log.expire(), log.expire()]);
+    expect(await log.start()).toBe(10);
+    const { garbage, dropBelow } = await readSegmentList(log.stores.items, log.name);
+    expect({ garbage: garbage.length, dropBelow }).toEqual({ garbage: 1, dropBelow: 10 });
+  });
+});
