@@ -1,5 +1,5 @@
 import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../log/head/head.ts';
-import { expireDueAfterMerge } from '../../log/segment/expire.ts';
+import { expireDueAfterMerge, retentionOf } from '../../log/segment/expire.ts';
 import { commitMerge, scheduleBy } from '../../log/segment/list-changes.ts';
 import { scheduleSweep } from '../../log/segment/list-cleanup.ts';
 import {
@@ -20,7 +20,7 @@ import type { ItemStore, Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { type HeadName, nodesBetween, readHead } from '../heads/items.ts';
 import { checkpointProducers } from '../heads/producers.ts';
-import { readSegmentList } from '../heads/segment-list-store.ts';
+import { readSegmentList, updateSegmentList } from '../heads/segment-list-store.ts';
 import { usesOfNode } from '../heads/uses.ts';
 import { retrying } from '../retry.ts';
 import { announceNames, commitAnnounced, segmentName } from './announced-work.ts';
@@ -93,7 +93,7 @@ export async function mergeHead(
   }
   const joined = await joinSegments(context, stores, topic, name, list, { limits, signal });
   return {
-    list: joined.list,
+    list: await scheduleFirstVisits(context, stores.items, topic, name, head, joined.list),
     nextAtMs,
     nodesMerged,
     bytesMerged,
@@ -198,6 +198,35 @@ function bySlot(segments: readonly NewSegment[], version: number): Map<number, S
     slots.set(slot, [...(slots.get(slot) ?? []), segment]);
   }
   return slots;
+}
+
+/**
+ * Sees to it that the other jobs find a head of which nothing is merged: its records can expire in the tail, and its
+ * writers can leave orphans. Costs nothing if they are scheduled already.
+ */
+async function scheduleFirstVisits(
+  context: BrokerContext,
+  items: ItemStore,
+  topic: Topic,
+  name: HeadName,
+  head: Head,
+  known: SegmentList,
+): Promise<SegmentList> {
+  const nowMs = context.clock.nowMs();
+  const hasRecords = head.partitions.some(({ logStartOffset, nextOffset }) => logStartOffset < nextOffset);
+  const expires = hasRecords && retentionOf(topic.config).retentionMs >= 0;
+  const { list } = await updateSegmentList(
+    context,
+    items,
+    name,
+    (now) => {
+      const swept = now.due.sweep === undefined ? scheduleBy(now, 'sweep', nowMs) : now;
+      const scheduled = expires && now.due.expire === undefined ? scheduleBy(swept, 'expire', nowMs) : swept;
+      return { list: scheduled === now ? undefined : scheduled, result: undefined };
+    },
+    known,
+  );
+  return list;
 }
 
 function scheduleOthers(list: SegmentList, topic: Topic, nowMs: number): SegmentList {

@@ -311,6 +311,18 @@ describe('the merge job', () => {
     expect(await run(broker)).toEqual({ nodes: [], blocked: 0, complete: true });
   });
 
+  it('shows the other jobs a head of which nothing is merged', async () => {
+    const { stores, broker, append, list } = await setUp({ 'retention.ms': 2 * 60 * MINUTE_MS });
+    await append(0, 3);
+    await stores.clock.advance(60 * MINUTE_MS);
+    await run(broker);
+    expect((await list()).due).toMatchObject({ sweep: { atMs: stores.clock.nowMs() } });
+    await broker.runRetention();
+    await stores.clock.advance(61 * MINUTE_MS);
+    await broker.runRetention();
+    expect(await broker.describePartitions('t')).toMatchObject([{ logStartOffset: 3, highWatermark: 3 }, {}, {}, {}]);
+  });
+
   it('forgets a head whose topic was deleted', async () => {
     const { stores, broker, append } = await setUp();
     await append(0, 9);
