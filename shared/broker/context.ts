@@ -1,5 +1,7 @@
 import type { Clock, Random } from '../storage/ports.ts';
 import type { AppendSignals } from './memory/append-signals.ts';
+import type { BusyHeads } from './memory/busy-heads.ts';
+import type { ByteBudget } from './memory/byte-budget.ts';
 import type { DataCache } from './memory/data-cache.ts';
 import type { SegmentCache } from './memory/segment-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
@@ -17,5 +19,8 @@ export interface BrokerContext {
   readonly cache: DataCache;
   readonly segments: SegmentCache;
   readonly signals: AppendSignals;
+  readonly busyHeads: BusyHeads;
+  /** For the data of all merges under way. */
+  readonly mergeBytes: ByteBudget;
   readonly youngProducers: YoungProducers;
 }

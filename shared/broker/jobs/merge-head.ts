@@ -30,6 +30,8 @@ import type { HeadJobOptions, HeadJobResult } from './head-job.ts';
 import { joinSegments } from './join-segments.ts';
 
 export interface MergeResult extends HeadJobResult {
+  /** The age of the oldest node that waited when the job came; `undefined` if none did. */
+  readonly waitedMs: number | undefined;
   readonly nodesMerged: number;
   readonly bytesMerged: number;
   readonly segmentsWritten: number;
@@ -69,12 +71,14 @@ export async function mergeHead(
   let nodesMerged = 0;
   let bytesMerged = 0;
   let segmentsWritten = 0;
+  let waitedMs: number | undefined;
   let nextAtMs = context.clock.nowMs() + IDLE_MS;
   while (!head.closed && !signal?.aborted) {
     const waiting = unmergedNodes(list.mergedEntry, head.firstEntry);
     if (waiting === 0) break;
     const nodes = await nodesToMerge(context, stores.items, name, list, head);
     const oldestMs = writtenAtMs((nodes[0] as TailNode).entries[0] as Entry);
+    waitedMs ??= context.clock.nowMs() - oldestMs;
     const isFull = nodes.length < waiting;
     const isDue = isFull || isMergeDue({ nodes: waiting, oldestMs }, context.clock.nowMs());
     const running = list.announcements.find(({ job, untilMs }) => job === 'merge' && untilMs > context.clock.nowMs());
@@ -83,8 +87,11 @@ export async function mergeHead(
       nextAtMs = running?.untilMs ?? oldestMs + ageMs;
       break;
     }
-    const merged = await buildSegments(stores, name, head, nodes, list.totals, limits);
-    const committed = await writeAndCommit(context, stores, topic, name, list, nodes, merged);
+    const known = list;
+    const { merged, committed } = await context.mergeBytes.use(bytesOf(nodes), async () => {
+      const built = await buildSegments(stores, name, head, nodes, known.totals, limits);
+      return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, nodes, built) };
+    });
     list = committed.list;
     if (!committed.applied) continue;
     nodesMerged += nodes.length;
@@ -95,6 +102,7 @@ export async function mergeHead(
   return {
     list: joined.list,
     nextAtMs,
+    waitedMs,
     nodesMerged,
     bytesMerged,
     segmentsWritten,
