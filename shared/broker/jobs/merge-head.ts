@@ -98,6 +98,8 @@ export async function mergeHead(
     bytesMerged += merged.bytes;
     segmentsWritten += merged.segments.length;
   }
+  // What was left undone must not wait until the next look at an idle head.
+  if (signal?.aborted) nextAtMs = context.clock.nowMs();
   const joined = await joinSegments(context, stores, topic, name, list, { limits, signal });
   return {
     list: joined.list,
