@@ -41,6 +41,7 @@ import {
 } from './topics/describe.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
+import { Traffic, type TrafficRow } from './usage/traffic.ts';
 import { UsageMeter, type UsageRow } from './usage/usage-meter.ts';
 
 export interface BrokerComponents {
@@ -66,6 +67,7 @@ export class Broker {
     const usage = new UsageMeter({ objects, items });
     this.#context = {
       usage,
+      traffic: new Traffic(),
       clock,
       random,
       settings,
@@ -209,6 +211,17 @@ export class Broker {
   /** Returns the counted storage requests of this process since it started, by topic and purpose. Costs no request. */
   usage(): UsageRow[] {
     return this.#context.usage.rows();
+  }
+
+  /** Returns the records and bytes that this process appended and read, by topic. Costs no request. */
+  traffic(): TrafficRow[] {
+    return this.#context.traffic.rows();
+  }
+
+  /** The heads with tail nodes that this process has moved and not merged, and when their oldest data was written. */
+  unmerged(): { readonly heads: number; readonly oldestMs: number | undefined } {
+    const { busyHeads } = this.#context;
+    return { heads: busyHeads.size, oldestMs: busyHeads.oldestMs() };
   }
 
   /** Resolves when every accepted append is settled and no tail is being moved. */

@@ -7,11 +7,13 @@ import type { SegmentCache } from './memory/segment-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
 import type { YoungProducers } from './memory/young-producers.ts';
 import type { BrokerSettings } from './settings.ts';
+import type { Traffic } from './usage/traffic.ts';
 import type { UsageMeter } from './usage/usage-meter.ts';
 
 /** The components that every operation uses. Operations get the stores through `usage`, so that all requests are counted. */
 export interface BrokerContext {
   readonly usage: UsageMeter;
+  readonly traffic: Traffic;
   readonly clock: Clock;
   readonly random: Random;
   readonly settings: BrokerSettings;

@@ -16,6 +16,7 @@ import { VERSION } from '../version.ts';
 import { closeInTime } from './close-in-time.ts';
 import { LocalHttpServer } from './http-server.ts';
 import { JobTimers } from './job-timers.ts';
+import { processMetrics } from './process-metrics.ts';
 import { removeExpired } from './remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './timed-jobs.ts';
 
@@ -132,6 +133,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       onError: (job, error) => console.error(`The job ${job} failed, and will be tried again:`, error),
     });
     const app = createHttpApp({
+      processMetrics: () => processMetrics(jobs.statuses()),
       broker,
       clock: systemClock,
       random: systemRandom,
