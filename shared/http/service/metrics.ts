@@ -86,10 +86,13 @@ function storageFamilies(rows: readonly UsageRow[]): MetricFamily[] {
     addCounts(group.counts, counts);
   }
   const requests: Sample[] = [];
+  const units: Sample[] = [];
   const bytes: Sample[] = [];
   for (const { topic, purpose, counts } of groups.values()) {
     for (const [name, request] of Object.entries(REQUESTS) as [keyof typeof REQUESTS, string][])
       if (counts[name] > 0) requests.push({ labels: { topic, purpose, request }, value: counts[name] });
+    units.push({ labels: { topic, purpose, unit: 'read' }, value: counts.readUnits });
+    units.push({ labels: { topic, purpose, unit: 'write' }, value: counts.writeUnits });
     bytes.push({ labels: { topic, purpose, direction: 'read' }, value: counts.bytesRead });
     bytes.push({ labels: { topic, purpose, direction: 'written' }, value: counts.bytesWritten });
   }
@@ -99,7 +102,8 @@ function storageFamilies(rows: readonly UsageRow[]): MetricFamily[] {
       'Requests to the storage. A request that several topics share counts in parts.',
       requests,
     ),
-    counter('tailrace_storage_bytes_total', 'Bytes that requests to the storage read and wrote.', bytes),
+    counter('tailrace_storage_units_total', 'Units that DynamoDB would bill for the requests to the table.', units),
+    counter('tailrace_storage_bytes_total', 'Bytes of objects that were read and written.', bytes),
   ];
 }
 

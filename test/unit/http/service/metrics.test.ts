@@ -34,22 +34,26 @@ it('tells what was appended, read and requested, and how the jobs and the proces
   const { call, broker } = memoryApp();
   await broker.putTopic({ name: 'orders' });
   for (let i = 0; i < 9; i++) await appendTo(broker, 'orders', 0, ['a', 'b']);
+  await appendTo(broker, 'orders', 0, ['x'.repeat(20_000)]);
   await broker.idle();
   const read = await call('GET', '/v1/topics/orders/partitions/0/records?offset=4&limit=6');
   await read.text();
   const answer = await call('GET', '/metrics');
   expect(answer.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
   const samples = parsed(await answer.text());
-  expect(samples.get('tailrace_commits_total{topic="orders"}')).toBe(9);
-  expect(samples.get('tailrace_appended_records_total{topic="orders"}')).toBe(18);
+  expect(samples.get('tailrace_commits_total{topic="orders"}')).toBe(10);
+  expect(samples.get('tailrace_appended_records_total{topic="orders"}')).toBe(19);
   expect(samples.get('tailrace_appended_bytes_total{topic="orders"}')).toBeGreaterThan(18 * 8);
   expect(samples.get('tailrace_read_records_total{topic="orders"}')).toBeGreaterThanOrEqual(6);
   expect(samples.get('tailrace_read_bytes_total{topic="orders"}')).toBeGreaterThan(0);
   const appended = 'tailrace_storage_requests_total{topic="orders",purpose="append",request=';
-  expect([samples.get(`${appended}"UpdateItem"}`), samples.get(`${appended}"Query"}`)]).toEqual([9, undefined]);
+  expect([samples.get(`${appended}"UpdateItem"}`), samples.get(`${appended}"Query"}`)]).toEqual([10, undefined]);
   expect(
     samples.get('tailrace_storage_bytes_total{topic="orders",purpose="append",direction="written"}'),
-  ).toBeGreaterThan(0);
+  ).toBeGreaterThan(20_000);
+  expect(
+    samples.get('tailrace_storage_units_total{topic="orders",purpose="append",unit="write"}'),
+  ).toBeGreaterThanOrEqual(19);
   expect(samples.get('tailrace_job_runs_total{job="merge"}')).toBe(3);
   expect(samples.get('tailrace_job_failures_total{job="merge"}')).toBe(1);
   expect(samples.get('tailrace_job_blocked{job="merge"}')).toBe(2);
