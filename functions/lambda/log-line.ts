@@ -5,7 +5,7 @@
 export function logLine(
   level: 'INFO' | 'ERROR',
   message: string,
-  fields: Readonly<Record<string, string | number | boolean | null | undefined>> = {},
+  fields: Readonly<Record<string, string | number | boolean | object | null | undefined>> = {},
 ): void {
   process.stdout.write(`${JSON.stringify({ timestamp: new Date().toISOString(), level, message, ...fields })}\n`);
 }

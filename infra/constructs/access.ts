@@ -20,11 +20,14 @@ export interface Access {
 export type LogTable = Pick<
   ITable,
   'tableArn' | 'tableName' | 'metric' | 'metricConsumedReadCapacityUnits' | 'metricConsumedWriteCapacityUnits'
-> &
-  MaybeEncrypted;
+> & {
+  /** Without a stream, only the schedule starts merges. */
+  readonly tableStreamArn?: string | undefined;
+} & MaybeEncrypted;
 export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'> & MaybeEncrypted;
 
 export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | 'Query';
+/** `AbortMultipartUpload` includes what else an upload in parts needs. `ListBucket` lists the keys of its kinds. */
 export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload' | 'ListBucket';
 
 /**
@@ -76,7 +79,22 @@ export const MANAGE_KEYS: Access = {
 /** Permissions to check the API keys of requests. */
 export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
 
-/** Permissions of the scheduled jobs. */
+/**
+ * Permissions to merge. They allow reading all records, and writing segments and what is known of them; neither appending
+ * nor deleting anything but due items.
+ */
+export const MERGE: Access = {
+  items: {
+    GetItem: ['topic', 'head', 'segments', 'inlineBatch', 'checkpoint', 'producer'],
+    Query: ['topic', 'node', 'due'],
+    PutItem: ['segments', 'due', 'use', 'producer'],
+    UpdateItem: ['checkpoint'],
+    DeleteItem: ['due'],
+  },
+  objects: { GetObject: ['hot', 'segment'], PutObject: ['segment'], AbortMultipartUpload: ['segment'] },
+};
+
+/** Permissions to finish deletions of topics. */
 export const MAINTAIN: Access = {
   items: {
     GetItem: ['topic', 'job'],
@@ -164,31 +182,44 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
         },
       }),
   );
-  const { ListBucket: listed = [], ...onObjects } = access.objects;
-  const objects = (Object.entries(onObjects) as [ObjectAction, readonly ObjectKind[]][]).map(
-    ([action, kinds]) =>
-      new PolicyStatement({
-        actions: [`s3:${action}`],
-        resources: kinds.map((kind) => `${bucketArn}/${OBJECT_PATTERNS[kind]}`),
-        // Objects are written once: without `If-None-Match` even their writer could replace them.
-        ...(action === 'PutObject' ? { conditions: { Null: { 's3:if-none-match': 'false' } } } : {}),
-      }),
+  return [...items, ...objectStatements(access, bucketArn)];
+}
+
+function objectStatements({ objects }: Access, bucketArn: string): PolicyStatement[] {
+  const { ListBucket: listed = [], ...onObjects } = objects;
+  const made = (Object.entries(onObjects) as [ObjectAction, readonly ObjectKind[]][]).map(([action, kinds]) =>
+    objectStatement(action, kinds, bucketArn, action === 'PutObject' ? WRITTEN_ONCE : undefined),
   );
+  const { AbortMultipartUpload: inParts } = objects;
+  if (inParts !== undefined) made.push(objectStatement('PutObject', inParts, bucketArn, PARTS));
   // Without permission to list the bucket, S3 returns "access denied" for a missing object, and damage would look like a
   // mistake in the set-up. Who may read objects can therefore list all of them.
   const prefixes = listed.map((kind) => OBJECT_PATTERNS[kind]).sort();
-  const condition = { conditions: { StringLike: { 's3:prefix': prefixes } } };
-  const canList = access.objects.GetObject !== undefined || listed.length > 0;
-  const listing = canList
-    ? [
-        new PolicyStatement({
-          actions: ['s3:ListBucket'],
-          resources: [bucketArn],
-          ...(access.objects.GetObject === undefined ? condition : {}),
-        }),
-      ]
-    : [];
-  return [...items, ...objects, ...listing];
+  const condition = objects.GetObject === undefined ? { conditions: { StringLike: { 's3:prefix': prefixes } } } : {};
+  if (objects.GetObject !== undefined || listed.length > 0)
+    made.push(new PolicyStatement({ actions: ['s3:ListBucket'], resources: [bucketArn], ...condition }));
+  return made;
+}
+
+/** Objects are written once: without `If-None-Match` even their writer could replace them. */
+const WRITTEN_ONCE = { Null: { 's3:if-none-match': 'false' } };
+/**
+ * The requests that begin an upload and send its parts cannot have `If-None-Match`, and make no object. The one that
+ * completes the upload does, and needs the header.
+ */
+const PARTS = { Bool: { 's3:ObjectCreationOperation': 'false' } };
+
+function objectStatement(
+  action: ObjectAction,
+  kinds: readonly ObjectKind[],
+  bucketArn: string,
+  conditions?: Readonly<Record<string, Readonly<Record<string, string>>>>,
+): PolicyStatement {
+  return new PolicyStatement({
+    actions: [`s3:${action}`],
+    resources: kinds.map((kind) => `${bucketArn}/${OBJECT_PATTERNS[kind]}`),
+    ...(conditions === undefined ? {} : { conditions }),
+  });
 }
 
 /** Grants a principal of this account access to table and bucket, and to the bucket of hot objects if there is one. */

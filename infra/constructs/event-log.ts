@@ -19,7 +19,6 @@ import {
   grantAccess,
   type LogBucket,
   type LogTable,
-  MAINTAIN,
   MANAGE_KEYS,
   PRODUCE,
   union,
@@ -27,7 +26,9 @@ import {
 import { acknowledge } from './acknowledge.ts';
 import { checkOrigins, functionUrlCors } from './cors.ts';
 import { HttpApi } from './http-api.ts';
-import { Job } from './job.ts';
+import { Job } from './jobs/job.ts';
+import { JOB_NAMES, JOBS, type JobName } from './jobs/jobs.ts';
+import { NodeStream } from './jobs/node-stream.ts';
 import { LogFunction } from './log-function.ts';
 import { Observation } from './observation.ts';
 import { HotBucket, type LogHotBucket } from './storage/hot-bucket.ts';
@@ -103,8 +104,13 @@ export interface EventLogProps {
   /** Data of one head up to this size, in bytes, is written to the table instead of an object. @default 8192 */
   readonly inlineBytesMax?: number;
 
-  /** How often the jobs run. @default 5 minutes */
+  /** How often the schedule runs each job. @default - 15 minutes */
   readonly jobInterval?: Duration;
+  /**
+   * How long moved records gather before the table's stream starts merges, up to five minutes. A longer time means fewer
+   * requests. @default 1 minute
+   */
+  readonly mergeWindow?: Duration;
   /** How long logs are kept. @default RetentionDays.TWO_WEEKS */
   readonly logRetention?: RetentionDays;
   /** Whether alarms are made. Each costs $0.10 a month beyond the account's first ten. @default true */
@@ -128,13 +134,11 @@ export interface JwtProps {
 }
 
 const TIMEOUT = Duration.seconds(30);
-const JOB_INTERVAL = Duration.minutes(5);
-const JOB_TIMEOUT = Duration.minutes(2);
+const MERGE_WINDOW = Duration.minutes(1);
 /** A time below API Gateway's limit of 30 seconds. */
 const GATEWAY_TIMEOUT_S = 29;
 const MEMORY_MIB = 1_024;
 const PRODUCE_MEMORY_MIB = 512;
-const JOB_MEMORY_MIB = 512;
 
 /**
  * A whole event log: table and bucket, functions with their own URLs, jobs, alarms. An idle log costs only its stored
@@ -149,7 +153,7 @@ export class EventLog extends Construct {
   readonly httpFunction: LambdaFunction | undefined;
   /** The function that only appends; `undefined` without `http`. */
   readonly produceFunction: LambdaFunction | undefined;
-  readonly maintenanceFunction: LambdaFunction;
+  readonly jobFunctions: Readonly<Record<JobName, LambdaFunction>>;
   /** The address of the whole API: that of the API Gateway HTTP API if there is one, otherwise the Function URL. */
   readonly apiUrl: string | undefined;
   /** The address of the operations that append. */
@@ -255,17 +259,31 @@ export class EventLog extends Construct {
       }
     }
 
-    const job = new Job(this, 'Maintenance', {
-      ...common,
-      environment: this.environment,
-      name: 'maintenance',
-      description: 'jobs on a schedule',
-      access: MAINTAIN,
-      memorySize: JOB_MEMORY_MIB,
-      timeout: JOB_TIMEOUT,
-      every: props.jobInterval ?? JOB_INTERVAL,
+    const jobs = JOB_NAMES.map((name) => {
+      const every = props.jobInterval ?? JOBS[name].every;
+      const id = `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+      const { function: made } = new Job(this, id, {
+        ...common,
+        ...JOBS[name],
+        environment: this.environment,
+        name,
+        every,
+      });
+      return { name, id, function: made, every };
     });
-    this.maintenanceFunction = job.function;
+    this.jobFunctions = Object.fromEntries(jobs.map((job) => [job.name, job.function])) as Record<
+      JobName,
+      LambdaFunction
+    >;
+    const stream =
+      table.tableStreamArn === undefined
+        ? undefined
+        : new NodeStream(this, 'NodeStream', {
+            table,
+            streamArn: table.tableStreamArn,
+            target: this.jobFunctions.merge,
+            window: props.mergeWindow ?? MERGE_WINDOW,
+          });
 
     new Observation(this, 'Observation', {
       table,
@@ -273,8 +291,8 @@ export class EventLog extends Construct {
       bucketRequestMetrics: props.bucketRequestMetrics ?? false,
       produce: this.produceFunction,
       http: this.httpFunction,
-      maintenance: job.function,
-      jobInterval: props.jobInterval ?? JOB_INTERVAL,
+      jobs,
+      failedRecords: stream?.failed,
       alarms: props.alarms ?? true,
       alarmActions: props.alarmActions ?? [],
       dashboard: props.dashboard ?? true,

@@ -15,17 +15,15 @@ import {
 } from 'aws-cdk-lib/aws-cloudwatch';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
-import type { LogBucket, LogTable } from './access.ts';
+import type { LogBucket } from './access.ts';
+import { jobGraphs, type Watched, type WatchJobsProps, watchedJobs } from './jobs/watch-jobs.ts';
 import { REQUEST_METRICS_ID } from './storage/segment-bucket.ts';
 
-export interface ObservationProps {
-  readonly table: LogTable;
+export interface ObservationProps extends WatchJobsProps {
   readonly bucket: LogBucket;
   readonly bucketRequestMetrics: boolean;
   readonly produce: IFunction | undefined;
   readonly http: IFunction | undefined;
-  readonly maintenance: IFunction;
-  readonly jobInterval: Duration;
   readonly alarms: boolean;
   readonly alarmActions: readonly IAlarmAction[];
   readonly dashboard: boolean;
@@ -36,16 +34,6 @@ const PERIOD = Duration.minutes(5);
 const APPEND_P99_MS_MAX = 2_000;
 const TABLE_OPERATIONS = ['GetItem', 'PutItem', 'UpdateItem', 'DeleteItem', 'Query'];
 
-interface Watched {
-  readonly id: string;
-  readonly metric: IMetric;
-  readonly what: string;
-  readonly threshold: number;
-  /** The number of consecutive periods. */
-  readonly periods?: number;
-  readonly below?: boolean;
-}
-
 /** Alarms for problems that need attention, and a dashboard that shows these problems and the load. */
 export class Observation extends Construct {
   constructor(scope: Construct, id: string, props: ObservationProps) {
@@ -55,8 +43,8 @@ export class Observation extends Construct {
   }
 
   private watched(props: ObservationProps): Watched[] {
-    const { produce, http, maintenance, table, jobInterval } = props;
-    const functions = Object.entries({ Produce: produce, Http: http, Maintenance: maintenance });
+    const { produce, http, table } = props;
+    const functions = Object.entries({ Produce: produce, Http: http });
     const watched: Watched[] = functions.flatMap(([name, each]) =>
       each === undefined
         ? []
@@ -113,14 +101,7 @@ export class Observation extends Construct {
         threshold: 10,
         periods: 3,
       },
-      {
-        id: 'MaintenanceHeartbeat',
-        metric: maintenance.metricInvocations({ period: Duration.minutes(Math.max(1, jobInterval.toMinutes())) }),
-        what: 'The jobs have not been run for three times their interval.',
-        threshold: 1,
-        periods: 3,
-        below: true,
-      },
+      ...watchedJobs(props),
     );
     if (props.bucketRequestMetrics) {
       watched.push({
@@ -146,7 +127,7 @@ export class Observation extends Construct {
       comparisonOperator: below
         ? ComparisonOperator.LESS_THAN_THRESHOLD
         : ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      // Without activity there are no data points. Only the job's alarm reports their absence: the job was not run.
+      // Without activity there are no data points. Only the jobs' alarms report their absence: the job was not run.
       treatMissingData: below ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
     });
     alarm.addAlarmAction(...props.alarmActions);
@@ -154,8 +135,8 @@ export class Observation extends Construct {
   }
 
   private addDashboard(props: ObservationProps, alarms: readonly Alarm[]): void {
-    const { produce, http, maintenance, table, bucket } = props;
-    const functions = [produce, http, maintenance].filter((each) => each !== undefined);
+    const { produce, http, jobs, table, bucket } = props;
+    const functions = [produce, http, ...jobs.map((job) => job.function)].filter((each) => each !== undefined);
     const dashboard = new Dashboard(this, 'Dashboard', { defaultInterval: Duration.hours(3) });
     const graph = (title: string, left: IMetric[], right: IMetric[] = []): GraphWidget =>
       new GraphWidget({ title, left, right, width: 8, height: 6 });
@@ -188,6 +169,7 @@ export class Observation extends Construct {
         'Environments in use',
         functions.map((each) => each.metric('ConcurrentExecutions', { period: PERIOD, statistic: Stats.MAXIMUM })),
       ),
+      ...jobGraphs(props).map(([title, left, right]) => graph(title, left, right)),
       graph(
         'Bucket: bytes and objects, once a day',
         [storageMetric(bucket, 'BucketSizeBytes', 'StandardStorage')],

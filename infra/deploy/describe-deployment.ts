@@ -31,9 +31,10 @@ const PRICE = {
   readUnit: 0.125e-6,
 } as const;
 const MINUTES_A_MONTH = 730 * 60;
-/** The duration of a run that finds nothing to do, measured on a warm environment, with some margin. */
-const IDLE_RUN_S = 0.1;
-const IDLE_RUN_READ_UNITS = 2;
+/** The duration of a run that finds nothing to do. It mostly starts an environment: the last one is gone after a while. */
+const IDLE_RUN_S = 0.5;
+/** Eight queries for due items, and a little more. */
+const IDLE_RUN_READ_UNITS = 10;
 
 export function describeDeployment(templates: readonly Template[]): Description {
   const resources = templates.flatMap((template) => Object.values(template.Resources ?? {}));

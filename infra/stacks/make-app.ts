@@ -24,7 +24,9 @@ const CONTEXT = {
   encryptionKeyArn: '',
   produceReservedConcurrency: '',
   httpReservedConcurrency: '',
-  jobMinutes: '5',
+  /** Default: each job's own interval. */
+  jobMinutes: '',
+  mergeWindowSeconds: '60',
 } as const;
 
 type ContextName = keyof typeof CONTEXT;
@@ -41,6 +43,7 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
   const env = environment();
   const produceReservedConcurrency = count('produceReservedConcurrency');
   const httpReservedConcurrency = count('httpReservedConcurrency');
+  const jobMinutes = count('jobMinutes');
   const bucketRequestMetrics = flag('bucketRequestMetrics');
   const eventLog: EventLogProps = {
     auth: oneOf('auth', text('auth'), ['iam', 'bearer', 'none']),
@@ -50,7 +53,8 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
     alarms: flag('alarms'),
     dashboard: flag('dashboard'),
     bucketRequestMetrics,
-    jobInterval: Duration.minutes(count('jobMinutes') ?? 5),
+    mergeWindow: Duration.seconds(count('mergeWindowSeconds') ?? 60),
+    ...(jobMinutes === undefined ? {} : { jobInterval: Duration.minutes(jobMinutes) }),
     ...(produceReservedConcurrency === undefined ? {} : { produceReservedConcurrency }),
     ...(httpReservedConcurrency === undefined ? {} : { httpReservedConcurrency }),
   };

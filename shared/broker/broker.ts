@@ -1,3 +1,4 @@
+import { MERGE_BYTES_MAX } from '../log/segment/merge-policy.ts';
 import type { Clock, ItemStore, ObjectStore, Random } from '../storage/ports.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
@@ -10,13 +11,16 @@ import { type CompactionReport, compactHead } from './jobs/compact-head.ts';
 import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
 import type { JobRequest } from './jobs/job-run.ts';
+import { mergeBusy } from './jobs/merge-busy.ts';
 import { type MergeResult, mergeHead } from './jobs/merge-head.ts';
 import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
-import { type DueRun, runDue } from './jobs/run-due.ts';
+import { type DueRun, runDue, runOnHead } from './jobs/run-due.ts';
 import { type SweptTopics, sweepDeletedTopics } from './jobs/sweep/deleted-topics.ts';
 import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.ts';
 import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { AppendSignals } from './memory/append-signals.ts';
+import { BusyHeads } from './memory/busy-heads.ts';
+import { ByteBudget } from './memory/byte-budget.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { SegmentCache } from './memory/segment-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
@@ -37,6 +41,7 @@ import {
 } from './topics/describe.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
+import { Traffic, type TrafficRow } from './usage/traffic.ts';
 import { UsageMeter, type UsageRow } from './usage/usage-meter.ts';
 
 export interface BrokerComponents {
@@ -62,6 +67,7 @@ export class Broker {
     const usage = new UsageMeter({ objects, items });
     this.#context = {
       usage,
+      traffic: new Traffic(),
       clock,
       random,
       settings,
@@ -69,6 +75,8 @@ export class Broker {
       cache: new DataCache(settings.cacheBytesMax),
       segments: new SegmentCache(settings.cacheBytesMax),
       signals: new AppendSignals(),
+      busyHeads: new BusyHeads(),
+      mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
       youngProducers: new YoungProducers(usage, clock),
     };
     this.#groupCommit = new GroupCommit(this.#context);
@@ -130,14 +138,22 @@ export class Broker {
     return sweepDeletedTopics(this.#context, options);
   }
 
-  /** Merges one head, if that is due or with `force`; `undefined` if its topic does not exist. See `mergeHead`. */
+  /** Merges the heads that are due and whose tail nodes this process has moved. See `mergeBusy`. */
+  mergeBusyHeads(options?: HeadJobOptions): Promise<DueRun<MergeResult>> {
+    return mergeBusy(this.#context, options);
+  }
+
+  /**
+   * Merges one head, if that is due or with `force`, and schedules the next look at it; `undefined` if its topic does not
+   * exist. See `mergeHead` and `runOnHead`.
+   */
   async mergeHead(
     topicId: string,
     headNumber: number,
     options?: HeadJobOptions & { readonly force?: boolean },
   ): Promise<MergeResult | undefined> {
     const topic = await this.#context.topics.byId(topicId);
-    return topic && mergeHead(this.#context, topic, headNumber, options);
+    return topic && runOnHead(this.#context, 'merge', mergeHead, topic, headNumber, options ?? {});
   }
 
   /** See `appendBatches`. */
@@ -195,6 +211,17 @@ export class Broker {
   /** Returns the counted storage requests of this process since it started, by topic and purpose. Costs no request. */
   usage(): UsageRow[] {
     return this.#context.usage.rows();
+  }
+
+  /** Returns the records and bytes that this process appended and read, by topic. Costs no request. */
+  traffic(): TrafficRow[] {
+    return this.#context.traffic.rows();
+  }
+
+  /** The heads with tail nodes that this process has moved and not merged, and when their oldest data was written. */
+  unmerged(): { readonly heads: number; readonly oldestMs: number | undefined } {
+    const { busyHeads } = this.#context;
+    return { heads: busyHeads.size, oldestMs: busyHeads.oldestMs() };
   }
 
   /** Resolves when every accepted append is settled and no tail is being moved. */

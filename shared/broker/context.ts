@@ -1,15 +1,19 @@
 import type { Clock, Random } from '../storage/ports.ts';
 import type { AppendSignals } from './memory/append-signals.ts';
+import type { BusyHeads } from './memory/busy-heads.ts';
+import type { ByteBudget } from './memory/byte-budget.ts';
 import type { DataCache } from './memory/data-cache.ts';
 import type { SegmentCache } from './memory/segment-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
 import type { YoungProducers } from './memory/young-producers.ts';
 import type { BrokerSettings } from './settings.ts';
+import type { Traffic } from './usage/traffic.ts';
 import type { UsageMeter } from './usage/usage-meter.ts';
 
 /** The components that every operation uses. Operations get the stores through `usage`, so that all requests are counted. */
 export interface BrokerContext {
   readonly usage: UsageMeter;
+  readonly traffic: Traffic;
   readonly clock: Clock;
   readonly random: Random;
   readonly settings: BrokerSettings;
@@ -17,5 +21,8 @@ export interface BrokerContext {
   readonly cache: DataCache;
   readonly segments: SegmentCache;
   readonly signals: AppendSignals;
+  readonly busyHeads: BusyHeads;
+  /** For the data of all merges under way. */
+  readonly mergeBytes: ByteBudget;
   readonly youngProducers: YoungProducers;
 }

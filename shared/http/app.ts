@@ -95,10 +95,16 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
 }
 
 /** The operations with the given tags, or all operations if no tags are given. */
-function operationsServed({ tags, signedObjects }: HttpContext): Partial<Record<OperationId, Operation>> {
+function operationsServed({
+  tags,
+  signedObjects,
+  processMetrics,
+}: HttpContext): Partial<Record<OperationId, Operation>> {
   const ids = OPERATION_IDS.filter(
     (id) =>
-      (tags === undefined || tags.includes(OPERATIONS[id].tag)) && (id !== 'getObject' || signedObjects !== undefined),
+      (tags === undefined || tags.includes(OPERATIONS[id].tag)) &&
+      (id !== 'getObject' || signedObjects !== undefined) &&
+      (id !== 'getMetrics' || processMetrics !== undefined),
   );
   return Object.fromEntries(ids.map((id) => [id, OPERATIONS[id]]));
 }

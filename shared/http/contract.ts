@@ -18,6 +18,7 @@ export const MEDIA = {
   cloudEvents: 'application/cloudevents-batch+json',
   problem: 'application/problem+json',
   html: 'text/html',
+  text: 'text/plain',
   bytes: 'application/octet-stream',
 } as const;
 

@@ -34,6 +34,24 @@ export interface SignedObjects {
   get(key: string, range: { readonly start: number; readonly end: number }): Promise<Uint8Array | undefined>;
 }
 
+/** What the process that serves the app tells of itself. */
+export interface ProcessMetrics {
+  readonly startedAtMs: number;
+  /** User and system time together. */
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  readonly heapUsedBytes: number;
+  /** Between 0 and 1, since the start. */
+  readonly eventLoopUtilization: number;
+  readonly jobs: readonly {
+    readonly name: string;
+    readonly runs: number;
+    readonly failures: number;
+    readonly blocked: number;
+    readonly lastSuccessMs: number | undefined;
+  }[];
+}
+
 /** The settings and components of the app. */
 export interface HttpAppComponents {
   readonly broker: Broker;
@@ -46,6 +64,8 @@ export interface HttpAppComponents {
   /** The access rules. Default: everybody may do everything. */
   readonly access?: AccessSettings | undefined;
   readonly signedObjects?: SignedObjects | undefined;
+  /** For `GET /metrics`, which is served only with it: one environment of many would tell little. */
+  readonly processMetrics?: (() => ProcessMetrics) | undefined;
   /** A signal that is aborted when the server begins to stop: live tails and waits end, new requests are rejected. */
   readonly stopping?: AbortSignal | undefined;
   /** Called with errors that no problem can report: bugs, whose text is not returned, and failures after the status. */

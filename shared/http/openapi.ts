@@ -159,14 +159,14 @@ function problems({ action, errors }: Operation): JsonObject {
 }
 
 function mapContent(
-  content: Readonly<Record<string, z.ZodType | 'bytes' | 'events' | 'html'>>,
+  content: Readonly<Record<string, z.ZodType | 'bytes' | 'events' | 'html' | 'text'>>,
   schemas: SchemaPrinter,
 ): Record<string, JsonObject> {
   return Object.fromEntries(
     Object.entries(content).map(([type, schema]) => {
       if (schema === 'bytes') return [type, {}];
       if (schema === 'events') return [type, EVENTS];
-      return [type, { schema: schema === 'html' ? { type: 'string' } : schemas.print(schema) }];
+      return [type, { schema: schema === 'html' || schema === 'text' ? { type: 'string' } : schemas.print(schema) }];
     }),
   );
 }

@@ -41,7 +41,7 @@ export interface Operation {
 interface Answer {
   readonly description: string;
   /** `events`: server-sent events. */
-  readonly content?: Readonly<Record<string, z.ZodType | 'bytes' | 'events' | 'html'>>;
+  readonly content?: Readonly<Record<string, z.ZodType | 'bytes' | 'events' | 'html' | 'text'>>;
   readonly headers?: Readonly<Record<string, string>>;
 }
 

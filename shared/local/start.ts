@@ -15,7 +15,10 @@ import { systemRandom } from '../storage/system/random.ts';
 import { VERSION } from '../version.ts';
 import { closeInTime } from './close-in-time.ts';
 import { LocalHttpServer } from './http-server.ts';
+import { JobTimers } from './job-timers.ts';
+import { processMetrics } from './process-metrics.ts';
 import { removeExpired } from './remove-expired.ts';
+import { checkIntervals, type JobIntervals, timedJobs } from './timed-jobs.ts';
 
 export interface TailraceOptions {
   /** Keep everything in memory: nothing is written, and all is gone at the end. Default false. */
@@ -46,6 +49,11 @@ export interface TailraceOptions {
    * none if it listens on this machine only, otherwise any.
    */
   readonly allowedHosts?: readonly string[];
+  /**
+   * How often each job runs, in milliseconds from the end of a run to the beginning of the next; `false`: never, so that
+   * nothing is merged and removed but by `broker`. Default: `DEFAULT_JOB_INTERVALS`.
+   */
+  readonly jobs?: false | Partial<JobIntervals>;
 }
 
 export interface Tailrace {
@@ -93,7 +101,7 @@ interface Storage {
  * Starts the whole log in this process: storage, broker and HTTP API. Acknowledged records survive the end of the
  * process, however it ends, and a power cut, unless `memory` is set.
  * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port; host;
- * `keys: false` with an address that others reach; an origin or host name that is none)
+ * `keys: false` with an address that others reach; an origin or host name that is none; an interval of a job)
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
   const { port = 0, host = LOOPBACK } = options;
@@ -110,6 +118,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
   const { allowedOrigins = [], allowedHosts = isLocal ? [] : undefined } = options;
   checkAllowedOrigins(allowedOrigins, 'allowedOrigins', { needCredentials: keys });
   checkAllowedHosts(allowedHosts ?? [], 'allowedHosts');
+  checkIntervals(options.jobs);
   let url = '';
   const baseUrl = (): string => url;
   const storage = options.memory
@@ -118,7 +127,13 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
   try {
     const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings: EMBEDDED_SETTINGS });
     const stopping = new AbortController();
+    const jobs = new JobTimers({
+      jobs: timedJobs(broker, options.jobs),
+      clock: systemClock,
+      onError: (job, error) => console.error(`The job ${job} failed, and will be tried again:`, error),
+    });
     const app = createHttpApp({
+      processMetrics: () => processMetrics(jobs.statuses()),
       broker,
       clock: systemClock,
       random: systemRandom,
@@ -138,13 +153,17 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       stopping: stopping.signal,
       onError: (error) => console.error('Expired items were not removed:', error),
     });
+    jobs.start();
     let closing: Promise<void> | undefined;
     const close = (): Promise<void> => {
       stopping.abort();
+      const jobsEnd = jobs.stop();
       return closeInTime(systemClock, {
         finishRequests: () => server.finish(),
         cutRequests: () => server.cut(),
-        finishAppends: () => broker.close(),
+        finishAppends: async () => {
+          await Promise.all([broker.close(), jobsEnd]);
+        },
         closeStorage: () => storage.close(),
       });
     };

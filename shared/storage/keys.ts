@@ -99,6 +99,13 @@ const START = Array.from({ length: PARTITIONS_PER_HEAD_MAX }, (_, slot) => `s${s
 export function nodePartitionKey(topicId: string, headNumber: number): string {
   return `node#${topicId}#${headNumber}`;
 }
+/** Reads a partition key of `nodePartitionKey`; `undefined` if it is none. */
+export function parseNodePartitionKey(
+  pk: string,
+): { readonly topicId: string; readonly headNumber: number } | undefined {
+  const [, topicId, headNumber] = /^node#([\w-]+)#(\d{1,6})$/.exec(pk) ?? [];
+  return topicId === undefined ? undefined : { topicId, headNumber: Number(headNumber) };
+}
 export function nodeSortKey(firstEntry: number): string {
   return paddedNumber(firstEntry);
 }

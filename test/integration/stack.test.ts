@@ -2,12 +2,21 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { DynamoDBClient, GetItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { S3Client } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Broker } from '../../shared/broker/broker.ts';
 import { decodeRecords, encodeBatch, readBatchHeader } from '../../shared/log/batch/record-batch.ts';
+import { DynamoItemStore } from '../../shared/storage/dynamodb/item-store.ts';
+import { DUE_SHARDS, duePartitionKey, segmentObjectPrefix } from '../../shared/storage/keys.ts';
+import type { ItemKey } from '../../shared/storage/ports.ts';
+import { S3ObjectStore } from '../../shared/storage/s3/object-store.ts';
+import { systemClock } from '../../shared/storage/system/clock.ts';
+import { systemRandom } from '../../shared/storage/system/random.ts';
 import { type DeployedStack, deployStack } from '../localstack/deploy-stack.ts';
 import type { Emulator } from '../localstack/emulator.ts';
 import { EMULATOR_NAME, startChosenEmulator } from '../localstack/start-emulator.ts';
 import { positionsOf } from '../support/event-reader.ts';
+import { appendTo } from '../support/memory-broker.ts';
 import { SignedClient } from '../support/signed-client.ts';
 
 /**
@@ -16,6 +25,9 @@ import { SignedClient } from '../support/signed-client.ts';
  */
 
 const DEPLOY_MS = 600_000;
+const HOUR_MS = 3_600_000;
+/** The window of the stream takes a second of it, and the start of a function some more. */
+const MERGED_MS = 60_000;
 
 let emulator: Emulator;
 let stack: DeployedStack;
@@ -26,7 +38,7 @@ beforeAll(async () => {
   emulator = await startChosenEmulator();
   // MiniStack does not run functions that stream.
   const streaming = EMULATOR_NAME === 'LocalStack';
-  stack = await deployStack(emulator, ['jobMinutes=1', `streaming=${streaming}`]);
+  stack = await deployStack(emulator, ['jobMinutes=1', 'mergeWindowSeconds=1', `streaming=${streaming}`]);
   api = new SignedClient(emulator.endpoint, stack.apiUrl);
   produce = new SignedClient(emulator.endpoint, stack.produceUrl);
 }, DEPLOY_MS);
@@ -44,6 +56,22 @@ interface Page {
   readonly records: readonly { readonly offset: number; readonly key: string | null; readonly value: unknown }[];
   readonly nextOffset: number;
   readonly highWatermark: number;
+}
+
+/** The log without HTTP, by a clock that is late: what it appends is as old as if it had waited since. */
+function directLog({ endpoint }: Emulator, { tableName, bucketName }: DeployedStack, lateMs: number) {
+  const config = { endpoint, region: 'us-east-1', credentials: { accessKeyId: 'test', secretAccessKey: 'test' } };
+  const dynamo = new DynamoDBClient(config);
+  const s3 = new S3Client({ ...config, forcePathStyle: true });
+  const clock = { ...systemClock, nowMs: () => systemClock.nowMs() - lateMs };
+  const common = { clock, random: systemRandom };
+  const items = new DynamoItemStore({ ...common, client: dynamo, tableName });
+  const objects = new S3ObjectStore({ ...common, client: s3, bucketName });
+  const close = (): void => {
+    dynamo.destroy();
+    s3.destroy();
+  };
+  return { broker: new Broker({ ...common, items, objects }), items, objects, close };
 }
 
 describe('the deployed stack', () => {
@@ -187,6 +215,33 @@ describe('the deployed stack', () => {
     expect(events.map((event) => /"value":"(\w+)"/.exec(event)?.[1])).toEqual(['before', 'meanwhile']);
     expect(positionsOf(/^id: (.*)$/m.exec(events.at(-1) ?? '')?.[1])).toBe('0:2');
   });
+
+  test('merges what the stream of the table tells of, without any schedule', async () => {
+    const { broker, items, objects, close } = directLog(emulator, stack, 2 * HOUR_MS);
+    try {
+      await broker.putTopic({ name: 'merged' });
+      const { topicId } = await broker.describeTopic('merged');
+      await appendTo(broker, 'merged', 0, ['first']);
+      // The first append left a due item. Without it, no schedule finds the head.
+      const due: ItemKey[] = [];
+      for (let shard = 0; shard < DUE_SHARDS; shard++) {
+        const pk = duePartitionKey('merge', shard);
+        const { items: found } = await items.query({ pk, limit: 100 });
+        due.push(...found.filter(({ sk }) => sk.includes(topicId)).map(({ sk }) => ({ pk, sk })));
+      }
+      expect(due).toHaveLength(1);
+      for (const key of due) await items.delete(key);
+      for (let i = 0; i < 15; i++) await appendTo(broker, 'merged', 0, [`value ${i}`]);
+      await broker.idle();
+      const endMs = Date.now() + MERGED_MS;
+      while ((await objects.list(segmentObjectPrefix(topicId), { limit: 1 })).keys.length === 0) {
+        if (Date.now() > endMs) throw new Error('The stream has not started a merge.');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    } finally {
+      close();
+    }
+  }, 180_000);
 
   test('finishes on schedule a deletion that was broken off', async () => {
     await api.json('/v1/topics/half-deleted', 'PUT', {}, 201);

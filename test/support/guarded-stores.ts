@@ -16,8 +16,8 @@ export function guardedStores(
 ): MemoryStores & { readonly used: Set<string>; readonly refused: Set<string> } {
   const used = new Set<string>();
   const refused = new Set<string>();
-  const check = (request: StoreRequest, key: string): void => {
-    const [action, isObject] = ACTIONS[request];
+  const check = (request: StoreRequest, key: string): void => permit(...ACTIONS[request], key);
+  const permit = (action: string, isObject: boolean, key: string): void => {
     const kind = isObject ? kindOf(OBJECT_PATTERNS, key) : kindOf(ITEM_PATTERNS, key);
     const allowed: readonly string[] = (isObject ? permissions.objects : permissions.items)[action] ?? [];
     const what = `${action} ${kind}`;
@@ -30,7 +30,10 @@ export function guardedStores(
   };
   const guarded = aroundStores(stores, (request, run) => async (...args) => {
     check(request, keyOf(args));
-    if (request === 'concatObjects') for (const { key } of args[1] as readonly ObjectSource[]) check('getObject', key);
+    if (request === 'concatObjects') {
+      permit('AbortMultipartUpload', true, keyOf(args));
+      for (const { key } of args[1] as readonly ObjectSource[]) check('getObject', key);
+    }
     return run(...args);
   });
   return { ...guarded, clock: stores.clock, used, refused };

@@ -1,7 +1,7 @@
 import { Broker } from '../../shared/broker/broker.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
 import { createHttpApp } from '../../shared/http/app.ts';
-import type { HttpAppComponents } from '../../shared/http/handler.ts';
+import type { HttpAppComponents, ProcessMetrics } from '../../shared/http/handler.ts';
 import { createUrlSigner } from '../../shared/storage/file/url-signer.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../shared/storage/memory/object-store.ts';
@@ -22,6 +22,19 @@ export interface CallOptions {
 }
 
 /** The HTTP API with its own broker, over stores in memory, without a server. */
+/** What a process could tell. */
+export const PROCESS_METRICS: ProcessMetrics = {
+  startedAtMs: 1_700_000_000_500,
+  cpuSeconds: 1.25,
+  residentBytes: 1_000_000,
+  heapUsedBytes: 500_000,
+  eventLoopUtilization: 0.5,
+  jobs: [
+    { name: 'merge', runs: 3, failures: 1, blocked: 2, lastSuccessMs: 1_700_000_001_000 },
+    { name: 'new', runs: 0, failures: 0, blocked: 0, lastSuccessMs: undefined },
+  ],
+};
+
 export function memoryApp(options: MemoryAppOptions = {}) {
   const clock = options.clock ?? systemClock;
   const signer = createUrlSigner({ secret: new Uint8Array(32), baseUrl: () => 'http://localhost' });
@@ -41,6 +54,7 @@ export function memoryApp(options: MemoryAppOptions = {}) {
     clock,
     random,
     signedObjects: { verify: signer.verify, get: (key, range) => objects.get(key, range) },
+    processMetrics: () => PROCESS_METRICS,
     onError: (error) => errors.push(error),
     ...options.http,
   });

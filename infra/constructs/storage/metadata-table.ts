@@ -17,7 +17,10 @@ export interface MetadataTableProps {
    * KMS. If the key is disabled, no record can be appended or read. @default - a key that DynamoDB owns, at no cost
    */
   readonly encryptionKey?: IKey;
-  /** Whether a stream publishes the keys of changed items. @default false */
+  /**
+   * Whether a stream publishes the keys of changed items. It starts merges; without it only the schedule does, and busy
+   * heads wait longer. It costs nothing. @default true
+   */
   readonly stream?: boolean;
 }
 
@@ -42,7 +45,7 @@ export class MetadataTable extends Construct {
       ...(props.encryptionKey === undefined
         ? {}
         : { encryption: TableEncryption.CUSTOMER_MANAGED, encryptionKey: props.encryptionKey }),
-      ...(props.stream ? { stream: StreamViewType.KEYS_ONLY } : {}),
+      ...((props.stream ?? true) ? { stream: StreamViewType.KEYS_ONLY } : {}),
     });
     if (props.pointInTimeRecovery === false) {
       acknowledge(this.table, { 'AwsSolutions-DDB3': 'Asked for: what is in the table is thrown away with it.' });

@@ -235,7 +235,13 @@ export class GroupCommit {
 
   /** Passes the records to the waiting reads of this process. */
   #committed({ topic, headNumber }: HeadQueue, group: HeadGroup, placed: readonly PlacedPart[]): void {
-    const { signals } = this.#context;
+    const { signals, traffic } = this.#context;
+    const parts = placed.map(({ part }) => part);
+    traffic.committed(
+      topic.name,
+      parts.reduce((sum, { records }) => sum + records, 0),
+      parts.reduce((sum, { bytes }) => sum + bytes, 0),
+    );
     const partitions = new Set<number>();
     for (const part of placed) {
       const partition = headNumber * topic.partitionsPerHead + part.part.slot;

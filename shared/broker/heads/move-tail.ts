@@ -1,4 +1,4 @@
-import { TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
+import { type Entry, type Head, TAIL_NODE_ENTRIES, writtenAtMs } from '../../log/head/head.ts';
 import { HEAD, headKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { headFromAttributes, nodeKey, nodeToMove } from './items.ts';
@@ -17,8 +17,19 @@ export async function moveTail(context: BrokerContext, known: KnownHead): Promis
   const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.firstEntry, value: firstEntry }]);
   known.see(headFromAttributes(result.attributes, head), sentAtMs);
   const end = firstEntry + TAIL_NODE_ENTRIES;
+  if (result.ok) noteBusy(context, known, head);
   if (result.ok && end % context.settings.checkpointEntries === 0)
     await checkpointProducers(items, name, end, context.clock.nowMs());
+}
+
+/** Whoever merges busy heads in this process finds the node that was just moved. */
+function noteBusy({ busyHeads }: BrokerContext, { name }: KnownHead, { tail }: Head): void {
+  const moved = tail.slice(0, TAIL_NODE_ENTRIES).map(({ entry }) => entry);
+  busyHeads.moved({
+    ...name,
+    bytes: moved.flatMap(({ parts }) => parts).reduce((sum, { bytes }) => sum + bytes, 0),
+    writtenAtMs: writtenAtMs(moved[0] as Entry),
+  });
 }
 
 /**

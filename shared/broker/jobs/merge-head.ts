@@ -30,6 +30,8 @@ import type { HeadJobOptions, HeadJobResult } from './head-job.ts';
 import { joinSegments } from './join-segments.ts';
 
 export interface MergeResult extends HeadJobResult {
+  /** The age of the oldest node that waited when the job came; `undefined` if none did. */
+  readonly waitedMs: number | undefined;
   readonly nodesMerged: number;
   readonly bytesMerged: number;
   readonly segmentsWritten: number;
@@ -69,12 +71,14 @@ export async function mergeHead(
   let nodesMerged = 0;
   let bytesMerged = 0;
   let segmentsWritten = 0;
+  let waitedMs: number | undefined;
   let nextAtMs = context.clock.nowMs() + IDLE_MS;
   while (!head.closed && !signal?.aborted) {
     const waiting = unmergedNodes(list.mergedEntry, head.firstEntry);
     if (waiting === 0) break;
     const nodes = await nodesToMerge(context, stores.items, name, list, head);
     const oldestMs = writtenAtMs((nodes[0] as TailNode).entries[0] as Entry);
+    waitedMs ??= context.clock.nowMs() - oldestMs;
     const isFull = nodes.length < waiting;
     const isDue = isFull || isMergeDue({ nodes: waiting, oldestMs }, context.clock.nowMs());
     const running = list.announcements.find(({ job, untilMs }) => job === 'merge' && untilMs > context.clock.nowMs());
@@ -83,18 +87,24 @@ export async function mergeHead(
       nextAtMs = running?.untilMs ?? oldestMs + ageMs;
       break;
     }
-    const merged = await buildSegments(stores, name, head, nodes, list.totals, limits);
-    const committed = await writeAndCommit(context, stores, topic, name, list, nodes, merged);
+    const known = list;
+    const { merged, committed } = await context.mergeBytes.use(bytesOf(nodes), async () => {
+      const built = await buildSegments(stores, name, head, nodes, known.totals, limits);
+      return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, nodes, built) };
+    });
     list = committed.list;
     if (!committed.applied) continue;
     nodesMerged += nodes.length;
     bytesMerged += merged.bytes;
     segmentsWritten += merged.segments.length;
   }
+  // What was left undone must not wait until the next look at an idle head.
+  if (signal?.aborted) nextAtMs = context.clock.nowMs();
   const joined = await joinSegments(context, stores, topic, name, list, { limits, signal });
   return {
     list: await scheduleFirstVisits(context, stores.items, topic, name, head, joined.list),
     nextAtMs,
+    waitedMs,
     nodesMerged,
     bytesMerged,
     segmentsWritten,

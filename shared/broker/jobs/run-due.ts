@@ -81,6 +81,33 @@ export async function runDue<Result extends HeadJobResult>(
   return { results, blocked, error: first, complete: !signal?.aborted };
 }
 
+/**
+ * Runs a job for one head that something else than its due item has pointed to, and makes sure that a due item names the
+ * time at which the job wants to look again. Costs what the job does, and 3 writes if the list names none or a later one.
+ */
+export async function runOnHead<Result extends HeadJobResult, Options extends HeadJobOptions>(
+  context: BrokerContext,
+  job: JobName,
+  run: (context: BrokerContext, topic: Topic, headNumber: number, options: Options) => Promise<Result>,
+  topic: Topic,
+  headNumber: number,
+  options: Options,
+): Promise<Result> {
+  const result = await run(context, topic, headNumber, options);
+  const { items } = context.usage.of(topic.name, 'maintain');
+  const { list } = await updateSegmentList(
+    context,
+    items,
+    { topicId: topic.topicId, headNumber },
+    (now) => {
+      const scheduled = scheduleBy(now, job, result.nextAtMs);
+      return { list: scheduled === now ? undefined : scheduled, result: undefined };
+    },
+    result.list,
+  );
+  return { ...result, list };
+}
+
 function dueNameOf(sk: string): DueName {
   const name = parseDueSortKey(sk);
   if (name === undefined) throw new EventLogError('corrupt_data', `A due item has the sort key '${sk}'.`);

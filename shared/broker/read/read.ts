@@ -101,7 +101,7 @@ export async function readView(
       nextOffset: plan.nextOffset,
       logStartOffset: seen.logStartOffset,
       highWatermark: seen.highWatermark,
-      batches: takeBatches(context, seen, plan, offset),
+      batches: context.traffic.counted(seen.topic.name, takeBatches(context, seen, plan, offset)),
     };
   });
 }

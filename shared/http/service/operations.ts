@@ -25,6 +25,18 @@ export const serviceOperations = {
     },
     errors: [],
   },
+  getMetrics: {
+    method: 'get',
+    path: '/metrics',
+    tag: 'service',
+    action: 'admin',
+    topics: 'all',
+    summary: 'Metrics of this process, in the text format of Prometheus',
+    params: noParams,
+    query: noQuery,
+    answers: { 200: { description: 'The metrics.', content: { [MEDIA.text]: 'text' } } },
+    errors: [],
+  },
   getHealth: {
     method: 'get',
     path: '/v1/health',

@@ -1,12 +1,14 @@
 import { PRICES } from '../../broker/usage/prices.ts';
 import { addCounts, dollars, noRequests } from '../../broker/usage/request-counts.ts';
-import { ERROR_CODES } from '../../log/errors.ts';
+import { ERROR_CODES, EventLogError } from '../../log/errors.ts';
 import { PROBLEMS } from '../answer/problem.ts';
 import { json, text } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
 import type { Handlers, HttpContext } from '../handler.ts';
 import { chooseMediaType } from '../request/media-type.ts';
 import type { ErrorOutput, HealthOutput, RootOutput, UsageOutput } from './contract.ts';
+import { EXPOSITION_TYPE, exposition } from './exposition.ts';
+import { metricFamilies } from './metrics.ts';
 import type { serviceOperations } from './operations.ts';
 
 const USAGE_NOTE =
@@ -14,7 +16,7 @@ const USAGE_NOTE =
 
 /** Makes the handlers. `makeDocument` makes the OpenAPI document when it is first requested. */
 export function serviceHandlers(
-  { broker, settings }: HttpContext,
+  { broker, clock, settings, processMetrics }: HttpContext,
   makeDocument: () => string,
 ): Handlers<typeof serviceOperations> {
   let document: string | undefined;
@@ -37,6 +39,12 @@ export function serviceHandlers(
         note: USAGE_NOTE,
       };
       return json(call, 200, output);
+    },
+
+    getMetrics(call) {
+      if (processMetrics === undefined) throw new EventLogError('internal', 'The process tells no metrics.');
+      const families = metricFamilies(broker, processMetrics(), settings.version, clock.nowMs());
+      return text(call, 200, exposition(families), { 'Content-Type': EXPOSITION_TYPE });
     },
 
     getHealth(call) {

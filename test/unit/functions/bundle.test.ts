@@ -2,10 +2,12 @@ import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FUNCTION_NAMES } from '../../../infra/constructs/bundle.ts';
+import { JOB_NAMES } from '../../../infra/constructs/jobs/jobs.ts';
 import { BUNDLE_ENVIRONMENT, type Bundle, type Bundles, importBundle, makeBundles } from '../../support/bundles.ts';
 import { functionUrlEvent, lambdaContext } from '../../support/lambda-events.ts';
 
 const BYTES_MAX = 1_000_000;
+const isJob = (name: string): boolean => JOB_NAMES.some((job) => job === name);
 
 let bundles: Bundles;
 beforeAll(() => {
@@ -26,7 +28,7 @@ describe.each(FUNCTION_NAMES)('the bundle of %s', (name) => {
 
   it('is imported by plain Node, with its environment, and reaches for nothing', async () => {
     const { names, calls } = await importBundle(bundle);
-    expect(names).toEqual(name === 'maintenance' ? ['handler'] : ['handler', 'streamHandler']);
+    expect(names).toEqual(isJob(name) ? ['handler'] : ['handler', 'streamHandler']);
     expect(calls).toEqual([]);
   });
 
@@ -35,8 +37,8 @@ describe.each(FUNCTION_NAMES)('the bundle of %s', (name) => {
     await expect(importBundle(bundle, lacking)).rejects.toThrow(/TAILRACE_BUCKET/);
   });
 
-  // The scheduled one answers nobody.
-  if (name === 'maintenance') return;
+  // Jobs answer nobody.
+  if (isJob(name)) return;
 
   it('answers', async () => {
     Object.assign(process.env, BUNDLE_ENVIRONMENT);

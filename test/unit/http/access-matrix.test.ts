@@ -69,6 +69,7 @@ const CASES: Readonly<Record<OperationId, Case>> = {
   listApiKeys: { right: ['admin', 'all topics'], request: at('/v1/api-keys'), granted: [200, 200] },
   revokeApiKey: { right: ['admin', 'all topics'], request: at('/v1/api-keys/0123456789abcdef'), granted: [404, 404] },
   getUsage: { right: ['admin', 'all topics'], request: at('/v1/usage'), granted: [200, 200] },
+  getMetrics: { right: ['admin', 'all topics'], request: at('/metrics'), granted: [200, 200] },
   getHealth: { right: 'open', request: at('/v1/health'), granted: [200, 200] },
   getError: { right: 'open', request: at('/errors/internal'), granted: [200, 200] },
   getOpenApi: { right: 'open', request: at('/openapi.json'), granted: [200, 200] },

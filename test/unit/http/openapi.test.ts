@@ -75,15 +75,17 @@ describe('the OpenAPI document', () => {
     expect(described).toHaveLength(OPERATION_IDS.length);
   });
 
-  it('has the route of objects only where they are handed out', async () => {
-    const { app, call } = memoryApp({ http: { signedObjects: undefined } });
+  it('has the routes of objects and of metrics only where there are any', async () => {
+    const { app, call } = memoryApp({ http: { signedObjects: undefined, processMetrics: undefined } });
     const served = (await (await call('GET', '/openapi.json')).json()) as Document;
     const described = Object.entries(served.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) => routeName(method, path)),
     );
     expect(described.sort()).toEqual(routesOf(app).sort());
     expect(described).not.toContain('GET /v1/objects/{key}');
+    expect(described).not.toContain('GET /metrics');
     expect((await call('GET', '/v1/objects/x?start=0&end=1&expires=9&signature=x')).status).toBe(404);
+    expect((await call('GET', '/metrics')).status).toBe(404);
   });
 
   it('is what the server answers', async () => {

@@ -7,6 +7,7 @@ import {
   EXPIRE,
   MAINTAIN,
   MANAGE_KEYS,
+  MERGE,
   PRODUCE,
   SWEEP,
   SWEEP_HOT,
@@ -186,6 +187,18 @@ const works: Work[] = [
     },
   },
   {
+    name: 'merge',
+    access: MERGE,
+    prepare: seedNodes,
+    async run(broker, { clock }) {
+      // Nothing is due yet, so the head is scheduled.
+      await broker.mergeHead(mergedTopicId, 0);
+      await clock.sleep(2 * 3_600_000);
+      const { results } = await broker.runMerges();
+      expect(results).toMatchObject([{ nodesMerged: 4, segmentsJoined: 16 }]);
+    },
+  },
+  {
     name: 'maintain',
     access: MAINTAIN,
     async prepare(broker, { items }) {
@@ -299,6 +312,22 @@ async function seedMaintained(broker: Broker, stores: MemoryStores): Promise<voi
   }
   await spillBooks(context, ORDERS.topic, 0);
   await stores.clock.sleep(2 * 3_600_000);
+}
+
+let mergedTopicId = '';
+
+/** Appends as many records as it takes until nodes are moved, some of them with what a node must not be lost for. */
+async function seedNodes(broker: Broker): Promise<void> {
+  await broker.putTopic({ name: 'orders', partitions: 4 });
+  mergedTopicId = (await broker.describeTopic('orders')).topicId;
+  const producerId = await broker.allocateProducerId();
+  // Seven small segments of each partition, and what makes the eighth, so that they are joined.
+  for (let i = 0; i < 8 * 16; i++) {
+    await appended(broker, [record(0)], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
+    await appended(broker, [record(1, LARGE)], { idempotencyKey: `key ${i}` });
+    await broker.idle();
+    if (i % 16 === 15 && i < 7 * 16) await broker.mergeHead(mergedTopicId, 0, { force: true });
+  }
 }
 
 describe.each(works)('$name', ({ access, prepare, run }) => {

@@ -19,22 +19,22 @@ function described(context: Readonly<Record<string, string>> = {}) {
 it('tells what was made and what it costs idle', () => {
   const { made, idle, idleDollars } = described();
   expect(Object.fromEntries(made)).toMatchObject({
-    'Lambda Function': 3,
+    'Lambda Function': 4,
     'Lambda Url': 2,
     'DynamoDB Table': 1,
     'S3 Bucket': 1,
   });
-  // Nine alarms: seven on one metric, one on two, one on five.
+  // Thirteen alarms: eight on one metric, four on two, one on five.
   expect(idle.map(({ what, dollars }) => [what.split(' (')[0], dollars.toFixed(2)])).toEqual([
-    ['8760 runs of jobs', '0.02'],
-    ['9 alarms', '1.40'],
+    ['5840 runs of jobs', '0.05'],
+    ['13 alarms', '2.10'],
     ['1 dashboard', '3.00'],
   ]);
-  expect(idleDollars).toBeCloseTo(4.42, 2);
+  expect(idleDollars).toBeCloseTo(5.15, 2);
 });
 
 it('costs a few cents idle without alarms and dashboard', () => {
-  expect(described({ alarms: 'false', dashboard: 'false', jobMinutes: '60' }).idleDollars).toBeLessThan(0.01);
+  expect(described({ alarms: 'false', dashboard: 'false' }).idleDollars).toBeLessThan(0.1);
 });
 
 const found = { region: async () => 'eu-west-1', credentials: async () => ({}) };

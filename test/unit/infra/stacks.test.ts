@@ -3,23 +3,26 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { METRIC_NAMESPACE } from '../../../functions/lambda/metrics.ts';
 import {
   type Access,
   ADMIN,
   CHECK_KEYS,
   CONSUME,
-  MAINTAIN,
   MANAGE_KEYS,
+  MERGE,
   PRODUCE,
+  SWEEP,
   union,
 } from '../../../infra/constructs/access.ts';
 import { EventLog } from '../../../infra/constructs/event-log.ts';
 import { parseSettings } from '../../../shared/aws/environment.ts';
-import { ITEM_PATTERNS, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
+import { ITEM_PATTERNS, nodePartitionKey, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
 import {
   eventLog,
   list,
   outFolder,
+  type Resource,
   resourcesOf,
   type Statement,
   statementsOf,
@@ -34,7 +37,7 @@ function granted(statements: readonly Statement[]): string[] {
       expect(statement.Effect).toBe('Allow');
       const leading = statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys'];
       return list(statement.Action).flatMap((action) => {
-        if (action.startsWith('dynamodb:'))
+        if (action.startsWith('dynamodb:') && leading !== undefined)
           return list(leading as string | string[]).map((pattern) => `${action} ${pattern}`);
         if (!action.startsWith('s3:')) return [`${action}`];
         return list(statement.Resource).map((resource) => `${action} ${suffixOf(resource)}`);
@@ -52,11 +55,19 @@ function expected(access: Access, logs = true): string[] {
   const items = Object.entries(access.items).flatMap(([action, kinds]) =>
     kinds.map((kind) => `dynamodb:${action} ${ITEM_PATTERNS[kind]}`),
   );
-  const objects = Object.entries(access.objects).flatMap(([action, kinds]) =>
+  const { ListBucket: listed, ...onObjects } = access.objects;
+  const objects = Object.entries(onObjects).flatMap(([action, kinds]) =>
     kinds.map((kind) => `s3:${action} /${OBJECT_PATTERNS[kind]}`),
   );
-  const listing = access.objects.GetObject === undefined ? [] : ['s3:ListBucket bucket'];
-  return [...items, ...objects, ...listing, ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : [])].sort();
+  const parts = (access.objects.AbortMultipartUpload ?? []).map((kind) => `s3:PutObject /${OBJECT_PATTERNS[kind]}`);
+  const listing = [listed, access.objects.GetObject].filter((kinds) => kinds !== undefined);
+  return [
+    ...items,
+    ...objects,
+    ...parts,
+    ...listing.map(() => 's3:ListBucket bucket'),
+    ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : []),
+  ].sort();
 }
 
 describe('the stateful stack', () => {
@@ -80,6 +91,7 @@ describe('the stateful stack', () => {
         ],
         // Without it the table is under DynamoDB's own key.
         SSESpecification: Match.absent(),
+        StreamSpecification: { StreamViewType: 'KEYS_ONLY' },
       },
     });
     expect(testApp().stateful.terminationProtection).toBe(true);
@@ -151,7 +163,7 @@ describe('the stateless stack', () => {
 
   it('has functions that are all alike in what should be', () => {
     const functions = Object.values(resourcesOf(template, 'AWS::Lambda::Function'));
-    expect(functions.length).toBe(3);
+    expect(functions.length).toBe(4);
     for (const { Properties } of functions) {
       expect(Properties).toMatchObject({
         Runtime: 'nodejs24.x',
@@ -167,7 +179,7 @@ describe('the stateless stack', () => {
 
   it('has a log group for each function, which forgets', () => {
     const groups = resourcesOf(template, 'AWS::Logs::LogGroup');
-    expect(Object.values(groups).map(({ Properties }) => Properties.RetentionInDays)).toEqual([14, 14, 14]);
+    expect(Object.values(groups).map(({ Properties }) => Properties.RetentionInDays)).toEqual([14, 14, 14, 14]);
     const used = Object.values(resourcesOf(template, 'AWS::Lambda::Function')).map(
       ({ Properties }) => (Properties.LoggingConfig as { LogGroup: { Ref: string } }).LogGroup.Ref,
     );
@@ -188,7 +200,7 @@ describe('the stateless stack', () => {
     const principals = Object.values(resourcesOf(template, 'AWS::Lambda::Permission')).map(
       ({ Properties }) => Properties.Principal,
     );
-    expect(principals).toEqual(['events.amazonaws.com']);
+    expect(principals).toEqual(['events.amazonaws.com', 'events.amazonaws.com']);
   });
 
   it('tells its addresses and names', () => {
@@ -196,11 +208,12 @@ describe('the stateless stack', () => {
   });
 
   it('runs the jobs on a schedule', () => {
-    template.hasResourceProperties('AWS::Events::Rule', {
-      ScheduleExpression: 'rate(5 minutes)',
-      State: 'ENABLED',
-      Targets: [Match.objectLike({ Arn: { 'Fn::GetAtt': [Match.stringLikeRegexp('EventLogMaintenance'), 'Arn'] } })],
-    });
+    for (const name of ['Merge', 'Sweep'])
+      template.hasResourceProperties('AWS::Events::Rule', {
+        ScheduleExpression: 'rate(15 minutes)',
+        State: 'ENABLED',
+        Targets: [Match.objectLike({ Arn: { 'Fn::GetAtt': [Match.stringLikeRegexp(`EventLog${name}Job`), 'Arn'] } })],
+      });
     template.hasResourceProperties('AWS::Lambda::Permission', {
       Action: 'lambda:InvokeFunction',
       Principal: 'events.amazonaws.com',
@@ -209,12 +222,59 @@ describe('the stateless stack', () => {
     template.resourceCountIs('AWS::Scheduler::Schedule', 0);
   });
 
+  it('merges when the stream of the table tells of tail nodes, and keeps what failed', () => {
+    template.hasResourceProperties('AWS::Lambda::EventSourceMapping', {
+      FunctionName: { Ref: Match.stringLikeRegexp('EventLogMergeJob') },
+      StartingPosition: 'TRIM_HORIZON',
+      BatchSize: 1_000,
+      MaximumBatchingWindowInSeconds: 60,
+      ParallelizationFactor: 1,
+      FunctionResponseTypes: ['ReportBatchItemFailures'],
+      MaximumRetryAttempts: 3,
+      MaximumRecordAgeInSeconds: 3_600,
+      DestinationConfig: {
+        OnFailure: { Destination: { 'Fn::GetAtt': [Match.stringLikeRegexp('NodeStreamFailed'), 'Arn'] } },
+      },
+    });
+    const [mapping] = Object.values(resourcesOf(template, 'AWS::Lambda::EventSourceMapping'));
+    const { Filters } = (mapping as Resource).Properties.FilterCriteria as {
+      Filters: { Pattern: string }[];
+    };
+    const node = nodePartitionKey('id', 3);
+    expect(Filters.map(({ Pattern }) => JSON.parse(Pattern))).toEqual([
+      { eventName: ['INSERT'], dynamodb: { Keys: { pk: { S: [{ prefix: node.slice(0, node.indexOf('id')) }] } } } },
+    ]);
+    template.hasResourceProperties('AWS::SQS::Queue', {
+      SqsManagedSseEnabled: true,
+      MessageRetentionPeriod: 1_209_600,
+    });
+  });
+
+  it('lets merges write segments in parts, and never replace one', () => {
+    const ofSegments = statementsOf(template, 'EventLogMerge').filter(
+      ({ Action, Resource }) => list(Action).includes('s3:PutObject') && suffixOf(Resource) === '/segments/*',
+    );
+    expect(ofSegments.map(({ Condition }) => Condition)).toEqual([
+      { Null: { 's3:if-none-match': 'false' } },
+      // The requests of an upload that make no object.
+      { Bool: { 's3:ObjectCreationOperation': 'false' } },
+    ]);
+  });
+
+  const STREAM = [
+    'dynamodb:DescribeStream',
+    'dynamodb:GetRecords',
+    'dynamodb:GetShardIterator',
+    'dynamodb:ListStreams',
+  ];
+
   it.each([
-    ['Produce', PRODUCE],
-    ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)],
-    ['Maintenance', MAINTAIN],
-  ])('gives the role of %s its access and no more', (name, access) => {
-    expect(granted(statementsOf(template, `EventLog${name}`))).toEqual(expected(access));
+    ['Produce', PRODUCE, []],
+    ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS), []],
+    ['Merge', MERGE, [...STREAM, 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage']],
+    ['Sweep', SWEEP, []],
+  ])('gives the role of %s its access and no more', (name, access, more) => {
+    expect(granted(statementsOf(template, `EventLog${name}`))).toEqual([...expected(access), ...more].sort());
   });
 
   it('lets the function for appends read no records', () => {
@@ -223,11 +283,12 @@ describe('the stateless stack', () => {
   });
 
   it('lets no role replace an object', () => {
-    const puts = ['Produce', 'Http', 'Maintenance']
+    const puts = ['Produce', 'Http', 'Merge', 'Sweep']
       .flatMap((name) => statementsOf(template, name))
       .filter(({ Action }) => list(Action).includes('s3:PutObject'));
     const onlyOnce = { Null: { 's3:if-none-match': 'false' } };
-    expect(puts.map(({ Condition }) => Condition)).toEqual([onlyOnce, onlyOnce]);
+    const noObject = { Bool: { 's3:ObjectCreationOperation': 'false' } };
+    expect(puts.map(({ Condition }) => Condition)).toEqual([onlyOnce, onlyOnce, onlyOnce, noObject]);
   });
 
   it('has roles for Lambda alone, without managed policies', () => {
@@ -246,9 +307,10 @@ describe('the stateless stack', () => {
       for (const action of list(Action)) expect(action).not.toContain('*');
       for (const resource of list(Resource)) {
         expect(resource).not.toBe('*');
-        expect([undefined, '/hot/*']).toContain(/\/.*\*/.exec(suffixOf(resource))?.[0]);
+        expect([undefined, '/hot/*', '/segments/*', '/stream/*']).toContain(/\/.*\*/.exec(suffixOf(resource))?.[0]);
       }
-      if (list(Action).some((action) => action.startsWith('dynamodb:')))
+      // The actions on the stream have no keys.
+      if (list(Action).some((action) => action.startsWith('dynamodb:') && !STREAM.includes(action)))
         expect(Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys']).not.toContain('*');
     }
   });
@@ -257,18 +319,22 @@ describe('the stateless stack', () => {
     const alarms = Object.entries(resourcesOf(template, 'AWS::CloudWatch::Alarm'));
     const names = alarms.map(([id]) => /Observation(\w+?)[0-9A-F]{8}$/.exec(id)?.[1]).sort();
     expect(names).toEqual([
+      'BlockedHeads',
+      'FailedRecords',
       'HttpErrors',
       'HttpThrottles',
-      'MaintenanceErrors',
-      'MaintenanceHeartbeat',
+      'MergeNotFinished',
+      'Orphans',
       'ProduceErrors',
       'ProduceP99',
       'ProduceThrottles',
+      'SweepNotFinished',
       'TableSystemErrors',
       'TableThrottles',
+      'UnmergedNodes',
     ]);
     for (const [id, { Properties }] of alarms) {
-      const heartbeat = id.includes('Heartbeat');
+      const heartbeat = id.includes('NotFinished');
       expect(Properties.TreatMissingData).toBe(heartbeat ? 'breaching' : 'notBreaching');
       expect(Properties.ComparisonOperator).toBe(heartbeat ? 'LessThanThreshold' : 'GreaterThanOrEqualToThreshold');
       expect(Properties.AlarmDescription).toMatch(/^Tailrace: /);
@@ -279,9 +345,16 @@ describe('the stateless stack', () => {
       EvaluationPeriods: 3,
     });
     template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      MetricName: 'Invocations',
-      EvaluationPeriods: 3,
-      Period: 300,
+      Metrics: Match.arrayWith([
+        Match.objectLike({ Expression: 'FILL(invocations, 0) - FILL(errors, 0)' }),
+        Match.objectLike({ MetricStat: Match.objectLike({ Period: 3_600 }) }),
+      ]),
+      EvaluationPeriods: 1,
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      Namespace: METRIC_NAMESPACE,
+      MetricName: 'waitedMs',
+      Threshold: 7_200_000,
     });
     template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
   });
@@ -350,7 +423,7 @@ describe('what can be chosen', () => {
       expected(union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)),
     );
     const whole = testTemplates({ httpApi: 'true', streaming: 'false' }).stateless;
-    whole.resourceCountIs('AWS::Lambda::Function', 3);
+    whole.resourceCountIs('AWS::Lambda::Function', 4);
   });
 
   it('concurrency, the interval of jobs, no alarms and no dashboard', () => {
@@ -364,7 +437,7 @@ describe('what can be chosen', () => {
     const reserved = Object.values(resourcesOf(stateless, 'AWS::Lambda::Function')).map(
       ({ Properties }) => Properties.ReservedConcurrentExecutions,
     );
-    expect(reserved).toEqual([50, 20, undefined]);
+    expect(reserved).toEqual([50, 20, undefined, undefined]);
     stateless.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 hour)' });
     stateless.resourceCountIs('AWS::CloudWatch::Alarm', 0);
     stateless.resourceCountIs('AWS::CloudWatch::Dashboard', 0);
@@ -435,7 +508,7 @@ describe('EventLog in a stack of its own', () => {
     const { log, template } = eventLog({ http: false });
     expect([log.apiUrl, log.produceUrl, log.httpFunction]).toEqual([undefined, undefined, undefined]);
     template().resourceCountIs('AWS::Lambda::Url', 0);
-    template().resourceCountIs('AWS::Lambda::Function', 1);
+    template().resourceCountIs('AWS::Lambda::Function', 2);
   });
 
   it.each([

@@ -80,6 +80,38 @@ describe('startTailrace', () => {
     }
   });
 
+  test('runs the jobs while it lives, at the given times', async () => {
+    const merged = async (options: Parameters<typeof startTailrace>[0]): Promise<boolean> => {
+      const { broker, url } = await start({ memory: true, ...options });
+      await broker.putTopic({ name: 'busy' });
+      const [value] = [new Uint8Array(1_000_000).fill(7)];
+      // More data than may wait.
+      for (let i = 0; i < 80; i++)
+        await broker.appendRecords({ topic: 'busy', records: [{ key: null, value, headers: [] }] });
+      await broker.idle();
+      const { heads } = broker.unmerged();
+      expect(heads).toBe(1);
+      for (let tries = 0; tries < 100 && broker.unmerged().heads > 0; tries++)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      expect(metrics.includes('tailrace_job_runs_total{job="merge"}')).toBe(options?.jobs !== false);
+      return broker.unmerged().heads === 0;
+    };
+    expect(await merged({ jobs: { mergeBusyHeads: 10 } })).toBe(true);
+    expect(await merged({ jobs: false })).toBe(false);
+  }, 30_000);
+
+  test('refuses an interval that is none, and a job that it has not', async () => {
+    for (const wrong of [0, -1, 1.5, Number.NaN, 2 ** 31]) {
+      await expect(startTailrace({ memory: true, jobs: { merge: wrong } })).rejects.toMatchObject({
+        code: 'invalid_request',
+        details: { field: 'jobs.merge' },
+      });
+    }
+    const unknown = { mergge: 1_000 } as object;
+    await expect(startTailrace({ memory: true, jobs: unknown })).rejects.toThrow(/'mergge'.*mergeBusyHeads/);
+  });
+
   test('says which port is taken, and refuses ports that are none', async () => {
     const { url } = await start({ memory: true });
     const port = Number(new URL(url).port);

@@ -6,6 +6,7 @@ import { ANNOUNCED_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { packTotals } from '../../../../shared/log/head/head.ts';
+import { schedule } from '../../../../shared/log/segment/list-changes.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import { unpackIndex } from '../../../../shared/log/segment/segment-index.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
@@ -301,10 +302,15 @@ describe('the merge job', () => {
   });
 
   it('finds a head whose first visit died before it had named the next one', async () => {
-    const { stores, broker, append, merge } = await setUp();
+    const { stores, broker, topicId, append, merge } = await setUp();
     await append(0, 9);
     // What a visit has done by then.
     await merge();
+    const context = { ...stores, random: new SeededRandom(1), settings: DEFAULT_SETTINGS };
+    await updateSegmentList(context, stores.items, { topicId, headNumber: 0 }, (list) => ({
+      list: schedule(list, 'merge', undefined),
+      result: undefined,
+    }));
     await append(0, 8);
     await stores.clock.advance(60 * MINUTE_MS);
     expect(await run(broker)).toEqual({ nodes: [1], blocked: 0, complete: true });

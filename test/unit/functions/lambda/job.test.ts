@@ -1,19 +1,10 @@
-import { expect, it } from 'vitest';
-import { maintain } from '../../../../functions/lambda/job.ts';
-import type { JobRequest } from '../../../../shared/broker/jobs/job-run.ts';
-import type { ResumedDeletions } from '../../../../shared/broker/jobs/resume-deletions.ts';
+import { expect, it, vi } from 'vitest';
+import { type JobRun, type LambdaJob, runJob, runScheduled } from '../../../../functions/lambda/job.ts';
+import { logLine } from '../../../../functions/lambda/log-line.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
-import { TOPIC, topicKey } from '../../../../shared/storage/keys.ts';
 import { lambdaContext } from '../../../support/lambda-events.ts';
-import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
-const NOTHING: ResumedDeletions = {
-  topicsSeen: 0,
-  topicsDeleted: 0,
-  topicsFailed: 0,
-  error: undefined,
-  complete: true,
-};
+const NOTHING: JobRun = { results: [], blocked: 0, error: undefined, complete: true };
 
 function lines() {
   const logged: Record<string, unknown>[] = [];
@@ -23,34 +14,83 @@ function lines() {
   return { logged, log };
 }
 
-it('finishes what was interrupted, and tells so', async () => {
-  const stores = memoryStores();
-  const broker = memoryBroker(stores);
-  await broker.putTopic({ name: 'orders' });
-  await stores.items.update(topicKey('orders'), [{ do: 'set', name: TOPIC.deleting, value: 1 }]);
+function job(run: LambdaJob<JobRun>['run']): LambdaJob<JobRun> {
+  return { name: 'tidy', tableName: 'Table-1', run };
+}
+
+it('adds up what was done, takes the longest time, and tells so', async () => {
   const { logged, log } = lines();
-  const counts = { topicsSeen: 1, topicsDeleted: 1, topicsFailed: 0, complete: true };
-  expect(await maintain(broker, lambdaContext(60_000), log)).toEqual(counts);
-  expect(logged).toEqual([expect.objectContaining({ level: 'INFO', ...counts })]);
+  const results = [
+    { nodesMerged: 2, waitedMs: 70, nextAtMs: 5, list: {} },
+    { nodesMerged: 3, waitedMs: 60, nextAtMs: undefined },
+    { nodesMerged: 0, waitedMs: undefined, nextAtMs: 9 },
+  ];
+  const counts = { visited: 3, nodesMerged: 5, waitedMs: 70, blocked: 0, complete: true };
+  const run = async () => ({ ...NOTHING, results });
+  expect(await runScheduled(job(run), lambdaContext(60_000), log)).toEqual(counts);
+  expect(logged).toEqual([expect.objectContaining({ level: 'INFO', job: 'tidy', table: 'Table-1', ...counts })]);
+});
+
+it('takes the numbers that a run has itself', async () => {
+  const run = async () => ({ ...NOTHING, topicsDeleted: 4 });
+  expect(await runScheduled(job(run), lambdaContext(60_000), lines().log)).toMatchObject({ topicsDeleted: 4 });
+});
+
+it('makes metrics of what was counted, in one line, and none of an idle run', async () => {
+  const written: string[] = [];
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((text) => written.push(String(text)) > 0);
+  try {
+    const results = [{ bytesMerged: 10, segmentsWritten: 1, segmentsJoined: 0, waitedMs: 7 }];
+    await runJob(
+      job(async () => ({ ...NOTHING, results })),
+      lambdaContext(60_000),
+      logLine,
+    );
+    await runJob(
+      job(async () => NOTHING),
+      lambdaContext(60_000),
+      logLine,
+    );
+  } finally {
+    write.mockRestore();
+  }
+  const [line, idle] = written.map((text) => JSON.parse(text));
+  expect(line).toMatchObject({ level: 'INFO', job: 'tidy', table: 'Table-1', bytesMerged: 10, segmentsJoined: 0 });
+  const [{ Namespace, Dimensions, Metrics }] = line._aws.CloudWatchMetrics;
+  expect([Namespace, Dimensions, Metrics]).toEqual([
+    'Tailrace',
+    [['table', 'job']],
+    [
+      { Name: 'visited', Unit: 'Count' },
+      { Name: 'bytesMerged', Unit: 'Bytes' },
+      { Name: 'segmentsWritten', Unit: 'Count' },
+      { Name: 'waitedMs', Unit: 'Milliseconds' },
+    ],
+  ]);
+  // Each metric and dimension is a field of the line.
+  for (const name of [...Dimensions[0], ...Metrics.map(({ Name }: { Name: string }) => Name)])
+    expect(line[name]).toBeDefined();
+  expect(Math.abs(line._aws.Timestamp - Date.now())).toBeLessThan(60_000);
+  expect(idle._aws).toBeUndefined();
 });
 
 it('stops in good time', async () => {
   const startMs = Date.now();
-  const resumeDeletions = async ({ signal }: JobRequest = {}): Promise<ResumedDeletions> => {
-    while (!signal?.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
+  const run: LambdaJob<JobRun>['run'] = async ({ signal }) => {
+    while (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
     return { ...NOTHING, complete: false };
   };
-  expect(await maintain({ resumeDeletions }, lambdaContext(10_050), lines().log)).toMatchObject({ complete: false });
+  expect(await runScheduled(job(run), lambdaContext(10_050), lines().log)).toMatchObject({ complete: false });
   expect(Date.now() - startMs).toBeLessThan(2_000);
 });
 
-it('fails where a job did, and tells why', async () => {
+it('fails where a job did, after the others were served, and tells why', async () => {
   const error = new EventLogError('storage_unavailable', 'no answer');
-  const resumeDeletions = async (): Promise<ResumedDeletions> => ({ ...NOTHING, topicsFailed: 1, error });
+  const run = async () => ({ ...NOTHING, results: [{ nodesMerged: 1 }], blocked: 1, error });
   const { logged, log } = lines();
-  await expect(maintain({ resumeDeletions }, lambdaContext(60_000), log)).rejects.toBe(error);
-  expect(logged.map(({ level, why }) => [level, why])).toEqual([
-    ['INFO', undefined],
-    ['ERROR', 'no answer'],
+  await expect(runScheduled(job(run), lambdaContext(60_000), log)).rejects.toBe(error);
+  expect(logged.map(({ level, why, nodesMerged }) => [level, why, nodesMerged])).toEqual([
+    ['INFO', undefined, 1],
+    ['ERROR', 'no answer', undefined],
   ]);
 });

@@ -55,6 +55,7 @@ const EXAMPLES: Readonly<Record<OperationId, Example>> = {
   listApiKeys: { path: '/v1/api-keys' },
   revokeApiKey: { path: '/v1/api-keys/0123456789abcdef' },
   getUsage: { path: '/v1/usage' },
+  getMetrics: { path: '/metrics' },
   getHealth: { path: '/v1/health' },
   getError: { path: '/errors/not_found' },
   getOpenApi: { path: '/openapi.json' },

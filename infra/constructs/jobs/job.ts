@@ -2,8 +2,8 @@ import { Duration } from 'aws-cdk-lib';
 import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { Construct } from 'constructs';
-import { acknowledge } from './acknowledge.ts';
-import { LogFunction, type LogFunctionProps } from './log-function.ts';
+import { acknowledge } from '../acknowledge.ts';
+import { LogFunction, type LogFunctionProps } from '../log-function.ts';
 
 export interface JobProps extends Omit<LogFunctionProps, 'exportName'> {
   readonly every: Duration;
@@ -25,7 +25,7 @@ export class Job extends Construct {
       targets: [new LambdaFunction(job.function, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
     });
     const reason =
-      'The next run on the schedule does what a lost one did not, and an alarm tells when none comes; an event kept aside would say nothing more.';
+      'The next run on the schedule does what a lost one did not, and an alarm tells when none succeeds; an event kept aside would say nothing more.';
     acknowledge(job.function, { 'Serverless-LambdaAsyncFailureDestination': reason, 'Serverless-LambdaDLQ': reason });
     acknowledge(this.rule, { 'Serverless-EventBusDLQ': reason });
   }

@@ -1,0 +1,37 @@
+import { Duration } from 'aws-cdk-lib';
+import { type Access, MERGE, SWEEP } from '../access.ts';
+import type { FunctionName } from '../bundle.ts';
+
+export interface JobSpec {
+  readonly description: string;
+  readonly access: Access;
+  /** How often the schedule runs it: at least every half hour, so that an alarm can tell within an hour that it does not run. */
+  readonly every: Duration;
+  /** In MiB. Lambda assigns processor time in proportion. */
+  readonly memorySize: number;
+  readonly timeout: Duration;
+}
+
+/** The jobs, each with a function and a role of its own. The intervals are such that an idle log costs cents a month. */
+export const JOBS = {
+  /** The stream of the table runs it too; the schedule finds what no event told of, and heads with little traffic. */
+  merge: {
+    description: 'merges what was appended into segments',
+    access: MERGE,
+    every: Duration.minutes(15),
+    // The data of merges, up to 64 MiB at once, is held up to three times: as read, as built, and as sent.
+    memorySize: 1_024,
+    // A merge of 8,192 inline batches takes a minute. An announcement counts as dead after 15 minutes.
+    timeout: Duration.minutes(5),
+  },
+  sweep: {
+    description: 'deletes what nothing refers to, and finishes deletions of topics',
+    access: SWEEP,
+    every: Duration.minutes(15),
+    memorySize: 512,
+    timeout: Duration.minutes(5),
+  },
+} as const satisfies Partial<Record<FunctionName, JobSpec>>;
+
+export type JobName = keyof typeof JOBS;
+export const JOB_NAMES = Object.keys(JOBS) as JobName[];
