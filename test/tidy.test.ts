@@ -186,6 +186,11 @@ const RULES: readonly ImportRule[] = [
     exists: true,
   },
   { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
+  {
+    of: 'shared/broker/make-context.ts',
+    may: ['shared/broker/', 'shared/log/', 'shared/storage/ports.ts'],
+    exists: true,
+  },
   { of: 'shared/broker/', may: BROKER_ROOT, exists: true },
   { of: CORS, may: ['shared/log/'], exists: true },
   ...['topics', 'append', 'read', 'access', 'service'].map((area) => ({

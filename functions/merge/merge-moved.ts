@@ -1,5 +1,5 @@
 import type { Broker } from '../../shared/broker/broker.ts';
-import type { MergeResult } from '../../shared/broker/jobs/merge-head.ts';
+import type { MergeResult } from '../../shared/broker/jobs/merge/merge-head.ts';
 import { EventLogError } from '../../shared/log/errors.ts';
 import { parseNodePartitionKey } from '../../shared/storage/keys.ts';
 import type { JobRun } from '../lambda/job.ts';

@@ -1,5 +1,3 @@
-import { MERGE_BYTES_MAX } from '../log/segment/merge-policy.ts';
-import type { Clock, ItemStore, ObjectStore, Random } from '../storage/ports.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
@@ -7,30 +5,23 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
-import { type CompactionReport, compactHead } from './jobs/compact-head.ts';
+import { type CompactionReport, compactHead } from './jobs/compact/compact-head.ts';
 import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
 import type { JobRequest } from './jobs/job-run.ts';
-import { mergeBusy } from './jobs/merge-busy.ts';
-import { type MergeResult, mergeHead } from './jobs/merge-head.ts';
+import { mergeBusy } from './jobs/merge/merge-busy.ts';
+import { type MergeResult, mergeHead } from './jobs/merge/merge-head.ts';
 import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
 import { type DueRun, runDue, runOnHead } from './jobs/run-due.ts';
 import { type SweptTopics, sweepDeletedTopics } from './jobs/sweep/deleted-topics.ts';
 import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.ts';
 import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
-import { AppendSignals } from './memory/append-signals.ts';
-import { BusyHeads } from './memory/busy-heads.ts';
-import { ByteBudget } from './memory/byte-budget.ts';
-import { DataCache } from './memory/data-cache.ts';
-import { SegmentCache } from './memory/segment-cache.ts';
-import { TopicCache } from './memory/topic-cache.ts';
-import { YoungProducers } from './memory/young-producers.ts';
+import { type BrokerComponents, makeContext } from './make-context.ts';
 import type { Page, PageRequest } from './page.ts';
 import { type Follower, type FollowRequest, follow } from './read/follow.ts';
 import { listSegments, type SegmentDescription } from './read/list-segments.ts';
 import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
-import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
 import { type DeletedRecords, type DeleteRecordsRequest, deleteRecords } from './topics/delete-records.ts';
 import { deleteTopic } from './topics/delete-topic.ts';
 import {
@@ -41,16 +32,10 @@ import {
 } from './topics/describe.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
-import { Traffic, type TrafficRow } from './usage/traffic.ts';
-import { UsageMeter, type UsageRow } from './usage/usage-meter.ts';
+import type { TrafficRow } from './usage/traffic.ts';
+import type { UsageRow } from './usage/usage-meter.ts';
 
-export interface BrokerComponents {
-  readonly objects: ObjectStore;
-  readonly items: ItemStore;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly settings?: Partial<BrokerSettings>;
-}
+export type { BrokerComponents };
 
 /**
  * The log: every operation of Tailrace over an object store and an item store. A broker holds only caches, so any number of
@@ -62,23 +47,8 @@ export class Broker {
   readonly #groupCommit: GroupCommit;
   readonly #sticky = new StickyPartitions();
 
-  constructor({ objects, items, clock, random, ...given }: BrokerComponents) {
-    const settings = { ...DEFAULT_SETTINGS, ...given.settings };
-    const usage = new UsageMeter({ objects, items });
-    this.#context = {
-      usage,
-      traffic: new Traffic(),
-      clock,
-      random,
-      settings,
-      topics: new TopicCache(usage, clock, settings.topicCacheMs),
-      cache: new DataCache(settings.cacheBytesMax),
-      segments: new SegmentCache(settings.cacheBytesMax),
-      signals: new AppendSignals(),
-      busyHeads: new BusyHeads(),
-      mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
-      youngProducers: new YoungProducers(usage, clock),
-    };
+  constructor(components: BrokerComponents) {
+    this.#context = makeContext(components);
     this.#groupCommit = new GroupCommit(this.#context);
   }
 

@@ -2,13 +2,7 @@ import type { BrokerContext } from '../../shared/broker/context.ts';
 import { nodesBetween, readHead } from '../../shared/broker/heads/items.ts';
 import { readSegmentList, updateSegmentList } from '../../shared/broker/heads/segment-list-store.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../shared/broker/jobs/grace.ts';
-import { AppendSignals } from '../../shared/broker/memory/append-signals.ts';
-import { DataCache } from '../../shared/broker/memory/data-cache.ts';
-import { SegmentCache } from '../../shared/broker/memory/segment-cache.ts';
-import { TopicCache } from '../../shared/broker/memory/topic-cache.ts';
-import { YoungProducers } from '../../shared/broker/memory/young-producers.ts';
-import { DEFAULT_SETTINGS } from '../../shared/broker/settings.ts';
-import { UsageMeter } from '../../shared/broker/usage/usage-meter.ts';
+import { makeContext } from '../../shared/broker/make-context.ts';
 import { addTotals, type PlacedPart, partitionState, placeNode, writtenAtMs } from '../../shared/log/head/head.ts';
 import { expireDueAfterMerge } from '../../shared/log/segment/expire.ts';
 import { announce, commitMerge, planSpill, scheduleBy, spill } from '../../shared/log/segment/list-changes.ts';
@@ -25,19 +19,11 @@ let contexts = 0;
 
 /** What jobs get from the broker of their process. */
 export function jobContext(stores: MemoryStores): BrokerContext {
-  const usage = new UsageMeter(stores);
-  const { clock } = stores;
-  return {
-    usage,
-    clock,
+  return makeContext({
+    ...stores,
     random: new SeededRandom(0xc0de + contexts++),
-    settings: DEFAULT_SETTINGS,
-    topics: new TopicCache(usage, clock, DEFAULT_SETTINGS.topicCacheMs),
-    cache: new DataCache(1_000_000),
-    segments: new SegmentCache(1_000_000),
-    signals: new AppendSignals(),
-    youngProducers: new YoungProducers(usage, clock),
-  };
+    settings: { cacheBytesMax: 1_000_000 },
+  });
 }
 
 /**

@@ -50,7 +50,8 @@ describe('a hot bucket', () => {
     ['LogGateway', 'ReadWrite'],
     ['grantProduce', 'ReadWrite'],
     ['grantConsume', 'ReadOnly'],
-    ['LogMaintenance', undefined],
+    ['LogMerge', 'ReadOnly'],
+    ['LogExpire', undefined],
     ['grantAdmin', undefined],
   ])('gives the role of %s sessions of the mode %s', (name, mode) => {
     const statements = statementsOf(template, name);

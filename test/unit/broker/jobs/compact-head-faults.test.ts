@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { checkBuilt } from '../../../../shared/broker/jobs/compact-group.ts';
-import { compactHead } from '../../../../shared/broker/jobs/compact-head.ts';
+import { checkBuilt } from '../../../../shared/broker/jobs/compact/compact-group.ts';
+import { compactHead } from '../../../../shared/broker/jobs/compact/compact-head.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';

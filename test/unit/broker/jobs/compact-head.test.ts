@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { compactHead } from '../../../../shared/broker/jobs/compact-head.ts';
+import { compactHead } from '../../../../shared/broker/jobs/compact/compact-head.ts';
 import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
 import { LOOK_AGAIN_MS_MAX } from '../../../../shared/log/segment/cleanable.ts';
 import { dropBelow } from '../../../../shared/log/segment/list-changes.ts';

@@ -1,5 +1,5 @@
 import { updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { compactHead } from '../../../../shared/broker/jobs/compact-head.ts';
+import { compactHead } from '../../../../shared/broker/jobs/compact/compact-head.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import type { LogRecord } from '../../../../shared/log/batch/record.ts';
 import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';

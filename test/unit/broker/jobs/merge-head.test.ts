@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { checkBuilt } from '../../../../shared/broker/jobs/build-segments.ts';
 import { ANNOUNCED_MS } from '../../../../shared/broker/jobs/grace.ts';
+import { checkBuilt } from '../../../../shared/broker/jobs/merge/build-segments.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { packTotals } from '../../../../shared/log/head/head.ts';

@@ -1,14 +1,9 @@
 import type { BrokerContext } from '../../../../shared/broker/context.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { AppendSignals } from '../../../../shared/broker/memory/append-signals.ts';
-import { DataCache } from '../../../../shared/broker/memory/data-cache.ts';
-import { SegmentCache } from '../../../../shared/broker/memory/segment-cache.ts';
-import { TopicCache } from '../../../../shared/broker/memory/topic-cache.ts';
-import { YoungProducers } from '../../../../shared/broker/memory/young-producers.ts';
+import { makeContext } from '../../../../shared/broker/make-context.ts';
 import { readBatches } from '../../../../shared/broker/segments/read-batches.ts';
 import { SlotParts } from '../../../../shared/broker/segments/slot-parts.ts';
-import { type BrokerSettings, DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
-import { UsageMeter } from '../../../../shared/broker/usage/usage-meter.ts';
+import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
 import type { LogRecord, StoredRecord } from '../../../../shared/log/batch/record.ts';
 import {
   type EncodeBatchOptions,
@@ -42,19 +37,7 @@ export function contextOf(
   settings: Partial<BrokerSettings> = {},
   seed = 1,
 ): BrokerContext {
-  const all = { ...DEFAULT_SETTINGS, ...settings };
-  const usage = new UsageMeter(stores);
-  return {
-    usage,
-    clock: stores.clock,
-    random: new SeededRandom(seed),
-    settings: all,
-    topics: new TopicCache(usage, stores.clock, all.topicCacheMs),
-    cache: new DataCache(all.cacheBytesMax),
-    segments: new SegmentCache(all.cacheBytesMax),
-    signals: new AppendSignals(),
-    youngProducers: new YoungProducers(usage, stores.clock),
-  };
+  return makeContext({ ...stores, random: new SeededRandom(seed), settings });
 }
 
 export function topicOf(config: TopicConfig = {}, partitions = 1): Topic {

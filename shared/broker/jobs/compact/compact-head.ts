@@ -1,4 +1,4 @@
-import { EventLogError } from '../../log/errors.ts';
+import { EventLogError } from '../../../log/errors.ts';
 import {
   compactionDue,
   dirtyBytes,
@@ -6,18 +6,18 @@ import {
   LOOK_AGAIN_MS_MAX,
   LOOK_AGAIN_MS_MIN,
   nextLookMs,
-} from '../../log/segment/cleanable.ts';
-import { OffsetMap } from '../../log/segment/offset-map.ts';
-import type { SegmentList } from '../../log/segment/segment-list.ts';
-import type { Topic } from '../../log/topic/topic.ts';
-import { segmentObjectKey } from '../../storage/keys.ts';
-import type { BrokerContext } from '../context.ts';
-import { readSegmentList } from '../heads/segment-list-store.ts';
-import { retrying } from '../retry.ts';
-import { SlotParts } from '../segments/slot-parts.ts';
+} from '../../../log/segment/cleanable.ts';
+import { OffsetMap } from '../../../log/segment/offset-map.ts';
+import type { SegmentList } from '../../../log/segment/segment-list.ts';
+import type { Topic } from '../../../log/topic/topic.ts';
+import { segmentObjectKey } from '../../../storage/keys.ts';
+import type { BrokerContext } from '../../context.ts';
+import { readSegmentList } from '../../heads/segment-list-store.ts';
+import { retrying } from '../../retry.ts';
+import { SlotParts } from '../../segments/slot-parts.ts';
+import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { currentList, type SlotJob, type Tally } from './compact-group.ts';
 import { runPass, segmentsOf } from './compaction-pass.ts';
-import type { HeadJobOptions, HeadJobResult } from './head-job.ts';
 
 export interface CompactionReport extends HeadJobResult, Readonly<Tally> {
   /** The passes that were completed. */

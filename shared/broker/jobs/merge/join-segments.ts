@@ -1,18 +1,18 @@
-import { planSpill, replaceSegments, scheduleBy, spill } from '../../log/segment/list-changes.ts';
-import { planCoalesce, type SegmentLimits } from '../../log/segment/merge-policy.ts';
-import type { Segment } from '../../log/segment/segment.ts';
-import { joinIndexes, packIndex, unpackIndex } from '../../log/segment/segment-index.ts';
-import { packSegmentPage, type SegmentList } from '../../log/segment/segment-list.ts';
-import { addHashes } from '../../log/segment/set-hash.ts';
-import { headPartition, type Topic } from '../../log/topic/topic.ts';
-import { SEGMENT_PAGE, segmentObjectKey, segmentPageKey } from '../../storage/keys.ts';
-import type { Stores } from '../../storage/ports.ts';
-import type { BrokerContext } from '../context.ts';
-import type { HeadName } from '../heads/items.ts';
-import { retrying } from '../retry.ts';
-import { announceNames, commitAnnounced, segmentName } from './announced-work.ts';
-import { GRACE_MS } from './grace.ts';
-import type { HeadJobOptions } from './head-job.ts';
+import { planSpill, replaceSegments, scheduleBy, spill } from '../../../log/segment/list-changes.ts';
+import { planCoalesce, type SegmentLimits } from '../../../log/segment/merge-policy.ts';
+import type { Segment } from '../../../log/segment/segment.ts';
+import { joinIndexes, packIndex, unpackIndex } from '../../../log/segment/segment-index.ts';
+import { packSegmentPage, type SegmentList } from '../../../log/segment/segment-list.ts';
+import { addHashes } from '../../../log/segment/set-hash.ts';
+import { headPartition, type Topic } from '../../../log/topic/topic.ts';
+import { SEGMENT_PAGE, segmentObjectKey, segmentPageKey } from '../../../storage/keys.ts';
+import type { Stores } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import type { HeadName } from '../../heads/items.ts';
+import { retrying } from '../../retry.ts';
+import { announceNames, commitAnnounced, segmentName } from '../announced-work.ts';
+import { GRACE_MS } from '../grace.ts';
+import type { HeadJobOptions } from '../head-job.ts';
 
 export interface JoinOptions extends HeadJobOptions {
   readonly limits: SegmentLimits;

@@ -1,7 +1,7 @@
-import { readBatchHeader } from '../../log/batch/record-batch.ts';
-import type { StoredBatch } from '../../log/batch/stored-batch.ts';
-import { EventLogError, invariant } from '../../log/errors.ts';
-import { type CompactedBatch, type CompactOptions, compactBatch } from '../../log/segment/compact-batch.ts';
+import { readBatchHeader } from '../../../log/batch/record-batch.ts';
+import type { StoredBatch } from '../../../log/batch/stored-batch.ts';
+import { EventLogError, invariant } from '../../../log/errors.ts';
+import { type CompactedBatch, type CompactOptions, compactBatch } from '../../../log/segment/compact-batch.ts';
 import {
   announce,
   dropDeadAnnouncements,
@@ -9,28 +9,28 @@ import {
   replaceRun,
   replaceSegments,
   scheduleBy,
-} from '../../log/segment/list-changes.ts';
-import type { Segment } from '../../log/segment/segment.ts';
-import { type BuiltSegment, SegmentBuilder } from '../../log/segment/segment-builder.ts';
-import { type SegmentIndex, unpackIndex } from '../../log/segment/segment-index.ts';
-import type { Announcement, SegmentList } from '../../log/segment/segment-list.ts';
-import { addHashes, batchHash } from '../../log/segment/set-hash.ts';
-import type { Topic } from '../../log/topic/topic.ts';
-import { segmentObjectKey } from '../../storage/keys.ts';
-import type { Stores } from '../../storage/ports.ts';
-import type { BrokerContext } from '../context.ts';
-import type { HeadName } from '../heads/items.ts';
-import { readSegmentList, updateSegmentList } from '../heads/segment-list-store.ts';
-import { retrying } from '../retry.ts';
+} from '../../../log/segment/list-changes.ts';
+import type { Segment } from '../../../log/segment/segment.ts';
+import { type BuiltSegment, SegmentBuilder } from '../../../log/segment/segment-builder.ts';
+import { type SegmentIndex, unpackIndex } from '../../../log/segment/segment-index.ts';
+import type { Announcement, SegmentList } from '../../../log/segment/segment-list.ts';
+import { addHashes, batchHash } from '../../../log/segment/set-hash.ts';
+import type { Topic } from '../../../log/topic/topic.ts';
+import { segmentObjectKey } from '../../../storage/keys.ts';
+import type { Stores } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import type { HeadName } from '../../heads/items.ts';
+import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
+import { retrying } from '../../retry.ts';
 import {
   CHUNK_BYTES_DEFAULT,
   corrupt,
   readBatches,
   readSegmentIndex,
   type SegmentPlace,
-} from '../segments/read-batches.ts';
-import type { SlotPart, SlotParts } from '../segments/slot-parts.ts';
-import { ANNOUNCED_MS, GRACE_MS } from './grace.ts';
+} from '../../segments/read-batches.ts';
+import type { SlotPart, SlotParts } from '../../segments/slot-parts.ts';
+import { ANNOUNCED_MS, GRACE_MS } from '../grace.ts';
 
 /** The compaction of one slot of a head. */
 export interface SlotJob {

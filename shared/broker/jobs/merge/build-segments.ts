@@ -1,6 +1,6 @@
-import { readBatchHeader } from '../../log/batch/record-batch.ts';
-import type { StoredBatch } from '../../log/batch/stored-batch.ts';
-import { EventLogError } from '../../log/errors.ts';
+import { readBatchHeader } from '../../../log/batch/record-batch.ts';
+import type { StoredBatch } from '../../../log/batch/stored-batch.ts';
+import { EventLogError } from '../../../log/errors.ts';
 import {
   addTotals,
   type Head,
@@ -11,13 +11,13 @@ import {
   TAIL_NODE_ENTRIES,
   type TailNode,
   writtenAtMs,
-} from '../../log/head/head.ts';
-import type { SegmentLimits } from '../../log/segment/merge-policy.ts';
-import { type BuiltSegment, SegmentBuilder } from '../../log/segment/segment-builder.ts';
-import { addHashes, batchHash } from '../../log/segment/set-hash.ts';
-import type { Stores } from '../../storage/ports.ts';
-import { readParts } from '../data/read-part.ts';
-import type { HeadName } from '../heads/items.ts';
+} from '../../../log/head/head.ts';
+import type { SegmentLimits } from '../../../log/segment/merge-policy.ts';
+import { type BuiltSegment, SegmentBuilder } from '../../../log/segment/segment-builder.ts';
+import { addHashes, batchHash } from '../../../log/segment/set-hash.ts';
+import type { Stores } from '../../../storage/ports.ts';
+import { readParts } from '../../data/read-part.ts';
+import type { HeadName } from '../../heads/items.ts';
 
 /** A segment in memory, not written yet. */
 export interface NewSegment {

@@ -1,14 +1,14 @@
-import { recordsOf, type StoredBatch } from '../../log/batch/stored-batch.ts';
-import { invariant } from '../../log/errors.ts';
-import { type Compaction, nextGroup } from '../../log/segment/cleanable.ts';
-import { endCompaction } from '../../log/segment/list-changes.ts';
-import type { OffsetMap } from '../../log/segment/offset-map.ts';
-import type { Segment } from '../../log/segment/segment.ts';
-import type { SegmentList } from '../../log/segment/segment-list.ts';
-import { numberSetting } from '../../log/topic/topic-config.ts';
-import { updateSegmentList } from '../heads/segment-list-store.ts';
-import { corrupt } from '../segments/read-batches.ts';
-import type { SlotPart } from '../segments/slot-parts.ts';
+import { recordsOf, type StoredBatch } from '../../../log/batch/stored-batch.ts';
+import { invariant } from '../../../log/errors.ts';
+import { type Compaction, nextGroup } from '../../../log/segment/cleanable.ts';
+import { endCompaction } from '../../../log/segment/list-changes.ts';
+import type { OffsetMap } from '../../../log/segment/offset-map.ts';
+import type { Segment } from '../../../log/segment/segment.ts';
+import type { SegmentList } from '../../../log/segment/segment-list.ts';
+import { numberSetting } from '../../../log/topic/topic-config.ts';
+import { updateSegmentList } from '../../heads/segment-list-store.ts';
+import { corrupt } from '../../segments/read-batches.ts';
+import type { SlotPart } from '../../segments/slot-parts.ts';
 import {
   compactGroup,
   countedBatches,

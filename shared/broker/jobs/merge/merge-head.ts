@@ -1,7 +1,7 @@
-import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../log/head/head.ts';
-import { expireDueAfterMerge, retentionOf } from '../../log/segment/expire.ts';
-import { commitMerge, scheduleBy } from '../../log/segment/list-changes.ts';
-import { scheduleSweep } from '../../log/segment/list-cleanup.ts';
+import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../../log/head/head.ts';
+import { expireDueAfterMerge, retentionOf } from '../../../log/segment/expire.ts';
+import { commitMerge, scheduleBy } from '../../../log/segment/list-changes.ts';
+import { scheduleSweep } from '../../../log/segment/list-cleanup.ts';
 import {
   isMergeDue,
   MERGE_AGE_MS,
@@ -10,23 +10,23 @@ import {
   MERGE_NODES,
   MERGE_NODES_MAX,
   unmergedNodes,
-} from '../../log/segment/merge-policy.ts';
-import type { Segment } from '../../log/segment/segment.ts';
-import type { SegmentList } from '../../log/segment/segment-list.ts';
-import { headPartition, type Topic } from '../../log/topic/topic.ts';
-import { choiceSetting, numberSetting } from '../../log/topic/topic-config.ts';
-import { segmentObjectKey } from '../../storage/keys.ts';
-import type { ItemStore, Stores } from '../../storage/ports.ts';
-import type { BrokerContext } from '../context.ts';
-import { type HeadName, nodesBetween, readHead } from '../heads/items.ts';
-import { checkpointProducers } from '../heads/producers.ts';
-import { readSegmentList, updateSegmentList } from '../heads/segment-list-store.ts';
-import { usesOfNode } from '../heads/uses.ts';
-import { retrying } from '../retry.ts';
-import { announceNames, commitAnnounced, segmentName } from './announced-work.ts';
+} from '../../../log/segment/merge-policy.ts';
+import type { Segment } from '../../../log/segment/segment.ts';
+import type { SegmentList } from '../../../log/segment/segment-list.ts';
+import { headPartition, type Topic } from '../../../log/topic/topic.ts';
+import { choiceSetting, numberSetting } from '../../../log/topic/topic-config.ts';
+import { segmentObjectKey } from '../../../storage/keys.ts';
+import type { ItemStore, Stores } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import { type HeadName, nodesBetween, readHead } from '../../heads/items.ts';
+import { checkpointProducers } from '../../heads/producers.ts';
+import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
+import { usesOfNode } from '../../heads/uses.ts';
+import { retrying } from '../../retry.ts';
+import { announceNames, commitAnnounced, segmentName } from '../announced-work.ts';
+import { GRACE_MS } from '../grace.ts';
+import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { buildSegments, type MergedNodes, type NewSegment } from './build-segments.ts';
-import { GRACE_MS } from './grace.ts';
-import type { HeadJobOptions, HeadJobResult } from './head-job.ts';
 import { joinSegments } from './join-segments.ts';
 
 export interface MergeResult extends HeadJobResult {

@@ -1,0 +1,39 @@
+import { MERGE_BYTES_MAX } from '../log/segment/merge-policy.ts';
+import type { Clock, Random, Stores } from '../storage/ports.ts';
+import type { BrokerContext } from './context.ts';
+import { AppendSignals } from './memory/append-signals.ts';
+import { BusyHeads } from './memory/busy-heads.ts';
+import { ByteBudget } from './memory/byte-budget.ts';
+import { DataCache } from './memory/data-cache.ts';
+import { SegmentCache } from './memory/segment-cache.ts';
+import { TopicCache } from './memory/topic-cache.ts';
+import { YoungProducers } from './memory/young-producers.ts';
+import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
+import { Traffic } from './usage/traffic.ts';
+import { UsageMeter } from './usage/usage-meter.ts';
+
+export interface BrokerComponents extends Stores {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly settings?: Partial<BrokerSettings>;
+}
+
+/** Everything that a broker holds in memory, empty. */
+export function makeContext({ objects, items, clock, random, ...given }: BrokerComponents): BrokerContext {
+  const settings = { ...DEFAULT_SETTINGS, ...given.settings };
+  const usage = new UsageMeter({ objects, items });
+  return {
+    usage,
+    traffic: new Traffic(),
+    clock,
+    random,
+    settings,
+    topics: new TopicCache(usage, clock, settings.topicCacheMs),
+    cache: new DataCache(settings.cacheBytesMax),
+    segments: new SegmentCache(settings.cacheBytesMax),
+    signals: new AppendSignals(),
+    busyHeads: new BusyHeads(),
+    mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
+    youngProducers: new YoungProducers(usage, clock),
+  };
+}
