@@ -104,7 +104,7 @@ it('is the first record of that time or later, wherever the records are', async 
         }
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 100 },
   );
 }, 60_000);
 
@@ -131,4 +131,67 @@ it('takes a look at the list, an index and a block, however many segments there 
   expect(requestsFor(reader, 'read').bytesRead).toBeLessThan(202_000);
   expect(await reader.offsetForTime('t', 0, 100)).toMatchObject({ offset: 80, timestampMs: 100 });
   expect(requestsFor(reader, 'read')).toMatchObject({ getItem: 4, getObject: 3 });
+});
+
+it('is found in nodes that wait to be merged, while those before them are gone', async () => {
+  const stores = memoryStores();
+  const writer = memoryBroker(stores);
+  await writer.putTopic({ name: 't' });
+  const log = new MergedLog(stores, (await writer.describeTopic('t')).topicId);
+  for (let i = 0; i < 100; i++) {
+    await writer.appendRecords({ topic: 't', records: [record('v', { partition: 0, timestampMs: i + 1 })] });
+    await writer.idle();
+  }
+  await log.merge({ nodes: 8 });
+  await log.clean();
+  for (let offset = 0; offset < 100; offset++)
+    expect(await memoryBroker(stores).offsetForTime('t', 0, offset + 1)).toMatchObject({ offset });
+});
+
+it('is looked for in later blocks if the time is reached before the log start offset', async () => {
+  const stores = memoryStores();
+  const writer = memoryBroker(stores);
+  await writer.putTopic({ name: 't' });
+  const { topicId } = await writer.describeTopic('t');
+  const log = new MergedLog(stores, topicId);
+  // Two batches to a block, and 40 blocks. The first record has the largest time, the last one the next.
+  for (let i = 0; i < 80; i++) {
+    const timestampMs = i === 0 ? 100 : i === 79 ? 50 : i === 41 ? 9 : 1;
+    await writer.appendRecords({
+      topic: 't',
+      records: [record('v'.repeat(40_000), { partition: 0, timestampMs })],
+    });
+    await writer.idle();
+  }
+  await log.merge();
+  const offsets = async (start: number, timestampMs: number) => {
+    await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.start(0), value: start }]);
+    const reader = memoryBroker(stores, { cacheBytesMax: 1 });
+    const { offset } = await reader.offsetForTime('t', 0, timestampMs);
+    return [offset, requestsFor(reader, 'read').bytesRead > 200_000];
+  };
+  expect(await offsets(0, 50)).toEqual([0, false]);
+  expect(await offsets(1, 50)).toEqual([79, true]);
+  expect(await offsets(1, 51)).toEqual([80, true]);
+  // In the block of the log start offset, without a look at those before it.
+  expect(await offsets(40, 9)).toEqual([41, false]);
+});
+
+it('is not before the log start offset, in the middle of a batch', async () => {
+  const stores = memoryStores();
+  const writer = memoryBroker(stores);
+  await writer.putTopic({ name: 't' });
+  const { topicId } = await writer.describeTopic('t');
+  const times = [7, 5, 6];
+  for (let i = 0; i < 8; i++) {
+    const records = times.map((timestampMs) => record('v', { partition: 0, timestampMs }));
+    await writer.appendRecords({ topic: 't', records });
+    await writer.idle();
+  }
+  await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.start(0), value: 1 }]);
+  for (let i = 0; i < 2; i++) {
+    expect(await memoryBroker(stores).offsetForTime('t', 0, 5)).toMatchObject({ offset: 1, timestampMs: 5 });
+    expect(await memoryBroker(stores).offsetForTime('t', 0, 7)).toMatchObject({ offset: 3, timestampMs: 7 });
+    await new MergedLog(stores, topicId).merge();
+  }
 });

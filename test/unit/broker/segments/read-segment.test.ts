@@ -17,19 +17,26 @@ import { memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
 const MIB = 1024 * 1024;
 
 /** One-record batches with values of these sizes, at offsets that leave out every tenth. */
-function build(sizes: readonly number[], at = 100) {
+function build(sizes: readonly number[], at = 100, filledWith = 0) {
   const builder = new SegmentBuilder();
   let offset = at;
   for (const size of sizes) {
     if (offset % 10 === 9) offset++;
-    const batch = encodeBatch([{ timestampMs: offset, key: null, value: new Uint8Array(size), headers: [] }]);
+    const batch = encodeBatch([
+      { timestampMs: offset, key: null, value: new Uint8Array(size).fill(filledWith), headers: [] },
+    ]);
     placeBatch(batch, 0, offset);
     builder.add(batch, readBatchHeader(batch), offset++);
   }
   return builder.finish();
 }
 
-async function setUp(sizes: readonly number[], cacheBytesMax = 64 * MIB, change?: (bytes: Uint8Array) => void) {
+async function setUp(
+  sizes: readonly number[],
+  cacheBytesMax = 64 * MIB,
+  change?: (bytes: Uint8Array) => void,
+  at = 100,
+) {
   const stores = memoryStores();
   const counts = noRequests();
   const { objects } = meteredStores(stores, counts);
@@ -38,7 +45,7 @@ async function setUp(sizes: readonly number[], cacheBytesMax = 64 * MIB, change?
     cache: new DataCache(cacheBytesMax),
     segments: new SegmentCache(cacheBytesMax),
   } as Pick<BrokerContext, 'clock' | 'cache' | 'segments'> as BrokerContext;
-  const { chunks, facts, index } = build(sizes);
+  const { chunks, facts, index } = build(sizes, at);
   const segment = { ...facts, version: 7, writtenAtMs: 5 };
   const place: SegmentPlace = { topicId: 'id', partition: 3, segment };
   const bytes = concatBytes(chunks);
@@ -81,27 +88,31 @@ describe('a segment', () => {
   });
 
   it('with any bit flipped is corrupt_data, naming it, and gives nothing of the damaged block', async () => {
+    // The offsets leave out one in the middle of a block, so that its next batch could have another offset.
     const sizes = [10, 70_000, 10, 20, 30, 70_000, 5];
-    const { bytes, indexBytes } = (await setUp(sizes)).place.segment;
-    const whole = await setUp(sizes);
+    const from = 106;
+    const whole = await setUp(sizes, undefined, undefined, from);
+    const { bytes, indexBytes } = whole.place.segment;
     const all = await take(readSegment(whole.context, whole.objects, { place: whole.place, isSequential: true }));
-    const headers = all.map(({ baseOffset }) => baseOffset).length;
-    expect(headers).toBe(sizes.length);
+    expect(all.map(({ baseOffset }) => baseOffset)).toEqual([106, 107, 108, 110, 111, 112, 113]);
     const random = new SeededRandom(4);
     const places: number[] = [];
-    // Each byte of the index, of the headers of batches, and some others.
+    // Each byte of the index, of the headers of batches, the last byte of offsets several times, and some others.
     for (let at = bytes; at < bytes + indexBytes; at++) places.push(at);
     let position = 0;
     for (const batch of all) {
       for (let at = 0; at < 62; at++) places.push(position + at);
+      for (let i = 0; i < 10; i++) places.push(position + 7);
       position += batch.bytes.length;
     }
     for (let i = 0; i < 50; i++) places.push(random.below(bytes));
     for (const at of places) {
       for (const isSequential of [true, false]) {
-        const { context, objects, place, index } = await setUp(sizes, 64 * MIB, (stored) => {
-          stored[at] = (stored[at] as number) ^ (1 << random.below(8));
-        });
+        const bit = random.below(8);
+        const flip = (stored: Uint8Array): void => {
+          stored[at] = (stored[at] as number) ^ (1 << bit);
+        };
+        const { context, objects, place, index } = await setUp(sizes, 64 * MIB, flip, from);
         const got: number[] = [];
         const error = await errorOf(
           (async () => {
@@ -115,7 +126,9 @@ describe('a segment', () => {
         const block = index.entries.findLast((entry) => entry.position <= at);
         if (at < bytes) {
           expect(damagedAt).toBeGreaterThanOrEqual(block?.position ?? 0);
-          expect(damagedAt).toBeLessThanOrEqual(at);
+          // A wrong offset can show at the batch behind it.
+          const end = index.entries.find((entry) => entry.position > at)?.position ?? bytes;
+          expect(damagedAt).toBeLessThan(end);
         } else expect(damagedAt).toBe(bytes);
         const whole = all.map(({ baseOffset }) => baseOffset).filter((offset) => offset < (block?.offset ?? 0));
         expect(got).toEqual(at < bytes ? whole : []);
@@ -139,15 +152,41 @@ describe('a segment', () => {
       message: expect.stringContaining('ends too early'),
     });
     await stores.objects.delete(key);
-    // A whole segment of the same length, but with other batches.
-    const other = build([10, 70_000, 20], 110);
-    await stores.objects.put(key, other.chunks);
-    expect(await errorOf(take(readSegment(context, objects, read)))).toMatchObject({
-      message: expect.stringContaining('has an index that does not belong to it'),
+    // Whole segments of the same length: with other offsets, and with other records.
+    for (const other of [build([10, 70_000, 20], 110), build([10, 70_000, 20], 100, 7)]) {
+      await stores.objects.put(key, other.chunks);
+      expect(await errorOf(take(readSegment(context, objects, read)))).toMatchObject({
+        message: expect.stringContaining('has an index that does not belong to it'),
+      });
+      await stores.objects.delete(key);
+    }
+    await stores.objects.put(key, [bytes]);
+    expect(await take(readSegment(context, objects, read))).toHaveLength(3);
+  });
+
+  it('whose batches are in a wrong order, or beyond what the list says, is refused', async () => {
+    const { stores, context, objects, place } = await setUp([10, 20, 30]);
+    const key = segmentKey(place);
+    const bytes = (await stores.objects.get(key, { start: 0, end: 1e9 })) as Uint8Array;
+    const first = readBatchHeader(bytes).bytes;
+    const second = readBatchHeader(bytes, first).bytes;
+    await stores.objects.delete(key);
+    const swapped = [bytes.subarray(first, first + second), bytes.subarray(0, first), bytes.subarray(first + second)];
+    await stores.objects.put(key, swapped);
+    expect(await errorOf(take(readSegment(context, objects, { place, isSequential: true })))).toMatchObject({
+      message: expect.stringContaining('in a wrong place'),
     });
     await stores.objects.delete(key);
     await stores.objects.put(key, [bytes]);
-    expect(await take(readSegment(context, objects, read))).toHaveLength(3);
+    for (const wrong of [{ startOffset: 101 }, { endOffset: 102 }]) {
+      const other = await setUp([10, 20, 30]);
+      const named = { ...place, segment: { ...place.segment, ...wrong } };
+      const otherKey = segmentKey(named);
+      if (otherKey !== key) await other.stores.objects.put(otherKey, [bytes]);
+      expect(
+        await errorOf(take(readSegment(other.context, other.objects, { place: named, isSequential: true }))),
+      ).toMatchObject({ code: 'corrupt_data' });
+    }
   });
 
   it('is read again from the store after bytes arrived damaged', async () => {
