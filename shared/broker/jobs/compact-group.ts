@@ -215,7 +215,7 @@ async function* buildPieces(
   const next = (): BuiltPiece => {
     const piece = pieces[at++] as Piece;
     const made = { piece, built: builder.bytes === 0 ? undefined : builder.finish(piece), counts };
-    if (made.built !== undefined) checkBuilt(made.built, counts.kept);
+    if (made.built !== undefined) checkCompacted(made.built, counts.kept);
     builder = new SegmentBuilder();
     counts = noCounts();
     return made;
@@ -302,7 +302,7 @@ export function earlier(a: number | undefined, b: number | undefined): number | 
 }
 
 /** Reads what was built again, as a reader would, before it takes the place of anything. Throws an invariant's error. */
-export function checkBuilt({ chunks, facts }: BuiltSegment, kept: number): void {
+export function checkCompacted({ chunks, facts }: BuiltSegment, kept: number): void {
   let records = 0;
   let setHash = 0n;
   for (const chunk of chunks.slice(0, -1)) {

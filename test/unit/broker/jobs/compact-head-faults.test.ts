@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkBuilt } from '../../../../shared/broker/jobs/compact-group.ts';
+import { checkCompacted } from '../../../../shared/broker/jobs/compact-group.ts';
 import { compactHead } from '../../../../shared/broker/jobs/compact-head.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { updateSegmentList } from '../../../../shared/broker/segments/segment-list-store.ts';
@@ -437,15 +437,15 @@ describe('a segment that was built wrong is a bug', () => {
   }
 
   it('and is not written', () => {
-    expect(() => checkBuilt(built(), 2)).not.toThrow();
-    expect(() => checkBuilt(built(), 3)).toThrow('has 2 records');
+    expect(() => checkCompacted(built(), 2)).not.toThrow();
+    expect(() => checkCompacted(built(), 3)).toThrow('has 2 records');
     const moved = built();
     placeBatch(moved.chunks[1] as Uint8Array, 0, 8);
-    expect(() => checkBuilt(moved, 2)).toThrow('has 2 records');
+    expect(() => checkCompacted(moved, 2)).toThrow('has 2 records');
     const damaged = built();
     damaged.chunks[0]?.fill(7, 60);
-    expect(() => checkBuilt(damaged, 2)).toThrow('CRC');
+    expect(() => checkCompacted(damaged, 2)).toThrow('CRC');
     const { chunks, ...rest } = built();
-    expect(() => checkBuilt({ ...rest, chunks: [...chunks.slice(0, -1), new Uint8Array(30)] }, 2)).toThrow('index');
+    expect(() => checkCompacted({ ...rest, chunks: [...chunks.slice(0, -1), new Uint8Array(30)] }, 2)).toThrow('index');
   });
 });
