@@ -6,6 +6,8 @@ import {
   announce,
   dropDeadAnnouncements,
   giveUp,
+  hasRun,
+  type PageContent,
   replaceRun,
   replaceSegments,
 } from '../../log/segment/list-changes.ts';
@@ -113,6 +115,7 @@ export async function compactGroup(job: SlotJob, group: Group, rules: CompactOpt
       if (isSingle && !counts.isChanged) return ended(job, 'unchanged', total);
       const isEmpty = isSingle && built === undefined;
       announcement ??= await announceGroup(job, group, isEmpty ? [] : pieces);
+      if (announcement === undefined) return { type: 'too_late' };
       if (built !== undefined) by.push(await writePiece(job, group, piece, built, announcement.id));
     }
     return await commitGroup(job, group, by, announcement as Announcement, total);
@@ -131,8 +134,8 @@ async function commitGroup(
   total: Counts,
 ): Promise<GroupOutcome> {
   const { context, stores, name, slot } = job;
-  const { sources, part } = group;
-  const page = part.page && { page: part.page, segments: part.segments };
+  const { sources } = group;
+  const page = contentOf(group);
   if (page !== undefined) {
     const content = replaceRun(page.segments, sources, by);
     invariant(content !== undefined, 'a group is a run of its part');
@@ -148,6 +151,10 @@ async function commitGroup(
   if (isApplied) return ended(job, 'replaced', total);
   await giveUpNames(job, announcement);
   return { type: 'too_late' };
+}
+
+function contentOf({ part: { page, segments } }: Group): PageContent | undefined {
+  return page && { page, segments };
 }
 
 function ended({ tally }: SlotJob, type: 'unchanged' | 'replaced', counts: Counts): GroupOutcome {
@@ -317,19 +324,21 @@ export function checkCompacted({ chunks, facts }: BuiltSegment, kept: number): v
   );
 }
 
-async function announceGroup(job: SlotJob, group: Group, pieces: readonly Piece[]): Promise<Announcement> {
+/** `undefined` if another job has changed the group, or if the topic was deleted with its list. */
+async function announceGroup(job: SlotJob, group: Group, pieces: readonly Piece[]): Promise<Announcement | undefined> {
   const { context, stores, name, slot } = job;
   const names = [
     ...pieces.map(({ startOffset }) => ({ what: 'segment' as const, slot, startOffset })),
     ...pageStarts(group, pieces).map((startOffset) => ({ what: 'page' as const, slot, startOffset })),
   ];
   const { result } = await updateSegmentList(context, stores.items, name, (list) => {
+    if (!hasRun(list, { slot, sources: group.sources, page: contentOf(group) }))
+      return { list: undefined, result: undefined };
     const nowMs = context.clock.nowMs();
     const alive = dropDeadAnnouncements(list, nowMs, GRACE_MS) ?? list;
     const announced = announce(alive, 'compact', names, nowMs + ANNOUNCED_MS);
     return { list: announced?.list, result: announced?.announcement };
   });
-  invariant(result !== undefined, 'an update announces once');
   return result;
 }
 

@@ -17,7 +17,7 @@ import {
   type StoreArguments,
   type StoreRequest,
 } from '../../../../shared/storage/around-stores.ts';
-import { segmentPageKey } from '../../../../shared/storage/keys.ts';
+import { segmentListKey, segmentPageKey } from '../../../../shared/storage/keys.ts';
 import type { ByteRange, Stores } from '../../../../shared/storage/ports.ts';
 import { edited, withPayload } from '../../../support/batch-edit.ts';
 import { memoryStores } from '../../../support/memory-broker.ts';
@@ -382,6 +382,16 @@ describe('a run beside other jobs', () => {
     expect(report).toMatchObject({ complete: true, passes: 0 });
     expect(await partition.shown()).toEqual(['1 a=2']);
     expect((await partition.slotState()).compactedOffset).toBe(2);
+  });
+
+  it.each(['getObject', 'putObject'] as const)('does not make the list of a deleted topic again: %s', async (at) => {
+    const { stores, add, run } = setUp();
+    await add('a=1', 'a=2');
+    const deleting = watched(stores, async (request) => {
+      if (request === at) await stores.items.delete(segmentListKey(NAME.topicId, NAME.headNumber));
+    });
+    expect(await run(deleting)).toMatchObject({ passes: 0, blocked: 0, segmentsWritten: at === 'getObject' ? 0 : 1 });
+    expect((await stores.items.get(segmentListKey(NAME.topicId, NAME.headNumber))).attributes).toBeUndefined();
   });
 
   it('finds the announcements of dead jobs', async () => {
