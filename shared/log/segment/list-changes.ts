@@ -93,6 +93,8 @@ export function giveUp(
       )
     );
   };
+  // The list was deleted with its topic, and is not made again. The sweep of the topic finds what was written.
+  if (list.version === 0) return undefined;
   const lost = isAnnounced(list, id) ? names : names.filter((name) => !isListed(name));
   if (lost.length === 0 && !isAnnounced(list, id)) return undefined;
   const texts = new Set(lost.map(nameText));
@@ -189,12 +191,7 @@ export function replaceSegments(list: SegmentList, replacement: Replacement): Se
   const { id, slot, sources, by, page, nowMs, graceMs } = replacement;
   const was = slotOf(list, slot);
   const content = replaceRun(page?.segments ?? was.segments, sources, by);
-  if (content === undefined) return undefined;
-  if (page !== undefined) {
-    if (!was.pages.some((one) => sameObject(one, page.page))) return undefined;
-    // Retention was faster: the first source is garbage already.
-    if ((sources[0] as Segment).endOffset <= was.droppedOffset) return undefined;
-  }
+  if (content === undefined || !hasRun(list, replacement)) return undefined;
   const isKept = ({ endOffset }: Segment): boolean => endOffset > was.droppedOffset;
   const kept = content.filter(isKept);
   const newPage = page && kept.length > 0 ? { ...pageOf(content), version: id } : undefined;
@@ -219,6 +216,17 @@ export function replaceSegments(list: SegmentList, replacement: Replacement): Se
   const names = sources.map((segment) => nameOf('segment', slot, segment));
   if (page !== undefined) names.push(nameOf('page', slot, page.page));
   return checked(withGarbage(replaced, names, dueAtMs));
+}
+
+/** Whether the list still has a run of segments, in itself or in a page, so that it can be replaced. */
+export function hasRun(
+  list: SegmentList,
+  { slot, sources, page }: Pick<Replacement, 'slot' | 'sources' | 'page'>,
+): boolean {
+  const { pages, segments, droppedOffset } = slotOf(list, slot);
+  if (page === undefined) return runAt(segments, sources) !== undefined;
+  // What retention has dropped is garbage already.
+  return pages.some((one) => sameObject(one, page.page)) && sources.every(({ endOffset }) => endOffset > droppedOffset);
 }
 
 /** `segments` with `by` in the place of the run `sources`; `undefined` if the run is not there, or `by` covers other offsets. */
@@ -254,6 +262,8 @@ export interface CompactionEnd {
 export function endCompaction(list: SegmentList, { slot, began, reached }: CompactionEnd): SegmentList | undefined {
   const { tombstonesDueAtMs, ...was } = slotOf(list, slot);
   if (was.compactedOffset !== began.compactedOffset || tombstonesDueAtMs !== began.tombstonesDueAtMs) return undefined;
+  // The list was deleted with its topic, and is not made again.
+  if (reached.compactedOffset > (list.totals[slot]?.nextOffset ?? 0)) return undefined;
   invariant(reached.compactedOffset >= was.compactedOffset, 'what is compacted stays so');
   const due = reached.tombstonesDueAtMs === undefined ? {} : { tombstonesDueAtMs: reached.tombstonesDueAtMs };
   return checked(withSlot(list, slot, { ...was, compactedOffset: reached.compactedOffset, ...due }));

@@ -162,7 +162,7 @@ const works: Work[] = [
     name: 'admin',
     access: ADMIN,
     async prepare(broker, stores) {
-      await seed(broker, stores);
+      await seed(broker);
       const { topicId } = await broker.describeTopic('orders');
       await updateSegmentList(jobContext(stores), stores.items, { topicId, headNumber: 0 }, (list) => ({
         list: schedule(list, 'expire', stores.clock.nowMs() + 1_000_000),
@@ -273,7 +273,7 @@ const works: Work[] = [
     access: SWEEP_HOT,
     async prepare(broker, stores) {
       const { objects, clock } = stores;
-      await seed(broker, stores);
+      await seed(broker);
       const id = makeBatchId(new Uint8Array(batchIdRandomBytes()), clock.nowMs());
       await objects.put(keys.sharedObjectKey(id), [packSharers([{ topicId: 'gone', headNumber: 0 }])]);
       const { topicId } = await broker.describeTopic('orders');

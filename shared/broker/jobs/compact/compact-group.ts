@@ -6,6 +6,8 @@ import {
   announce,
   dropDeadAnnouncements,
   giveUp,
+  hasRun,
+  type PageContent,
   replaceRun,
   replaceSegments,
   scheduleBy,
@@ -114,6 +116,7 @@ export async function compactGroup(job: SlotJob, group: Group, rules: CompactOpt
       if (isSingle && !counts.isChanged) return ended(job, 'unchanged', total);
       const isEmpty = isSingle && built === undefined;
       announcement ??= await announceGroup(job, group, isEmpty ? [] : pieces);
+      if (announcement === undefined) return { type: 'too_late' };
       if (built !== undefined) by.push(await writePiece(job, group, piece, built, announcement.id));
     }
     return await commitGroup(job, group, by, announcement as Announcement, total);
@@ -132,8 +135,8 @@ async function commitGroup(
   total: Counts,
 ): Promise<GroupOutcome> {
   const { context, stores, name, slot } = job;
-  const { sources, part } = group;
-  const page = part.page && { page: part.page, segments: part.segments };
+  const { sources } = group;
+  const page = contentOf(group);
   if (page !== undefined) {
     const content = replaceRun(page.segments, sources, by);
     invariant(content !== undefined, 'a group is a run of its part');
@@ -150,6 +153,10 @@ async function commitGroup(
   if (isApplied) return ended(job, 'replaced', total);
   await giveUpNames(job, announcement);
   return { type: 'too_late' };
+}
+
+function contentOf({ part: { page, segments } }: Group): PageContent | undefined {
+  return page && { page, segments };
 }
 
 function ended({ tally }: SlotJob, type: 'unchanged' | 'replaced', counts: Counts): GroupOutcome {
@@ -217,7 +224,7 @@ async function* buildPieces(
   const next = (): BuiltPiece => {
     const piece = pieces[at++] as Piece;
     const made = { piece, built: builder.bytes === 0 ? undefined : builder.finish(piece), counts };
-    if (made.built !== undefined) checkBuilt(made.built, counts.kept);
+    if (made.built !== undefined) checkCompacted(made.built, counts.kept);
     builder = new SegmentBuilder();
     counts = noCounts();
     return made;
@@ -304,7 +311,7 @@ export function earlier(a: number | undefined, b: number | undefined): number | 
 }
 
 /** Reads what was built again, as a reader would, before it takes the place of anything. Throws an invariant's error. */
-export function checkBuilt({ chunks, facts }: BuiltSegment, kept: number): void {
+export function checkCompacted({ chunks, facts }: BuiltSegment, kept: number): void {
   let records = 0;
   let setHash = 0n;
   for (const chunk of chunks.slice(0, -1)) {
@@ -319,19 +326,21 @@ export function checkBuilt({ chunks, facts }: BuiltSegment, kept: number): void 
   );
 }
 
-async function announceGroup(job: SlotJob, group: Group, pieces: readonly Piece[]): Promise<Announcement> {
+/** `undefined` if another job has changed the group, or if the topic was deleted with its list. */
+async function announceGroup(job: SlotJob, group: Group, pieces: readonly Piece[]): Promise<Announcement | undefined> {
   const { context, stores, name, slot } = job;
   const names = [
     ...pieces.map(({ startOffset }) => ({ what: 'segment' as const, slot, startOffset })),
     ...pageStarts(group, pieces).map((startOffset) => ({ what: 'page' as const, slot, startOffset })),
   ];
   const { result } = await updateSegmentList(context, stores.items, name, (list) => {
+    if (!hasRun(list, { slot, sources: group.sources, page: contentOf(group) }))
+      return { list: undefined, result: undefined };
     const nowMs = context.clock.nowMs();
     const alive = dropDeadAnnouncements(list, nowMs, GRACE_MS) ?? list;
     const announced = announce(alive, 'compact', names, nowMs + ANNOUNCED_MS);
     return { list: announced?.list, result: announced?.announcement };
   });
-  invariant(result !== undefined, 'an update announces once');
   return result;
 }
 

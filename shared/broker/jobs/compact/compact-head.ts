@@ -16,7 +16,7 @@ import { readSegmentList } from '../../heads/segment-list-store.ts';
 import { retrying } from '../../retry.ts';
 import { SlotParts } from '../../segments/slot-parts.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
-import { currentList, type SlotJob, type Tally } from './compact-group.ts';
+import { currentList, earlier, type SlotJob, type Tally } from './compact-group.ts';
 import { runPass, segmentsOf } from './compaction-pass.ts';
 
 export interface CompactionReport extends HeadJobResult, Readonly<Tally> {
@@ -66,7 +66,7 @@ export async function compactHead(
   const name = { topicId: topic.topicId, headNumber };
   let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
   if (!isCompacted(topic.config)) return { ...tally, ...ended, list, nextAtMs: undefined };
-  let nextAtMs = context.clock.nowMs() + LOOK_AGAIN_MS_MAX;
+  let nextAtMs: number | undefined;
   const mapFor = mapMaker(context.settings.compactionMapBytes);
   for (let slot = 0; slot < list.slots.length; slot++) {
     const partition = headNumber * topic.partitionsPerHead + slot;
@@ -77,7 +77,7 @@ export async function compactHead(
       list = looked.list;
       ended.passes += looked.passes;
       ended.complete &&= looked.complete;
-      nextAtMs = Math.min(nextAtMs, looked.nextAtMs);
+      nextAtMs = earlier(nextAtMs, looked.nextAtMs);
     } catch (error) {
       ended.complete = false;
       if (signal?.aborted && error === signal.reason)
@@ -85,10 +85,10 @@ export async function compactHead(
       if (!(error instanceof EventLogError) || error.code !== 'corrupt_data') throw error;
       ended.blocked++;
       ended.error ??= error;
-      nextAtMs = Math.min(nextAtMs, context.clock.nowMs() + BLOCKED_MS);
+      nextAtMs = earlier(nextAtMs, context.clock.nowMs() + BLOCKED_MS);
     }
   }
-  return { ...tally, ...ended, list, nextAtMs };
+  return { ...tally, ...ended, list, nextAtMs: nextAtMs ?? context.clock.nowMs() + LOOK_AGAIN_MS_MAX };
 }
 
 /** A map for little data is small. That only saves memory: a map that is too small makes more passes. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { checkBuilt } from '../../../../shared/broker/jobs/compact/compact-group.ts';
+import { checkCompacted } from '../../../../shared/broker/jobs/compact/compact-group.ts';
 import { compactHead } from '../../../../shared/broker/jobs/compact/compact-head.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
@@ -17,7 +17,7 @@ import {
   type StoreArguments,
   type StoreRequest,
 } from '../../../../shared/storage/around-stores.ts';
-import { segmentPageKey } from '../../../../shared/storage/keys.ts';
+import { segmentListKey, segmentPageKey } from '../../../../shared/storage/keys.ts';
 import type { ByteRange, Stores } from '../../../../shared/storage/ports.ts';
 import { edited, withPayload } from '../../../support/batch-edit.ts';
 import { memoryStores } from '../../../support/memory-broker.ts';
@@ -384,6 +384,22 @@ describe('a run beside other jobs', () => {
     expect((await partition.slotState()).compactedOffset).toBe(2);
   });
 
+  it.each([
+    ['getObject', 1, 0],
+    ['getObject', 2, 0],
+    ['putObject', 1, 1],
+  ] as const)('does not make the list of a deleted topic again: %s %i', async (at, nth, segmentsWritten) => {
+    const { stores, add, run } = setUp();
+    await add('a=1', 'a=2');
+    let requests = 0;
+    const deleting = watched(stores, async (request) => {
+      if (request === at && ++requests === nth)
+        await stores.items.delete(segmentListKey(NAME.topicId, NAME.headNumber));
+    });
+    expect(await run(deleting)).toMatchObject({ passes: 0, blocked: 0, segmentsWritten });
+    expect((await stores.items.get(segmentListKey(NAME.topicId, NAME.headNumber))).attributes).toBeUndefined();
+  });
+
   it('finds the announcements of dead jobs', async () => {
     const { stores, partition, add, run, clock } = setUp();
     await add('a=1', 'a=2');
@@ -437,15 +453,15 @@ describe('a segment that was built wrong is a bug', () => {
   }
 
   it('and is not written', () => {
-    expect(() => checkBuilt(built(), 2)).not.toThrow();
-    expect(() => checkBuilt(built(), 3)).toThrow('has 2 records');
+    expect(() => checkCompacted(built(), 2)).not.toThrow();
+    expect(() => checkCompacted(built(), 3)).toThrow('has 2 records');
     const moved = built();
     placeBatch(moved.chunks[1] as Uint8Array, 0, 8);
-    expect(() => checkBuilt(moved, 2)).toThrow('has 2 records');
+    expect(() => checkCompacted(moved, 2)).toThrow('has 2 records');
     const damaged = built();
     damaged.chunks[0]?.fill(7, 60);
-    expect(() => checkBuilt(damaged, 2)).toThrow('CRC');
+    expect(() => checkCompacted(damaged, 2)).toThrow('CRC');
     const { chunks, ...rest } = built();
-    expect(() => checkBuilt({ ...rest, chunks: [...chunks.slice(0, -1), new Uint8Array(30)] }, 2)).toThrow('index');
+    expect(() => checkCompacted({ ...rest, chunks: [...chunks.slice(0, -1), new Uint8Array(30)] }, 2)).toThrow('index');
   });
 });

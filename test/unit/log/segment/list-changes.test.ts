@@ -332,6 +332,10 @@ describe('a job that came too late', () => {
     expect(applied(giveUp(empty.list, nothing, NOW, GRACE))).toMatchObject({ announcements: [], garbage: [] });
   });
 
+  it('does not make a list again that was deleted', () => {
+    expect(giveUp(EMPTY_SEGMENT_LIST, announcement, NOW, GRACE)).toBeUndefined();
+  });
+
   it('gives up nothing once it was committed', () => {
     const segments = new Map([[0, [segment(50, 60, id)]]]);
     const merged = commitMerge(list, { id, fromEntry: 80, toEntry: 88, totals: totals(60), segments, ...clock });
@@ -465,6 +469,12 @@ describe('the end of a pass of compaction', () => {
       expect(
         endCompaction(list, { slot: 0, began: state, reached: { compactedOffset: 20, tombstonesDueAtMs: 9 } }),
       ).toBeUndefined();
+  });
+
+  it('does not apply if the list was deleted', () => {
+    const reached = { compactedOffset: 20, tombstonesDueAtMs: undefined };
+    expect(endCompaction(EMPTY_SEGMENT_LIST, { slot: 0, began, reached })).toBeUndefined();
+    expect(endCompaction(listOf(10), { slot: 0, began, reached })).toBeUndefined();
   });
 
   it('that goes back is a bug', () => {
