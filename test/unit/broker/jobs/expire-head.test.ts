@@ -107,7 +107,14 @@ describe('retention by time', () => {
     await log.append(3);
     await log.clock.advance(1_000);
     await log.append(2);
-    await log.clock.advance(began + HOUR + 2_001 - log.clock.nowMs());
+    await log.clock.advance(began + HOUR + 2_000 - log.clock.nowMs());
+    expect(await log.expire()).toMatchObject({ nextAtMs: began + HOUR + 2_001, list: { dropBelow: 16 } });
+    expect(await log.start()).toBe(16);
+    await updateSegmentList(log.context, log.stores.items, log.name, (now) => ({
+      list: { ...now, dropBelow: 0 },
+      result: undefined,
+    }));
+    await log.clock.advance(1);
     const { list, nextAtMs } = await log.expire();
     expect(await log.start()).toBe(19);
     expect(nextAtMs).toBe(began + HOUR + 3_001);
@@ -338,6 +345,16 @@ describe('a run', () => {
     expect((await log.expire()).list.slots[0]).toMatchObject({ segments: [], droppedOffset: 16 });
     await log.merge();
     expect(await log.segments()).toEqual([]);
+  });
+
+  it('never lowers a start, not even from what it saw of the head before others raised it', async () => {
+    const log = await setUp({ 'retention.ms': -1 });
+    await log.append(8);
+    const { items } = log.stores;
+    const head = await readHead(items, log.name);
+    await raiseStarts(log.context, items, log.name, head, new Map([[0, 6]]));
+    await raiseStarts(log.context, items, log.name, head, new Map([[0, 4]]));
+    expect(await log.start()).toBe(6);
   });
 
   it('does nothing to a closed head, nor to one without a list', async () => {

@@ -124,7 +124,15 @@ describe('cleaning', () => {
     await log.merge();
     await log.clock.advance(GRACE_MS);
     await log.sweep();
-    await log.stores.items.put(nodeKey(log.name, 0), node.attributes ?? {});
+    const leave = () => log.stores.items.put(nodeKey(log.name, 0), node.attributes ?? {});
+    await leave();
+    await log.append(8);
+    await log.merge();
+    await log.clock.advance(GRACE_MS);
+    await log.sweep();
+    expect(await log.nodes()).toEqual([]);
+    // Also if nothing is merged any more.
+    await leave();
     await log.clock.advance(DAY);
     await log.sweep();
     expect(await log.nodes()).toEqual([]);
@@ -245,15 +253,16 @@ describe('what retention dropped before it was merged', () => {
   it('loses its data after the grace; entries stay', async () => {
     const log = await setUp({ config: { 'retention.ms': HOUR } });
     await log.append(10);
-    await log.clock.advance(HOUR / 2);
+    await log.clock.advance((3 * HOUR) / 4);
     await log.append(3);
-    await log.clock.advance(HOUR / 2 + 1);
+    await log.clock.advance(HOUR / 4 + 1);
     await log.stores.items.put(segmentPageKey(log.topicId, 0, { slot: 0, startOffset: 0, version: 0 }), {});
     await log.broker.deleteRecords({ topic: 't', partition: 0, before: 1 });
     await log.expire();
     await log.clock.advance(GRACE_MS - 1);
     await log.sweep();
     expect((await log.batches()).length).toBe(13);
+    expect((await log.expire()).nextAtMs).toBeGreaterThan(log.clock.nowMs() + 1);
     await log.clock.advance(1);
     const { list } = await log.sweep();
     expect(list).toMatchObject({ dropBelow: 10, droppedEntry: 10 });
