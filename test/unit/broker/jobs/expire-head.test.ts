@@ -347,6 +347,20 @@ describe('a run', () => {
     expect(await log.segments()).toEqual([]);
   });
 
+  it('that stands still keeps what it drops for the whole grace after the start was raised', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    await log.append(1);
+    await log.clock.advance(HOUR + 1);
+    const stores = beforeRequests(log.stores, (request) =>
+      request === 'updateItem' ? log.clock.sleep(HOUR) : undefined,
+    );
+    const { list } = await log.expire(stores);
+    const dueAtMs = log.clock.nowMs() + GRACE_MS;
+    expect(list).toMatchObject({ garbage: [{ dueAtMs }], dropBelow: 9, dropAtMs: dueAtMs });
+  });
+
   it('never lowers a start, not even from what it saw of the head before others raised it', async () => {
     const log = await setUp({ 'retention.ms': -1 });
     await log.append(8);

@@ -18,6 +18,7 @@ import {
   segmentPageKey,
 } from '../../../../shared/storage/keys.ts';
 import {
+  beforeRequests,
   jobContext,
   killedAfter,
   mergeBooks,
@@ -115,6 +116,23 @@ describe('cleaning', () => {
     const { list, nextAtMs } = await log.sweep();
     expect(list).toMatchObject({ cleanedEntry: 8, cleanBelow: 16, cleanAtMs: log.clock.nowMs() + GRACE_MS });
     expect(nextAtMs).toBe(log.clock.nowMs() + GRACE_MS);
+  });
+
+  it('begins the grace of what was merged while it stood still after that', async () => {
+    const log = await setUp();
+    await log.append(8);
+    await log.merge();
+    await log.append(8);
+    await log.clock.advance(GRACE_MS);
+    let isMerged = false;
+    const stores = beforeRequests(log.stores, async (request) => {
+      if (isMerged || request !== 'deleteItem') return;
+      isMerged = true;
+      await log.clock.sleep(HOUR);
+      await log.merge();
+    });
+    const { list } = await log.sweep(stores);
+    expect(list).toMatchObject({ cleanedEntry: 8, cleanBelow: 16, cleanAtMs: log.clock.nowMs() + GRACE_MS });
   });
 
   it('deletes what a late move of the tail, or a sweep that died, has left', async () => {
