@@ -436,6 +436,22 @@ describe('a sweep', () => {
     expect(await state(log)).toEqual(await state(whole));
   });
 
+  it('that is overtaken by another goes on behind it', async () => {
+    const log = await setUp();
+    await log.append(16);
+    await log.merge();
+    await log.clock.advance(GRACE_MS);
+    const topic = await log.topic();
+    let isOvertaken = false;
+    const stores = beforeRequests(log.stores, async (request, [range]) => {
+      if (isOvertaken || request !== 'query' || !(range as { pk: string }).pk.startsWith('node#')) return;
+      isOvertaken = true;
+      await sweepHead(jobContext(log.stores), topic, 0);
+    });
+    expect(await log.sweep(stores)).toMatchObject({ nodesDeleted: 0, list: { cleanedEntry: 16 } });
+    expect([...(await log.nodes()), ...(await log.batches())]).toEqual([]);
+  });
+
   it('does nothing to a head without a list', async () => {
     const log = await setUp();
     await log.append(1);
