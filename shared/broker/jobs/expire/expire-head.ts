@@ -58,6 +58,8 @@ export async function expireHead(
   const retention = { ...retentionOf(topic.config), nowMs };
   const found = await findExpired({ items, name, list: known, head: observed, slots, retention, pages, ask });
   const head = await raiseStarts(context, items, name, observed, found.starts);
+  // The grace begins now: until here readers were given what has expired.
+  const raisedAtMs = context.clock.nowMs();
 
   for (let newest = known; ; ) {
     const { list, result } = await updateSegmentList<{ readonly nextAtMs: number | undefined } | Unread>(
@@ -65,9 +67,9 @@ export async function expireHead(
       items,
       name,
       (now) => {
-        const drop = dropBelowStarts(now, head, pages, nowMs);
+        const drop = dropBelowStarts(now, head, pages, raisedAtMs);
         if ('unread' in drop) return { list: undefined, result: drop };
-        const dropped = dropEntries(drop.list, found.goneBelow, nowMs, GRACE_MS) ?? drop.list;
+        const dropped = dropEntries(drop.list, found.goneBelow, raisedAtMs, GRACE_MS) ?? drop.list;
         const atMs = Math.min(found.nextAtMs, drop.waitsUntilMs);
         const nextAtMs = Number.isFinite(atMs) ? atMs : undefined;
         // Whoever has scheduled this job meanwhile knew something that this run may not have seen.

@@ -106,7 +106,7 @@ class HeadSweep {
     }
     this.#garbageDeleted = deleted;
     return this.#update(list, (now) => {
-      const alive = dropDeadAnnouncements(now, this.#nowMs, GRACE_MS) ?? now;
+      const alive = dropDeadAnnouncements(now, this.#context.clock.nowMs(), GRACE_MS) ?? now;
       const left = removeGarbage(alive, due.slice(0, deleted)) ?? alive;
       return left === now ? undefined : left;
     });
@@ -195,7 +195,8 @@ class HeadSweep {
 
   async finish(list: SegmentList, lookedDaily: boolean): Promise<SweptHead> {
     const finished = await this.#update(list, (now) => {
-      const cleaning = scheduleCleaning(now, this.#nowMs, GRACE_MS) ?? now;
+      // Their grace begins after they were merged, which can have been since this sweep began.
+      const cleaning = scheduleCleaning(now, this.#context.clock.nowMs(), GRACE_MS) ?? now;
       // Retention looks too, in case a process died before it could schedule that.
       const looked = lookedDaily
         ? scheduleBy({ ...cleaning, orphansCheckedAtMs: this.#nowMs }, 'expire', this.#nowMs)

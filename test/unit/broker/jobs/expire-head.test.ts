@@ -4,10 +4,14 @@ import { raiseStarts } from '../../../../shared/broker/heads/raise-starts.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { expireHead } from '../../../../shared/broker/jobs/expire/expire-head.ts';
 import { GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
-import { partitionState } from '../../../../shared/log/head/head.ts';
+import { sweepHead } from '../../../../shared/broker/jobs/sweep/sweep-head.ts';
+import { packTotals, partitionState } from '../../../../shared/log/head/head.ts';
 import { scheduleBy } from '../../../../shared/log/segment/list-changes.ts';
+import type { Segment } from '../../../../shared/log/segment/segment.ts';
+import { packSegmentPage, type SegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import type { Topic } from '../../../../shared/log/topic/topic.ts';
-import { jobContext, killedAfter, mergeBooks, spillBooks } from '../../../support/maintained-log.ts';
+import { HEAD, headKey, SEGMENT_PAGE, segmentPageKey } from '../../../../shared/storage/keys.ts';
+import { beforeRequests, jobContext, killedAfter, mergeBooks, spillBooks } from '../../../support/maintained-log.ts';
 import { bytes, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const HOUR = 3_600_000;
@@ -103,7 +107,14 @@ describe('retention by time', () => {
     await log.append(3);
     await log.clock.advance(1_000);
     await log.append(2);
-    await log.clock.advance(began + HOUR + 2_001 - log.clock.nowMs());
+    await log.clock.advance(began + HOUR + 2_000 - log.clock.nowMs());
+    expect(await log.expire()).toMatchObject({ nextAtMs: began + HOUR + 2_001, list: { dropBelow: 16 } });
+    expect(await log.start()).toBe(16);
+    await updateSegmentList(log.context, log.stores.items, log.name, (now) => ({
+      list: { ...now, dropBelow: 0 },
+      result: undefined,
+    }));
+    await log.clock.advance(1);
     const { list, nextAtMs } = await log.expire();
     expect(await log.start()).toBe(19);
     expect(nextAtMs).toBe(began + HOUR + 3_001);
@@ -226,7 +237,104 @@ describe('pages', () => {
   });
 });
 
+/** A partition of 70 pages of segments, which have 10 records each and are all from the same time. */
+async function manyPages(config: Record<string, unknown>) {
+  const log = await setUp(config);
+  const { topicId } = log.name;
+  const timeMs = log.clock.nowMs();
+  const pages: SegmentPage[] = [];
+  for (let page = 0; page < 70; page++) {
+    const segments = Array.from({ length: 64 }, (_, i): Segment => {
+      const startOffset = (page * 64 + i) * 10;
+      const times = { maxTimestampMs: timeMs, writtenAtMs: timeMs };
+      return { startOffset, endOffset: startOffset + 10, version: 1, bytes: 100, indexBytes: 1, setHash: 1n, ...times };
+    });
+    const startOffset = page * 640;
+    await log.stores.items.put(segmentPageKey(topicId, 0, { slot: 0, startOffset, version: 1 }), {
+      [SEGMENT_PAGE.segments]: packSegmentPage(segments),
+    });
+    pages.push({
+      startOffset,
+      endOffset: startOffset + 640,
+      version: 1,
+      segments: 64,
+      bytes: 6_400,
+      maxTimestampMs: timeMs,
+    });
+  }
+  const totals = [{ nextOffset: 70 * 640, maxTimestampMs: timeMs, bytes: 70 * 6_400 }];
+  await log.stores.items.put(headKey(topicId, 0), {
+    [HEAD.firstEntry]: 8,
+    [HEAD.next(0)]: 70 * 640,
+    [HEAD.totalsBeforeTail]: packTotals(totals),
+  });
+  await updateSegmentList(log.context, log.stores.items, log.name, (list) => ({
+    list: { ...list, mergedEntry: 8, totals, slots: [{ pages, segments: [], droppedOffset: 0, compactedOffset: 0 }] },
+    result: undefined,
+  }));
+  return log;
+}
+
+describe('much that expires at once', () => {
+  it('goes in steps, each with as many names as the list has room for', async () => {
+    const log = await manyPages({ 'retention.ms': HOUR });
+    await log.clock.advance(HOUR + 1);
+    const starts: number[] = [];
+    const garbage: number[] = [];
+    const nextAtMs: (number | undefined)[] = [];
+    for (let run = 0; run < 6; run++) {
+      const expired = await log.expire();
+      starts.push(await log.start());
+      garbage.push(expired.list.garbage.length);
+      nextAtMs.push(expired.nextAtMs);
+    }
+    expect(starts).toEqual([16, 32, 48, 64, 70, 70].map((pages) => pages * 640));
+    // Each page has a name of its own.
+    expect(garbage.slice(0, 3)).toEqual([16 * 65, 32 * 65, 48 * 65]);
+    for (const names of garbage) expect(names).toBeLessThan(4_096 + 70);
+    expect(garbage[5]).toBeGreaterThan(4_000);
+    const nowMs = log.clock.nowMs();
+    expect(nextAtMs.slice(0, 3)).toEqual([nowMs, nowMs, nowMs]);
+    // Until some of the garbage was deleted.
+    expect(nextAtMs[5]).toBe(nowMs + GRACE_MS + 60_000);
+    await log.clock.advance(GRACE_MS + 60_000);
+    await log.clock.run(sweepHead(log.context, await log.topic(), 0));
+    const { list } = await log.expire();
+    expect(list.slots[0]).toMatchObject({ pages: [], droppedOffset: 70 * 640 });
+  });
+
+  it('by size reads a page only if the partition is too large, and ends within a page', async () => {
+    const log = await manyPages({ 'retention.ms': -1, 'retention.bytes': 70 * 6_400 - 1_000 });
+    const { list } = await log.expire();
+    expect(await log.start()).toBe(100);
+    expect(list.slots[0]?.pages.length).toBe(70);
+    const reads = async () => {
+      const context = jobContext(log.stores);
+      await log.clock.run(expireHead(context, await log.topic(), 0));
+      return context.usage.total().getItem;
+    };
+    expect(await reads()).toBe(3);
+    await log.broker.putTopic({ name: 't', config: { 'retention.bytes': 70 * 6_400 + 1 } });
+    expect(await reads()).toBe(2);
+  });
+});
+
 describe('a run', () => {
+  it('leaves to a later run what was scheduled meanwhile', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    let isScheduled = false;
+    const stores = beforeRequests(log.stores, async (request, [key]) => {
+      if (isScheduled || request !== 'getItem' || (key as { pk: string }).pk !== headKey(log.name.topicId, 0).pk)
+        return;
+      isScheduled = true;
+      await log.list();
+    });
+    expect(await log.expire(stores)).toMatchObject({ nextAtMs: log.clock.nowMs() });
+    expect(isScheduled).toBe(true);
+  });
+
   it('drops what lies below a start that was raised otherwise, and what a merge adds there later', async () => {
     const log = await setUp({ 'retention.ms': -1 });
     await log.append(8);
@@ -237,6 +345,30 @@ describe('a run', () => {
     expect((await log.expire()).list.slots[0]).toMatchObject({ segments: [], droppedOffset: 16 });
     await log.merge();
     expect(await log.segments()).toEqual([]);
+  });
+
+  it('that stands still keeps what it drops for the whole grace after the start was raised', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    await log.append(1);
+    await log.clock.advance(HOUR + 1);
+    const stores = beforeRequests(log.stores, (request) =>
+      request === 'updateItem' ? log.clock.sleep(HOUR) : undefined,
+    );
+    const { list } = await log.expire(stores);
+    const dueAtMs = log.clock.nowMs() + GRACE_MS;
+    expect(list).toMatchObject({ garbage: [{ dueAtMs }], dropBelow: 9, dropAtMs: dueAtMs });
+  });
+
+  it('never lowers a start, not even from what it saw of the head before others raised it', async () => {
+    const log = await setUp({ 'retention.ms': -1 });
+    await log.append(8);
+    const { items } = log.stores;
+    const head = await readHead(items, log.name);
+    await raiseStarts(log.context, items, log.name, head, new Map([[0, 6]]));
+    await raiseStarts(log.context, items, log.name, head, new Map([[0, 4]]));
+    expect(await log.start()).toBe(6);
   });
 
   it('does nothing to a closed head, nor to one without a list', async () => {

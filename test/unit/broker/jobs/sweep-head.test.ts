@@ -18,6 +18,7 @@ import {
   segmentPageKey,
 } from '../../../../shared/storage/keys.ts';
 import {
+  beforeRequests,
   jobContext,
   killedAfter,
   mergeBooks,
@@ -117,6 +118,23 @@ describe('cleaning', () => {
     expect(nextAtMs).toBe(log.clock.nowMs() + GRACE_MS);
   });
 
+  it('begins the grace of what was merged while it stood still after that', async () => {
+    const log = await setUp();
+    await log.append(8);
+    await log.merge();
+    await log.append(8);
+    await log.clock.advance(GRACE_MS);
+    let isMerged = false;
+    const stores = beforeRequests(log.stores, async (request) => {
+      if (isMerged || request !== 'deleteItem') return;
+      isMerged = true;
+      await log.clock.sleep(HOUR);
+      await log.merge();
+    });
+    const { list } = await log.sweep(stores);
+    expect(list).toMatchObject({ cleanedEntry: 8, cleanBelow: 16, cleanAtMs: log.clock.nowMs() + GRACE_MS });
+  });
+
   it('deletes what a late move of the tail, or a sweep that died, has left', async () => {
     const log = await setUp();
     await log.append(8);
@@ -124,7 +142,15 @@ describe('cleaning', () => {
     await log.merge();
     await log.clock.advance(GRACE_MS);
     await log.sweep();
-    await log.stores.items.put(nodeKey(log.name, 0), node.attributes ?? {});
+    const leave = () => log.stores.items.put(nodeKey(log.name, 0), node.attributes ?? {});
+    await leave();
+    await log.append(8);
+    await log.merge();
+    await log.clock.advance(GRACE_MS);
+    await log.sweep();
+    expect(await log.nodes()).toEqual([]);
+    // Also if nothing is merged any more.
+    await leave();
     await log.clock.advance(DAY);
     await log.sweep();
     expect(await log.nodes()).toEqual([]);
@@ -245,15 +271,16 @@ describe('what retention dropped before it was merged', () => {
   it('loses its data after the grace; entries stay', async () => {
     const log = await setUp({ config: { 'retention.ms': HOUR } });
     await log.append(10);
-    await log.clock.advance(HOUR / 2);
+    await log.clock.advance((3 * HOUR) / 4);
     await log.append(3);
-    await log.clock.advance(HOUR / 2 + 1);
+    await log.clock.advance(HOUR / 4 + 1);
     await log.stores.items.put(segmentPageKey(log.topicId, 0, { slot: 0, startOffset: 0, version: 0 }), {});
     await log.broker.deleteRecords({ topic: 't', partition: 0, before: 1 });
     await log.expire();
     await log.clock.advance(GRACE_MS - 1);
     await log.sweep();
     expect((await log.batches()).length).toBe(13);
+    expect((await log.expire()).nextAtMs).toBeGreaterThan(log.clock.nowMs() + 1);
     await log.clock.advance(1);
     const { list } = await log.sweep();
     expect(list).toMatchObject({ dropBelow: 10, droppedEntry: 10 });
@@ -407,6 +434,22 @@ describe('a sweep', () => {
     const log = await prepared();
     await Promise.all([log.sweep(), log.sweep(), log.sweep()]);
     expect(await state(log)).toEqual(await state(whole));
+  });
+
+  it('that is overtaken by another goes on behind it', async () => {
+    const log = await setUp();
+    await log.append(16);
+    await log.merge();
+    await log.clock.advance(GRACE_MS);
+    const topic = await log.topic();
+    let isOvertaken = false;
+    const stores = beforeRequests(log.stores, async (request, [range]) => {
+      if (isOvertaken || request !== 'query' || !(range as { pk: string }).pk.startsWith('node#')) return;
+      isOvertaken = true;
+      await sweepHead(jobContext(log.stores), topic, 0);
+    });
+    expect(await log.sweep(stores)).toMatchObject({ nodesDeleted: 0, list: { cleanedEntry: 16 } });
+    expect([...(await log.nodes()), ...(await log.batches())]).toEqual([]);
   });
 
   it('does nothing to a head without a list', async () => {
