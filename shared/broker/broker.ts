@@ -11,12 +11,13 @@ import { type CompactionReport, compactHead } from './jobs/compact-head.ts';
 import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
 import type { JobRequest } from './jobs/job-run.ts';
-import { mergeBusy } from './jobs/merge-busy.ts';
+import { mergeBusy } from './jobs/merge/merge-busy.ts';
 import { type MergeResult, mergeHead } from './jobs/merge-head.ts';
 import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.ts';
 import { type DueRun, runDue, runOnHead } from './jobs/run-due.ts';
 import { type SweptTopics, sweepDeletedTopics } from './jobs/sweep/deleted-topics.ts';
 import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.ts';
+import { runSweep, type SweepRun } from './jobs/sweep/run-sweep.ts';
 import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { BusyHeads } from './memory/busy-heads.ts';
@@ -117,7 +118,8 @@ export class Broker {
 
   /** Compacts every head that is due. See `runDue` and `compactHead`. */
   runCompactions(options?: HeadJobOptions): Promise<DueRun<CompactionReport>> {
-    return runDue(this.#context, 'compact', compactHead, options);
+    // One head needs as much memory as its job may take.
+    return runDue(this.#context, 'compact', compactHead, options, 1);
   }
 
   /** Drops what retention no longer keeps in every head that is due. See `runDue` and `expireHead`. */
@@ -128,6 +130,11 @@ export class Broker {
   /** Deletes what is not needed any more in every head that is due. See `runDue` and `sweepHead`. */
   runSweeps(options?: HeadJobOptions): Promise<DueRun<SweptHead>> {
     return runDue(this.#context, 'sweep', sweepHead, options);
+  }
+
+  /** Everything that deletes, in turn. See `runSweep`. */
+  sweep(options?: HeadJobOptions): Promise<SweepRun> {
+    return runSweep(this.#context, options);
   }
 
   sweepHotOrphans(options?: HeadJobOptions): Promise<SweptHotOrphans> {

@@ -3,16 +3,20 @@ import { nodesBetween, readHead } from '../../shared/broker/heads/items.ts';
 import { readSegmentList, updateSegmentList } from '../../shared/broker/heads/segment-list-store.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../shared/broker/jobs/grace.ts';
 import { AppendSignals } from '../../shared/broker/memory/append-signals.ts';
+import { BusyHeads } from '../../shared/broker/memory/busy-heads.ts';
+import { ByteBudget } from '../../shared/broker/memory/byte-budget.ts';
 import { DataCache } from '../../shared/broker/memory/data-cache.ts';
 import { SegmentCache } from '../../shared/broker/memory/segment-cache.ts';
 import { TopicCache } from '../../shared/broker/memory/topic-cache.ts';
 import { YoungProducers } from '../../shared/broker/memory/young-producers.ts';
 import { DEFAULT_SETTINGS } from '../../shared/broker/settings.ts';
+import { Traffic } from '../../shared/broker/usage/traffic.ts';
 import { UsageMeter } from '../../shared/broker/usage/usage-meter.ts';
 import { addTotals, type PlacedPart, partitionState, placeNode, writtenAtMs } from '../../shared/log/head/head.ts';
 import { expireDueAfterMerge } from '../../shared/log/segment/expire.ts';
 import { announce, commitMerge, planSpill, scheduleBy, spill } from '../../shared/log/segment/list-changes.ts';
 import { scheduleSweep } from '../../shared/log/segment/list-cleanup.ts';
+import { MERGE_BYTES_MAX } from '../../shared/log/segment/merge-policy.ts';
 import type { Segment } from '../../shared/log/segment/segment.ts';
 import { packSegmentPage, type SegmentList } from '../../shared/log/segment/segment-list.ts';
 import type { Topic } from '../../shared/log/topic/topic.ts';
@@ -29,6 +33,7 @@ export function jobContext(stores: MemoryStores): BrokerContext {
   const { clock } = stores;
   return {
     usage,
+    traffic: new Traffic(),
     clock,
     random: new SeededRandom(0xc0de + contexts++),
     settings: DEFAULT_SETTINGS,
@@ -36,6 +41,8 @@ export function jobContext(stores: MemoryStores): BrokerContext {
     cache: new DataCache(1_000_000),
     segments: new SegmentCache(1_000_000),
     signals: new AppendSignals(),
+    busyHeads: new BusyHeads(),
+    mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
     youngProducers: new YoungProducers(usage, clock),
   };
 }

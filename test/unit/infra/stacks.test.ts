@@ -10,12 +10,11 @@ import {
   CHECK_KEYS,
   CONSUME,
   MANAGE_KEYS,
-  MERGE,
   PRODUCE,
-  SWEEP,
   union,
 } from '../../../infra/constructs/access.ts';
 import { EventLog } from '../../../infra/constructs/event-log.ts';
+import { JOB_NAMES, JOBS } from '../../../infra/constructs/jobs/jobs.ts';
 import { parseSettings } from '../../../shared/aws/environment.ts';
 import { ITEM_PATTERNS, nodePartitionKey, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
 import {
@@ -60,12 +59,12 @@ function expected(access: Access, logs = true): string[] {
     kinds.map((kind) => `s3:${action} /${OBJECT_PATTERNS[kind]}`),
   );
   const parts = (access.objects.AbortMultipartUpload ?? []).map((kind) => `s3:PutObject /${OBJECT_PATTERNS[kind]}`);
-  const listing = [listed, access.objects.GetObject].filter((kinds) => kinds !== undefined);
+  const lists = listed !== undefined || access.objects.GetObject !== undefined;
   return [
     ...items,
     ...objects,
     ...parts,
-    ...listing.map(() => 's3:ListBucket bucket'),
+    ...(lists ? ['s3:ListBucket bucket'] : []),
     ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : []),
   ].sort();
 }
@@ -163,7 +162,7 @@ describe('the stateless stack', () => {
 
   it('has functions that are all alike in what should be', () => {
     const functions = Object.values(resourcesOf(template, 'AWS::Lambda::Function'));
-    expect(functions.length).toBe(4);
+    expect(functions.length).toBe(2 + JOB_NAMES.length);
     for (const { Properties } of functions) {
       expect(Properties).toMatchObject({
         Runtime: 'nodejs24.x',
@@ -179,7 +178,9 @@ describe('the stateless stack', () => {
 
   it('has a log group for each function, which forgets', () => {
     const groups = resourcesOf(template, 'AWS::Logs::LogGroup');
-    expect(Object.values(groups).map(({ Properties }) => Properties.RetentionInDays)).toEqual([14, 14, 14, 14]);
+    expect(Object.values(groups).map(({ Properties }) => Properties.RetentionInDays)).toEqual(
+      Object.keys(groups).map(() => 14),
+    );
     const used = Object.values(resourcesOf(template, 'AWS::Lambda::Function')).map(
       ({ Properties }) => (Properties.LoggingConfig as { LogGroup: { Ref: string } }).LogGroup.Ref,
     );
@@ -200,7 +201,7 @@ describe('the stateless stack', () => {
     const principals = Object.values(resourcesOf(template, 'AWS::Lambda::Permission')).map(
       ({ Properties }) => Properties.Principal,
     );
-    expect(principals).toEqual(['events.amazonaws.com', 'events.amazonaws.com']);
+    expect(principals).toEqual(JOB_NAMES.map(() => 'events.amazonaws.com'));
   });
 
   it('tells its addresses and names', () => {
@@ -208,9 +209,14 @@ describe('the stateless stack', () => {
   });
 
   it('runs the jobs on a schedule', () => {
-    for (const name of ['Merge', 'Sweep'])
+    for (const [name, minutes] of [
+      ['Merge', 15],
+      ['Expire', 30],
+      ['Sweep', 15],
+      ['Compact', 30],
+    ])
       template.hasResourceProperties('AWS::Events::Rule', {
-        ScheduleExpression: 'rate(15 minutes)',
+        ScheduleExpression: `rate(${minutes} minutes)`,
         State: 'ENABLED',
         Targets: [Match.objectLike({ Arn: { 'Fn::GetAtt': [Match.stringLikeRegexp(`EventLog${name}Job`), 'Arn'] } })],
       });
@@ -271,8 +277,10 @@ describe('the stateless stack', () => {
   it.each([
     ['Produce', PRODUCE, []],
     ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS), []],
-    ['Merge', MERGE, [...STREAM, 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage']],
-    ['Sweep', SWEEP, []],
+    ['Merge', JOBS.merge.access, [...STREAM, 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage']],
+    ['Expire', JOBS.expire.access, []],
+    ['Sweep', JOBS.sweep.access, []],
+    ['Compact', JOBS.compact.access, []],
   ])('gives the role of %s its access and no more', (name, access, more) => {
     expect(granted(statementsOf(template, `EventLog${name}`))).toEqual([...expected(access), ...more].sort());
   });
@@ -283,12 +291,12 @@ describe('the stateless stack', () => {
   });
 
   it('lets no role replace an object', () => {
-    const puts = ['Produce', 'Http', 'Merge', 'Sweep']
+    const puts = ['Produce', 'Http', 'Merge', 'Expire', 'Sweep', 'Compact']
       .flatMap((name) => statementsOf(template, name))
       .filter(({ Action }) => list(Action).includes('s3:PutObject'));
     const onlyOnce = { Null: { 's3:if-none-match': 'false' } };
     const noObject = { Bool: { 's3:ObjectCreationOperation': 'false' } };
-    expect(puts.map(({ Condition }) => Condition)).toEqual([onlyOnce, onlyOnce, onlyOnce, noObject]);
+    expect(puts.map(({ Condition }) => Condition)).toEqual([onlyOnce, onlyOnce, onlyOnce, noObject, onlyOnce]);
   });
 
   it('has roles for Lambda alone, without managed policies', () => {
@@ -320,6 +328,8 @@ describe('the stateless stack', () => {
     const names = alarms.map(([id]) => /Observation(\w+?)[0-9A-F]{8}$/.exec(id)?.[1]).sort();
     expect(names).toEqual([
       'BlockedHeads',
+      'CompactNotFinished',
+      'ExpireNotFinished',
       'FailedRecords',
       'HttpErrors',
       'HttpThrottles',
@@ -423,7 +433,7 @@ describe('what can be chosen', () => {
       expected(union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)),
     );
     const whole = testTemplates({ httpApi: 'true', streaming: 'false' }).stateless;
-    whole.resourceCountIs('AWS::Lambda::Function', 4);
+    whole.resourceCountIs('AWS::Lambda::Function', 2 + JOB_NAMES.length);
   });
 
   it('concurrency, the interval of jobs, no alarms and no dashboard', () => {
@@ -437,7 +447,7 @@ describe('what can be chosen', () => {
     const reserved = Object.values(resourcesOf(stateless, 'AWS::Lambda::Function')).map(
       ({ Properties }) => Properties.ReservedConcurrentExecutions,
     );
-    expect(reserved).toEqual([50, 20, undefined, undefined]);
+    expect(reserved).toEqual([50, 20, ...JOB_NAMES.map(() => undefined)]);
     stateless.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 hour)' });
     stateless.resourceCountIs('AWS::CloudWatch::Alarm', 0);
     stateless.resourceCountIs('AWS::CloudWatch::Dashboard', 0);
@@ -508,7 +518,7 @@ describe('EventLog in a stack of its own', () => {
     const { log, template } = eventLog({ http: false });
     expect([log.apiUrl, log.produceUrl, log.httpFunction]).toEqual([undefined, undefined, undefined]);
     template().resourceCountIs('AWS::Lambda::Url', 0);
-    template().resourceCountIs('AWS::Lambda::Function', 2);
+    template().resourceCountIs('AWS::Lambda::Function', JOB_NAMES.length);
   });
 
   it.each([

@@ -1,6 +1,8 @@
 import type { BrokerContext } from '../../../../shared/broker/context.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { AppendSignals } from '../../../../shared/broker/memory/append-signals.ts';
+import { BusyHeads } from '../../../../shared/broker/memory/busy-heads.ts';
+import { ByteBudget } from '../../../../shared/broker/memory/byte-budget.ts';
 import { DataCache } from '../../../../shared/broker/memory/data-cache.ts';
 import { SegmentCache } from '../../../../shared/broker/memory/segment-cache.ts';
 import { TopicCache } from '../../../../shared/broker/memory/topic-cache.ts';
@@ -8,6 +10,7 @@ import { YoungProducers } from '../../../../shared/broker/memory/young-producers
 import { readBatches } from '../../../../shared/broker/segments/read-batches.ts';
 import { SlotParts } from '../../../../shared/broker/segments/slot-parts.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
+import { Traffic } from '../../../../shared/broker/usage/traffic.ts';
 import { UsageMeter } from '../../../../shared/broker/usage/usage-meter.ts';
 import type { LogRecord, StoredRecord } from '../../../../shared/log/batch/record.ts';
 import {
@@ -19,6 +22,7 @@ import {
 import { recordsOf, type StoredBatch } from '../../../../shared/log/batch/stored-batch.ts';
 import { EMPTY_TOTALS, type SlotTotals, TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import { announce, commitMerge, spill } from '../../../../shared/log/segment/list-changes.ts';
+import { MERGE_BYTES_MAX } from '../../../../shared/log/segment/merge-policy.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import type {
@@ -46,6 +50,7 @@ export function contextOf(
   const usage = new UsageMeter(stores);
   return {
     usage,
+    traffic: new Traffic(),
     clock: stores.clock,
     random: new SeededRandom(seed),
     settings: all,
@@ -53,6 +58,8 @@ export function contextOf(
     cache: new DataCache(all.cacheBytesMax),
     segments: new SegmentCache(all.cacheBytesMax),
     signals: new AppendSignals(),
+    busyHeads: new BusyHeads(),
+    mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
     youngProducers: new YoungProducers(usage, stores.clock),
   };
 }

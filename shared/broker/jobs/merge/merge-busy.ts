@@ -1,9 +1,9 @@
-import { EventLogError } from '../../log/errors.ts';
-import type { BrokerContext } from '../context.ts';
-import type { BusyHead } from '../memory/busy-heads.ts';
-import type { HeadJobOptions } from './head-job.ts';
-import { type MergeResult, mergeHead } from './merge-head.ts';
-import { type DueRun, runOnHead } from './run-due.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import type { BrokerContext } from '../../context.ts';
+import type { BusyHead } from '../../memory/busy-heads.ts';
+import type { HeadJobOptions } from '../head-job.ts';
+import { type MergeResult, mergeHead } from '../merge-head.ts';
+import { type DueRun, runOnHead } from '../run-due.ts';
 
 /** Heads that are merged at once: a few, since appends go on meanwhile. */
 const HEADS_AT_ONCE = 2;
