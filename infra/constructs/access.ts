@@ -105,13 +105,9 @@ export const VISIT: Access = {
   objects: {},
 };
 
-/** Permissions to compact. They allow reading and writing segments, and deleting nothing but due items. */
+/** Permissions to compact, in addition to `VISIT`. They allow reading and writing segments, and deleting nothing. */
 export const COMPACT: Access = {
-  items: {
-    GetItem: ['segments'],
-    PutItem: ['segments', 'due'],
-    DeleteItem: ['due'],
-  },
+  items: { GetItem: ['segments'], PutItem: ['segments'] },
   objects: { GetObject: ['segment'], PutObject: ['segment'] },
 };
 

@@ -26,15 +26,15 @@ it('tells what was made and what it costs idle', () => {
   });
   // Fifteen alarms: eight on one metric, five on two, one on four, one on five.
   expect(idle.map(({ what, dollars }) => [what.split(' (')[0], dollars.toFixed(2)])).toEqual([
-    ['8760 runs of jobs', '0.11'],
+    ['8760 runs of jobs', '0.06'],
     ['15 alarms', '2.70'],
     ['1 dashboard', '3.00'],
   ]);
-  expect(idleDollars).toBeCloseTo(5.81, 2);
+  expect(idleDollars).toBeCloseTo(5.76, 2);
 });
 
 it('costs a few cents idle without alarms and dashboard', () => {
-  expect(described({ alarms: 'false', dashboard: 'false' }).idleDollars).toBeLessThan(0.15);
+  expect(described({ alarms: 'false', dashboard: 'false' }).idleDollars).toBeLessThan(0.1);
 });
 
 const found = { region: async () => 'eu-west-1', credentials: async () => ({}) };
