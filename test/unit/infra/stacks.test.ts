@@ -3,71 +3,21 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { METRIC_NAMESPACE } from '../../../functions/lambda/metrics.ts';
-import {
-  type Access,
-  ADMIN,
-  CHECK_KEYS,
-  CONSUME,
-  MANAGE_KEYS,
-  PRODUCE,
-  union,
-} from '../../../infra/constructs/access.ts';
+import { ADMIN, CHECK_KEYS, CONSUME, MANAGE_KEYS, PRODUCE, union } from '../../../infra/constructs/access.ts';
 import { EventLog } from '../../../infra/constructs/event-log.ts';
 import { JOB_NAMES, JOBS } from '../../../infra/constructs/jobs/jobs.ts';
 import { parseSettings } from '../../../shared/aws/environment.ts';
-import { ITEM_PATTERNS, nodePartitionKey, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
+import { expected, granted, suffixOf } from '../../support/granted.ts';
 import {
   eventLog,
   list,
   outFolder,
-  type Resource,
   resourcesOf,
   type Statement,
   statementsOf,
   testApp,
   testTemplates,
 } from '../../support/synthesize.ts';
-
-/** What is granted, as `action pattern`, in the words of `access.ts`. */
-function granted(statements: readonly Statement[]): string[] {
-  return statements
-    .flatMap((statement) => {
-      expect(statement.Effect).toBe('Allow');
-      const leading = statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys'];
-      return list(statement.Action).flatMap((action) => {
-        if (action.startsWith('dynamodb:') && leading !== undefined)
-          return list(leading as string | string[]).map((pattern) => `${action} ${pattern}`);
-        if (!action.startsWith('s3:')) return [`${action}`];
-        return list(statement.Resource).map((resource) => `${action} ${suffixOf(resource)}`);
-      });
-    })
-    .sort();
-}
-
-function suffixOf(resource: unknown): string {
-  const parts = (resource as { 'Fn::Join'?: [string, unknown[]] })['Fn::Join']?.[1];
-  return parts === undefined ? 'bucket' : parts.filter((part) => typeof part === 'string').join('');
-}
-
-function expected(access: Access, logs = true): string[] {
-  const items = Object.entries(access.items).flatMap(([action, kinds]) =>
-    kinds.map((kind) => `dynamodb:${action} ${ITEM_PATTERNS[kind]}`),
-  );
-  const { ListBucket: listed, ...onObjects } = access.objects;
-  const objects = Object.entries(onObjects).flatMap(([action, kinds]) =>
-    kinds.map((kind) => `s3:${action} /${OBJECT_PATTERNS[kind]}`),
-  );
-  const parts = (access.objects.AbortMultipartUpload ?? []).map((kind) => `s3:PutObject /${OBJECT_PATTERNS[kind]}`);
-  const lists = listed !== undefined || access.objects.GetObject !== undefined;
-  return [
-    ...items,
-    ...objects,
-    ...parts,
-    ...(lists ? ['s3:ListBucket bucket'] : []),
-    ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : []),
-  ].sort();
-}
 
 describe('the stateful stack', () => {
   let template: Template;
@@ -208,65 +158,6 @@ describe('the stateless stack', () => {
     expect(Object.keys(template.findOutputs('*')).sort()).toEqual(['ApiUrl', 'BucketName', 'ProduceUrl', 'TableName']);
   });
 
-  it('runs the jobs on a schedule', () => {
-    for (const [name, minutes] of [
-      ['Merge', 15],
-      ['Expire', 30],
-      ['Sweep', 15],
-      ['Compact', 30],
-    ])
-      template.hasResourceProperties('AWS::Events::Rule', {
-        ScheduleExpression: `rate(${minutes} minutes)`,
-        State: 'ENABLED',
-        Targets: [Match.objectLike({ Arn: { 'Fn::GetAtt': [Match.stringLikeRegexp(`EventLog${name}Job`), 'Arn'] } })],
-      });
-    template.hasResourceProperties('AWS::Lambda::Permission', {
-      Action: 'lambda:InvokeFunction',
-      Principal: 'events.amazonaws.com',
-      SourceArn: { 'Fn::GetAtt': [Match.stringLikeRegexp('Schedule'), 'Arn'] },
-    });
-    template.resourceCountIs('AWS::Scheduler::Schedule', 0);
-  });
-
-  it('merges when the stream of the table tells of tail nodes, and keeps what failed', () => {
-    template.hasResourceProperties('AWS::Lambda::EventSourceMapping', {
-      FunctionName: { Ref: Match.stringLikeRegexp('EventLogMergeJob') },
-      StartingPosition: 'TRIM_HORIZON',
-      BatchSize: 1_000,
-      MaximumBatchingWindowInSeconds: 60,
-      ParallelizationFactor: 1,
-      FunctionResponseTypes: ['ReportBatchItemFailures'],
-      MaximumRetryAttempts: 3,
-      MaximumRecordAgeInSeconds: 3_600,
-      DestinationConfig: {
-        OnFailure: { Destination: { 'Fn::GetAtt': [Match.stringLikeRegexp('NodeStreamFailed'), 'Arn'] } },
-      },
-    });
-    const [mapping] = Object.values(resourcesOf(template, 'AWS::Lambda::EventSourceMapping'));
-    const { Filters } = (mapping as Resource).Properties.FilterCriteria as {
-      Filters: { Pattern: string }[];
-    };
-    const node = nodePartitionKey('id', 3);
-    expect(Filters.map(({ Pattern }) => JSON.parse(Pattern))).toEqual([
-      { eventName: ['INSERT'], dynamodb: { Keys: { pk: { S: [{ prefix: node.slice(0, node.indexOf('id')) }] } } } },
-    ]);
-    template.hasResourceProperties('AWS::SQS::Queue', {
-      SqsManagedSseEnabled: true,
-      MessageRetentionPeriod: 1_209_600,
-    });
-  });
-
-  it('lets merges write segments in parts, and never replace one', () => {
-    const ofSegments = statementsOf(template, 'EventLogMerge').filter(
-      ({ Action, Resource }) => list(Action).includes('s3:PutObject') && suffixOf(Resource) === '/segments/*',
-    );
-    expect(ofSegments.map(({ Condition }) => Condition)).toEqual([
-      { Null: { 's3:if-none-match': 'false' } },
-      // The requests of an upload that make no object.
-      { Bool: { 's3:ObjectCreationOperation': 'false' } },
-    ]);
-  });
-
   const STREAM = [
     'dynamodb:DescribeStream',
     'dynamodb:GetRecords',
@@ -321,52 +212,6 @@ describe('the stateless stack', () => {
       if (list(Action).some((action) => action.startsWith('dynamodb:') && !STREAM.includes(action)))
         expect(Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys']).not.toContain('*');
     }
-  });
-
-  it('has alarms for what someone must look at', () => {
-    const alarms = Object.entries(resourcesOf(template, 'AWS::CloudWatch::Alarm'));
-    const names = alarms.map(([id]) => /Observation(\w+?)[0-9A-F]{8}$/.exec(id)?.[1]).sort();
-    expect(names).toEqual([
-      'BlockedHeads',
-      'CompactNotFinished',
-      'ExpireNotFinished',
-      'FailedRecords',
-      'HttpErrors',
-      'HttpThrottles',
-      'MergeNotFinished',
-      'Orphans',
-      'ProduceErrors',
-      'ProduceP99',
-      'ProduceThrottles',
-      'SweepNotFinished',
-      'TableSystemErrors',
-      'TableThrottles',
-      'UnmergedNodes',
-    ]);
-    for (const [id, { Properties }] of alarms) {
-      const heartbeat = id.includes('NotFinished');
-      expect(Properties.TreatMissingData).toBe(heartbeat ? 'breaching' : 'notBreaching');
-      expect(Properties.ComparisonOperator).toBe(heartbeat ? 'LessThanThreshold' : 'GreaterThanOrEqualToThreshold');
-      expect(Properties.AlarmDescription).toMatch(/^Tailrace: /);
-    }
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      MetricName: 'Duration',
-      ExtendedStatistic: 'p99',
-      EvaluationPeriods: 3,
-    });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      Metrics: Match.arrayWith([
-        Match.objectLike({ Expression: 'FILL(invocations, 0) - FILL(errors, 0)' }),
-        Match.objectLike({ MetricStat: Match.objectLike({ Period: 3_600 }) }),
-      ]),
-      EvaluationPeriods: 1,
-    });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      Namespace: METRIC_NAMESPACE,
-      MetricName: 'waitedMs',
-      Threshold: 7_200_000,
-    });
-    template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
   });
 });
 
