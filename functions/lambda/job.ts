@@ -59,18 +59,19 @@ export async function runScheduled(
   return { ...counts, complete: run.complete };
 }
 
-/** When a head is looked at next is no count. */
-const NOT_COUNTED = 'nextAtMs';
+/** When a head is looked at next is no count, and what is blocked in a result is in the run's own count. */
+const NOT_COUNTED = ['nextAtMs', 'blocked'];
 
-/** Adds up the numbers of the results; of times, the longest counts. Numbers of the run itself are taken as they are. */
+/** Adds up the numbers of the results and of the run itself; of times, the longest counts. */
 function countsOf({ results, ...run }: JobRun): Record<string, number> {
   const counts: Record<string, number> = { visited: results.length };
   for (const result of results) {
     for (const [name, value] of Object.entries(result)) {
-      if (typeof value !== 'number' || name === NOT_COUNTED) continue;
+      if (typeof value !== 'number' || NOT_COUNTED.includes(name)) continue;
       counts[name] = name.endsWith('Ms') ? Math.max(counts[name] ?? 0, value) : (counts[name] ?? 0) + value;
     }
   }
-  for (const [name, value] of Object.entries(run)) if (typeof value === 'number') counts[name] = value;
+  for (const [name, value] of Object.entries(run))
+    if (typeof value === 'number') counts[name] = (counts[name] ?? 0) + value;
   return counts;
 }

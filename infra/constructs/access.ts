@@ -94,6 +94,23 @@ export const MERGE: Access = {
   objects: { GetObject: ['hot', 'segment'], PutObject: ['segment'], AbortMultipartUpload: ['segment'] },
 };
 
+/** Permissions to find the heads that are due for a job, and to schedule the next visit. */
+export const VISIT: Access = {
+  items: {
+    GetItem: ['topic', 'segments'],
+    Query: ['topic', 'due'],
+    PutItem: ['segments', 'due'],
+    DeleteItem: ['due'],
+  },
+  objects: {},
+};
+
+/** Permissions to compact, in addition to `VISIT`. They allow reading and writing segments, and deleting nothing. */
+export const COMPACT: Access = {
+  items: { GetItem: ['segments'], PutItem: ['segments'] },
+  objects: { GetObject: ['segment'], PutObject: ['segment'] },
+};
+
 /** Permissions to finish deletions of topics. */
 export const MAINTAIN: Access = {
   items: {

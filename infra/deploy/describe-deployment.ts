@@ -43,15 +43,14 @@ export function describeDeployment(templates: readonly Template[]): Description 
   const ofType = (type: string): TemplateResource[] => resources.filter((resource) => resource.Type === type);
   const alarms = ofType('AWS::CloudWatch::Alarm');
   const dashboards = ofType('AWS::CloudWatch::Dashboard').length;
-  const runs = ofType('AWS::Events::Rule').reduce((sum, rule) => sum + runsAMonth(rule), 0);
+  const jobs = ofType('AWS::Events::Rule').map((rule) => ({
+    runs: runsAMonth(rule),
+    memoryMib: Math.max(...templates.map((template) => memoryOfTarget(template, rule))),
+  }));
   const idle: IdleCost[] = [
     {
-      what: `${runs} runs of jobs`,
-      dollars:
-        runs *
-        (PRICE.invocation +
-          (jobMemoryMib(resources) / 1_024) * IDLE_RUN_S * PRICE.gibSecond +
-          IDLE_RUN_READ_UNITS * PRICE.readUnit),
+      what: `${jobs.reduce((sum, { runs }) => sum + runs, 0)} runs of jobs`,
+      dollars: jobs.reduce((sum, { runs, memoryMib }) => sum + runs * idleRunDollars(memoryMib), 0),
     },
     {
       what: `${alarms.length} alarms (an account's first ten are free)`,
@@ -84,7 +83,13 @@ function alarmMetrics({ Properties }: TemplateResource): number {
   return metrics.filter((each: { MetricStat?: unknown }) => each.MetricStat !== undefined).length;
 }
 
-/** The memory of the largest function, which no job exceeds. */
-function jobMemoryMib(resources: readonly TemplateResource[]): number {
-  return Math.max(128, ...resources.map(({ Properties }) => Number(Properties?.MemorySize ?? 0)));
+function idleRunDollars(memoryMib: number): number {
+  return PRICE.invocation + (memoryMib / 1_024) * IDLE_RUN_S * PRICE.gibSecond + IDLE_RUN_READ_UNITS * PRICE.readUnit;
+}
+
+/** The memory of the function that a rule invokes; 0 if the template has no such function. */
+function memoryOfTarget({ Resources = {} }: Template, { Properties }: TemplateResource): number {
+  const [target] = (Properties?.Targets ?? []) as { readonly Arn?: { readonly 'Fn::GetAtt'?: readonly string[] } }[];
+  const id = target?.Arn?.['Fn::GetAtt']?.[0];
+  return id === undefined ? 0 : Number(Resources[id]?.Properties?.MemorySize ?? 0);
 }

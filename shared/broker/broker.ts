@@ -15,6 +15,7 @@ import { type ResumedDeletions, resumeDeletions } from './jobs/resume-deletions.
 import { type DueRun, runDue, runOnHead } from './jobs/run-due.ts';
 import { type SweptTopics, sweepDeletedTopics } from './jobs/sweep/deleted-topics.ts';
 import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.ts';
+import { runSweep, type SweepRun } from './jobs/sweep/run-sweep.ts';
 import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { type BrokerComponents, makeContext } from './make-context.ts';
 import type { Page, PageRequest } from './page.ts';
@@ -87,7 +88,8 @@ export class Broker {
 
   /** Compacts every head that is due. See `runDue` and `compactHead`. */
   runCompactions(options?: HeadJobOptions): Promise<DueRun<CompactionReport>> {
-    return runDue(this.#context, 'compact', compactHead, options);
+    // One head needs as much memory as its job may take.
+    return runDue(this.#context, 'compact', compactHead, options, 1);
   }
 
   /** Drops what retention no longer keeps in every head that is due. See `runDue` and `expireHead`. */
@@ -98,6 +100,11 @@ export class Broker {
   /** Deletes what is not needed any more in every head that is due. See `runDue` and `sweepHead`. */
   runSweeps(options?: HeadJobOptions): Promise<DueRun<SweptHead>> {
     return runDue(this.#context, 'sweep', sweepHead, options);
+  }
+
+  /** Everything that deletes, in turn. See `runSweep`. */
+  sweep(options?: HeadJobOptions): Promise<SweepRun> {
+    return runSweep(this.#context, options);
   }
 
   sweepHotOrphans(options?: HeadJobOptions): Promise<SweptHotOrphans> {

@@ -6,16 +6,22 @@ import type { TimedJob } from './job-timers.ts';
 export interface JobIntervals {
   /** Merges the heads that are busy now. It costs nothing if there are none. */
   readonly mergeBusyHeads: number;
-  /** Merges the other heads that are due. */
+  /** Merges the other heads that are due. Like the ones below it costs eight small requests if there are none. */
   readonly merge: number;
-  /** Finishes deletions of topics that were interrupted. */
-  readonly resumeDeletions: number;
+  /** Drops what retention no longer keeps. */
+  readonly expire: number;
+  /** Deletes what nothing refers to. */
+  readonly sweep: number;
+  /** Compacts topics that keep the newest record of each key. */
+  readonly compact: number;
 }
 
 export const DEFAULT_JOB_INTERVALS: JobIntervals = {
   mergeBusyHeads: 5_000,
   merge: 60_000,
-  resumeDeletions: 300_000,
+  expire: 60_000,
+  sweep: 60_000,
+  compact: 60_000,
 };
 /** A timer of Node cannot wait for longer. */
 const JOB_INTERVAL_MS_MAX = 2_147_483_647;
@@ -27,10 +33,9 @@ export function timedJobs(broker: Broker, intervals: false | Partial<JobInterval
   const runs: Readonly<Record<keyof JobIntervals, TimedJob['run']>> = {
     mergeBusyHeads: (options) => broker.mergeBusyHeads(options),
     merge: (options) => broker.runMerges(options),
-    resumeDeletions: async (options) => {
-      const { topicsFailed, error } = await broker.resumeDeletions(options);
-      return { blocked: topicsFailed, error };
-    },
+    expire: (options) => broker.runRetention(options),
+    sweep: (options) => broker.sweep(options),
+    compact: (options) => broker.runCompactions(options),
   };
   return (Object.keys(runs) as (keyof JobIntervals)[]).map((name) => ({ name, everyMs: every[name], run: runs[name] }));
 }

@@ -1,5 +1,16 @@
 import { Duration } from 'aws-cdk-lib';
-import { type Access, MERGE, SWEEP } from '../access.ts';
+import {
+  type Access,
+  COMPACT,
+  EXPIRE,
+  MAINTAIN,
+  MERGE,
+  SWEEP,
+  SWEEP_HOT,
+  SWEEP_TOPICS,
+  union,
+  VISIT,
+} from '../access.ts';
 import type { FunctionName } from '../bundle.ts';
 
 export interface JobSpec {
@@ -24,12 +35,30 @@ export const JOBS = {
     // A merge of 8,192 inline batches takes a minute. An announcement counts as dead after 15 minutes.
     timeout: Duration.minutes(5),
   },
-  sweep: {
-    description: 'deletes what nothing refers to, and finishes deletions of topics',
-    access: SWEEP,
-    every: Duration.minutes(15),
+  expire: {
+    description: 'drops what retention no longer keeps',
+    access: union(VISIT, EXPIRE),
+    every: Duration.minutes(30),
+    // It reads lists and nodes, and no records.
     memorySize: 512,
     timeout: Duration.minutes(5),
+  },
+  sweep: {
+    description: 'deletes what nothing refers to, and finishes deletions of topics',
+    access: union(VISIT, SWEEP, SWEEP_HOT, SWEEP_TOPICS, MAINTAIN),
+    every: Duration.minutes(15),
+    // It holds keys and the beginnings of objects.
+    memorySize: 512,
+    timeout: Duration.minutes(10),
+  },
+  compact: {
+    description: 'keeps the newest record of each key of compacted topics',
+    access: union(VISIT, COMPACT),
+    every: Duration.minutes(30),
+    // 64 MiB of keys, 64 MiB of output that is held twice, and chunks. With 1,769 MiB it has a whole processor.
+    memorySize: 1_769,
+    // The most that Lambda gives: a pass that is stopped begins again.
+    timeout: Duration.minutes(15),
   },
 } as const satisfies Partial<Record<FunctionName, JobSpec>>;
 

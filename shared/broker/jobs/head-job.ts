@@ -1,3 +1,4 @@
+import type { EventLogError } from '../../log/errors.ts';
 import type { SegmentList } from '../../log/segment/segment-list.ts';
 
 /** A job that looks after one head. It may run twice at once, late, and be stopped or killed anywhere. */
@@ -11,4 +12,7 @@ export interface HeadJobResult {
   readonly list: SegmentList;
   /** When the job must look at the head again; `undefined`: not until something else schedules it. */
   readonly nextAtMs: number | undefined;
+  /** The number of partitions that the job could not process, if it processes them one by one, and the first error. */
+  readonly blocked?: number;
+  readonly error?: EventLogError | undefined;
 }

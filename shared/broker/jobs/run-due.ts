@@ -26,9 +26,9 @@ export type HeadJob<Result extends HeadJobResult> = (
 export interface DueRun<Result> {
   /** What the job did for each head that it visited. */
   readonly results: readonly Result[];
-  /** The number of heads whose visit failed. The next run visits them again. */
+  /** The number of heads whose visit failed, and of partitions that a job could not process. A later run visits them again. */
   readonly blocked: number;
-  /** The first error of a blocked head. */
+  /** The first error of these. */
   readonly error: EventLogError | undefined;
   /** Whether all heads were visited that were due; otherwise the next run goes on with the others. */
   readonly complete: boolean;
@@ -49,6 +49,7 @@ export async function runDue<Result extends HeadJobResult>(
   job: JobName,
   run: HeadJob<Result>,
   { signal }: HeadJobOptions = {},
+  headsAtOnce = HEADS_AT_ONCE,
 ): Promise<DueRun<Result>> {
   const results: Result[] = [];
   let blocked = 0;
@@ -56,7 +57,10 @@ export async function runDue<Result extends HeadJobResult>(
   const visit = async (name: DueName): Promise<void> => {
     try {
       const result = await visitHead(context, job, run, name, { signal });
-      if (result !== undefined) results.push(result);
+      if (result === undefined) return;
+      results.push(result);
+      blocked += result.blocked ?? 0;
+      first ??= result.error;
     } catch (error) {
       if (!(error instanceof EventLogError)) throw error;
       first ??= error;
@@ -70,8 +74,8 @@ export async function runDue<Result extends HeadJobResult>(
     let from = '';
     do {
       const page = await items.query({ pk: duePartitionKey(job, shard), from, to, limit: ITEMS_PER_QUERY });
-      for (let at = 0; at < page.items.length && !signal?.aborted; at += HEADS_AT_ONCE) {
-        const names = page.items.slice(at, at + HEADS_AT_ONCE).map(({ sk }) => dueNameOf(sk));
+      for (let at = 0; at < page.items.length && !signal?.aborted; at += headsAtOnce) {
+        const names = page.items.slice(at, at + headsAtOnce).map(({ sk }) => dueNameOf(sk));
         await Promise.all(names.map(visit));
       }
       from = `${page.items.at(-1)?.sk}\0`;

@@ -3,6 +3,7 @@ import {
   type Access,
   ADMIN,
   CHECK_KEYS,
+  COMPACT,
   CONSUME,
   EXPIRE,
   MAINTAIN,
@@ -13,12 +14,15 @@ import {
   SWEEP_HOT,
   SWEEP_TOPICS,
   union,
+  VISIT,
 } from '../../../infra/constructs/access.ts';
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
-import { updateSegmentList } from '../../../shared/broker/heads/segment-list-store.ts';
+import { readSegmentList, updateSegmentList } from '../../../shared/broker/heads/segment-list-store.ts';
+import { compactHead } from '../../../shared/broker/jobs/compact/compact-head.ts';
 import { expireHead } from '../../../shared/broker/jobs/expire/expire-head.ts';
 import { GRACE_MS } from '../../../shared/broker/jobs/grace.ts';
+import { runDue } from '../../../shared/broker/jobs/run-due.ts';
 import { sweepDeletedTopics } from '../../../shared/broker/jobs/sweep/deleted-topics.ts';
 import { sweepHotOrphans } from '../../../shared/broker/jobs/sweep/hot-orphans.ts';
 import { sweepHead } from '../../../shared/broker/jobs/sweep/sweep-head.ts';
@@ -235,6 +239,42 @@ const works: Work[] = [
       });
       await stopping.resumeDeletions({ signal: stop.signal });
       await broker.resumeDeletions();
+    },
+  },
+  {
+    name: 'visits of the heads that are due',
+    access: VISIT,
+    async prepare(broker, stores) {
+      await broker.putTopic({ name: 'orders' });
+      await appended(broker, [record(0)]);
+      const dueAtMs = stores.clock.nowMs();
+      await stores.items.put(keys.dueKey('merge', { topicId: 'gone', headNumber: 0, dueAtMs, version: 0 }), {});
+    },
+    async run(_, stores) {
+      await stores.clock.sleep(2 * 3_600_000);
+      const { results } = await runDue(jobContext(stores), 'merge', async ({ clock }, { topicId }, headNumber) => ({
+        list: await readSegmentList(stores.items, { topicId, headNumber }),
+        nextAtMs: clock.nowMs() + 1,
+      }));
+      expect(results).toHaveLength(1);
+    },
+  },
+  {
+    name: 'compact',
+    access: COMPACT,
+    async prepare(broker, stores) {
+      await broker.putTopic({
+        name: 'orders',
+        config: { 'cleanup.policy': 'compact', 'min.cleanable.dirty.ratio': 0 },
+      });
+      mergedTopicId = (await broker.describeTopic('orders')).topicId;
+      for (let i = 0; i < 16; i++) await appended(broker, [{ ...record(0), key: bytes(`key ${i % 3}`) }]);
+      await broker.idle();
+      await broker.mergeHead(mergedTopicId, 0, { force: true });
+      ORDERS.topic = await jobContext(stores).topics.get('orders');
+    },
+    async run(_, stores) {
+      expect(await compactHead(jobContext(stores), ORDERS.topic, 0)).toMatchObject({ passes: 1, recordsDropped: 13 });
     },
   },
   {

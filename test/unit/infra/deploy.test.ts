@@ -19,18 +19,18 @@ function described(context: Readonly<Record<string, string>> = {}) {
 it('tells what was made and what it costs idle', () => {
   const { made, idle, idleDollars } = described();
   expect(Object.fromEntries(made)).toMatchObject({
-    'Lambda Function': 4,
+    'Lambda Function': 6,
     'Lambda Url': 2,
     'DynamoDB Table': 1,
     'S3 Bucket': 1,
   });
-  // Thirteen alarms: eight on one metric, four on two, one on five.
+  // Fifteen alarms: eight on one metric, five on two, one on four, one on five.
   expect(idle.map(({ what, dollars }) => [what.split(' (')[0], dollars.toFixed(2)])).toEqual([
-    ['5840 runs of jobs', '0.05'],
-    ['13 alarms', '2.10'],
+    ['8760 runs of jobs', '0.06'],
+    ['15 alarms', '2.70'],
     ['1 dashboard', '3.00'],
   ]);
-  expect(idleDollars).toBeCloseTo(5.15, 2);
+  expect(idleDollars).toBeCloseTo(5.76, 2);
 });
 
 it('costs a few cents idle without alarms and dashboard', () => {

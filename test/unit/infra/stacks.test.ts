@@ -3,72 +3,21 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { METRIC_NAMESPACE } from '../../../functions/lambda/metrics.ts';
-import {
-  type Access,
-  ADMIN,
-  CHECK_KEYS,
-  CONSUME,
-  MANAGE_KEYS,
-  MERGE,
-  PRODUCE,
-  SWEEP,
-  union,
-} from '../../../infra/constructs/access.ts';
+import { ADMIN, CHECK_KEYS, CONSUME, MANAGE_KEYS, PRODUCE, union } from '../../../infra/constructs/access.ts';
 import { EventLog } from '../../../infra/constructs/event-log.ts';
+import { JOB_NAMES, JOBS } from '../../../infra/constructs/jobs/jobs.ts';
 import { parseSettings } from '../../../shared/aws/environment.ts';
-import { ITEM_PATTERNS, nodePartitionKey, OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
+import { expected, granted, suffixOf } from '../../support/granted.ts';
 import {
   eventLog,
   list,
   outFolder,
-  type Resource,
   resourcesOf,
   type Statement,
   statementsOf,
   testApp,
   testTemplates,
 } from '../../support/synthesize.ts';
-
-/** What is granted, as `action pattern`, in the words of `access.ts`. */
-function granted(statements: readonly Statement[]): string[] {
-  return statements
-    .flatMap((statement) => {
-      expect(statement.Effect).toBe('Allow');
-      const leading = statement.Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys'];
-      return list(statement.Action).flatMap((action) => {
-        if (action.startsWith('dynamodb:') && leading !== undefined)
-          return list(leading as string | string[]).map((pattern) => `${action} ${pattern}`);
-        if (!action.startsWith('s3:')) return [`${action}`];
-        return list(statement.Resource).map((resource) => `${action} ${suffixOf(resource)}`);
-      });
-    })
-    .sort();
-}
-
-function suffixOf(resource: unknown): string {
-  const parts = (resource as { 'Fn::Join'?: [string, unknown[]] })['Fn::Join']?.[1];
-  return parts === undefined ? 'bucket' : parts.filter((part) => typeof part === 'string').join('');
-}
-
-function expected(access: Access, logs = true): string[] {
-  const items = Object.entries(access.items).flatMap(([action, kinds]) =>
-    kinds.map((kind) => `dynamodb:${action} ${ITEM_PATTERNS[kind]}`),
-  );
-  const { ListBucket: listed, ...onObjects } = access.objects;
-  const objects = Object.entries(onObjects).flatMap(([action, kinds]) =>
-    kinds.map((kind) => `s3:${action} /${OBJECT_PATTERNS[kind]}`),
-  );
-  const parts = (access.objects.AbortMultipartUpload ?? []).map((kind) => `s3:PutObject /${OBJECT_PATTERNS[kind]}`);
-  const listing = [listed, access.objects.GetObject].filter((kinds) => kinds !== undefined);
-  return [
-    ...items,
-    ...objects,
-    ...parts,
-    ...listing.map(() => 's3:ListBucket bucket'),
-    ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : []),
-  ].sort();
-}
 
 describe('the stateful stack', () => {
   let template: Template;
@@ -163,7 +112,7 @@ describe('the stateless stack', () => {
 
   it('has functions that are all alike in what should be', () => {
     const functions = Object.values(resourcesOf(template, 'AWS::Lambda::Function'));
-    expect(functions.length).toBe(4);
+    expect(functions.length).toBe(2 + JOB_NAMES.length);
     for (const { Properties } of functions) {
       expect(Properties).toMatchObject({
         Runtime: 'nodejs24.x',
@@ -179,7 +128,9 @@ describe('the stateless stack', () => {
 
   it('has a log group for each function, which forgets', () => {
     const groups = resourcesOf(template, 'AWS::Logs::LogGroup');
-    expect(Object.values(groups).map(({ Properties }) => Properties.RetentionInDays)).toEqual([14, 14, 14, 14]);
+    expect(Object.values(groups).map(({ Properties }) => Properties.RetentionInDays)).toEqual(
+      Object.keys(groups).map(() => 14),
+    );
     const used = Object.values(resourcesOf(template, 'AWS::Lambda::Function')).map(
       ({ Properties }) => (Properties.LoggingConfig as { LogGroup: { Ref: string } }).LogGroup.Ref,
     );
@@ -200,65 +151,11 @@ describe('the stateless stack', () => {
     const principals = Object.values(resourcesOf(template, 'AWS::Lambda::Permission')).map(
       ({ Properties }) => Properties.Principal,
     );
-    expect(principals).toEqual(['events.amazonaws.com', 'events.amazonaws.com']);
+    expect(principals).toEqual(JOB_NAMES.map(() => 'events.amazonaws.com'));
   });
 
   it('tells its addresses and names', () => {
     expect(Object.keys(template.findOutputs('*')).sort()).toEqual(['ApiUrl', 'BucketName', 'ProduceUrl', 'TableName']);
-  });
-
-  it('runs the jobs on a schedule', () => {
-    for (const name of ['Merge', 'Sweep'])
-      template.hasResourceProperties('AWS::Events::Rule', {
-        ScheduleExpression: 'rate(15 minutes)',
-        State: 'ENABLED',
-        Targets: [Match.objectLike({ Arn: { 'Fn::GetAtt': [Match.stringLikeRegexp(`EventLog${name}Job`), 'Arn'] } })],
-      });
-    template.hasResourceProperties('AWS::Lambda::Permission', {
-      Action: 'lambda:InvokeFunction',
-      Principal: 'events.amazonaws.com',
-      SourceArn: { 'Fn::GetAtt': [Match.stringLikeRegexp('Schedule'), 'Arn'] },
-    });
-    template.resourceCountIs('AWS::Scheduler::Schedule', 0);
-  });
-
-  it('merges when the stream of the table tells of tail nodes, and keeps what failed', () => {
-    template.hasResourceProperties('AWS::Lambda::EventSourceMapping', {
-      FunctionName: { Ref: Match.stringLikeRegexp('EventLogMergeJob') },
-      StartingPosition: 'TRIM_HORIZON',
-      BatchSize: 1_000,
-      MaximumBatchingWindowInSeconds: 60,
-      ParallelizationFactor: 1,
-      FunctionResponseTypes: ['ReportBatchItemFailures'],
-      MaximumRetryAttempts: 3,
-      MaximumRecordAgeInSeconds: 3_600,
-      DestinationConfig: {
-        OnFailure: { Destination: { 'Fn::GetAtt': [Match.stringLikeRegexp('NodeStreamFailed'), 'Arn'] } },
-      },
-    });
-    const [mapping] = Object.values(resourcesOf(template, 'AWS::Lambda::EventSourceMapping'));
-    const { Filters } = (mapping as Resource).Properties.FilterCriteria as {
-      Filters: { Pattern: string }[];
-    };
-    const node = nodePartitionKey('id', 3);
-    expect(Filters.map(({ Pattern }) => JSON.parse(Pattern))).toEqual([
-      { eventName: ['INSERT'], dynamodb: { Keys: { pk: { S: [{ prefix: node.slice(0, node.indexOf('id')) }] } } } },
-    ]);
-    template.hasResourceProperties('AWS::SQS::Queue', {
-      SqsManagedSseEnabled: true,
-      MessageRetentionPeriod: 1_209_600,
-    });
-  });
-
-  it('lets merges write segments in parts, and never replace one', () => {
-    const ofSegments = statementsOf(template, 'EventLogMerge').filter(
-      ({ Action, Resource }) => list(Action).includes('s3:PutObject') && suffixOf(Resource) === '/segments/*',
-    );
-    expect(ofSegments.map(({ Condition }) => Condition)).toEqual([
-      { Null: { 's3:if-none-match': 'false' } },
-      // The requests of an upload that make no object.
-      { Bool: { 's3:ObjectCreationOperation': 'false' } },
-    ]);
   });
 
   const STREAM = [
@@ -271,8 +168,10 @@ describe('the stateless stack', () => {
   it.each([
     ['Produce', PRODUCE, []],
     ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS), []],
-    ['Merge', MERGE, [...STREAM, 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage']],
-    ['Sweep', SWEEP, []],
+    ['Merge', JOBS.merge.access, [...STREAM, 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage']],
+    ['Expire', JOBS.expire.access, []],
+    ['Sweep', JOBS.sweep.access, []],
+    ['Compact', JOBS.compact.access, []],
   ])('gives the role of %s its access and no more', (name, access, more) => {
     expect(granted(statementsOf(template, `EventLog${name}`))).toEqual([...expected(access), ...more].sort());
   });
@@ -283,12 +182,12 @@ describe('the stateless stack', () => {
   });
 
   it('lets no role replace an object', () => {
-    const puts = ['Produce', 'Http', 'Merge', 'Sweep']
+    const puts = ['Produce', 'Http', 'Merge', 'Expire', 'Sweep', 'Compact']
       .flatMap((name) => statementsOf(template, name))
       .filter(({ Action }) => list(Action).includes('s3:PutObject'));
     const onlyOnce = { Null: { 's3:if-none-match': 'false' } };
     const noObject = { Bool: { 's3:ObjectCreationOperation': 'false' } };
-    expect(puts.map(({ Condition }) => Condition)).toEqual([onlyOnce, onlyOnce, onlyOnce, noObject]);
+    expect(puts.map(({ Condition }) => Condition)).toEqual([onlyOnce, onlyOnce, onlyOnce, noObject, onlyOnce]);
   });
 
   it('has roles for Lambda alone, without managed policies', () => {
@@ -313,50 +212,6 @@ describe('the stateless stack', () => {
       if (list(Action).some((action) => action.startsWith('dynamodb:') && !STREAM.includes(action)))
         expect(Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys']).not.toContain('*');
     }
-  });
-
-  it('has alarms for what someone must look at', () => {
-    const alarms = Object.entries(resourcesOf(template, 'AWS::CloudWatch::Alarm'));
-    const names = alarms.map(([id]) => /Observation(\w+?)[0-9A-F]{8}$/.exec(id)?.[1]).sort();
-    expect(names).toEqual([
-      'BlockedHeads',
-      'FailedRecords',
-      'HttpErrors',
-      'HttpThrottles',
-      'MergeNotFinished',
-      'Orphans',
-      'ProduceErrors',
-      'ProduceP99',
-      'ProduceThrottles',
-      'SweepNotFinished',
-      'TableSystemErrors',
-      'TableThrottles',
-      'UnmergedNodes',
-    ]);
-    for (const [id, { Properties }] of alarms) {
-      const heartbeat = id.includes('NotFinished');
-      expect(Properties.TreatMissingData).toBe(heartbeat ? 'breaching' : 'notBreaching');
-      expect(Properties.ComparisonOperator).toBe(heartbeat ? 'LessThanThreshold' : 'GreaterThanOrEqualToThreshold');
-      expect(Properties.AlarmDescription).toMatch(/^Tailrace: /);
-    }
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      MetricName: 'Duration',
-      ExtendedStatistic: 'p99',
-      EvaluationPeriods: 3,
-    });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      Metrics: Match.arrayWith([
-        Match.objectLike({ Expression: 'FILL(invocations, 0) - FILL(errors, 0)' }),
-        Match.objectLike({ MetricStat: Match.objectLike({ Period: 3_600 }) }),
-      ]),
-      EvaluationPeriods: 1,
-    });
-    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
-      Namespace: METRIC_NAMESPACE,
-      MetricName: 'waitedMs',
-      Threshold: 7_200_000,
-    });
-    template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
   });
 });
 
@@ -423,7 +278,7 @@ describe('what can be chosen', () => {
       expected(union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)),
     );
     const whole = testTemplates({ httpApi: 'true', streaming: 'false' }).stateless;
-    whole.resourceCountIs('AWS::Lambda::Function', 4);
+    whole.resourceCountIs('AWS::Lambda::Function', 2 + JOB_NAMES.length);
   });
 
   it('concurrency, the interval of jobs, no alarms and no dashboard', () => {
@@ -437,7 +292,7 @@ describe('what can be chosen', () => {
     const reserved = Object.values(resourcesOf(stateless, 'AWS::Lambda::Function')).map(
       ({ Properties }) => Properties.ReservedConcurrentExecutions,
     );
-    expect(reserved).toEqual([50, 20, undefined, undefined]);
+    expect(reserved).toEqual([50, 20, ...JOB_NAMES.map(() => undefined)]);
     stateless.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 hour)' });
     stateless.resourceCountIs('AWS::CloudWatch::Alarm', 0);
     stateless.resourceCountIs('AWS::CloudWatch::Dashboard', 0);
@@ -508,7 +363,7 @@ describe('EventLog in a stack of its own', () => {
     const { log, template } = eventLog({ http: false });
     expect([log.apiUrl, log.produceUrl, log.httpFunction]).toEqual([undefined, undefined, undefined]);
     template().resourceCountIs('AWS::Lambda::Url', 0);
-    template().resourceCountIs('AWS::Lambda::Function', 2);
+    template().resourceCountIs('AWS::Lambda::Function', JOB_NAMES.length);
   });
 
   it.each([

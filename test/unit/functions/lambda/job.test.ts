@@ -31,9 +31,11 @@ it('adds up what was done, takes the longest time, and tells so', async () => {
   expect(logged).toEqual([expect.objectContaining({ level: 'INFO', job: 'tidy', table: 'Table-1', ...counts })]);
 });
 
-it('takes the numbers that a run has itself', async () => {
-  const run = async () => ({ ...NOTHING, topicsDeleted: 4 });
-  expect(await runScheduled(job(run), lambdaContext(60_000), lines().log)).toMatchObject({ topicsDeleted: 4 });
+it('adds the numbers that a run has itself, and counts what is blocked once', async () => {
+  const results = [{ orphansDeleted: 2, blocked: 1 }];
+  const run = async () => ({ ...NOTHING, results, blocked: 1, orphansDeleted: 3, topicsDeleted: 4 });
+  const counts = await runScheduled(job(run), lambdaContext(60_000), lines().log);
+  expect(counts).toMatchObject({ orphansDeleted: 5, topicsDeleted: 4, blocked: 1 });
 });
 
 it('makes metrics of what was counted, in one line, and none of an idle run', async () => {

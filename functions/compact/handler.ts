@@ -1,0 +1,18 @@
+import { parseSettings } from '../../shared/aws/environment.ts';
+import { composeBroker } from '../../shared/aws/open.ts';
+import type { LambdaContext } from '../lambda/edge.ts';
+import { runScheduled } from '../lambda/job.ts';
+import { logLine } from '../lambda/log-line.ts';
+
+/** A schedule invokes this function; the content of the event is ignored. */
+const settings = parseSettings(process.env);
+const broker = composeBroker(settings);
+const job = {
+  name: 'compact',
+  tableName: settings.tableName,
+  run: (options: { readonly signal: AbortSignal }) => broker.runCompactions(options),
+};
+
+export function handler(_event: unknown, context: LambdaContext): Promise<Record<string, number | boolean>> {
+  return runScheduled(job, context, logLine);
+}
