@@ -1,4 +1,4 @@
-import { EventLogError } from '../../log/errors.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
 import { partitionState } from '../../log/head/head.ts';
 import { scheduleBy } from '../../log/segment/list-changes.ts';
 import { checkPartition, checkTopicName, headOf } from '../../log/topic/topic.ts';
@@ -24,13 +24,16 @@ export interface DeletedRecords {
  * Deletes the oldest records of a partition, as Kafka's DeleteRecords does. When this returns, no read that begins later is
  * given them. Their data goes after the grace of retention. Below the log start offset there is nothing to delete, and a
  * repeated request changes nothing. Costs 2 GetItems, and 1 UpdateItem + 2 PutItems + 1 DeleteItem the first time.
- * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` (beyond the high watermark)
+ * @throws EventLogError `invalid_request`, `unknown_topic`, `unknown_partition`, `offset_out_of_range` (beyond the high
+ * watermark)
  */
 export async function deleteRecords(
   context: BrokerContext,
   { topic: topicName, partition, before }: DeleteRecordsRequest,
 ): Promise<DeletedRecords> {
   checkTopicName(topicName);
+  if (before !== 'end' && !(Number.isSafeInteger(before) && before >= 0))
+    throw invalidField('before', `\`before\` is an offset from 0 on, or \`end\`, not ${before}.`);
   let topic = await context.topics.get(topicName);
   for (;;) {
     checkPartition(topic, partition);

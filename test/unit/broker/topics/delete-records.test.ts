@@ -28,6 +28,7 @@ describe('deleting records', () => {
       code: 'offset_out_of_range',
       details: { logStartOffset: 4, highWatermark: 10 },
     });
+    for (const before of [-1, 1.5, Number.NaN, 2 ** 53]) expect(await codeOf(remove(before))).toBe('invalid_request');
     expect(await remove('end')).toMatchObject({ logStartOffset: 10 });
     expect(await appendTo(broker, 't', 17, ['next'])).toBe(10);
     expect(await valuesOf(broker, 't', 17, { from: 10 })).toEqual(['next']);
