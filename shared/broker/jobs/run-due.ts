@@ -54,9 +54,9 @@ export async function runDue<Result extends HeadJobResult>(
   const results: Result[] = [];
   let blocked = 0;
   let first: EventLogError | undefined;
-  const visit = async (name: DueName): Promise<void> => {
+  const visit = async (name: DueName, listings: number): Promise<void> => {
     try {
-      const result = await visitHead(context, job, run, name, { signal });
+      const result = await visitHead(context, job, run, name, { signal, listings });
       if (result === undefined) return;
       results.push(result);
       blocked += result.blocked ?? 0;
@@ -74,9 +74,10 @@ export async function runDue<Result extends HeadJobResult>(
     let from = '';
     do {
       const page = await items.query({ pk: duePartitionKey(job, shard), from, to, limit: ITEMS_PER_QUERY });
+      const { listings } = context.topics;
       for (let at = 0; at < page.items.length && !signal?.aborted; at += headsAtOnce) {
         const names = page.items.slice(at, at + headsAtOnce).map(({ sk }) => dueNameOf(sk));
-        await Promise.all(names.map(visit));
+        await Promise.all(names.map((name) => visit(name, listings)));
       }
       from = `${page.items.at(-1)?.sk}\0`;
       more = page.more;
@@ -124,10 +125,11 @@ async function visitHead<Result extends HeadJobResult>(
   job: JobName,
   run: HeadJob<Result>,
   due: DueName,
-  options: HeadJobOptions,
+  options: HeadJobOptions & { readonly listings: number },
 ): Promise<Result | undefined> {
   const name = { topicId: due.topicId, headNumber: due.headNumber };
-  const topic = await context.topics.byId(due.topicId);
+  // An item is deleted only if its topic is gone for certain, and not because it was made just now.
+  const topic = await context.topics.byId(due.topicId, options.listings);
   const { items } = context.usage.of(topic?.name ?? NO_TOPIC, 'maintain');
   const drop = () => items.delete(dueKey(job, due));
   if (topic === undefined) {

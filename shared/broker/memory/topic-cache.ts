@@ -30,6 +30,7 @@ export class TopicCache {
   /** Topic id -> name. */
   #names = new Map<string, string>();
   #namesListedAtMs = Number.NEGATIVE_INFINITY;
+  #listings = 0;
 
   constructor(usage: UsageMeter, clock: Clock, lifetimeMs: number) {
     this.#usage = usage;
@@ -69,12 +70,18 @@ export class TopicCache {
     return topic;
   }
 
+  /** How often all topics were listed so far; see `byId`. */
+  get listings(): number {
+    return this.#listings;
+  }
+
   /**
    * The topic with this id, or `undefined` if there is none any more. From memory, else 1 Query for every 500 topics, at most
-   * once every five seconds, and 1 GetItem: a topic that was made since the last one may not be found yet.
+   * once every five seconds, and 1 GetItem: a topic that was made since the last listing may not be found yet. With
+   * `listings` as it was when the id was seen, `undefined` is certain: a listing has begun since, or begins now.
    */
-  async byId(topicId: string): Promise<Topic | undefined> {
-    if (!this.#names.has(topicId)) await this.#listNames();
+  async byId(topicId: string, listings?: number): Promise<Topic | undefined> {
+    if (!this.#names.has(topicId)) await this.#listNames(this.#listings === listings);
     const name = this.#names.get(topicId);
     if (name === undefined) return undefined;
     try {
@@ -87,10 +94,11 @@ export class TopicCache {
     return undefined;
   }
 
-  async #listNames(): Promise<void> {
+  async #listNames(isNeeded: boolean): Promise<void> {
     const nowMs = this.#clock.nowMs();
     const age = nowMs - this.#namesListedAtMs;
-    if (age >= 0 && age < NAMES_LISTED_EVERY_MS) return;
+    if (!isNeeded && age >= 0 && age < NAMES_LISTED_EVERY_MS) return;
+    this.#listings++;
     const { items } = this.#usage.of(NO_TOPIC, 'maintain');
     const names = new Map<string, string>();
     for (let from = '', more = true; more; ) {

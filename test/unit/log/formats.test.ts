@@ -191,7 +191,7 @@ const entryArbitrary: fc.Arbitrary<Entry> = fc
     placed: fc.oneof(
       fc.record({ location: fc.constantFrom('inline', 'hot') }),
       fc
-        .tuple(count, count)
+        .tuple(fc.nat(2_000), fc.nat(2_000))
         .map(([a, b]) => ({ location: 'shared', share: { sharer: Math.min(a, b), sharers: Math.max(a, b) + 1 } })),
     ),
     continued: fc.option(fc.constant(true), { nil: undefined }),

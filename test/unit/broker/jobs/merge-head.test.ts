@@ -317,6 +317,21 @@ describe('the merge job', () => {
     expect(await run(broker)).toEqual({ nodes: [], blocked: 0, complete: true });
   });
 
+  it('visits a head whose topic was made after the run knew all topics', async () => {
+    const { stores, broker, append } = await setUp();
+    const other = memoryBroker(stores);
+    await append(0, 3);
+    await stores.clock.advance(60 * MINUTE_MS);
+    await run(broker);
+    await other.putTopic({ name: 'young', config: { 'retention.ms': 1_000 } });
+    await appendTo(other, 'young', 0, ['x']);
+    const { topicId } = await other.describeTopic('young');
+    await other.mergeHead(topicId, 0, { force: true });
+    await stores.clock.advance(2_000);
+    await broker.runRetention();
+    expect(await other.describePartitions('young')).toMatchObject([{ logStartOffset: 1 }]);
+  });
+
   it('shows the other jobs a head of which nothing is merged', async () => {
     const { stores, broker, append, list } = await setUp({ 'retention.ms': 2 * 60 * MINUTE_MS });
     await append(0, 3);
