@@ -155,6 +155,5 @@ async function visitHead<Result extends HeadJobResult>(
     },
     result.list,
   );
-  if (due.version === 0) await drop();
   return result;
 }
