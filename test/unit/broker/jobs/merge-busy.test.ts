@@ -54,6 +54,25 @@ it('leaves nothing unmerged for two minutes under a steady hundred appends a sec
   expect(stores.clock.nowMs() - mergedUntilMs).toBeLessThan(2 * MINUTE_MS);
 }, 60_000);
 
+it('knows of a node whose move was applied although its reply was lost', async () => {
+  broker = memoryBroker({
+    ...stores,
+    items: {
+      get: (key) => stores.items.get(key),
+      query: (range) => stores.items.query(range),
+      put: (...args) => stores.items.put(...args),
+      delete: (...args) => stores.items.delete(...args),
+      async update(...args) {
+        if (args[1].some((update) => update.do === 'remove_first')) await stores.items.update(...args);
+        return stores.items.update(...args);
+      },
+    },
+  });
+  await made('busy');
+  await appendNodes('busy', 1);
+  expect(broker.unmerged().heads).toBe(1);
+});
+
 it('costs nothing while no head is due', async () => {
   await made('quiet');
   await appendNodes('quiet', 1);
