@@ -99,6 +99,16 @@ it('schedules a quiet head, so that another process merges it when its nodes are
   expect((await stores.clock.run(other.runMerges())).results).toMatchObject([{ nodesMerged: 1 }]);
 });
 
+it('leaves an earlier visit as it is', async () => {
+  const topicId = await made('visited');
+  await appendNodes('visited', 1);
+  await stores.clock.run(broker.mergeHead(topicId, 0));
+  const { due } = await readSegmentList(stores.items, { topicId, headNumber: 0 });
+  // Nothing is left to merge, so the next look could wait for a day.
+  await stores.clock.run(broker.mergeHead(topicId, 0, { force: true }));
+  expect((await readSegmentList(stores.items, { topicId, headNumber: 0 })).due.merge).toEqual(due.merge);
+});
+
 it('merges the other heads if one fails, and tries that one again later', async () => {
   const broken = await made('broken');
   await made('fine');
