@@ -17,7 +17,8 @@ export async function moveTail(context: BrokerContext, known: KnownHead): Promis
   const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.firstEntry, value: firstEntry }]);
   known.see(headFromAttributes(result.attributes, head), sentAtMs);
   const end = firstEntry + TAIL_NODE_ENTRIES;
-  if (result.ok) noteBusy(context, known, head);
+  // Refused or not, the node is there: another process was faster, or an earlier attempt whose reply was lost.
+  noteBusy(context, known, head);
   if (result.ok && end % context.settings.checkpointEntries === 0)
     await checkpointProducers(items, name, end, context.clock.nowMs());
 }

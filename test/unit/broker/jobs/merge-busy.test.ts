@@ -54,6 +54,25 @@ it('leaves nothing unmerged for two minutes under a steady hundred appends a sec
   expect(stores.clock.nowMs() - mergedUntilMs).toBeLessThan(2 * MINUTE_MS);
 }, 60_000);
 
+it('knows of a node whose move was applied although its reply was lost', async () => {
+  broker = memoryBroker({
+    ...stores,
+    items: {
+      get: (key) => stores.items.get(key),
+      query: (range) => stores.items.query(range),
+      put: (...args) => stores.items.put(...args),
+      delete: (...args) => stores.items.delete(...args),
+      async update(...args) {
+        if (args[1].some((update) => update.do === 'remove_first')) await stores.items.update(...args);
+        return stores.items.update(...args);
+      },
+    },
+  });
+  await made('busy');
+  await appendNodes('busy', 1);
+  expect(broker.unmerged().heads).toBe(1);
+});
+
 it('costs nothing while no head is due', async () => {
   await made('quiet');
   await appendNodes('quiet', 1);
@@ -78,6 +97,16 @@ it('schedules a quiet head, so that another process merges it when its nodes are
   const other = memoryBroker(stores);
   await stores.clock.advance(HOUR_MS);
   expect((await stores.clock.run(other.runMerges())).results).toMatchObject([{ nodesMerged: 1 }]);
+});
+
+it('leaves an earlier visit as it is', async () => {
+  const topicId = await made('visited');
+  await appendNodes('visited', 1);
+  await stores.clock.run(broker.mergeHead(topicId, 0));
+  const { due } = await readSegmentList(stores.items, { topicId, headNumber: 0 });
+  // Nothing is left to merge, so the next look could wait for a day.
+  await stores.clock.run(broker.mergeHead(topicId, 0, { force: true }));
+  expect((await readSegmentList(stores.items, { topicId, headNumber: 0 })).due.merge).toEqual(due.merge);
 });
 
 it('merges the other heads if one fails, and tries that one again later', async () => {
