@@ -142,8 +142,9 @@ export class Follower {
       result = await readView(this.#context, view, position, this.#request.turnBytes);
     } catch (error) {
       // Retention was faster than this turn, so the read looked again and found a new log start offset.
-      const newStart = error instanceof EventLogError ? error.details.logStartOffset : undefined;
-      if (typeof newStart !== 'number' || newStart <= position) throw error;
+      if (!(error instanceof EventLogError) || error.code !== 'offset_out_of_range') throw error;
+      const newStart = Number(error.details.logStartOffset);
+      if (newStart <= position) throw error;
       return this.#passGap(turn, position, newStart);
     }
     this.#last = { ...turn, nextOffset: result.nextOffset };
@@ -215,9 +216,9 @@ async function begin(context: BrokerContext, request: TopicToFollow, known: Topi
     if (isMadeAgain) return view.logStartOffset;
     const named = offsets.get(view.partition);
     if (named !== undefined && named < view.logStartOffset) return named;
-    const offset = named ?? (await resolveFrom(context, view, from));
-    checkInRange(view, offset);
-    return offset;
+    const found = await resolveFrom(context, view, named === undefined ? from : { offset: named });
+    checkInRange(found.view, found.offset);
+    return found.offset;
   });
   const positions = new Map(views.map(({ partition }, i) => [partition, starts[i] as number]));
   return { name, topicId: topic.topicId, isMadeAgain, choice, positions };

@@ -60,13 +60,12 @@ export async function read(context: BrokerContext, request: ReadRequest): Promis
   const maxBytes = bounded('maxBytes', request.maxBytes ?? READ_BYTES_DEFAULT, 1, READ_BYTES_MAX);
   const waitMs = bounded('waitMs', request.waitMs ?? 0, 0, READ_WAIT_MS_MAX);
   const listener = waitMs > 0 ? context.signals.listen() : undefined;
-  let offset: number | undefined;
+  let from = request.from;
   const look = async (): Promise<ReadResult> => {
     // A topic that was made again has another id, so every look asks for it.
     if (listener !== undefined) listener.add((await context.topics.get(topic)).topicId, partition);
-    const view = await viewPartition(context, topic, partition);
-    offset ??= await resolveFrom(context, view, request.from);
-    checkInRange(view, offset);
+    const { offset, view } = await resolveFrom(context, await viewPartition(context, topic, partition), from);
+    from = { offset };
     return readView(context, view, offset, maxBytes);
   };
   try {
@@ -84,8 +83,8 @@ export async function read(context: BrokerContext, request: ReadRequest): Promis
 }
 
 /**
- * The records of a partition from an offset on, as far as the view has them. Costs what `planRead` does.
- * @throws EventLogError `offset_out_of_range` if a look again finds that retention has dropped the offset
+ * The records of a partition from an offset on, as far as the view has them, or a newer view if it had to look again. Costs
+ * what `planRead` does. @throws EventLogError `offset_out_of_range` with both ends
  */
 export async function readView(
   context: BrokerContext,
@@ -106,15 +105,21 @@ export async function readView(
   });
 }
 
-/** The offset that a read begins at, not checked to be in range. A time costs what `findTime` does. */
-export async function resolveFrom(context: BrokerContext, view: PartitionView, from: ReadFrom): Promise<number> {
-  if ('offset' in from) return from.offset;
-  if ('tail' in from) return Math.max(view.logStartOffset, view.highWatermark - from.tail);
-  return lookingAgain(
-    context,
-    view,
-    async (seen) => (await findTime(context, seen, from.timestampMs))?.offset ?? seen.highWatermark,
-  );
+/**
+ * The offset that a read begins at, not checked to be in range, and the view that it was found in: a newer one if the search
+ * for a time had to look again. A time costs what `findTime` does.
+ */
+export async function resolveFrom(
+  context: BrokerContext,
+  view: PartitionView,
+  from: ReadFrom,
+): Promise<{ readonly offset: number; readonly view: PartitionView }> {
+  if ('offset' in from) return { offset: from.offset, view };
+  if ('tail' in from) return { offset: Math.max(view.logStartOffset, view.highWatermark - from.tail), view };
+  return lookingAgain(context, view, async (seen) => ({
+    offset: (await findTime(context, seen, from.timestampMs))?.offset ?? seen.highWatermark,
+    view: seen,
+  }));
 }
 
 export interface OffsetForTime {

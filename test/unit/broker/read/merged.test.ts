@@ -9,6 +9,7 @@ import {
   memoryBroker,
   memoryStores,
   readAll,
+  record,
   requestsFor,
   SeededRandom,
   text,
@@ -244,6 +245,33 @@ describe('a read during jobs', () => {
       code: 'offset_out_of_range',
       details: { offset: 4, logStartOffset: 76, highWatermark: 81 },
     });
+  });
+
+  it('by time begins at a record that was appended while it looked again', async () => {
+    const { log, append, stores, writer } = await setUp();
+    for (let i = 0; i < 40; i++) {
+      await writer.appendRecords({ topic: 't', records: [record(`${i}`, { partition: 0, timestampMs: 100 + i })] });
+      await writer.idle();
+    }
+    await log.merge();
+    const get = stores.objects.get.bind(stores.objects);
+    let isReplaced = false;
+    const busy = Object.assign(Object.create(stores.objects) as typeof stores.objects, {
+      get: async (...args: Parameters<typeof get>) => {
+        if (!isReplaced) {
+          isReplaced = true;
+          await log.replace(0, 0, 1, ({ baseOffset }) => baseOffset < 20);
+          await log.clean();
+          await append(2, (i) => `new ${i}`);
+        }
+        return get(...args);
+      },
+    });
+    const other = memoryBroker({ ...stores, objects: busy });
+    const known = { topic: 't', partition: 0 };
+    const { offset, highWatermark, batches } = await other.read({ ...known, from: { timestampMs: 130 } });
+    expect([offset, highWatermark]).toEqual([40, 42]);
+    expect(await takeWith(batches, -1, async () => {})).toEqual(['new 0', 'new 1']);
   });
 
   it('is corrupt_data if a segment, a page or a node is missing, and names it', async () => {
