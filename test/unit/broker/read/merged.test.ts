@@ -35,6 +35,7 @@ async function setUp(partitions = 1) {
       for (let i = 0; i < count; i++) {
         await appendTo(writer, 't', partition, [value(i)]);
         await writer.idle();
+        await stores.clock.advance(1);
       }
     },
     async raiseStart(offset: number, partition = 0): Promise<void> {
@@ -368,7 +369,8 @@ describe('the objects that a reader of merged records gets', () => {
   /** Two segments, of 30 MiB and of 9 MiB. */
   async function setUpLarge() {
     const set = await setUp();
-    const { writer, log, append } = set;
+    const { writer, log, append, stores } = set;
+    const startMs = stores.clock.nowMs();
     await writer.putTopic({ name: 't', config: { 'max.message.bytes': 2 * MIB } });
     await append(40, () => 'x'.repeat(0.75 * MIB));
     await log.merge();
@@ -378,7 +380,7 @@ describe('the objects that a reader of merged records gets', () => {
     const segments = (await log.list()).slots[0]?.segments ?? [];
     expect(segments.map(({ bytes }) => Math.floor(bytes / MIB))).toEqual([30, 9]);
     const most = segments.reduce((sum, { bytes, indexBytes }) => sum + Math.ceil((bytes + indexBytes) / (8 * MIB)), 0);
-    return { ...set, segments, most };
+    return { ...set, segments, most, startMs };
   }
 
   it.each([
@@ -430,6 +432,18 @@ describe('the objects that a reader of merged records gets', () => {
     const other = await read(30);
     expect(other.getObject).toBe(1);
     expect(other.mib).toBeLessThan(0.8);
+  });
+
+  it('are no large chunks for a read that begins at a time', async () => {
+    const { reader, startMs } = await setUpLarge();
+    const broker = reader();
+    const from = { timestampMs: startMs + 20 };
+    const { offset, batches } = await broker.read({ topic: 't', partition: 0, from, maxBytes: 2 * MIB });
+    expect(offset).toBe(20);
+    for await (const batch of batches) expect(batch.endOffset).toBeLessThanOrEqual(23);
+    const { getObject, bytesRead } = requestsFor(broker, 'read');
+    expect(getObject).toBe(3);
+    expect(bytesRead).toBeLessThan(2.5 * MIB);
   });
 });
 
