@@ -132,3 +132,18 @@ it('takes a look at the list, an index and a block, however many segments there 
   expect(await reader.offsetForTime('t', 0, 100)).toMatchObject({ offset: 80, timestampMs: 100 });
   expect(requestsFor(reader, 'read')).toMatchObject({ getItem: 4, getObject: 3 });
 });
+
+it('is found in nodes that wait to be merged, while those before them are gone', async () => {
+  const stores = memoryStores();
+  const writer = memoryBroker(stores);
+  await writer.putTopic({ name: 't' });
+  const log = new MergedLog(stores, (await writer.describeTopic('t')).topicId);
+  for (let i = 0; i < 100; i++) {
+    await writer.appendRecords({ topic: 't', records: [record('v', { partition: 0, timestampMs: i + 1 })] });
+    await writer.idle();
+  }
+  await log.merge({ nodes: 8 });
+  await log.clean();
+  for (let offset = 0; offset < 100; offset++)
+    expect(await memoryBroker(stores).offsetForTime('t', 0, offset + 1)).toMatchObject({ offset });
+});
