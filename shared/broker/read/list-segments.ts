@@ -88,10 +88,9 @@ async function listPartition(
   while (offset < view.highWatermark) {
     if (items.length === limit) return { items, nextOffset: offset };
     const limits = { bytesMax: Number.POSITIVE_INFINITY, partsMax: limit - items.length, ...merged };
-    const { parts, isComplete } = await locateParts(context, view, offset, limits);
-    for (const placed of parts) items.push(describePart(view, placed));
-    if (isComplete) break;
-    offset = items.at(-1)?.endOffset ?? view.highWatermark;
+    const described = (await locateParts(context, view, offset, limits)).map((placed) => describePart(view, placed));
+    items.push(...described);
+    offset = described.at(-1)?.endOffset ?? view.highWatermark;
   }
   return { items };
 }

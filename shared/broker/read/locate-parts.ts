@@ -20,12 +20,6 @@ const NODES_PER_QUERY = 32;
 /** A search through nodes that hold nothing of the partition stops after so many queries, once it has found something. */
 const QUERIES_MAX = 32;
 
-export interface LocatedParts {
-  readonly parts: readonly PlacedPart[];
-  /** Whether these are all parts up to the end of the view. */
-  readonly isComplete: boolean;
-}
-
 export interface PartLimits {
   readonly bytesMax: number;
   readonly partsMax?: number;
@@ -37,8 +31,8 @@ export interface PartLimits {
 
 /**
  * The parts that hold the records from `offset` on, until they have `bytesMax` bytes or there are `partsMax`; at least one
- * where there are records. Costs no request for what is in the tail. Otherwise it costs a few GetItems to find the node
- * (see `nodeWithOffset`; none for nodes in memory), then 1 Query for every 32 nodes.
+ * where there are records, and with no gap between them. Costs no request for what is in the tail. Otherwise it costs a few
+ * GetItems to find the node (see `nodeWithOffset`; none for nodes in memory), then 1 Query for every 32 nodes.
  * @throws MissingDataError
  */
 export async function locateParts(
@@ -46,20 +40,18 @@ export async function locateParts(
   view: PartitionView,
   offset: number,
   limits: PartLimits,
-): Promise<LocatedParts> {
+): Promise<PlacedPart[]> {
   const { bytesMax, partsMax = Number.POSITIVE_INFINITY } = limits;
   const found: PlacedPart[] = [];
   let bytes = 0;
   const isFull = (): boolean => found.length > 0 && (bytes >= bytesMax || found.length >= partsMax);
-  /** Whether all of them were taken. */
-  const take = (parts: readonly PlacedPart[]): boolean => {
+  const take = (parts: readonly PlacedPart[]): void => {
     for (const placed of parts) {
       if (placed.part.slot !== view.slot || placed.baseOffset + placed.part.records <= offset) continue;
-      if (isFull()) return false;
+      if (isFull()) return;
       found.push(placed);
       bytes += placed.part.bytes;
     }
-    return true;
   };
   if (offset < partitionState(view.head, view.slot).totalsBeforeTail.nextOffset) {
     const first = await nodeWithOffset(context, view, offset, limits);
@@ -67,11 +59,11 @@ export async function locateParts(
     for await (const nodes of nodesFrom(context, view, first)) {
       for (const node of nodes) take(placeNode(node));
       // What lies after nodes that were not looked at must not be taken: it would pass over what is in them.
-      if (isFull() || (found.length > 0 && ++pages > QUERIES_MAX)) return { parts: found, isComplete: false };
+      if (isFull() || (found.length > 0 && ++pages > QUERIES_MAX)) return found;
     }
   }
-  const isComplete = take(placeTail(view.head));
-  return { parts: found, isComplete };
+  take(placeTail(view.head));
+  return found;
 }
 
 /**

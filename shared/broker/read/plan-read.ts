@@ -60,6 +60,8 @@ export async function planRead(
   if (offset >= endOffset) return { pieces, nextOffset: offset };
   let bytes = 0;
   let next = offset;
+  // The list can be newer than the head: what was appended since does not belong to this read.
+  const planned = (): ReadPlan => ({ pieces, nextOffset: Math.min(next, endOffset) });
   let merged = { mergedEntry: 0, mergedOffset: 0 };
   if (offset < partitionState(view.head, view.slot).totalsBeforeTail.nextOffset) {
     const { name, slot, stores } = view;
@@ -71,10 +73,9 @@ export async function planRead(
       throw new MissingDataError(`The offsets below ${droppedOffset} were dropped.`, { offset, droppedOffset });
     if (offset < merged.mergedOffset) {
       for await (const segment of segmentsFrom(context, stores.items, { name, list, slot }, offset)) {
-        // The list can be newer than the head: what was appended since does not belong to this read.
         if (segment.startOffset >= endOffset) break;
         if (segment.bytes === 0) continue;
-        if (bytes >= bytesMax) return { pieces, nextOffset: next };
+        if (bytes >= bytesMax) return planned();
         const piece = await planSegment(context, view, segment, offset, {
           ...limits,
           bytesMax: bytesMax - bytes,
@@ -82,20 +83,19 @@ export async function planRead(
         });
         pieces.push(piece);
         bytes += piece.bytes;
-        next = Math.min(piece.endOffset, endOffset);
-        if (piece.endOffset < segment.endOffset) return { pieces, nextOffset: next };
+        next = piece.endOffset;
+        if (next < segment.endOffset) return planned();
       }
       next = Math.max(next, merged.mergedOffset);
     }
-    if (bytes >= bytesMax || next >= endOffset) return { pieces, nextOffset: Math.min(next, endOffset) };
+    if (bytes >= bytesMax || next >= endOffset) return planned();
   }
-  const { parts, isComplete } = await locateParts(context, view, next, { bytesMax: bytesMax - bytes, ...merged });
-  for (const placed of parts) {
+  for (const placed of await locateParts(context, view, next, { bytesMax: bytesMax - bytes, ...merged })) {
     if (placed.baseOffset >= endOffset) break;
     pieces.push({ type: 'appended', bytes: placed.part.bytes, placed });
     next = placed.baseOffset + placed.part.records;
   }
-  return { pieces, nextOffset: Math.min(isComplete ? endOffset : next, endOffset) };
+  return planned();
 }
 
 async function planSegment(
