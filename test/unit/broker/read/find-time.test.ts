@@ -147,3 +147,32 @@ it('is found in nodes that wait to be merged, while those before them are gone',
   for (let offset = 0; offset < 100; offset++)
     expect(await memoryBroker(stores).offsetForTime('t', 0, offset + 1)).toMatchObject({ offset });
 });
+
+it('is looked for in later blocks if the time is reached before the log start offset', async () => {
+  const stores = memoryStores();
+  const writer = memoryBroker(stores);
+  await writer.putTopic({ name: 't' });
+  const { topicId } = await writer.describeTopic('t');
+  const log = new MergedLog(stores, topicId);
+  // Two batches to a block, and 40 blocks. The first record has the largest time, the last one the next.
+  for (let i = 0; i < 80; i++) {
+    const timestampMs = i === 0 ? 100 : i === 79 ? 50 : i === 41 ? 9 : 1;
+    await writer.appendRecords({
+      topic: 't',
+      records: [record('v'.repeat(40_000), { partition: 0, timestampMs })],
+    });
+    await writer.idle();
+  }
+  await log.merge();
+  const offsets = async (start: number, timestampMs: number) => {
+    await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.start(0), value: start }]);
+    const reader = memoryBroker(stores, { cacheBytesMax: 1 });
+    const { offset } = await reader.offsetForTime('t', 0, timestampMs);
+    return [offset, requestsFor(reader, 'read').bytesRead > 200_000];
+  };
+  expect(await offsets(0, 50)).toEqual([0, false]);
+  expect(await offsets(1, 50)).toEqual([79, true]);
+  expect(await offsets(1, 51)).toEqual([80, true]);
+  // In the block of the log start offset, without a look at those before it.
+  expect(await offsets(40, 9)).toEqual([41, false]);
+});

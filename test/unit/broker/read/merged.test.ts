@@ -283,6 +283,36 @@ describe('a read during jobs', () => {
     });
   });
 
+  it('goes on although retention has dropped what it has taken, and fetches nothing that it does not need', async () => {
+    const { log, append, reader, raiseStart } = await setUp();
+    const value = (i: number): string => `${i}`.padEnd(40_000, '.');
+    for (let i = 0; i < 20; i++) {
+      await append(8, (k) => value(8 * i + k));
+      await log.merge();
+    }
+    const broker = reader({ cacheBytesMax: 1 });
+    const { batches, nextOffset } = await broker.read({
+      topic: 't',
+      partition: 0,
+      from: { offset: 2 },
+      maxBytes: 3_000_000,
+    });
+    let before = 0;
+    const values = await takeWith(batches, 30, async () => {
+      await raiseStart(30);
+      await log.drop(0, 30);
+      await log.replace(0, 0, 12);
+      await log.clean();
+      before = requestsFor(broker, 'read').bytesRead;
+    });
+    expect(values.map((each) => each.replaceAll('.', ''))).toEqual(numbers(nextOffset - 2, 2));
+    // The new segment as a whole, but none of those behind it.
+    const [replaced] = (await log.list()).slots[0]?.segments ?? [];
+    expect(requestsFor(broker, 'read').bytesRead - before).toBeLessThanOrEqual(
+      (replaced?.bytes ?? 0) + (replaced?.indexBytes ?? 0),
+    );
+  });
+
   it('by time begins at a record that was appended while it looked again', async () => {
     const { log, append, stores, writer } = await setUp();
     for (let i = 0; i < 40; i++) {
