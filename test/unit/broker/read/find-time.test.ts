@@ -104,7 +104,7 @@ it('is the first record of that time or later, wherever the records are', async 
         }
       }
     }),
-    { numRuns: 60 },
+    { numRuns: 100 },
   );
 }, 60_000);
 
@@ -175,4 +175,23 @@ it('is looked for in later blocks if the time is reached before the log start of
   expect(await offsets(1, 51)).toEqual([80, true]);
   // In the block of the log start offset, without a look at those before it.
   expect(await offsets(40, 9)).toEqual([41, false]);
+});
+
+it('is not before the log start offset, in the middle of a batch', async () => {
+  const stores = memoryStores();
+  const writer = memoryBroker(stores);
+  await writer.putTopic({ name: 't' });
+  const { topicId } = await writer.describeTopic('t');
+  const times = [7, 5, 6];
+  for (let i = 0; i < 8; i++) {
+    const records = times.map((timestampMs) => record('v', { partition: 0, timestampMs }));
+    await writer.appendRecords({ topic: 't', records });
+    await writer.idle();
+  }
+  await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.start(0), value: 1 }]);
+  for (let i = 0; i < 2; i++) {
+    expect(await memoryBroker(stores).offsetForTime('t', 0, 5)).toMatchObject({ offset: 1, timestampMs: 5 });
+    expect(await memoryBroker(stores).offsetForTime('t', 0, 7)).toMatchObject({ offset: 3, timestampMs: 7 });
+    await new MergedLog(stores, topicId).merge();
+  }
 });

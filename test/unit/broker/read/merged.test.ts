@@ -176,6 +176,28 @@ describe('a read of merged records', () => {
     expect(await readOnce(slow, 16)).toMatchObject({ values: numbers(17, 16) });
   });
 
+  it('finds no time in what was appended after it looked at the head', async () => {
+    const { stores, log, topicId, writer } = await setUp();
+    const append = async (count: number, timeOf: (i: number) => number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        const records = [record('v', { partition: 0, timestampMs: timeOf(i) })];
+        await writer.appendRecords({ topic: 't', records });
+        await writer.idle();
+      }
+    };
+    await append(16, (i) => (i === 3 ? 1_000 : 1));
+    const head = await stores.items.get(headKey(topicId, 0));
+    await append(16, () => 1_000);
+    // The record that made the old head promise one of this time is compacted away.
+    await log.merge({ keeps: ({ baseOffset }) => baseOffset !== 3 });
+    expect(await memoryBroker(staleHead(stores, head)).offsetForTime('t', 0, 900)).toMatchObject({
+      offset: 16,
+      timestampMs: null,
+      highWatermark: 16,
+    });
+    expect(await memoryBroker(stores).offsetForTime('t', 0, 900)).toMatchObject({ offset: 16, timestampMs: 1_000 });
+  });
+
   it('ends where it found the end of the partition, although a block of a newer list goes on', async () => {
     const { stores, log, append, topicId } = await setUp();
     // Seven batches to a block.
