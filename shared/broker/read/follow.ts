@@ -141,11 +141,9 @@ export class Follower {
     try {
       result = await readView(this.#context, view, position, this.#request.turnBytes);
     } catch (error) {
-      // Retention was faster than this turn, so the read looked again and found a new log start offset.
       if (!(error instanceof EventLogError) || error.code !== 'offset_out_of_range') throw error;
-      const newStart = Number(error.details.logStartOffset);
-      if (newStart <= position) throw error;
-      return this.#passGap(turn, position, newStart);
+      // The end never falls. So retention was faster than this turn: the read looked again, and found a new log start offset.
+      return this.#passGap(turn, position, Number(error.details.logStartOffset));
     }
     this.#last = { ...turn, nextOffset: result.nextOffset };
     return { type: 'records', ...place, result };
