@@ -1,64 +1,23 @@
 import { describe, expect, it } from 'vitest';
-import type { Broker } from '../../../../shared/broker/broker.ts';
-import { recordsOf, type StoredBatch } from '../../../../shared/log/batch/stored-batch.ts';
-import { HEAD, headKey } from '../../../../shared/storage/keys.ts';
+import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
+import { headKey } from '../../../../shared/storage/keys.ts';
 import type { ItemKey } from '../../../../shared/storage/ports.ts';
 import {
   appendTo,
-  codeOf,
   memoryBroker,
-  memoryStores,
   readAll,
   record,
   requestsFor,
   SeededRandom,
-  text,
   valuesOf,
 } from '../../../support/memory-broker.ts';
-import { type MergedBatch, MergedLog } from '../../../support/merged-log.ts';
+import { bound, isOdd, numbers, readOnce, setUpMerged, staleHead } from '../../../support/merged-reads.ts';
 
 /** Reads of a partition whose older records are in segments. */
 
-async function setUp(partitions = 1) {
-  const stores = memoryStores();
-  const writer = memoryBroker(stores);
-  await writer.putTopic({ name: 't', partitions });
-  const { topicId } = await writer.describeTopic('t');
-  const log = new MergedLog(stores, topicId);
-  return {
-    stores,
-    writer,
-    log,
-    topicId,
-    reader: (settings = {}) => memoryBroker(stores, settings),
-    async append(count: number, value: (i: number) => string = (i) => `${i}`, partition = 0): Promise<void> {
-      for (let i = 0; i < count; i++) {
-        await appendTo(writer, 't', partition, [value(i)]);
-        await writer.idle();
-        await stores.clock.advance(1);
-      }
-    },
-    async raiseStart(offset: number, partition = 0): Promise<void> {
-      await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.start(partition), value: offset }]);
-    },
-  };
-}
-
-const numbers = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `${from + i}`);
-const isOdd = ({ baseOffset }: MergedBatch): boolean => baseOffset % 2 === 1;
-
-/** The values of one read from its offset on, and where it goes on. */
-async function readOnce(broker: Broker, offset: number, maxBytes?: number) {
-  const result = await broker.read({ topic: 't', partition: 0, from: { offset }, maxBytes });
-  const values: string[] = [];
-  for await (const batch of result.batches)
-    for (const each of recordsOf(batch)) if (each.offset >= result.offset) values.push(text(each.value));
-  return { values, nextOffset: result.nextOffset, highWatermark: result.highWatermark };
-}
-
 describe('a read of merged records', () => {
   it('gives the same records from any offset as before, whatever is merged, paged and cleaned', async () => {
-    const { writer, log, reader } = await setUp(3);
+    const { writer, log, reader } = await setUpMerged(3);
     const random = new SeededRandom(21);
     for (let i = 0; i < 150; i++) {
       const values = Array.from({ length: 1 + random.below(4) }, (_, k) =>
@@ -95,7 +54,7 @@ describe('a read of merged records', () => {
   });
 
   it('gives batches whose bytes have their offsets, and that nobody shares', async () => {
-    const { log, append, reader } = await setUp();
+    const { log, append, reader } = await setUpMerged();
     await append(16);
     await log.merge();
     const broker = reader();
@@ -110,7 +69,7 @@ describe('a read of merged records', () => {
   });
 
   it('passes over offsets that have no record any more', async () => {
-    const { log, append, reader } = await setUp();
+    const { log, append, reader } = await setUpMerged();
     await append(8);
     await log.merge();
     await append(8, (i) => `${8 + i}`);
@@ -136,7 +95,7 @@ describe('a read of merged records', () => {
   });
 
   it('makes progress over a gap up to the end of the partition', async () => {
-    const { log, append, reader, stores } = await setUp();
+    const { log, append, reader, stores } = await setUpMerged();
     await append(16);
     await log.merge({ keeps: ({ baseOffset }) => baseOffset < 10 });
     const broker = reader();
@@ -149,7 +108,7 @@ describe('a read of merged records', () => {
   });
 
   it('does not give what was appended after it looked at the head, although the list has it already', async () => {
-    const { stores, log, append, topicId } = await setUp();
+    const { stores, log, append, topicId } = await setUpMerged();
     await append(16);
     await log.merge();
     let hasMore = false;
@@ -168,7 +127,7 @@ describe('a read of merged records', () => {
           }
           return read;
         },
-      } as Stores['items'],
+      } as typeof stores.items,
     });
     expect(await readOnce(slow, 3)).toEqual({ values: numbers(13, 3), nextOffset: 16, highWatermark: 16 });
     expect(hasMore).toBe(true);
@@ -177,7 +136,7 @@ describe('a read of merged records', () => {
   });
 
   it('finds no time in what was appended after it looked at the head', async () => {
-    const { stores, log, topicId, writer } = await setUp();
+    const { stores, log, topicId, writer } = await setUpMerged();
     const append = async (count: number, timeOf: (i: number) => number): Promise<void> => {
       for (let i = 0; i < count; i++) {
         const records = [record('v', { partition: 0, timestampMs: timeOf(i) })];
@@ -199,7 +158,7 @@ describe('a read of merged records', () => {
   });
 
   it('ends where it found the end of the partition, although a block of a newer list goes on', async () => {
-    const { stores, log, append, topicId } = await setUp();
+    const { stores, log, append, topicId } = await setUpMerged();
     // Seven batches to a block.
     await append(16, (i) => `${i}`.padEnd(10_000, '.'));
     const head = await stores.items.get(headKey(topicId, 0));
@@ -214,195 +173,9 @@ describe('a read of merged records', () => {
   });
 });
 
-describe('a read during jobs', () => {
-  it('finds in segments what was merged and cleaned after it began', async () => {
-    const { log, append, reader } = await setUp();
-    await append(60, (i) => `${i}`.padEnd(i % 3 === 0 ? 9_000 : 10, '.'));
-    for (const taken of [0, 1, 20, 59]) {
-      for (const offset of [0, 5]) {
-        const { batches } = await reader({ cacheBytesMax: 1 }).read({ topic: 't', partition: 0, from: { offset } });
-        const values = await takeWith(batches, taken, async () => {
-          await log.merge({ nodes: 2 });
-          await log.clean();
-        });
-        expect(values.map((value) => value.replaceAll('.', ''))).toEqual(numbers(60 - offset, offset));
-      }
-    }
-  });
-
-  it('looks again each time that something is missing', async () => {
-    const { log, append, reader } = await setUp();
-    await append(100);
-    const { batches } = await reader({ cacheBytesMax: 1 }).read({ topic: 't', partition: 0, from: { offset: 0 } });
-    let looks = 0;
-    const values: string[] = [];
-    for await (const batch of batches) {
-      values.push(...recordsOf(batch).map((each) => text(each.value)));
-      if (values.length % 16 !== 1) continue;
-      looks++;
-      await log.merge({ nodes: 2 });
-      await log.clean();
-    }
-    expect(values).toEqual(numbers(100));
-    expect(looks).toBeGreaterThan(4);
-  });
-
-  it('goes on in the segment that replaced the one it was reading', async () => {
-    const { log, append, reader } = await setUp();
-    for (let i = 0; i < 12; i++) {
-      await append(8, (k) => `${8 * i + k}`.padEnd(40_000, '.'));
-      await log.merge();
-    }
-    const { batches, nextOffset } = await reader({ cacheBytesMax: 1 }).read({
-      topic: 't',
-      partition: 0,
-      from: { offset: 2 },
-      maxBytes: 3_000_000,
-    });
-    const values = await takeWith(batches, 9, async () => {
-      await log.replace(0, 0, 12, ({ baseOffset }) => baseOffset !== 60);
-      await log.clean();
-    });
-    expect(values.map((value) => value.replaceAll('.', ''))).toEqual(
-      numbers(nextOffset - 2, 2).filter((value) => value !== '60'),
-    );
-  });
-
-  it('sees a segment list that was replaced while it was remembered', async () => {
-    const { log, append, reader } = await setUp();
-    await append(33);
-    await log.merge({ nodes: 2 });
-    const broker = reader({ cacheBytesMax: 20_000 });
-    expect(await valuesOf(broker, 't', 0, { from: 2 })).toEqual(numbers(31, 2));
-    await log.merge();
-    await log.replace(0, 0, 2);
-    await log.clean();
-    expect(await valuesOf(broker, 't', 0)).toEqual(numbers(33));
-    expect(await broker.offsetForTime('t', 0, 1)).toMatchObject({ offset: 0 });
-  });
-
-  it('is out of range if retention dropped what it was going to take', async () => {
-    const { log, append, reader, raiseStart, stores } = await setUp();
-    await append(81);
-    for (let i = 0; i < 10; i++) await log.merge({ nodes: 1 });
-    const broker = reader({ cacheBytesMax: 1 });
-    const { batches } = await broker.read({ topic: 't', partition: 0, from: { offset: 2 }, maxBytes: 1_000_000 });
-    const taking = takeWith(batches, 3, async () => {
-      await raiseStart(76);
-      await log.drop(0, 76);
-      await log.clean();
-    });
-    await expect(taking).rejects.toMatchObject({
-      code: 'offset_out_of_range',
-      details: { logStartOffset: 76, highWatermark: 81 },
-    });
-    // A look that knew the old start, and the old list.
-    const now = await stores.items.get(headKey((await broker.describeTopic('t')).topicId, 0));
-    const stale = staleHead(stores, { ...now, attributes: { ...now.attributes, [HEAD.start(0)]: 0 } });
-    await expect(memoryBroker(stale).read({ topic: 't', partition: 0, from: { offset: 4 } })).rejects.toMatchObject({
-      code: 'offset_out_of_range',
-      details: { offset: 4, logStartOffset: 76, highWatermark: 81 },
-    });
-  });
-
-  it('goes on although retention has dropped what it has taken, and fetches nothing that it does not need', async () => {
-    const { log, append, reader, raiseStart } = await setUp();
-    const value = (i: number): string => `${i}`.padEnd(40_000, '.');
-    for (let i = 0; i < 20; i++) {
-      await append(8, (k) => value(8 * i + k));
-      await log.merge();
-    }
-    const broker = reader({ cacheBytesMax: 1 });
-    const { batches, nextOffset } = await broker.read({
-      topic: 't',
-      partition: 0,
-      from: { offset: 2 },
-      maxBytes: 3_000_000,
-    });
-    let before = 0;
-    const values = await takeWith(batches, 30, async () => {
-      await raiseStart(30);
-      await log.drop(0, 30);
-      await log.replace(0, 0, 12);
-      await log.clean();
-      before = requestsFor(broker, 'read').bytesRead;
-    });
-    expect(values.map((each) => each.replaceAll('.', ''))).toEqual(numbers(nextOffset - 2, 2));
-    // The new segment as a whole, but none of those behind it.
-    const [replaced] = (await log.list()).slots[0]?.segments ?? [];
-    expect(requestsFor(broker, 'read').bytesRead - before).toBeLessThanOrEqual(
-      (replaced?.bytes ?? 0) + (replaced?.indexBytes ?? 0),
-    );
-  });
-
-  it('by time begins at a record that was appended while it looked again', async () => {
-    const { log, append, stores, writer } = await setUp();
-    for (let i = 0; i < 40; i++) {
-      await writer.appendRecords({ topic: 't', records: [record(`${i}`, { partition: 0, timestampMs: 100 + i })] });
-      await writer.idle();
-    }
-    await log.merge();
-    const get = stores.objects.get.bind(stores.objects);
-    let isReplaced = false;
-    const busy = Object.assign(Object.create(stores.objects) as typeof stores.objects, {
-      get: async (...args: Parameters<typeof get>) => {
-        if (!isReplaced) {
-          isReplaced = true;
-          await log.replace(0, 0, 1, ({ baseOffset }) => baseOffset < 20);
-          await log.clean();
-          await append(2, (i) => `new ${i}`);
-        }
-        return get(...args);
-      },
-    });
-    const other = memoryBroker({ ...stores, objects: busy });
-    const known = { topic: 't', partition: 0 };
-    const { offset, highWatermark, batches } = await other.read({ ...known, from: { timestampMs: 130 } });
-    expect([offset, highWatermark]).toEqual([40, 42]);
-    expect(await takeWith(batches, -1, async () => {})).toEqual(['new 0', 'new 1']);
-  });
-
-  it('is corrupt_data if a segment, a page or a node is missing, and names it', async () => {
-    const { log, append, reader, stores, topicId } = await setUp();
-    await append(33);
-    await log.merge({ nodes: 1 });
-    await log.merge({ nodes: 1 });
-    await log.spill(0, 1);
-    const [segment] = (await log.list()).slots[0]?.segments ?? [];
-    const key = log.keyOf(0, segment as NonNullable<typeof segment>);
-    await stores.objects.delete(key);
-    const error = await readOnce(reader(), 0).catch((caught: unknown) => caught);
-    expect(error).toMatchObject({ code: 'corrupt_data', details: { storedAs: key } });
-    expect(await readOnce(reader(), 0, 1)).toMatchObject({ values: numbers(8), nextOffset: 8 });
-    await stores.items.delete({ pk: `node#${topicId}#0`, sk: '0000000000000016' });
-    expect(await codeOf(readOnce(reader(), 16))).toBe('corrupt_data');
-    expect(await readOnce(reader(), 32)).toMatchObject({ values: ['32'] });
-    await stores.items.delete({ pk: `segments#${topicId}#0`, sk: '00#0000000000000000#0000000000000005' });
-    expect(await codeOf(readOnce(reader(), 0, 1))).toBe('corrupt_data');
-  });
-
-  it('is unknown_topic if the topic was deleted, although there is another of its name', async () => {
-    const { log, append, reader, writer, stores } = await setUp();
-    await append(81);
-    for (let i = 0; i < 10; i++) await log.merge({ nodes: 1 });
-    const broker = reader({ cacheBytesMax: 1 });
-    const { batches } = await broker.read({ topic: 't', partition: 0, from: { offset: 2 } });
-    const taking = takeWith(batches, 3, async () => {
-      await writer.deleteTopic('t');
-      for (const segment of (await log.list()).slots[0]?.segments ?? [])
-        await stores.objects.delete(log.keyOf(0, segment));
-      await stores.clock.advance(3_600_001);
-      await writer.resumeDeletions();
-      await writer.putTopic({ name: 't' });
-      for (let i = 0; i < 10; i++) await appendTo(writer, 't', 0, ['new']);
-    });
-    await expect(taking).rejects.toMatchObject({ code: 'unknown_topic' });
-  });
-});
-
 describe('the size of a partition', () => {
   it('is what is kept', async () => {
-    const { log, append, reader, raiseStart } = await setUp(2);
+    const { log, append, reader, raiseStart } = await setUpMerged(2);
     await append(33);
     await append(9, () => 'other', 1);
     const sizes = async (): Promise<number[]> => (await reader().describePartitions('t')).map(({ bytes }) => bytes);
@@ -428,7 +201,7 @@ describe('the size of a partition', () => {
 
 describe('what a reader of merged records pays', () => {
   it('is nothing more at the tail, and one GetItem a minute for the list behind it', async () => {
-    const { log, append, reader, stores } = await setUp();
+    const { log, append, reader, stores } = await setUpMerged();
     await append(44);
     await log.merge({ nodes: 3 });
     await log.spill(0, 1);
@@ -449,131 +222,3 @@ describe('what a reader of merged records pays', () => {
     expect(await items(40)).toBe(1);
   });
 });
-
-describe('the objects that a reader of merged records gets', () => {
-  const MIB = 1024 * 1024;
-
-  /** Two segments, of 30 MiB and of 9 MiB. */
-  async function setUpLarge() {
-    const set = await setUp();
-    const { writer, log, append, stores } = set;
-    const startMs = stores.clock.nowMs();
-    await writer.putTopic({ name: 't', config: { 'max.message.bytes': 2 * MIB } });
-    await append(40, () => 'x'.repeat(0.75 * MIB));
-    await log.merge();
-    await append(48, () => 'x'.repeat(0.1875 * MIB));
-    await log.merge();
-    await log.clean();
-    const segments = (await log.list()).slots[0]?.segments ?? [];
-    expect(segments.map(({ bytes }) => Math.floor(bytes / MIB))).toEqual([30, 9]);
-    const most = segments.reduce((sum, { bytes, indexBytes }) => sum + Math.ceil((bytes + indexBytes) / (8 * MIB)), 0);
-    return { ...set, segments, most, startMs };
-  }
-
-  it.each([
-    ['1 byte', 1],
-    ['the default', undefined],
-    ['5 MiB', 5 * MIB],
-    ['64 MiB', 64 * MIB],
-  ])('are at most one for each 8 MiB of a segment, in reads of %s', async (_, maxBytes) => {
-    const { reader, most, segments } = await setUpLarge();
-    const broker = reader();
-    expect(await readAll(broker, 't', 0, maxBytes === undefined ? {} : { maxBytes })).toHaveLength(88);
-    const { getObject, bytesRead } = requestsFor(broker, 'read');
-    expect(getObject).toBeLessThanOrEqual(most);
-    expect(bytesRead).toBe(segments.reduce((sum, { bytes, indexBytes }) => sum + bytes + indexBytes, 0));
-  });
-
-  it('are as few if each read stops before it has taken everything', async () => {
-    const { reader, most } = await setUpLarge();
-    const broker = reader();
-    let reads = 0;
-    for (let offset = 0; offset < 88; reads++) {
-      const { batches } = await broker.read({ topic: 't', partition: 0, from: { offset }, maxBytes: 3 * MIB });
-      for await (const batch of batches) {
-        expect(batch.baseOffset).toBe(offset);
-        offset = batch.endOffset;
-        if (offset % 2 === 0) break;
-      }
-    }
-    expect(reads).toBeGreaterThanOrEqual(44);
-    expect(requestsFor(broker, 'read').getObject).toBeLessThanOrEqual(most);
-  });
-
-  it('are the index and the blocks for a read in the middle, and large chunks once reads go on', async () => {
-    const { reader } = await setUpLarge();
-    const broker = reader();
-    const read = async (offset: number) => {
-      const before = requestsFor(broker, 'read');
-      const { nextOffset } = await readOnce(broker, offset, 1);
-      const { getObject, bytesRead } = requestsFor(broker, 'read');
-      return { nextOffset, getObject: getObject - before.getObject, mib: (bytesRead - before.bytesRead) / MIB };
-    };
-    const first = await read(7);
-    expect(first).toMatchObject({ nextOffset: 8, getObject: 2 });
-    expect(first.mib).toBeLessThan(0.8);
-    const second = await read(8);
-    expect(second).toMatchObject({ nextOffset: 9, getObject: 1 });
-    expect(second.mib).toBeGreaterThanOrEqual(12);
-    for (let offset = 9; offset < 24; offset++) expect((await read(offset)).getObject).toBe(0);
-    const other = await read(30);
-    expect(other.getObject).toBe(1);
-    expect(other.mib).toBeLessThan(0.8);
-  });
-
-  it('are no large chunks for a read that begins at a time', async () => {
-    const { reader, startMs } = await setUpLarge();
-    const broker = reader();
-    const from = { timestampMs: startMs + 20 };
-    const { offset, batches } = await broker.read({ topic: 't', partition: 0, from, maxBytes: 2 * MIB });
-    expect(offset).toBe(20);
-    for await (const batch of batches) expect(batch.endOffset).toBeLessThanOrEqual(23);
-    const { getObject, bytesRead } = requestsFor(broker, 'read');
-    expect(getObject).toBe(3);
-    expect(bytesRead).toBeLessThan(2.5 * MIB);
-  });
-});
-
-/** Takes all values of a read, and does something after the first ones. */
-async function takeWith(
-  batches: AsyncIterable<StoredBatch>,
-  after: number,
-  work: () => Promise<void>,
-): Promise<string[]> {
-  const values: string[] = [];
-  if (after === 0) await work();
-  for await (const batch of batches) {
-    values.push(...recordsOf(batch).map((each) => text(each.value)));
-    if (values.length === after) await work();
-  }
-  return values;
-}
-
-type Stores = ReturnType<typeof memoryStores>;
-
-function bound(items: Stores['items']): Stores['items'] {
-  return {
-    get: items.get.bind(items),
-    put: items.put.bind(items),
-    update: items.update.bind(items),
-    delete: items.delete.bind(items),
-    query: items.query.bind(items),
-  } as Stores['items'];
-}
-
-/** Stores whose first read of the head finds it as it was before. */
-function staleHead(stores: Stores, head: Awaited<ReturnType<Stores['items']['get']>>) {
-  let isFirst = true;
-  return {
-    ...stores,
-    items: {
-      ...bound(stores.items),
-      get: async (key: ItemKey) => {
-        const read = await stores.items.get(key);
-        if (!key.pk.startsWith('head#') || !isFirst) return read;
-        isFirst = false;
-        return head;
-      },
-    } as Stores['items'],
-  };
-}
