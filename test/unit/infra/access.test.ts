@@ -79,7 +79,18 @@ const works: Work[] = [
   {
     name: 'consume',
     access: CONSUME,
-    prepare: seed,
+    async prepare(broker, stores) {
+      await broker.putTopic({ name: 'orders', partitions: 4 });
+      const log = new MergedLog(stores, (await broker.describeTopic('orders')).topicId);
+      // Partition 2 in a page of segments and in a segment.
+      for (let i = 0; i < 16; i++) {
+        await appended(broker, [record(2)]);
+        await broker.idle();
+        if (i % 8 === 7) await log.merge();
+      }
+      await log.spill(2, 1);
+      await seed(broker);
+    },
     async run(broker) {
       for (const offset of [0, 30, 39]) {
         const { batches } = await broker.read({ topic: 'orders', partition: 0, from: { offset } });
@@ -87,7 +98,6 @@ const works: Work[] = [
       }
       const { batches } = await broker.read({ topic: 'orders', partition: 1, from: { offset: 0 } });
       for await (const batch of batches) expect(batch.bytes.length).toBeGreaterThan(LARGE);
-      // In a page of segments, in a segment, and in both.
       for (const offset of [0, 8]) {
         const { batches } = await broker.read({ topic: 'orders', partition: 2, from: { offset } });
         for await (const batch of batches) expect(batch.endOffset).toBeGreaterThan(batch.baseOffset);
@@ -263,16 +273,9 @@ async function runGuarded(access: Access, prepare: Work['prepare'], run: Work['r
   return guarded;
 }
 
-/** Partition 0 in the tail and in tail nodes, partition 1 in an object, partition 2 in segments. */
-async function seed(broker: Broker, stores: MemoryStores): Promise<void> {
+/** Partition 0 in the tail and in tail nodes, partition 1 in an object. */
+async function seed(broker: Broker): Promise<void> {
   await broker.putTopic({ name: 'orders', partitions: 4 });
-  const log = new MergedLog(stores, (await broker.describeTopic('orders')).topicId);
-  for (let i = 0; i < 16; i++) {
-    await appended(broker, [record(2)]);
-    await broker.idle();
-    if (i % 8 === 7) await log.merge();
-  }
-  await log.spill(2, 1);
   await appended(broker, [record(1, LARGE)]);
   for (let i = 0; i < 40; i++) await appended(broker, [record(0)]);
   await broker.idle();
