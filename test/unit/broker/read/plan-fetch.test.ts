@@ -82,12 +82,12 @@ describe('a fetch plan', () => {
 
   it('looks again if what it was going to name was merged and deleted', async () => {
     const { stores, log, append } = await setUp();
-    await append(33, 9_000);
+    await append(33, 10);
     await log.merge({ nodes: 1 });
-    const reader = memoryBroker(stores, { cacheBytesMax: 20_000 });
+    const reader = memoryBroker(stores);
     const plan = async () =>
       (await reader.planFetch({ topic: 't', partitions: [{ partition: 0, offset: 10, maxBytes: 1 }] })).partitions[0];
-    expect((await plan())?.parts).toMatchObject([{ startOffset: 10, storage: 'hot' }]);
+    expect((await plan())?.parts).toMatchObject([{ startOffset: 10, storage: 'inline' }]);
     await log.merge();
     await log.clean();
     expect((await plan())?.parts).toMatchObject([{ startOffset: 8, storage: 'segment' }]);
