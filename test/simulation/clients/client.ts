@@ -1,7 +1,7 @@
 import type { AppendRecordsRequest, RecordOutcome } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import type { TopicDescription } from '../../../shared/broker/topics/describe.ts';
-import type { ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
+import { type ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
 import type {
   AppendedRecord,
   Completion,
@@ -137,7 +137,24 @@ export class Client {
   rest(): Promise<void> {
     const { usualMs } = this.world.conditions.latency;
     const long = this.chance.chance(0.05) && !this.world.fates.healed;
+    if (long && this.world.conditions.jobs !== undefined) return this.world.pause(this.chance.next() * RETRY_MS_MAX);
     return this.world.loop.sleep(this.chance.next() * usualMs * (long ? 1_000 : 4));
+  }
+
+  /** Simulated time. */
+  get nowMs(): number {
+    return this.world.loop.nowMs;
+  }
+
+  /** Ends all faults, where they have kept a client waiting for too long. */
+  healAll(): void {
+    this.world.heal();
+  }
+
+  /** In runs with jobs hours may pass here; in others nothing happens. */
+  async pause(): Promise<void> {
+    const { jobs } = this.world.conditions;
+    if (jobs !== undefined) await this.world.pause(this.chance.next() ** 2 * jobs.pauseMs);
   }
 
   sleep(ms: number): Promise<void> {
@@ -377,6 +394,22 @@ export class Client {
     return { type, codes, nextOffset, outcomes, endOffset, process: reply.process };
   }
 
+  /** The id of a topic that is there. */
+  topicId(name: string): string {
+    return this.world.watch.topicId(name) as string;
+  }
+
+  /** Lets a process run a job that serves no clients; it may be killed. */
+  async runJob(name: string, run: (broker: Broker) => Promise<{ readonly error?: Error | undefined }>): Promise<void> {
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    const slot = JOB_SLOTS + this.chance.below(JOB_PROCESSES);
+    const reply = await this.world.request(slot, run, fault, JOB_MS_MAX);
+    const error = reply.type === 'error' ? reply.error : reply.type === 'answer' ? reply.value.error : undefined;
+    if (error === undefined) return;
+    const code = error instanceof EventLogError ? error.code : 'unknown';
+    if (code !== 'throttled' && code !== 'storage_unavailable') this.surprise(`job ${name}: ${code}: ${error.message}`);
+  }
+
   /** Whatever faults and other clients do not account for is a bug of the log. */
   private expected(topic: string, error: EventLogError, append?: ClientAppend): EventLogError {
     const { code } = error;
@@ -420,8 +453,15 @@ function isAdded(append: ClientAppend | undefined): boolean {
 /** The topic that is there from the beginning to the end; others may be deleted. */
 export const LASTING_TOPIC = 't';
 const SECOND_DELIVERY_MS_MAX = 120_000;
+/** Processes that run jobs: behind all that serve clients. */
+const JOB_SLOTS = 100;
+const JOB_PROCESSES = 3;
+/** A function ends after this. */
+const JOB_MS_MAX = 5 * 60_000;
 /** More than the notes of idempotency keys are kept, and than ids of producers count as young. */
 export const LONG_AGO_MS = 75 * 3_600_000;
+/** So seldom and short that all retries of an append end before the note of its idempotency key expires. */
+const RETRY_MS_MAX = 40 * 60_000;
 const UNIQUE_FROM = 1_000_000;
 const UNIQUE_PER_CLIENT = 10_000;
 

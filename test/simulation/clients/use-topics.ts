@@ -19,6 +19,7 @@ async function comeAndGo(client: Client, operations: number): Promise<void> {
       await client.rest();
     }
     // It is there for a while, so that others have time for a few appends.
+    await client.pause();
     for (let rests = isThere ? 1 + chance.below(10) : 1; rests > 0; rests--) await client.rest();
   }
   await client.tracked();

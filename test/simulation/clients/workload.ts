@@ -26,9 +26,14 @@ export function values(client: Client, max: number): string[] {
   return Array.from({ length: 1 + client.chance.below(max) }, () => client.value());
 }
 
+const RETRIES_MS_MAX = 12 * 3_600_000;
+
 /** Sends again, also where the answer was a refusal for now, until it is settled for good. */
 export async function insist(client: Client, append: ClientAppend, slot?: number): Promise<Appended> {
+  const beganMs = client.nowMs;
   for (let tries = 0; ; tries++) {
+    // Nobody may count on an idempotency key for more than a day.
+    if (client.nowMs - beganMs > RETRIES_MS_MAX) client.healAll();
     const appended = await client.append(append, slot);
     const forNow = appended.codes.every((code) => code === 'throttled' || code === 'storage_unavailable');
     if (appended.type === 'ok' || (appended.codes.length > 0 && !forNow)) return appended;

@@ -18,3 +18,13 @@ export const WORKLOADS: readonly Workload[] = [
   ADMINISTER,
   WAIT_FOR_OWN_APPENDS,
 ];
+
+/** What clients do in runs with jobs: what the jobs can get in the way of. */
+export const WORKLOADS_AMONG_JOBS: readonly Workload[] = [
+  WRITE,
+  WRITE_AT_ONCE,
+  PRODUCE,
+  WRITE_UNDER_KEYS,
+  CORRECT_UNDER_KEYS,
+  { ...COME_AND_GO, weight: 2 },
+];

@@ -1,0 +1,65 @@
+import type { Broker } from '../../../shared/broker/broker.ts';
+import { type Client, LASTING_TOPIC } from './client.ts';
+import type { Workload } from './workload.ts';
+
+/** A job as a function runs it: all heads that are due. */
+interface NamedJob {
+  readonly name: string;
+  readonly weight: number;
+  readonly run: (broker: Broker) => Promise<JobOutcome>;
+}
+
+interface JobOutcome {
+  readonly error?: Error | undefined;
+}
+
+export const JOBS: readonly NamedJob[] = [
+  { name: 'merge', weight: 3, run: (broker) => broker.runMerges() },
+  { name: 'resume-deletions', weight: 1, run: (broker) => broker.resumeDeletions() },
+];
+
+/** Runs jobs now and then, some of them twice at once, by processes that serve nothing else. */
+async function runJobs(client: Client, operations: number): Promise<void> {
+  const { chance } = client;
+  for (let i = 0; i < operations * 3; i++) {
+    await client.pause();
+    const job = chance.pick(JOBS.flatMap((one) => new Array<NamedJob>(one.weight).fill(one)));
+    const isForced = job.name === 'merge' && chance.chance(0.5);
+    const run = isForced ? await forcedMerge(client) : job.run;
+    const runs = [client.runJob(job.name, run)];
+    if (chance.chance(0.3)) runs.push(client.runJob(job.name, run));
+    if (chance.chance(0.7)) await Promise.all(runs);
+    else client.tracks(Promise.all(runs).then(() => {}));
+  }
+  await client.tracked();
+}
+
+/** Merges a head of the lasting topic whether that is due or not. */
+async function forcedMerge(client: Client): Promise<NamedJob['run']> {
+  const topicId = client.topicId(LASTING_TOPIC);
+  const headNumber = client.chance.chance(0.8) ? 0 : 1;
+  return async (broker) => {
+    await broker.mergeHead(topicId, headNumber, { force: true });
+    return {};
+  };
+}
+
+export const RUN_JOBS: Workload = {
+  name: 'run-jobs',
+  weight: 1,
+  keys: ['segments#', 'segments/', 'head#', 'node#', 'checkpoint#', 'use#', 'due#', 'batch#'],
+  run: runJobs,
+};
+
+/** Takes fetch plans, whose URLs may be used for minutes. */
+async function holdPlans(client: Client, operations: number): Promise<void> {
+  for (let i = 0; i < operations * 2; i++) {
+    await client.pause();
+    const partition = client.chance.pick(client.partitions);
+    const end = (await client.end(LASTING_TOPIC, partition)) ?? 0;
+    const offset = client.chance.chance(0.7) ? 0 : client.chance.below(end + 1);
+    await client.ask((broker) => broker.planFetch({ topic: LASTING_TOPIC, partitions: [{ partition, offset }] }), '');
+  }
+}
+
+export const HOLD_PLANS: Workload = { name: 'hold-plans', weight: 1, keys: ['segments#'], run: holdPlans };
