@@ -50,7 +50,13 @@ export const MERGE_BUGS: readonly PlantedBug[] = ofJobs(
   {
     name: 'segments-committed-before-they-are-written',
     why: 'A merge is committed while its segments are still being written.',
-    edits: [{ file: MERGE, from: 'await putSegments(context, stores,', to: 'const early = (...all: Parameters<typeof putSegments>) => void putSegments(...all).catch(() => {}); early(context, stores,' }],
+    edits: [
+      {
+        file: MERGE,
+        from: 'await putSegments(context, stores,',
+        to: 'const early = (...all: Parameters<typeof putSegments>) => void putSegments(...all).catch(() => {}); early(context, stores,',
+      },
+    ],
   },
   {
     name: 'producers-not-stored-by-a-merge',

@@ -55,7 +55,7 @@ export const TOPIC_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'shared/broker/topics/describe.ts',
-        from: 'if (heads.some((head) => head.closed)) {',
+        from: 'if (heads.some(({ head }) => head.closed)) {',
         to: 'if (heads.length === 0) {',
       },
     ],

@@ -1,4 +1,4 @@
-import type { Broker } from '../../../shared/broker/broker.ts';
+import { Broker } from '../../../shared/broker/broker.ts';
 import { type Client, LASTING_TOPIC } from './client.ts';
 import type { Workload } from './workload.ts';
 
@@ -13,10 +13,26 @@ interface JobOutcome {
   readonly error?: Error | undefined;
 }
 
-export const JOBS: readonly NamedJob[] = [
-  { name: 'merge', weight: 3, run: (broker) => broker.runMerges() },
-  { name: 'resume-deletions', weight: 1, run: (broker) => broker.resumeDeletions() },
-];
+/** Job -> the broker's method, and how often it is chosen. */
+const METHODS: Readonly<Record<string, readonly [method: string, weight: number]>> = {
+  merge: ['runMerges', 3],
+  expire: ['runExpirations', 2],
+  sweep: ['runSweeps', 3],
+  compact: ['runCompactions', 2],
+  'deleted topics': ['sweepDeletedTopics', 1],
+  orphans: ['sweepOrphans', 1],
+  'resume-deletions': ['resumeDeletions', 1],
+};
+
+/** The jobs that this log has. */
+export const JOBS: readonly NamedJob[] = Object.entries(METHODS)
+  .filter(([, [method]]) => method in Broker.prototype)
+  .map(([name, [method, weight]]) => ({
+    name,
+    weight,
+    run: (broker) =>
+      (broker as unknown as Record<string, () => Promise<JobOutcome>>)[method]?.() ?? Promise.resolve({}),
+  }));
 
 /** Runs jobs now and then, some of them twice at once, by processes that serve nothing else. */
 async function runJobs(client: Client, operations: number): Promise<void> {
