@@ -113,6 +113,7 @@ export class JobWatch {
     const nowMs = this.options.nowMs();
     head.firstEntry = Number(attributes[HEAD.firstEntry] ?? 0);
     if (attributes[HEAD.closed] !== undefined) head.closedAtMs ??= nowMs;
+    if (head.closedAtMs !== undefined) return;
     const refusesBeforeMs = Number(attributes[HEAD.refusesBefore] ?? 0);
     if (refusesBeforeMs < head.refusesBeforeMs)
       this.broken('R16', `Head ${head.topicId}#${head.headNumber} accepts data again that it refused.`);

@@ -180,6 +180,11 @@ export class StorageWatch {
     const tail = listOf(attributes, HEAD.tail);
     const once = listOf(attributes, HEAD.once);
     const end = firstEntry + tail.length;
+    if (head.closed && attributes[HEAD.closed] !== undefined && end === 0) {
+      // What is left of a head of a deleted topic, so that it stays closed.
+      this.mark('closed head emptied');
+      return;
+    }
     if (kind !== 'update' || end < head.entries.length || end > head.entries.length + 1)
       this.broken('R1', `Head ${key.pk} went from ${head.entries.length} entries to ${end}.`);
     if (end === head.entries.length + 1) {
