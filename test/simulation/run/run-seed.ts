@@ -16,6 +16,7 @@ import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
 import { type Conditions, drawConditions, hasJobs, PARTITION_COUNT, World } from '../world/world.ts';
+import { findGarbage } from './find-garbage.ts';
 import { mergeBefore, runJobsOut } from './run-jobs-out.ts';
 
 /** What of a run is left out, to make a failing one smaller; everything else happens as it did. */
@@ -149,7 +150,10 @@ export async function runSeed(
     const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
     const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
     if (goesOn) broken('R18', 'Something still goes on long after the last client was done.');
-    if (jobs !== undefined) for (const wrong of await runJobsOut(world)) broken('R18', wrong);
+    if (jobs !== undefined) {
+      for (const wrong of await runJobsOut(world)) broken('R18', wrong);
+      for (const left of findGarbage(world)) broken('R16', left);
+    }
     const after = world.plainBroker();
     for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
   } catch (error) {

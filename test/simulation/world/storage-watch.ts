@@ -120,6 +120,11 @@ export class StorageWatch {
     return id === undefined ? undefined : String(id);
   }
 
+  /** Of all topics that are there. */
+  topicIds(): Set<string> {
+    return new Set([...this.topics.values()].map((topic) => String(topic[TOPIC.topicId])));
+  }
+
   /** Entries that all heads have taken. */
   get commits(): number {
     let commits = 0;
