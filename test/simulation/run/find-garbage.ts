@@ -101,8 +101,15 @@ class Walk {
     return false;
   }
 
-  /** Whether an entry has the data that was not merged and dropped long ago. */
+  /**
+   * Whether an entry has the data that was not merged and dropped long ago. Nobody looks for inline batches in a head that has
+   * never taken an entry: its first append finds them, or the deletion of its topic.
+   */
   private isReferred(name: string): boolean {
+    if (name.startsWith('batch#')) {
+      const head = headOfKey(this.facts, name.slice(0, name.indexOf('/')));
+      if (this.isOfTopic(head) && head.entries.length === 0) return true;
+    }
     return (this.facts.entriesOf.get(name) ?? []).some(
       ({ head, taken }) => this.isOfTopic(head) && taken.releasedAtMs === undefined,
     );
