@@ -48,9 +48,12 @@ async function pass({ loop }: World, ms: number): Promise<void> {
   await loop.run(() => isOver);
 }
 
+/** Jobs that look at other things than heads run twice a day. */
+const IDLE_MS = 12 * 3_600_000;
+
 /** When the next job is due. */
 function nextDueMs(world: World): number {
-  let first = Number.POSITIVE_INFINITY;
+  let first = world.loop.nowMs + IDLE_MS;
   const kinds = JOBS.map(({ name }) => `due#${name}#`);
   for (const { key } of world.watch.jobs?.facts.items.values() ?? []) {
     const due = kinds.some((kind) => key.pk.startsWith(kind)) ? parseDueSortKey(key.sk) : undefined;
