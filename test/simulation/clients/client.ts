@@ -1,20 +1,20 @@
 import type { AppendRecordsRequest, RecordOutcome } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import type { TopicDescription } from '../../../shared/broker/topics/describe.ts';
-import { type ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
+import type { ErrorCode, EventLogError } from '../../../shared/log/errors.ts';
 import type {
   AppendedRecord,
   Completion,
   Invocation,
   ReadAnswer,
-  ReadRecord,
   RecordFate,
   TopicAnswer,
 } from '../../history/history.ts';
-import { readRecords, toRecord } from '../../history/history-records.ts';
+import { toRecord } from '../../history/history-records.ts';
 import { Chance } from '../world/chance.ts';
 import { EPOCH_MS, STREAM } from '../world/simulated-process.ts';
 import { PARTITION_COUNT, type Reply, type World } from '../world/world.ts';
+import { readOnce } from './read-records.ts';
 
 /** An append as a client asks for it; the content of a record follows from its value. */
 export interface ClientAppend {
@@ -75,7 +75,7 @@ export async function recordBefore(
 export class Client {
   readonly name: string;
   readonly chance: Chance;
-  private readonly world: World;
+  readonly world: World;
   private readonly id: number;
   private readonly switchRate: number;
   private connected: number;
@@ -361,10 +361,15 @@ export class Client {
 
   /** Anything that has no place in the history; `undefined` where it failed. */
   async ask<T>(run: (broker: Broker) => Promise<T>, topic: string): Promise<T | undefined> {
-    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
-    const reply = await this.world.request(this.slot(), run, fault);
+    const reply = await this.send(run);
     if (reply.type === 'error') this.expected(topic, reply.error);
     return reply.type === 'answer' ? reply.value : undefined;
+  }
+
+  /** A request that neither is in the history nor is judged. */
+  send<T>(run: (broker: Broker) => Promise<T>, slot = this.slot(), waitMs = 0): Promise<Reply<T>> {
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    return this.world.request(slot, run, fault, waitMs);
   }
 
   private judgeReply(append: ClientAppend, reply: Reply<RecordOutcome[]>): Judged {
@@ -392,22 +397,6 @@ export class Client {
     const endOffset = last?.type === 'ok' ? last.offset + 1 : undefined;
     const type = types.size === 1 ? (outcomes[0] as RecordFate).type : 'info';
     return { type, codes, nextOffset, outcomes, endOffset, process: reply.process };
-  }
-
-  /** The id of a topic that is there. */
-  topicId(name: string): string {
-    return this.world.watch.topicId(name) as string;
-  }
-
-  /** Lets a process run a job that serves no clients; it may be killed. */
-  async runJob(name: string, run: (broker: Broker) => Promise<{ readonly error?: Error | undefined }>): Promise<void> {
-    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
-    const slot = JOB_SLOTS + this.chance.below(JOB_PROCESSES);
-    const reply = await this.world.request(slot, run, fault, JOB_MS_MAX);
-    const error = reply.type === 'error' ? reply.error : reply.type === 'answer' ? reply.value.error : undefined;
-    if (error === undefined) return;
-    const code = error instanceof EventLogError ? error.code : 'unknown';
-    if (code !== 'throttled' && code !== 'storage_unavailable') this.surprise(`job ${name}: ${code}: ${error.message}`);
   }
 
   /** Whatever faults and other clients do not account for is a bug of the log. */
@@ -453,11 +442,6 @@ function isAdded(append: ClientAppend | undefined): boolean {
 /** The topic that is there from the beginning to the end; others may be deleted. */
 export const LASTING_TOPIC = 't';
 const SECOND_DELIVERY_MS_MAX = 120_000;
-/** Processes that run jobs: behind all that serve clients. */
-const JOB_SLOTS = 100;
-const JOB_PROCESSES = 3;
-/** A function ends after this. */
-const JOB_MS_MAX = 5 * 60_000;
 /** More than the notes of idempotency keys are kept, and than ids of producers count as young. */
 export const LONG_AGO_MS = 75 * 3_600_000;
 /** So seldom and short that all retries of an append end before the note of its idempotency key expires. */
@@ -469,36 +453,6 @@ const UNIQUE_PER_CLIENT = 10_000;
 function tellTopic({ partitions, config }: TopicDescription): TopicAnswer {
   const own = Object.entries(config).filter(([, { source }]) => source === 'topic');
   return { partitions, config: Object.fromEntries(own.map(([name, { value }]) => [name, String(value)])) };
-}
-
-async function readOnce(
-  broker: Broker,
-  topic: string,
-  partition: number,
-  offset: number,
-  { maxBytes, waitMs }: { maxBytes?: number; waitMs?: number },
-  pause?: () => Promise<void>,
-): Promise<ReadAnswer> {
-  const result = await broker.read({ topic, partition, from: { offset }, maxBytes, waitMs });
-  const records: ReadRecord[] = [];
-  for await (const batch of result.batches) {
-    await pause?.();
-    records.push(...readRecords(batch, offset));
-  }
-  const { highWatermark, logStartOffset, nextOffset } = result;
-  return { highWatermark, logStartOffset, nextOffset, records };
-}
-
-/** All records of a partition, by as many reads as it takes. */
-export async function readToEnd(broker: Broker, topic: string, partition: number): Promise<ReadRecord[]> {
-  const records: ReadRecord[] = [];
-  for (let from = 0; ; ) {
-    const answer = await readOnce(broker, topic, partition, from, {});
-    records.push(...answer.records);
-    if (answer.nextOffset >= answer.highWatermark) return records;
-    if (answer.nextOffset === from) throw new Error(`A read of partition ${partition} at ${from} got nowhere.`);
-    from = answer.nextOffset;
-  }
 }
 
 /** Key, headers and timestamp of a record follow from its value, so that what is read back can be held against it. */

@@ -1,5 +1,7 @@
 import { Broker } from '../../../shared/broker/broker.ts';
+import { EventLogError } from '../../../shared/log/errors.ts';
 import { type Client, LASTING_TOPIC } from './client.ts';
+import { BRIEF_TOPIC, LATEST_TOPIC } from './use-removing-topics.ts';
 import type { Workload } from './workload.ts';
 
 /** A job as a function runs it: all heads that are due. */
@@ -24,6 +26,10 @@ const METHODS: Readonly<Record<string, readonly [method: string, weight: number]
   'resume-deletions': ['resumeDeletions', 1],
 };
 
+export function hasJob(name: string): boolean {
+  return JOBS.some((job) => job.name === name);
+}
+
 /** The jobs that this log has. */
 export const JOBS: readonly NamedJob[] = Object.entries(METHODS)
   .filter(([, [method]]) => method in Broker.prototype)
@@ -42,17 +48,33 @@ async function runJobs(client: Client, operations: number): Promise<void> {
     const job = chance.pick(JOBS.flatMap((one) => new Array<NamedJob>(one.weight).fill(one)));
     const isForced = job.name === 'merge' && chance.chance(0.5);
     const run = isForced ? await forcedMerge(client) : job.run;
-    const runs = [client.runJob(job.name, run)];
-    if (chance.chance(0.3)) runs.push(client.runJob(job.name, run));
+    const runs = [runJob(client, job.name, run)];
+    if (chance.chance(0.3)) runs.push(runJob(client, job.name, run));
     if (chance.chance(0.7)) await Promise.all(runs);
     else client.tracks(Promise.all(runs).then(() => {}));
   }
   await client.tracked();
 }
 
-/** Merges a head of the lasting topic whether that is due or not. */
+/** Processes that run jobs: behind all that serve clients. */
+const JOB_SLOTS = 100;
+const JOB_PROCESSES = 3;
+/** A function ends after this. */
+const JOB_MS_MAX = 5 * 60_000;
+
+async function runJob(client: Client, name: string, run: NamedJob['run']): Promise<void> {
+  const reply = await client.send(run, JOB_SLOTS + client.chance.below(JOB_PROCESSES), JOB_MS_MAX);
+  const error = reply.type === 'error' ? reply.error : reply.type === 'answer' ? reply.value.error : undefined;
+  const isFine = error instanceof EventLogError && (error.code === 'throttled' || error.code === 'storage_unavailable');
+  if (error !== undefined && !isFine) client.surprise(`job ${name}: ${error.message}`);
+}
+
+const MERGED_TOPICS = [LASTING_TOPIC, LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC];
+
+/** Merges a head of a topic whether that is due or not. */
 async function forcedMerge(client: Client): Promise<NamedJob['run']> {
-  const topicId = client.topicId(LASTING_TOPIC);
+  const topicId = client.world.watch.topicId(client.chance.pick(MERGED_TOPICS));
+  if (topicId === undefined) return async () => ({});
   const headNumber = client.chance.chance(0.8) ? 0 : 1;
   return async (broker) => {
     await broker.mergeHead(topicId, headNumber, { force: true });

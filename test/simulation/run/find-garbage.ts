@@ -1,8 +1,8 @@
 import { parseDueSortKey } from '../../../shared/storage/keys.ts';
 import { JOBS } from '../clients/run-jobs.ts';
-import { namesOf } from '../world/list-watch.ts';
 import { EPOCH_MS } from '../world/simulated-process.ts';
-import { type HeadFacts, headOfKey, type StoredFacts } from '../world/stored-facts.ts';
+import { namesOf } from '../world/watch/list-watch.ts';
+import { type HeadFacts, headOfKey, type StoredFacts } from '../world/watch/stored-facts.ts';
 import type { World } from '../world/world.ts';
 
 /** The attribute after which the store removes an item. */

@@ -4,10 +4,12 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';
 import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
-import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS, readToEnd } from '../clients/client.ts';
+import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS } from '../clients/client.ts';
 import { FIRST_SUCCESSES } from '../clients/first-successes.ts';
 import { READERS } from '../clients/read-along.ts';
-import { HOLD_PLANS, RUN_JOBS } from '../clients/run-jobs.ts';
+import { readToEnd } from '../clients/read-records.ts';
+import { HOLD_PLANS, hasJob, RUN_JOBS } from '../clients/run-jobs.ts';
+import { judgeRemovals } from '../clients/use-removing-topics.ts';
 import { ADMINISTER, PASSING_TOPIC } from '../clients/use-topics.ts';
 import type { Workload } from '../clients/workload.ts';
 import { WORKLOADS, WORKLOADS_AMONG_JOBS } from '../clients/workloads.ts';
@@ -155,6 +157,8 @@ export async function runSeed(
       for (const left of findGarbage(world)) broken('R16', left);
     }
     const after = world.plainBroker();
+    if (jobs !== undefined)
+      for (const wrong of await judgeRemovals(world, after, hasJob('expire'))) broken('R14', wrong);
     for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
   } catch (error) {
     broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);

@@ -6,7 +6,7 @@ import { EventLoop } from './event-loop.ts';
 import { Fates } from './faults.ts';
 import { SimulatedProcess } from './simulated-process.ts';
 import { SimulatedStorage } from './simulated-storage.ts';
-import { StorageWatch } from './storage-watch.ts';
+import { StorageWatch } from './watch/storage-watch.ts';
 
 /** The stores of one simulated process over a simulated storage, for callers who live in real time: no request fails. */
 export function drivenStores(seed: number, signer: UrlSigner): Stores {

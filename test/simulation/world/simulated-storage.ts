@@ -3,7 +3,7 @@ import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.t
 import type { ItemPage, ItemRange, Stores, WriteResult } from '../../../shared/storage/ports.ts';
 import type { EventLoop } from './event-loop.ts';
 import { ReplicatedItemStore } from './replicated-items.ts';
-import type { ArrivedWrite, StorageWatch } from './storage-watch.ts';
+import type { ArrivedWrite, StorageWatch } from './watch/storage-watch.ts';
 
 /** A query that is read in two steps takes up to so long between them. */
 const QUERY_GAP_MS = 50;

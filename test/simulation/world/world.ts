@@ -9,10 +9,10 @@ import type { HistoryEvent } from '../../history/history.ts';
 import { Chance, hashOf } from './chance.ts';
 import { EventLoop } from './event-loop.ts';
 import { drawFaultMix, Fates, type FaultMix, type FaultPlace, type RequestFault } from './faults.ts';
-import { SKEW_MS_MAX } from './retention-watch.ts';
 import { type Latency, SimulatedProcess, STREAM } from './simulated-process.ts';
 import { SimulatedStorage } from './simulated-storage.ts';
-import { StorageWatch } from './storage-watch.ts';
+import { SKEW_MS_MAX } from './watch/retention-watch.ts';
+import { StorageWatch } from './watch/storage-watch.ts';
 
 /** What is drawn once for a whole run. */
 export interface Conditions {

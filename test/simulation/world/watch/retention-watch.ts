@@ -1,9 +1,9 @@
-import { topicFromAttributes } from '../../../shared/broker/memory/topic-cache.ts';
-import type { Topic } from '../../../shared/log/topic/topic.ts';
-import { choiceSetting, numberSetting } from '../../../shared/log/topic/topic-config.ts';
-import { TOPIC } from '../../../shared/storage/keys.ts';
-import type { Attributes } from '../../../shared/storage/ports.ts';
-import { EPOCH_MS } from './simulated-process.ts';
+import { topicFromAttributes } from '../../../../shared/broker/memory/topic-cache.ts';
+import type { Topic } from '../../../../shared/log/topic/topic.ts';
+import { choiceSetting, numberSetting } from '../../../../shared/log/topic/topic-config.ts';
+import { TOPIC } from '../../../../shared/storage/keys.ts';
+import type { Attributes } from '../../../../shared/storage/ports.ts';
+import { EPOCH_MS } from '../simulated-process.ts';
 import type { HeadFacts } from './stored-facts.ts';
 
 /** For this long after a change of settings a process may go by those before: what it remembers of a topic, and its clock. */

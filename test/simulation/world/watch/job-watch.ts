@@ -1,6 +1,6 @@
-import { type Entry, unpackEntry } from '../../../shared/log/head/entry.ts';
-import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
-import { unpackSharers } from '../../../shared/log/head/sharers.ts';
+import { type Entry, unpackEntry } from '../../../../shared/log/head/entry.ts';
+import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import { unpackSharers } from '../../../../shared/log/head/sharers.ts';
 import {
   CHECKPOINT,
   checkpointKey,
@@ -9,8 +9,8 @@ import {
   parseDueSortKey,
   parseHotKey,
   SEGMENT_LIST,
-} from '../../../shared/storage/keys.ts';
-import type { Attributes } from '../../../shared/storage/ports.ts';
+} from '../../../../shared/storage/keys.ts';
+import type { Attributes } from '../../../../shared/storage/ports.ts';
 import { checkList, isMergeDue, namesOf, storedName } from './list-watch.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
 import { type HeadFacts, headOfKey, itemName, StoredFacts } from './stored-facts.ts';

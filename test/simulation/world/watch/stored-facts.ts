@@ -1,7 +1,7 @@
-import type { Entry } from '../../../shared/log/head/entry.ts';
-import type { SegmentList } from '../../../shared/log/segment/segment-list.ts';
-import { nodePartitionKey, segmentListKey } from '../../../shared/storage/keys.ts';
-import type { Attributes, ItemKey } from '../../../shared/storage/ports.ts';
+import type { Entry } from '../../../../shared/log/head/entry.ts';
+import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
+import { nodePartitionKey, segmentListKey } from '../../../../shared/storage/keys.ts';
+import type { Attributes, ItemKey } from '../../../../shared/storage/ports.ts';
 
 /** One entry that a head has taken, and what has become of it. */
 export interface TakenEntry {

@@ -1,7 +1,7 @@
-import { toHex } from '../../../shared/log/bytes.ts';
-import { addTotals } from '../../../shared/log/head/head.ts';
-import { useOfOnceKey } from '../../../shared/log/head/once-key.ts';
-import type { Segment } from '../../../shared/log/segment/segment.ts';
+import { toHex } from '../../../../shared/log/bytes.ts';
+import { addTotals } from '../../../../shared/log/head/head.ts';
+import { useOfOnceKey } from '../../../../shared/log/head/once-key.ts';
+import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import {
   type AnnouncedName,
   EMPTY_SEGMENT_LIST,
@@ -11,7 +11,7 @@ import {
   type SlotSegments,
   unpackSegmentList,
   unpackSegmentPage,
-} from '../../../shared/log/segment/segment-list.ts';
+} from '../../../../shared/log/segment/segment-list.ts';
 import {
   CHECKPOINT,
   checkpointKey,
@@ -22,8 +22,8 @@ import {
   segmentObjectKey,
   segmentPageKey,
   useKey,
-} from '../../../shared/storage/keys.ts';
-import type { Attributes } from '../../../shared/storage/ports.ts';
+} from '../../../../shared/storage/keys.ts';
+import type { Attributes } from '../../../../shared/storage/ports.ts';
 import { type HeadFacts, itemName, type StoredFacts } from './stored-facts.ts';
 
 type Broken = (promise: string, message: string) => void;

@@ -1,7 +1,7 @@
-import { concatBytes, equalBytes } from '../../../shared/log/bytes.ts';
-import { type Entry, unpackEntry } from '../../../shared/log/head/entry.ts';
-import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
-import { conditionHolds } from '../../../shared/storage/item-writes.ts';
+import { concatBytes, equalBytes } from '../../../../shared/log/bytes.ts';
+import { type Entry, unpackEntry } from '../../../../shared/log/head/entry.ts';
+import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import { conditionHolds } from '../../../../shared/storage/item-writes.ts';
 import {
   HEAD,
   headKey,
@@ -12,9 +12,9 @@ import {
   sharedObjectKey,
   TOPIC,
   TOPICS,
-} from '../../../shared/storage/keys.ts';
-import type { Attributes, Condition, ItemKey, WriteResult } from '../../../shared/storage/ports.ts';
-import type { Violation } from '../../history/history.ts';
+} from '../../../../shared/storage/keys.ts';
+import type { Attributes, Condition, ItemKey, WriteResult } from '../../../../shared/storage/ports.ts';
+import type { Violation } from '../../../history/history.ts';
 import { JobWatch } from './job-watch.ts';
 import { RetentionWatch } from './retention-watch.ts';
 import { itemName } from './stored-facts.ts';
