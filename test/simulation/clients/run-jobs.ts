@@ -18,11 +18,11 @@ interface JobOutcome {
 /** Job -> the broker's method, and how often it is chosen. */
 const METHODS: Readonly<Record<string, readonly [method: string, weight: number]>> = {
   merge: ['runMerges', 3],
-  expire: ['runExpirations', 2],
+  expire: ['runRetention', 2],
   sweep: ['runSweeps', 3],
   compact: ['runCompactions', 2],
   'deleted topics': ['sweepDeletedTopics', 1],
-  orphans: ['sweepOrphans', 1],
+  orphans: ['sweepHotOrphans', 1],
   'resume-deletions': ['resumeDeletions', 1],
 };
 
