@@ -3,7 +3,7 @@ import type { PlantedBug } from './planted-bug.ts';
 const CHANGES = 'shared/log/segment/list-changes.ts';
 const CLEANUP = 'shared/log/segment/list-cleanup.ts';
 const EXPIRE_POLICY = 'shared/log/segment/expire.ts';
-const EXPIRE = 'shared/broker/jobs/expire-head.ts';
+const EXPIRE = 'shared/broker/jobs/expire/expire-head.ts';
 const RAISE = 'shared/broker/heads/raise-starts.ts';
 const SWEEP = 'shared/broker/jobs/sweep/sweep-head.ts';
 const DATA = 'shared/broker/jobs/sweep/delete-data.ts';
