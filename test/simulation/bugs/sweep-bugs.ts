@@ -80,7 +80,11 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     name: 'retention-looks-once',
     why: 'Retention does not say when it looks again.',
     edits: [
-      { file: EXPIRE, from: "schedule(dropped, 'expire', nextAtMs)", to: "schedule(dropped, 'expire', undefined)" },
+      {
+        file: EXPIRE,
+        from: "(isOurs ? schedule : scheduleBy)(dropped, 'expire', nextAtMs)",
+        to: "schedule(dropped, 'expire', undefined)",
+      },
     ],
   },
   {
@@ -195,11 +199,6 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
         to: 'if (attributes[REFERENCE.mark(other)] === null) return;',
       },
     ],
-  },
-  {
-    name: 'shared-object-never-deleted-by-marks',
-    why: 'No head ever sees the marks of all others.',
-    edits: [{ file: DATA, from: 'other < sharers; other++', to: 'other <= sharers; other++' }],
   },
   {
     name: 'orphan-deleted-unrefused',

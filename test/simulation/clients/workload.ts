@@ -28,6 +28,9 @@ export function values(client: Client, max: number): string[] {
 
 const RETRIES_MS_MAX = 12 * 3_600_000;
 
+/** In runs with jobs: so late that the nodes of the first try are gone. */
+const LATE_RETRY_RATE = 0.2;
+
 /** Sends again, also where the answer was a refusal for now, until it is settled for good. */
 export async function insist(client: Client, append: ClientAppend, slot?: number): Promise<Appended> {
   const beganMs = client.nowMs;
@@ -38,6 +41,7 @@ export async function insist(client: Client, append: ClientAppend, slot?: number
     const forNow = appended.codes.every((code) => code === 'throttled' || code === 'storage_unavailable');
     if (appended.type === 'ok' || (appended.codes.length > 0 && !forNow)) return appended;
     if (tries > 0) client.mark('appended by a third try or later');
+    if (client.chance.chance(LATE_RETRY_RATE)) await client.pause();
     // Now and then so late that the head has gone far since.
     for (let rests = client.chance.chance(0.1) ? 20 : 1; rests > 0; rests--) await client.rest();
   }

@@ -1,7 +1,7 @@
+import { USE_BRIEF_TOPIC, USE_LATEST_TOPIC } from './among-jobs/use-removing-topics.ts';
 import { PRODUCE } from './produce.ts';
 import { WAIT_FOR_OWN_APPENDS } from './read-along.ts';
 import { CORRECT_UNDER_KEYS, WRITE_UNDER_KEYS } from './use-keys.ts';
-import { USE_BRIEF_TOPIC, USE_LATEST_TOPIC } from './use-removing-topics.ts';
 import { ADMINISTER, COME_AND_GO } from './use-topics.ts';
 import type { Workload } from './workload.ts';
 import { WRITE, WRITE_AT_ONCE, WRITE_CONDITIONALLY, WRITE_IN_A_ROW } from './write.ts';

@@ -1,5 +1,5 @@
 import { parseDueSortKey } from '../../../shared/storage/keys.ts';
-import { JOBS } from '../clients/run-jobs.ts';
+import { JOBS } from '../clients/among-jobs/jobs.ts';
 import { EPOCH_MS } from '../world/simulated-process.ts';
 import { namesOf } from '../world/watch/list-watch.ts';
 import { type HeadFacts, headOfKey, type StoredFacts } from '../world/watch/stored-facts.ts';

@@ -1,7 +1,7 @@
 import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
 import { parseDueSortKey } from '../../../shared/storage/keys.ts';
+import { JOBS } from '../clients/among-jobs/jobs.ts';
 import { LASTING_TOPIC, recordBefore } from '../clients/client.ts';
-import { JOBS } from '../clients/run-jobs.ts';
 import { EPOCH_MS } from '../world/simulated-process.ts';
 import type { World } from '../world/world.ts';
 

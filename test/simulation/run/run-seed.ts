@@ -4,12 +4,13 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';
 import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
+import { hasJob } from '../clients/among-jobs/jobs.ts';
+import { HOLD_PLANS, RUN_JOBS } from '../clients/among-jobs/run-jobs.ts';
+import { judgeRemovals, USE_BRIEF_TOPIC } from '../clients/among-jobs/use-removing-topics.ts';
 import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS } from '../clients/client.ts';
 import { FIRST_SUCCESSES } from '../clients/first-successes.ts';
 import { READERS } from '../clients/read-along.ts';
 import { readToEnd } from '../clients/read-records.ts';
-import { HOLD_PLANS, hasJob, RUN_JOBS } from '../clients/run-jobs.ts';
-import { judgeRemovals } from '../clients/use-removing-topics.ts';
 import { ADMINISTER, PASSING_TOPIC } from '../clients/use-topics.ts';
 import type { Workload } from '../clients/workload.ts';
 import { WORKLOADS, WORKLOADS_AMONG_JOBS } from '../clients/workloads.ts';
@@ -66,7 +67,7 @@ const OVER_AMONG_JOBS_MS = 50 * 3_600_000;
 const REQUESTS_MAX = 20_000;
 
 /** Those that run jobs included. */
-export const CLIENTS_MAX = 6;
+export const CLIENTS_MAX = 8;
 const WORKING_CLIENTS_MAX = 3;
 
 function drawClients(seed: number): PlannedClient[] {
@@ -83,8 +84,8 @@ function drawClients(seed: number): PlannedClient[] {
   });
   if (!hasJobs(seed)) return clients;
   const jobs = Array.from({ length: chance.pick([1, 2]) }, () => ({ workload: RUN_JOBS, operations: operations + 1 }));
-  const holders = chance.chance(0.3) ? [{ workload: HOLD_PLANS, operations }] : [];
-  return [...clients, ...jobs, ...holders];
+  const beside = [HOLD_PLANS, USE_BRIEF_TOPIC, ...READERS.slice(0, 1)].filter(() => chance.chance(0.3));
+  return [...clients, ...jobs, ...beside.map((workload) => ({ workload, operations }))];
 }
 
 function drawWeighted<T extends { readonly weight: number }>(chance: Chance, from: readonly T[]): T {

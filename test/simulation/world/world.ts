@@ -40,6 +40,8 @@ export interface Conditions {
 export interface JobConditions {
   /** Clients and jobs pause for up to this long. */
   readonly pauseMs: number;
+  /** Processes stand still for up to this long: also longer than anything is kept that is going to be deleted. */
+  readonly freezeMs: number;
   /** Entries that were merged before the run begins, in rounds of eight. */
   readonly mergesBefore: number;
 }
@@ -116,7 +118,11 @@ function withJobs(seed: number, conditions: Conditions): Conditions {
     healAfterMs: chance.pick([3, 12, 48]) * HOUR_MS,
     tailBefore: chance.pick([0, 7, 15, 24]),
     passingPartitions: PARTITION_COUNT,
-    jobs: { pauseMs: chance.pick([0.5, 2, 6]) * HOUR_MS, mergesBefore: chance.pick([0, 0, 1, 3, 8]) },
+    jobs: {
+      pauseMs: chance.pick([0.5, 2, 10]) * HOUR_MS,
+      freezeMs: chance.pick([0.2, 3, 3, 40]) * HOUR_MS,
+      mergesBefore: chance.pick([0, 0, 1, 3, 7]),
+    },
   };
 }
 
@@ -271,7 +277,7 @@ export class World {
     const { seed, loop, fates, storage, conditions } = this;
     const skewMs = id <= LONG_BEFORE ? skewOfPlainMs : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
     const { latency, jobs } = conditions;
-    const freezeMsMax = jobs === undefined ? 15 * MINUTE_MS : FREEZE_AMONG_JOBS_MS_MAX;
+    const freezeMsMax = jobs?.freezeMs ?? 15 * MINUTE_MS;
     const skewMsMax = jobs === undefined ? Number.POSITIVE_INFINITY : SKEW_MS_MAX;
     const process = new SimulatedProcess({ id, seed, loop, fates, storage, latency, skewMs, freezeMsMax, skewMsMax });
     this.processes.set(id, process);
@@ -281,8 +287,6 @@ export class World {
 
 /** URLs that are only looked at. */
 const SIGNER = { sign: (key: string) => ({ url: `memory:${key}`, headers: {} }) };
-/** Longer than anything is kept that is going to be deleted. */
-const FREEZE_AMONG_JOBS_MS_MAX = 3 * HOUR_MS;
 /** Processes before and after all others. */
 const BEFORE = 0;
 const AFTER = 1;

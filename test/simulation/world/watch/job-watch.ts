@@ -161,7 +161,8 @@ export class JobWatch {
       const head = headOfKey(facts, pk);
       if (sk === '-') this.needsClosed(head, name);
       else this.deletesListed(head, name);
-    } else if (/^(head|checkpoint|producer)#/.test(pk)) this.needsClosed(headOfKey(facts, pk), name);
+    } else if (pk.startsWith('head#')) this.broken('R2', `${name} was deleted, and a late commit would make it again.`);
+    else if (/^(checkpoint|producer)#/.test(pk)) this.needsClosed(headOfKey(facts, pk), name);
   }
 
   private needsClosed({ closedAtMs }: HeadFacts, name: string): void {

@@ -1,50 +1,17 @@
-import { Broker } from '../../../shared/broker/broker.ts';
-import { EventLogError } from '../../../shared/log/errors.ts';
-import { type Client, LASTING_TOPIC } from './client.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import { type Client, LASTING_TOPIC } from '../client.ts';
+import type { Workload } from '../workload.ts';
+import { JOBS, type NamedJob } from './jobs.ts';
 import { BRIEF_TOPIC, LATEST_TOPIC } from './use-removing-topics.ts';
-import type { Workload } from './workload.ts';
-
-/** A job as a function runs it: all heads that are due. */
-interface NamedJob {
-  readonly name: string;
-  readonly weight: number;
-  readonly run: (broker: Broker) => Promise<JobOutcome>;
-}
-
-interface JobOutcome {
-  readonly error?: Error | undefined;
-}
-
-/** Job -> the broker's method, and how often it is chosen. */
-const METHODS: Readonly<Record<string, readonly [method: string, weight: number]>> = {
-  merge: ['runMerges', 3],
-  expire: ['runRetention', 2],
-  sweep: ['runSweeps', 3],
-  compact: ['runCompactions', 2],
-  'deleted topics': ['sweepDeletedTopics', 1],
-  orphans: ['sweepHotOrphans', 1],
-  'resume-deletions': ['resumeDeletions', 1],
-};
-
-export function hasJob(name: string): boolean {
-  return JOBS.some((job) => job.name === name);
-}
-
-/** The jobs that this log has. */
-export const JOBS: readonly NamedJob[] = Object.entries(METHODS)
-  .filter(([, [method]]) => method in Broker.prototype)
-  .map(([name, [method, weight]]) => ({
-    name,
-    weight,
-    run: (broker) =>
-      (broker as unknown as Record<string, () => Promise<JobOutcome>>)[method]?.() ?? Promise.resolve({}),
-  }));
 
 /** Runs jobs now and then, some of them twice at once, by processes that serve nothing else. */
 async function runJobs(client: Client, operations: number): Promise<void> {
   const { chance } = client;
   for (let i = 0; i < operations * 3; i++) {
-    await client.pause();
+    if (chance.chance(0.4)) await client.rest();
+    else await client.pause();
+    if (chance.chance(0.3)) await fillNode(client);
     const job = chance.pick(JOBS.flatMap((one) => new Array<NamedJob>(one.weight).fill(one)));
     const isForced = job.name === 'merge' && chance.chance(0.5);
     const run = isForced ? await forcedMerge(client) : job.run;
@@ -54,6 +21,12 @@ async function runJobs(client: Client, operations: number): Promise<void> {
     else client.tracks(Promise.all(runs).then(() => {}));
   }
   await client.tracked();
+}
+
+/** Appends so much that the tail of the first head is moved. */
+async function fillNode(client: Client): Promise<void> {
+  for (let i = 0; i < TAIL_NODE_ENTRIES; i++)
+    await client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(false), partition: 0 }] });
 }
 
 /** Processes that run jobs: behind all that serve clients. */

@@ -1,13 +1,13 @@
-import { Broker } from '../../../shared/broker/broker.ts';
-import type { ErrorCode } from '../../../shared/log/errors.ts';
-import type { ReadRecord } from '../../history/history.ts';
-import { toRecord } from '../../history/history-records.ts';
-import { EPOCH_MS } from '../world/simulated-process.ts';
-import { trueLog } from '../world/watch/true-log.ts';
-import type { World } from '../world/world.ts';
-import type { Client } from './client.ts';
-import { readOnce, readToEnd } from './read-records.ts';
-import type { Workload } from './workload.ts';
+import { Broker } from '../../../../shared/broker/broker.ts';
+import type { ErrorCode } from '../../../../shared/log/errors.ts';
+import type { ReadRecord } from '../../../history/history.ts';
+import { toRecord } from '../../../history/history-records.ts';
+import { EPOCH_MS } from '../../world/simulated-process.ts';
+import { trueLog } from '../../world/watch/true-log.ts';
+import type { World } from '../../world/world.ts';
+import type { Client } from '../client.ts';
+import { readOnce, readToEnd } from '../read-records.ts';
+import type { Workload } from '../workload.ts';
 
 /** Topics of which records are removed: by retention and by clients, or by compaction. Reads are held against the true log. */
 
@@ -59,10 +59,13 @@ async function makeTopic(
 
 async function appendAged(client: Client, partition: number): Promise<void> {
   const { chance } = client;
-  const isOld = chance.chance(0.3);
-  const timestampMs = EPOCH_MS + Math.floor(client.nowMs - chance.next() * 24 * HOUR_MS);
-  const record = toRecord({ value: client.value(), partition, ...(isOld ? { timestampMs } : {}) });
-  await attempt(client, (broker) => broker.appendRecords({ topic: BRIEF_TOPIC, records: [record] }));
+  // Mostly in the past; a broker whose clock is slow accepts less of the future.
+  const timestampMs = EPOCH_MS + Math.floor(client.nowMs + (0.8 - chance.next() ** 2 * 24) * HOUR_MS);
+  const isOfNow = chance.chance(0.5);
+  const records = Array.from({ length: 1 + chance.below(3) }, () =>
+    toRecord({ value: client.value(), partition, ...(isOfNow ? {} : { timestampMs }) }),
+  );
+  await attempt(client, (broker) => broker.appendRecords({ topic: BRIEF_TOPIC, records }));
 }
 
 async function deleteSome(client: Client, partition: number): Promise<void> {
