@@ -253,7 +253,13 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   {
     name: 'dropped-segments-come-back',
     why: 'A merge adds segments below what retention has dropped meanwhile.',
-    edits: [{ file: CHANGES, from: '=> endOffset > was.droppedOffset;', to: '=> endOffset >= 0;' }],
+    edits: [
+      {
+        file: CHANGES,
+        from: 'segments: [...was.segments, ...segments.filter(isKept)]',
+        to: 'segments: [...was.segments, ...segments]',
+      },
+    ],
   },
   {
     name: 'use-not-looked-for-in-items',
