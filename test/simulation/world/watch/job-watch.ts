@@ -236,9 +236,8 @@ export class JobWatch {
 
   private deletesDue(pk: string, sk: string): void {
     const due = parseDueSortKey(sk);
-    if (due === undefined) return;
+    if (due === undefined || this.facts.deleting.has(due.topicId)) return;
     const head = this.facts.head(due.topicId, due.headNumber);
-    if (head.closedAtMs !== undefined) return;
     const job = pk.split('#')[1] as 'merge';
     const named = head.list?.due[job];
     const counts =

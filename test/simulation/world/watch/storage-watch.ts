@@ -258,6 +258,7 @@ export class StorageWatch {
     const { attributes } = result;
     this.retention.wroteTopic(key.sk, attributes, this.nowMs());
     const isThere = attributes[TOPIC.topicId] !== undefined && attributes[TOPIC.deleting] === undefined;
+    if (attributes[TOPIC.deleting] !== undefined) this.jobs?.facts.deleting.add(String(attributes[TOPIC.topicId]));
     const isGone = attributes[TOPIC.topicId] === undefined || attributes[TOPIC.deletedAtMs] !== undefined;
     const topic = isThere ? attributes : this.topics.get(key.sk);
     if (topic === undefined) return;

@@ -50,6 +50,8 @@ export class StoredFacts {
   readonly entriesOf = new Map<string, { readonly head: HeadFacts; readonly taken: TakenEntry }[]>();
   /** Object -> when a range of it was signed last. */
   readonly signedAtMs = new Map<string, number>();
+  /** The ids of topics that are being deleted, which is never undone, or were. */
+  readonly deleting = new Set<string>();
   /** Segments and pages that were written after their announcement was given up. */
   readonly writtenInVain = new Set<string>();
 
