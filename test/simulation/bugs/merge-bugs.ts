@@ -2,9 +2,9 @@ import type { PlantedBug } from './planted-bug.ts';
 
 const CHANGES = 'shared/log/segment/list-changes.ts';
 const STORE = 'shared/broker/heads/segment-list-store.ts';
-const MERGE = 'shared/broker/jobs/merge-head.ts';
-const BUILD = 'shared/broker/jobs/build-segments.ts';
-const JOIN = 'shared/broker/jobs/join-segments.ts';
+const MERGE = 'shared/broker/jobs/merge/merge-head.ts';
+const BUILD = 'shared/broker/jobs/merge/build-segments.ts';
+const JOIN = 'shared/broker/jobs/merge/join-segments.ts';
 const RUN = 'shared/broker/jobs/run-due.ts';
 const DUE = 'shared/broker/heads/due-items.ts';
 
@@ -117,7 +117,7 @@ export const MERGE_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: CHANGES,
-        from: 'const lost = names.filter((name) => !isListed(name));',
+        from: 'const lost = isAnnounced(list, id) ? names : names.filter((name) => !isListed(name));',
         to: 'const lost: AnnouncedName[] = [];',
       },
     ],

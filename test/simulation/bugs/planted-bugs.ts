@@ -4,6 +4,7 @@ import { MERGE_BUGS } from './merge-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
 import { READ_BUGS } from './read-bugs.ts';
+import { SWEEP_BUGS } from './sweep-bugs.ts';
 import { TOPIC_BUGS } from './topic-bugs.ts';
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
@@ -13,4 +14,5 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...TOPIC_BUGS,
   ...READ_BUGS,
   ...MERGE_BUGS,
+  ...SWEEP_BUGS,
 ];

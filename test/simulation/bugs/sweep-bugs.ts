@@ -9,7 +9,7 @@ const SWEEP = 'shared/broker/jobs/sweep/sweep-head.ts';
 const DATA = 'shared/broker/jobs/sweep/delete-data.ts';
 const ORPHANS = 'shared/broker/jobs/sweep/find-orphans.ts';
 const TOPICS = 'shared/broker/jobs/sweep/deleted-topics.ts';
-const BUILD = 'shared/broker/jobs/build-segments.ts';
+const BUILD = 'shared/broker/jobs/merge/build-segments.ts';
 
 function ofJobs(...bugs: readonly Omit<PlantedBug, 'isOfJobs'>[]): PlantedBug[] {
   return bugs.map((bug) => ({ ...bug, isOfJobs: true }));

@@ -1,6 +1,6 @@
 import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
 import { PARTITION_COUNT } from '../world/world.ts';
-import { JOBS } from './among-jobs/jobs.ts';
+import { SWEEP_DELETED_TOPICS } from './among-jobs/jobs.ts';
 import { type Client, LASTING_TOPIC } from './client.ts';
 import { values, type Workload } from './workload.ts';
 
@@ -39,10 +39,9 @@ async function fill(client: Client): Promise<void> {
 
 /** Soon, or after hours. */
 async function sweepAway(client: Client): Promise<void> {
-  const job = JOBS.find(({ name }) => name === 'deleted topics');
-  if (job === undefined || client.chance.chance(0.5)) return;
+  if (client.chance.chance(0.5)) return;
   await client.rest();
-  await client.send(job.run);
+  await client.send(SWEEP_DELETED_TOPICS.run);
 }
 
 /** At about the time of something else. */

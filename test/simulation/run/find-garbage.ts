@@ -1,5 +1,4 @@
 import { parseDueSortKey } from '../../../shared/storage/keys.ts';
-import { JOBS } from '../clients/among-jobs/jobs.ts';
 import { EPOCH_MS } from '../world/simulated-process.ts';
 import { namesOf } from '../world/watch/list-watch.ts';
 import { type HeadFacts, headOfKey, type StoredFacts } from '../world/watch/stored-facts.ts';
@@ -14,7 +13,7 @@ const EXPIRES_AT = 'e';
  */
 export function findGarbage(world: World): string[] {
   const facts = world.watch.jobs?.facts;
-  if (facts === undefined || !JOBS.some(({ name }) => name === 'sweep')) return [];
+  if (facts === undefined) return [];
   const walk = new Walk(facts, world.watch.topicIds(), EPOCH_MS + world.loop.nowMs);
   return [...walk.items(), ...walk.data(), ...walk.lists()];
 }
@@ -60,7 +59,7 @@ class Walk {
   private isLeft(kind: string, pk: string, sk: string, name: string): boolean {
     switch (kind) {
       case 'due':
-        return this.isLeftDue(pk, sk);
+        return this.isLeftDue(sk);
       case 'garbage':
         return Number(sk.split('#')[0]) < this.nowMs;
       case 'node': {
@@ -85,9 +84,9 @@ class Walk {
     }
   }
 
-  private isLeftDue(pk: string, sk: string): boolean {
+  private isLeftDue(sk: string): boolean {
     const due = parseDueSortKey(sk);
-    return due !== undefined && due.dueAtMs < this.nowMs && JOBS.some(({ name }) => pk.startsWith(`due#${name}#`));
+    return due !== undefined && due.dueAtMs < this.nowMs;
   }
 
   private isOfTopic({ topicId }: HeadFacts): boolean {

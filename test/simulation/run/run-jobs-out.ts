@@ -54,9 +54,8 @@ const IDLE_MS = 12 * 3_600_000;
 /** When the next job is due. */
 function nextDueMs(world: World): number {
   let first = world.loop.nowMs + IDLE_MS;
-  const kinds = JOBS.map(({ name }) => `due#${name}#`);
   for (const { key } of world.watch.jobs?.facts.items.values() ?? []) {
-    const due = kinds.some((kind) => key.pk.startsWith(kind)) ? parseDueSortKey(key.sk) : undefined;
+    const due = key.pk.startsWith('due#') ? parseDueSortKey(key.sk) : undefined;
     if (due !== undefined) first = Math.min(first, due.dueAtMs - EPOCH_MS);
   }
   return first;

@@ -4,7 +4,6 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';
 import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
-import { hasJob } from '../clients/among-jobs/jobs.ts';
 import { HOLD_PLANS, RUN_JOBS } from '../clients/among-jobs/run-jobs.ts';
 import { judgeRemovals, USE_BRIEF_TOPIC } from '../clients/among-jobs/use-removing-topics.ts';
 import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS } from '../clients/client.ts';
@@ -158,8 +157,7 @@ export async function runSeed(
       for (const left of findGarbage(world)) broken('R16', left);
     }
     const after = world.plainBroker();
-    if (jobs !== undefined)
-      for (const wrong of await judgeRemovals(world, after, hasJob('expire'))) broken('R14', wrong);
+    if (jobs !== undefined) for (const wrong of await judgeRemovals(world, after)) broken('R14', wrong);
     for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
   } catch (error) {
     broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);

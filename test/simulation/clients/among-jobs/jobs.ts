@@ -1,37 +1,30 @@
-import { Broker } from '../../../../shared/broker/broker.ts';
+import type { Broker } from '../../../../shared/broker/broker.ts';
 
-/** A job as a function runs it: all heads that are due. */
+/** A job as a function runs it: all heads that are due, or all topics. */
 export interface NamedJob {
+  /** That of its due items, if it has any. */
   readonly name: string;
+  /** How often it is chosen, against the others. */
   readonly weight: number;
   readonly run: (broker: Broker) => Promise<JobOutcome>;
 }
 
-export interface JobOutcome {
+interface JobOutcome {
   readonly error?: Error | undefined;
 }
 
-/** Job -> the broker's method, and how often it is chosen. */
-const METHODS: Readonly<Record<string, readonly [method: string, weight: number]>> = {
-  merge: ['runMerges', 3],
-  expire: ['runRetention', 2],
-  sweep: ['runSweeps', 3],
-  compact: ['runCompactions', 2],
-  'deleted topics': ['sweepDeletedTopics', 1],
-  orphans: ['sweepHotOrphans', 1],
-  'resume-deletions': ['resumeDeletions', 1],
+export const SWEEP_DELETED_TOPICS: NamedJob = {
+  name: 'deleted topics',
+  weight: 1,
+  run: (broker) => broker.sweepDeletedTopics().then(() => ({})),
 };
 
-export function hasJob(name: string): boolean {
-  return JOBS.some((job) => job.name === name);
-}
-
-/** The jobs that this log has. */
-export const JOBS: readonly NamedJob[] = Object.entries(METHODS)
-  .filter(([, [method]]) => method in Broker.prototype)
-  .map(([name, [method, weight]]) => ({
-    name,
-    weight,
-    run: (broker) =>
-      (broker as unknown as Record<string, () => Promise<JobOutcome>>)[method]?.() ?? Promise.resolve({}),
-  }));
+export const JOBS: readonly NamedJob[] = [
+  { name: 'merge', weight: 3, run: (broker) => broker.runMerges() },
+  { name: 'expire', weight: 2, run: (broker) => broker.runRetention() },
+  { name: 'sweep', weight: 3, run: (broker) => broker.runSweeps() },
+  { name: 'compact', weight: 2, run: (broker) => broker.runCompactions() },
+  SWEEP_DELETED_TOPICS,
+  { name: 'orphans', weight: 1, run: (broker) => broker.sweepHotOrphans().then(() => ({})) },
+  { name: 'deletions', weight: 1, run: (broker) => broker.resumeDeletions() },
+];

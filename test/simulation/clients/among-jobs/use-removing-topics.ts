@@ -1,4 +1,4 @@
-import { Broker } from '../../../../shared/broker/broker.ts';
+import type { Broker } from '../../../../shared/broker/broker.ts';
 import type { ErrorCode } from '../../../../shared/log/errors.ts';
 import type { ReadRecord } from '../../../history/history.ts';
 import { toRecord } from '../../../history/history-records.ts';
@@ -73,20 +73,12 @@ async function deleteSome(client: Client, partition: number): Promise<void> {
   const ends = await attempt(client, (broker) => broker.describePartitions(BRIEF_TOPIC));
   const before = client.chance.below((ends?.[partition]?.highWatermark ?? 0) + 1);
   client.world.watch.retention.deletesBelow(topicId, partition, before);
-  const deleted = await attempt(client, (broker) => deleteBelow(broker, partition, before));
+  const deleted = await attempt(client, (broker) => broker.deleteRecords({ topic: BRIEF_TOPIC, partition, before }));
   if (deleted === undefined) return;
   if (deleted.logStartOffset < before)
     client.surprise(`records below ${before} were deleted, up to ${deleted.logStartOffset}`);
-  if (!('deleteRecords' in Broker.prototype)) return;
   const view = await attempt(client, (broker) => broker.describePartitions(BRIEF_TOPIC));
   if ((view?.[partition]?.logStartOffset ?? before) < before) client.surprise(`records below ${before} are back`);
-}
-
-async function deleteBelow(broker: Broker, partition: number, before: number): Promise<{ logStartOffset: number }> {
-  const deleting = broker as unknown as {
-    deleteRecords?: (request: object) => Promise<{ logStartOffset: number }>;
-  };
-  return (await deleting.deleteRecords?.({ topic: BRIEF_TOPIC, partition, before })) ?? { logStartOffset: before };
 }
 
 /** Appends newer and newer values under a few keys, and reads. */
@@ -180,7 +172,7 @@ async function attempt<T>(
 }
 
 /** What is wrong with the topics in the end, some days after the last append. */
-export async function judgeRemovals(world: World, broker: Broker, removesExpired: boolean): Promise<string[]> {
+export async function judgeRemovals(world: World, broker: Broker): Promise<string[]> {
   const wrong: string[] = [];
   for (const topic of [BRIEF_TOPIC, LATEST_TOPIC]) {
     if (world.watch.topicId(topic) === undefined) continue;
@@ -192,12 +184,7 @@ export async function judgeRemovals(world: World, broker: Broker, removesExpired
       const records = await readToEnd(broker, topic, partition, logStartOffset);
       const unlike = compare(truth, records, logStartOffset, highWatermark, topic === LATEST_TOPIC);
       if (unlike !== undefined) wrong.push(`${topic}/${partition}, read from ${logStartOffset}: ${unlike}.`);
-      if (
-        topic === BRIEF_TOPIC &&
-        Number(config['retention.ms'].value) >= 0 &&
-        logStartOffset < highWatermark &&
-        removesExpired
-      )
+      if (topic === BRIEF_TOPIC && Number(config['retention.ms'].value) >= 0 && logStartOffset < highWatermark)
         wrong.push(
           `${topic}/${partition} still has the offsets ${logStartOffset} to ${highWatermark}, which have expired.`,
         );
