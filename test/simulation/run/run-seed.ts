@@ -5,7 +5,12 @@ import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';
 import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
 import { HOLD_PLANS, RUN_JOBS } from '../clients/among-jobs/run-jobs.ts';
-import { judgeRemovals, USE_BRIEF_TOPIC } from '../clients/among-jobs/use-removing-topics.ts';
+import {
+  BRIEF_TOPIC,
+  judgeRemovals,
+  LATEST_TOPIC,
+  USE_BRIEF_TOPIC,
+} from '../clients/among-jobs/use-removing-topics.ts';
 import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS } from '../clients/client.ts';
 import { FIRST_SUCCESSES } from '../clients/first-successes.ts';
 import { READERS } from '../clients/read-along.ts';
@@ -19,6 +24,7 @@ import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
 import { type Conditions, drawConditions, hasJobs, PARTITION_COUNT, World } from '../world/world.ts';
 import { findGarbage } from './find-garbage.ts';
+import { flipBits } from './flip-bits.ts';
 import { mergeBefore, runJobsOut } from './run-jobs-out.ts';
 
 /** What of a run is left out, to make a failing one smaller; everything else happens as it did. */
@@ -159,6 +165,12 @@ export async function runSeed(
     const after = world.plainBroker();
     if (jobs !== undefined) for (const wrong of await judgeRemovals(world, after)) broken('R14', wrong);
     for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
+    if (jobs !== undefined) {
+      const topics = [LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC].filter(
+        (topic) => world.watch.topicId(topic) !== undefined,
+      );
+      for (const wrong of await flipBits(world, topics)) broken('R20', wrong);
+    }
   } catch (error) {
     broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
   } finally {

@@ -24,6 +24,7 @@ export const STREAM = {
   plan: 5,
   heal: 6,
   jobs: 7,
+  flips: 8,
   request: 100,
 } as const;
 

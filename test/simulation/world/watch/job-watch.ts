@@ -61,7 +61,8 @@ export class JobWatch {
       if (result.attributes[SEGMENT_LIST.list] === undefined) this.wroteAnnounced(head, name);
       else {
         this.options.mark('segment list written');
-        checkList(facts, head, result.attributes, this.options.nowMs(), this.options.broken);
+        const { nowMs, broken, mark } = this.options;
+        checkList(facts, head, result.attributes, nowMs(), broken, mark);
       }
     }
   }

@@ -43,6 +43,7 @@ export function checkList(
   attributes: Attributes,
   nowMs: number,
   broken: Broken,
+  mark: (name: string) => void,
 ): void {
   const before = head.list ?? EMPTY_SEGMENT_LIST;
   const packed = attributes[SEGMENT_LIST.list];
@@ -53,6 +54,10 @@ export function checkList(
     broken('R17', `${about} went from version ${before.version} to ${list.version}.`);
   if (list.mergedEntry < before.mergedEntry || list.cleanedEntry < before.cleanedEntry)
     broken('R17', `${about} went back from ${before.mergedEntry}, ${before.cleanedEntry} to older entries.`);
+  if (list.slots.some((slot, i) => slot.compactedOffset > (before.slots[i]?.compactedOffset ?? 0))) mark('compacted');
+  if (list.slots.some((slot, i) => slot.droppedOffset > (before.slots[i]?.droppedOffset ?? 0)))
+    mark('segments dropped');
+  if (list.droppedEntry > before.droppedEntry) mark('data of unmerged entries dropped');
   if (list.mergedEntry > before.mergedEntry) checkMerged(facts, head, before, list, nowMs, broken);
   const named = namesOf(facts, head, list);
   const namedBefore = namesOf(facts, head, before);
