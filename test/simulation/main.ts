@@ -11,6 +11,7 @@ const HELP = `npm run simulate -- [options]
   --seeds N       how many seeds to run (2,000)
   --first N       the first of them (0)
   --operations N  what each client does at most (no bound)
+  --jobs          only seeds with jobs that look after segments
   --bug NAME      plant a bug first
   --finds N       find that bug so often, and print only how many seeds it took, as JSON
   --measure       find every bug nine times, and print how many seeds each took; keeps the first seeds for the tests
@@ -23,6 +24,7 @@ const { values: options } = parseArgs({
     seeds: { type: 'string', default: '2000' },
     first: { type: 'string', default: '0' },
     operations: { type: 'string' },
+    jobs: { type: 'boolean', default: false },
     bug: { type: 'string' },
     finds: { type: 'string' },
     measure: { type: 'boolean', default: false },
@@ -62,9 +64,18 @@ if (options.help) {
   const { findBug, replay, runSeeds } = await import('./run/run-seeds.ts');
   if (options.replay !== undefined) process.exitCode = await replay(options.replay, print);
   else if (bug !== undefined && options.finds !== undefined)
-    print(JSON.stringify(await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'), wholeNumber('finds'))));
+    print(
+      JSON.stringify(
+        await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'), wholeNumber('finds'), {
+          onlyJobs: options.jobs || bug.isOfJobs,
+        }),
+      ),
+    );
   else {
     const operationsMax = options.operations === undefined ? undefined : wholeNumber('operations');
-    process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print, operationsMax);
+    process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print, {
+      operationsMax,
+      onlyJobs: options.jobs,
+    });
   }
 }

@@ -60,8 +60,8 @@ export const COMMIT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: ENTRY,
-        from: 'if (met.closed || contradicts(met, commit))',
-        to: 'if (met.closed || contradicts(met, commit) || met.tail.length >= TAIL_ENTRIES_MAX)',
+        from: 'if (met.closed || contradicts(met, commit) ||',
+        to: 'if (met.closed || contradicts(met, commit) || met.tail.length >= TAIL_ENTRIES_MAX ||',
       },
     ],
   },

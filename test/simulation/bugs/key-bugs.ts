@@ -2,7 +2,6 @@ import type { PlantedBug } from './planted-bug.ts';
 
 const KEY = 'shared/broker/append/idempotency-key.ts';
 const RECORDS = 'shared/broker/append/append-records.ts';
-const COMMIT = 'shared/broker/heads/commit.ts';
 const PLAN = 'shared/log/head/plan-commit.ts';
 
 /** Of idempotency keys: their notes, their uses, and giving them free. */
@@ -12,9 +11,9 @@ export const KEY_BUGS: readonly PlantedBug[] = [
     why: 'A retry under an idempotency key does not look at the tail nodes since its first try.',
     edits: [
       {
-        file: COMMIT,
-        from: 'nodesBetween(items, name, observedEntry, head.firstEntry, ask)',
-        to: 'nodesBetween(items, name, head.firstEntry, head.firstEntry, ask)',
+        file: 'shared/broker/heads/uses.ts',
+        from: 'for (let from = observedEntry; ; ) {',
+        to: 'for (let from = head.firstEntry; ; ) {',
       },
     ],
   },

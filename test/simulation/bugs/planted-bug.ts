@@ -10,6 +10,8 @@ export interface PlantedBug {
   readonly edits: readonly SourceEdit[];
   /** Met by one seed of many thousands: its own in `regressions.ts` has to do. */
   readonly isRare?: true;
+  /** In what only seeds with jobs do. */
+  readonly isOfJobs?: true;
 }
 
 /** Each edit is within one line, so that a refactoring costs little. */

@@ -1,8 +1,10 @@
 import { COMMIT_BUGS } from './commit-bugs.ts';
 import { KEY_BUGS } from './key-bugs.ts';
+import { MERGE_BUGS } from './merge-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
 import { READ_BUGS } from './read-bugs.ts';
+import { SWEEP_BUGS } from './sweep-bugs.ts';
 import { TOPIC_BUGS } from './topic-bugs.ts';
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
@@ -11,4 +13,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...KEY_BUGS,
   ...TOPIC_BUGS,
   ...READ_BUGS,
+  ...MERGE_BUGS,
+  ...SWEEP_BUGS,
 ];

@@ -83,7 +83,7 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: PRODUCERS,
-        from: 'for (const part of await movedParts(items, name, this.asOf, head.firstEntry)) this.applyKnown(part);',
+        from: 'for (const part of parts) this.applyKnown(part);',
         to: '',
       },
     ],
@@ -99,7 +99,7 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
       },
       {
         file: PRODUCERS,
-        from: 'const parts = [...(await movedParts(items, name, from, head.firstEntry)), ...placeTail(head)];',
+        from: 'const parts = [...moved, ...placeTail(head)];',
         to: 'const past = await readHead(items, name); const parts = [...(await movedParts(items, name, from, past.firstEntry)), ...placeTail(past)];',
       },
     ],

@@ -7,14 +7,14 @@ import type {
   Completion,
   Invocation,
   ReadAnswer,
-  ReadRecord,
   RecordFate,
   TopicAnswer,
 } from '../../history/history.ts';
-import { readRecords, toRecord } from '../../history/history-records.ts';
+import { toRecord } from '../../history/history-records.ts';
 import { Chance } from '../world/chance.ts';
 import { EPOCH_MS, STREAM } from '../world/simulated-process.ts';
 import { PARTITION_COUNT, type Reply, type World } from '../world/world.ts';
+import { readOnce } from './read-records.ts';
 
 /** An append as a client asks for it; the content of a record follows from its value. */
 export interface ClientAppend {
@@ -75,7 +75,7 @@ export async function recordBefore(
 export class Client {
   readonly name: string;
   readonly chance: Chance;
-  private readonly world: World;
+  readonly world: World;
   private readonly id: number;
   private readonly switchRate: number;
   private connected: number;
@@ -137,7 +137,24 @@ export class Client {
   rest(): Promise<void> {
     const { usualMs } = this.world.conditions.latency;
     const long = this.chance.chance(0.05) && !this.world.fates.healed;
+    if (long && this.world.conditions.jobs !== undefined) return this.world.pause(this.chance.next() * RETRY_MS_MAX);
     return this.world.loop.sleep(this.chance.next() * usualMs * (long ? 1_000 : 4));
+  }
+
+  /** Simulated time. */
+  get nowMs(): number {
+    return this.world.loop.nowMs;
+  }
+
+  /** Ends all faults, where they have kept a client waiting for too long. */
+  healAll(): void {
+    this.world.heal();
+  }
+
+  /** In runs with jobs hours may pass here; in others nothing happens. */
+  async pause(): Promise<void> {
+    const { jobs } = this.world.conditions;
+    if (jobs !== undefined) await this.world.pause(this.chance.next() ** 2 * jobs.pauseMs);
   }
 
   sleep(ms: number): Promise<void> {
@@ -344,10 +361,15 @@ export class Client {
 
   /** Anything that has no place in the history; `undefined` where it failed. */
   async ask<T>(run: (broker: Broker) => Promise<T>, topic: string): Promise<T | undefined> {
-    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
-    const reply = await this.world.request(this.slot(), run, fault);
+    const reply = await this.send(run);
     if (reply.type === 'error') this.expected(topic, reply.error);
     return reply.type === 'answer' ? reply.value : undefined;
+  }
+
+  /** A request that neither is in the history nor is judged. */
+  send<T>(run: (broker: Broker) => Promise<T>, slot = this.slot(), waitMs = 0): Promise<Reply<T>> {
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    return this.world.request(slot, run, fault, waitMs);
   }
 
   private judgeReply(append: ClientAppend, reply: Reply<RecordOutcome[]>): Judged {
@@ -422,6 +444,8 @@ export const LASTING_TOPIC = 't';
 const SECOND_DELIVERY_MS_MAX = 120_000;
 /** More than the notes of idempotency keys are kept, and than ids of producers count as young. */
 export const LONG_AGO_MS = 75 * 3_600_000;
+/** So seldom and short that all retries of an append end before the note of its idempotency key expires. */
+const RETRY_MS_MAX = 40 * 60_000;
 const UNIQUE_FROM = 1_000_000;
 const UNIQUE_PER_CLIENT = 10_000;
 
@@ -429,36 +453,6 @@ const UNIQUE_PER_CLIENT = 10_000;
 function tellTopic({ partitions, config }: TopicDescription): TopicAnswer {
   const own = Object.entries(config).filter(([, { source }]) => source === 'topic');
   return { partitions, config: Object.fromEntries(own.map(([name, { value }]) => [name, String(value)])) };
-}
-
-async function readOnce(
-  broker: Broker,
-  topic: string,
-  partition: number,
-  offset: number,
-  { maxBytes, waitMs }: { maxBytes?: number; waitMs?: number },
-  pause?: () => Promise<void>,
-): Promise<ReadAnswer> {
-  const result = await broker.read({ topic, partition, from: { offset }, maxBytes, waitMs });
-  const records: ReadRecord[] = [];
-  for await (const batch of result.batches) {
-    await pause?.();
-    records.push(...readRecords(batch, offset));
-  }
-  const { highWatermark, logStartOffset, nextOffset } = result;
-  return { highWatermark, logStartOffset, nextOffset, records };
-}
-
-/** All records of a partition, by as many reads as it takes. */
-export async function readToEnd(broker: Broker, topic: string, partition: number): Promise<ReadRecord[]> {
-  const records: ReadRecord[] = [];
-  for (let from = 0; ; ) {
-    const answer = await readOnce(broker, topic, partition, from, {});
-    records.push(...answer.records);
-    if (answer.nextOffset >= answer.highWatermark) return records;
-    if (answer.nextOffset === from) throw new Error(`A read of partition ${partition} at ${from} got nowhere.`);
-    from = answer.nextOffset;
-  }
 }
 
 /** Key, headers and timestamp of a record follow from its value, so that what is read back can be held against it. */

@@ -88,6 +88,7 @@ async function produce(client: Client, operations: number): Promise<void> {
     } else if (goesAlone || lane.sending.length >= windowMax || isLastOfEpoch) {
       await Promise.all(lane.sending);
       lane.sending = [];
+      await client.pause();
       if (chance.chance(0.2)) await sendAgain(client, lane.sent);
     }
     if (isLastOfEpoch) {

@@ -15,6 +15,7 @@ async function follow(client: Client, operations: number): Promise<void> {
     if (answer !== undefined && answer.nextOffset < from) client.surprise('a read went backwards');
     from = answer?.nextOffset ?? from;
     if (chance.chance(0.2)) from = 0;
+    await client.pause();
     await client.rest();
   }
 }

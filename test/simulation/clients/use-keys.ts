@@ -26,6 +26,7 @@ async function writeUnderKeys(client: Client, operations: number): Promise<void>
       if (other.type === 'ok') client.surprise('a key that had been used was used for something else');
       else client.mark('idempotency key refused for something else');
     }
+    await client.pause();
     if (chance.chance(0.5)) await client.rest();
   }
 }
@@ -58,6 +59,7 @@ async function correctUnderKeys(client: Client, operations: number): Promise<voi
       if (chance.chance(0.3)) await client.rest();
       if (chance.chance(0.75)) asked = request(nextOffset);
     }
+    await client.pause();
     if (chance.chance(0.5)) await client.rest();
   }
   await client.tracked();
@@ -66,6 +68,7 @@ async function correctUnderKeys(client: Client, operations: number): Promise<voi
 /** What was appended under a key is known by it from then on. */
 async function repeat(client: Client, append: ClientAppend): Promise<void> {
   await client.rest();
+  await client.pause();
   const { type, codes } = await insist(client, append);
   if (type !== 'ok') client.surprise(`a keyed append that had been acknowledged was refused: ${codes.join(', ')}`);
 }

@@ -1,4 +1,6 @@
+import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
 import { PARTITION_COUNT } from '../world/world.ts';
+import { SWEEP_DELETED_TOPICS } from './among-jobs/jobs.ts';
 import { type Client, LASTING_TOPIC } from './client.ts';
 import { values, type Workload } from './workload.ts';
 
@@ -19,9 +21,27 @@ async function comeAndGo(client: Client, operations: number): Promise<void> {
       await client.rest();
     }
     // It is there for a while, so that others have time for a few appends.
+    if (client.world.conditions.jobs !== undefined) await (isThere ? fill(client) : sweepAway(client));
+    await client.pause();
     for (let rests = isThere ? 1 + chance.below(10) : 1; rests > 0; rests--) await client.rest();
   }
   await client.tracked();
+}
+
+/** So much that there is a tail node to merge. */
+async function fill(client: Client): Promise<void> {
+  const topicId = client.world.watch.topicId(PASSING_TOPIC);
+  if (topicId === undefined || client.chance.chance(0.3)) return;
+  for (let i = 0; i < TAIL_NODE_ENTRIES + 1; i++)
+    await client.append({ topic: PASSING_TOPIC, records: [{ value: client.value(), partition: 0 }] });
+  await client.send((broker) => broker.mergeHead(topicId, 0, { force: true }));
+}
+
+/** Soon, or after hours. */
+async function sweepAway(client: Client): Promise<void> {
+  if (client.chance.chance(0.5)) return;
+  await client.rest();
+  await client.send(SWEEP_DELETED_TOPICS.run);
 }
 
 /** At about the time of something else. */

@@ -1,3 +1,4 @@
+import { USE_BRIEF_TOPIC, USE_LATEST_TOPIC } from './among-jobs/use-removing-topics.ts';
 import { PRODUCE } from './produce.ts';
 import { WAIT_FOR_OWN_APPENDS } from './read-along.ts';
 import { CORRECT_UNDER_KEYS, WRITE_UNDER_KEYS } from './use-keys.ts';
@@ -17,4 +18,16 @@ export const WORKLOADS: readonly Workload[] = [
   COME_AND_GO,
   ADMINISTER,
   WAIT_FOR_OWN_APPENDS,
+];
+
+/** What clients do in runs with jobs: what the jobs can get in the way of. */
+export const WORKLOADS_AMONG_JOBS: readonly Workload[] = [
+  WRITE,
+  WRITE_AT_ONCE,
+  PRODUCE,
+  WRITE_UNDER_KEYS,
+  CORRECT_UNDER_KEYS,
+  { ...COME_AND_GO, weight: 2 },
+  USE_BRIEF_TOPIC,
+  USE_LATEST_TOPIC,
 ];

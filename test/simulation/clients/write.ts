@@ -17,6 +17,7 @@ async function write(client: Client, operations: number): Promise<void> {
       partition: spread ? chance.pick(atomic ? sameHead(client) : client.partitions) : one,
     }));
     await client.append({ topic: LASTING_TOPIC, records, ...(atomic ? { atomic } : {}) });
+    await client.pause();
     if (chance.chance(0.5)) await client.rest();
   }
 }

@@ -4,17 +4,28 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';
 import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
-import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS, readToEnd } from '../clients/client.ts';
+import { HOLD_PLANS, RUN_JOBS } from '../clients/among-jobs/run-jobs.ts';
+import {
+  BRIEF_TOPIC,
+  judgeRemovals,
+  LATEST_TOPIC,
+  USE_BRIEF_TOPIC,
+} from '../clients/among-jobs/use-removing-topics.ts';
+import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS } from '../clients/client.ts';
 import { FIRST_SUCCESSES } from '../clients/first-successes.ts';
 import { READERS } from '../clients/read-along.ts';
+import { readToEnd } from '../clients/read-records.ts';
 import { ADMINISTER, PASSING_TOPIC } from '../clients/use-topics.ts';
 import type { Workload } from '../clients/workload.ts';
-import { WORKLOADS } from '../clients/workloads.ts';
+import { WORKLOADS, WORKLOADS_AMONG_JOBS } from '../clients/workloads.ts';
 import { Chance } from '../world/chance.ts';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
-import { type Conditions, drawConditions, PARTITION_COUNT, World } from '../world/world.ts';
+import { type Conditions, drawConditions, hasJobs, PARTITION_COUNT, World } from '../world/world.ts';
+import { findGarbage } from './find-garbage.ts';
+import { flipBits } from './flip-bits.ts';
+import { mergeBefore, runJobsOut } from './run-jobs-out.ts';
 
 /** What of a run is left out, to make a failing one smaller; everything else happens as it did. */
 export interface Selection {
@@ -48,28 +59,38 @@ export interface RunResult {
 
 /** Faults are over after so many requests at the latest: where nearly all fail, more of them show nothing new. */
 const FAULTY_REQUESTS_MAX = 150;
+const FAULTY_REQUESTS_AMONG_JOBS_MAX = 1_000;
 /** Once they are over, each kind of operation succeeds within this; */
 const FIRST_SUCCESS_MS = 10_000;
 /** everything that was begun has ended after this: what a client waits for, some times over; */
 const SETTLED_MS = 10 * 60_000;
 /** and after this also what was late or stood still. */
 const OVER_MS = 20 * 60_000;
+/** Processes stand still for hours then. */
+const OVER_AMONG_JOBS_MS = 50 * 3_600_000;
 /** A run that sends more than this goes round in circles. */
 const REQUESTS_MAX = 20_000;
 
-export const CLIENTS_MAX = 3;
+/** Those that run jobs included. */
+export const CLIENTS_MAX = 8;
+const WORKING_CLIENTS_MAX = 3;
 
 function drawClients(seed: number): PlannedClient[] {
   const chance = new Chance(seed, STREAM.plan);
-  const count = 2 + chance.below(CLIENTS_MAX - 1);
+  const count = 2 + chance.below(WORKING_CLIENTS_MAX - 1);
   const operations = chance.pick([1, 1, 2, 2, 3, 4]);
   // The fewer workloads a run has, the more its clients meet each other.
-  const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWeighted(chance, WORKLOADS));
-  return Array.from({ length: count }, (_, i) => {
+  const workloads = hasJobs(seed) ? WORKLOADS_AMONG_JOBS : WORKLOADS;
+  const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWeighted(chance, workloads));
+  const clients = Array.from({ length: count }, (_, i) => {
     const theme = themes[i % themes.length] as Workload;
     const others = theme.company === undefined ? READERS : [theme.company];
     return { workload: i > 0 && chance.chance(0.3) ? drawWeighted(chance, others) : theme, operations };
   });
+  if (!hasJobs(seed)) return clients;
+  const jobs = Array.from({ length: chance.pick([1, 2]) }, () => ({ workload: RUN_JOBS, operations: operations + 1 }));
+  const beside = [HOLD_PLANS, USE_BRIEF_TOPIC, ...READERS.slice(0, 1)].filter(() => chance.chance(0.3));
+  return [...clients, ...jobs, ...beside.map((workload) => ({ workload, operations }))];
 }
 
 function drawWeighted<T extends { readonly weight: number }>(chance: Chance, from: readonly T[]): T {
@@ -103,9 +124,12 @@ export async function runSeed(
   if (log === undefined) Error.stackTraceLimit = 0;
   try {
     const before = world.plainBroker({ stuckTail: true });
-    await before.putTopic({ name: LASTING_TOPIC, partitions: PARTITION_COUNT });
+    const { jobs } = conditions;
+    const config = jobs === undefined ? {} : { config: { 'retention.ms': -1 } };
+    await before.putTopic({ name: LASTING_TOPIC, partitions: PARTITION_COUNT, ...config });
     await prepare(world, clients);
-    await ageTail(world, before, 0, conditions.tailBefore - world.watch.commits);
+    if (jobs !== undefined) await mergeBefore(world, jobs.mergesBefore);
+    await ageTail(world, before, 0, conditions.tailBefore - (jobs === undefined ? world.watch.commits : 0));
     let working = clients.length;
     clients.forEach(({ workload, operations }, i) => {
       const client = new Client(world, i, nameOf(workload, i));
@@ -119,7 +143,8 @@ export async function runSeed(
       });
     });
     world.loop.at(conditions.healAfterMs, () => world.heal());
-    await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > FAULTY_REQUESTS_MAX);
+    const faultyMax = jobs === undefined ? FAULTY_REQUESTS_MAX : FAULTY_REQUESTS_AMONG_JOBS_MAX;
+    await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > faultyMax);
     world.heal();
     const failing = await tryAgain(world);
     if (failing !== undefined) broken('R18', `No ${failing} succeeded within ${FIRST_SUCCESS_MS} ms after all faults.`);
@@ -129,12 +154,23 @@ export async function runSeed(
     if (clients.some(({ workload }) => workload.keys.includes(TOPICS))) await lookAround(world);
     if (clients.some(({ workload }) => workload === ADMINISTER)) await describeAtLast(world);
     // What is late arrives now, and what clients no longer wait for comes to its end.
-    const lastMs = world.loop.nowMs + OVER_MS;
+    const lastMs = world.loop.nowMs + (jobs === undefined ? OVER_MS : OVER_AMONG_JOBS_MS);
     const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
     const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
-    if (goesOn) broken('R18', `Something still goes on ${OVER_MS} ms after the last client was done.`);
+    if (goesOn) broken('R18', 'Something still goes on long after the last client was done.');
+    if (jobs !== undefined) {
+      for (const wrong of await runJobsOut(world)) broken('R18', wrong);
+      for (const left of findGarbage(world)) broken('R16', left);
+    }
     const after = world.plainBroker();
+    if (jobs !== undefined) for (const wrong of await judgeRemovals(world, after)) broken('R14', wrong);
     for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
+    if (jobs !== undefined) {
+      const topics = [LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC].filter(
+        (topic) => world.watch.topicId(topic) !== undefined,
+      );
+      for (const wrong of await flipBits(world, topics)) broken('R20', wrong);
+    }
   } catch (error) {
     broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
   } finally {

@@ -1,5 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
+import { hasJobs } from '../world/world.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
 import { shrink } from './shrink.ts';
 
@@ -19,18 +20,23 @@ export interface Tally {
   readonly failed: { readonly seed: number; readonly message: string }[];
 }
 
+export interface TallyOptions {
+  readonly operationsMax?: number | undefined;
+  readonly onlyJobs?: boolean | undefined;
+}
+
 /** Seeds after each of which others may have their turn. */
 const SEEDS_PER_TURN = 20;
 
 /**
  * Runs the seeds `[first, first + seeds)`; stops early once `failuresMax` of them failed. No client does more than
- * `operationsMax` operations.
+ * `operationsMax` operations. With `onlyJobs`, the other seeds are passed over.
  */
 export async function tallySeeds(
   first: number,
   seeds: number,
   failuresMax: number,
-  operationsMax = Number.POSITIVE_INFINITY,
+  { operationsMax = Number.POSITIVE_INFINITY, onlyJobs = false }: TallyOptions = {},
 ): Promise<Tally> {
   const operations = new Map(Array.from({ length: CLIENTS_MAX }, (_, client) => [client, operationsMax]));
   const startedNs = process.hrtime.bigint();
@@ -49,6 +55,7 @@ export async function tallySeeds(
     failed: [],
   };
   for (let seed = first; seed < first + seeds && tally.failed.length < failuresMax; seed++) {
+    if (onlyJobs && !hasJobs(seed)) continue;
     const result = await runSeed(seed, { operations });
     tally.seeds++;
     tally.requests += result.requests;
@@ -72,9 +79,9 @@ export async function runSeeds(
   first: number,
   seeds: number,
   print: (line: string) => void,
-  operationsMax?: number,
+  options: TallyOptions = {},
 ): Promise<number> {
-  const tally = await tallySeeds(first, seeds, FAILURES_SHOWN_MAX, operationsMax);
+  const tally = await tallySeeds(first, seeds, FAILURES_SHOWN_MAX, options);
   for (const line of summaryOf(tally)) print(line);
   print('faults:');
   for (const [kind, count] of sorted(tally.faults)) print(`${figure(count).padStart(12)}  ${kind}`);
@@ -152,8 +159,14 @@ export interface Found {
 }
 
 /** How soon seeds find a bug that has been planted, until it has been found `finds` times. */
-export async function findBug(bug: string, first: number, seeds: number, finds: number): Promise<Found> {
-  const { failed, seeds: ran } = await tallySeeds(first, seeds, finds);
+export async function findBug(
+  bug: string,
+  first: number,
+  seeds: number,
+  finds: number,
+  options: TallyOptions = {},
+): Promise<Found> {
+  const { failed, seeds: ran } = await tallySeeds(first, seeds, finds, options);
   const gaps = failed.map(({ seed }, i) => seed - (failed[i - 1]?.seed ?? first - 1)).sort((a, b) => a - b);
   return {
     bug,

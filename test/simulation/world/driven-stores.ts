@@ -6,15 +6,26 @@ import { EventLoop } from './event-loop.ts';
 import { Fates } from './faults.ts';
 import { SimulatedProcess } from './simulated-process.ts';
 import { SimulatedStorage } from './simulated-storage.ts';
-import { StorageWatch } from './storage-watch.ts';
+import { StorageWatch } from './watch/storage-watch.ts';
 
 /** The stores of one simulated process over a simulated storage, for callers who live in real time: no request fails. */
 export function drivenStores(seed: number, signer: UrlSigner): Stores {
   const loop = new EventLoop();
-  const storage = new SimulatedStorage(loop, new StorageWatch(() => true), new MemoryObjectStore({ signer }));
+  const watch = new StorageWatch({ isAlive: () => true, nowMs: () => loop.nowMs });
+  const storage = new SimulatedStorage(loop, watch, new MemoryObjectStore({ signer }));
   const latency = { usualMs: 10, slowMs: 1_000, slowShare: 0.1, patienceMs: 5_000 };
   const fates = new Fates(seed, { rates: {}, keysFrom: '' });
-  const process = new SimulatedProcess({ id: 1, seed, loop, fates, storage, latency, skewMs: 0 });
+  const process = new SimulatedProcess({
+    id: 1,
+    seed,
+    loop,
+    fates,
+    storage,
+    latency,
+    skewMs: 0,
+    freezeMsMax: 0,
+    skewMsMax: 0,
+  });
   return aroundStores(process, (_, run) => async (...args) => {
     const answer = run(...args);
     let settled = false;

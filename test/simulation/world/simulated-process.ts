@@ -16,14 +16,23 @@ export interface Latency {
 }
 
 /** Chance streams of a run, by what draws from them; those of requests are numbered on by their slot. */
-export const STREAM = { process: 1, client: 2, settings: 3, faults: 4, plan: 5, heal: 6, request: 100 } as const;
+export const STREAM = {
+  process: 1,
+  client: 2,
+  settings: 3,
+  faults: 4,
+  plan: 5,
+  heal: 6,
+  jobs: 7,
+  flips: 8,
+  request: 100,
+} as const;
 
 /** All clocks of a run begin about here. */
 export const EPOCH_MS = 1_700_000_000_000;
 
 /** A request that was late is applied at most so long after it was sent: AWS refuses signatures older than that. */
 const LATE_MS_MAX = 9 * 60_000;
-const FREEZE_MS_MAX = 15 * 60_000;
 const CLOCK_JUMP_MS = 5_000;
 const CLOCK_JUMP_MS_MAX = 5 * 60_000;
 
@@ -35,6 +44,9 @@ export interface ProcessParts {
   readonly storage: SimulatedStorage;
   readonly latency: Latency;
   readonly skewMs: number;
+  readonly freezeMsMax: number;
+  /** A clock that jumps is never more wrong than this. */
+  readonly skewMsMax: number;
 }
 
 /**
@@ -205,11 +217,12 @@ export class SimulatedProcess {
           break;
         case 'freeze':
           arrive(takesMs(1), (result) => reply(takesMs(2), result));
-          this.freeze(fates.share(this.id, index, 6) ** 3 * FREEZE_MS_MAX);
+          this.freeze(fates.share(this.id, index, 6) ** 3 * this.parts.freezeMsMax);
           break;
         case 'clock_jump': {
           const share = fates.share(this.id, index, 6) * 2 - 1;
-          this.skewMs += share * (Math.abs(share) > 0.9 ? CLOCK_JUMP_MS_MAX : CLOCK_JUMP_MS);
+          const skewMs = this.skewMs + share * (Math.abs(share) > 0.9 ? CLOCK_JUMP_MS_MAX : CLOCK_JUMP_MS);
+          this.skewMs = Math.max(-this.parts.skewMsMax, Math.min(this.parts.skewMsMax, skewMs));
           arrive(takesMs(1), (result) => reply(takesMs(2), result));
           break;
         }

@@ -3,7 +3,7 @@ import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.t
 import type { ItemPage, ItemRange, Stores, WriteResult } from '../../../shared/storage/ports.ts';
 import type { EventLoop } from './event-loop.ts';
 import { ReplicatedItemStore } from './replicated-items.ts';
-import type { ArrivedWrite, StorageWatch } from './storage-watch.ts';
+import type { ArrivedWrite, StorageWatch } from './watch/storage-watch.ts';
 
 /** A query that is read in two steps takes up to so long between them. */
 const QUERY_GAP_MS = 50;
@@ -48,16 +48,23 @@ export class SimulatedStorage {
       objects: {
         put: async (key, chunks) => {
           const result = await objects.put(key, chunks);
-          watch.putObject(key, totalBytes(chunks), result);
+          watch.putObject(key, totalBytes(chunks), result, chunks);
           return result;
         },
         get: (key, range) => objects.get(key, range),
-        presign: (key, range, expiresAtMs) => objects.presign(key, range, expiresAtMs),
-        delete: (key) => objects.delete(key),
+        presign: (key, range, expiresAtMs) => {
+          watch.signed(key);
+          return objects.presign(key, range, expiresAtMs);
+        },
+        delete: async (key) => {
+          await objects.delete(key);
+          watch.deletedObject(key);
+        },
         list: (prefix, options) => objects.list(prefix, options),
         concat: async (key, sources, end) => {
           const concat = await objects.concat(key, sources, end);
-          watch.putObject(key, concat.bytesWritten, concat.result);
+          const copied = sources.reduce((bytes, { range }) => bytes + range.end - range.start, 0);
+          watch.putObject(key, copied + totalBytes(end), concat.result);
           return concat;
         },
       },

@@ -4,13 +4,15 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../shared/log/head/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
 import { aroundStores, keyOf } from '../../../shared/storage/around-stores.ts';
+import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { HistoryEvent } from '../../history/history.ts';
-import { Chance } from './chance.ts';
+import { Chance, hashOf } from './chance.ts';
 import { EventLoop } from './event-loop.ts';
 import { drawFaultMix, Fates, type FaultMix, type FaultPlace, type RequestFault } from './faults.ts';
 import { type Latency, SimulatedProcess, STREAM } from './simulated-process.ts';
 import { SimulatedStorage } from './simulated-storage.ts';
-import { StorageWatch } from './storage-watch.ts';
+import { SKEW_MS_MAX } from './watch/retention-watch.ts';
+import { StorageWatch } from './watch/storage-watch.ts';
 
 /** What is drawn once for a whole run. */
 export interface Conditions {
@@ -30,6 +32,25 @@ export interface Conditions {
   readonly tailBefore: number;
   /** Partitions of the topic that comes and goes; the last of them may be the first one of a 33rd head. */
   readonly passingPartitions: number;
+  /** Only in runs with jobs. */
+  readonly jobs?: JobConditions;
+}
+
+/** In some runs jobs look after segments while clients work, and hours and days pass. */
+export interface JobConditions {
+  /** Clients and jobs pause for up to this long. */
+  readonly pauseMs: number;
+  /** Processes stand still for up to this long: also longer than anything is kept that is going to be deleted. */
+  readonly freezeMs: number;
+  /** Entries that were merged before the run begins, in rounds of eight. */
+  readonly mergesBefore: number;
+}
+
+/** One seed of so many has jobs: they take longer. */
+const SEEDS_PER_JOBS = 8;
+
+export function hasJobs(seed: number): boolean {
+  return hashOf(seed, STREAM.jobs) % SEEDS_PER_JOBS === 0;
 }
 
 /** One partition, two of one head, and of two heads: the fewer, the more clients meet each other. */
@@ -67,7 +88,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
     checkpointEntries: chance.pick([8, 16, DEFAULT_SETTINGS.checkpointEntries]),
     pollIntervalMs: chance.pick([DEFAULT_SETTINGS.pollIntervalMs, undefined]),
   };
-  return {
+  const conditions: Conditions = {
     faults,
     latency,
     settings,
@@ -83,7 +104,30 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
         : 0,
     passingPartitions: chance.chance(0.1) ? 512 + PARTITION_COUNT - PARTITIONS_PER_HEAD_DEFAULT : PARTITION_COUNT,
   };
+  return hasJobs(seed) ? withJobs(seed, conditions) : conditions;
 }
+
+/** Hours for what takes seconds otherwise. Two clocks differ by less than what the jobs allow for. */
+function withJobs(seed: number, conditions: Conditions): Conditions {
+  const chance = new Chance(seed, STREAM.jobs);
+  return {
+    ...conditions,
+    partitions: chance.pick([[0], [0], [0, 1], [0, PARTITIONS_PER_HEAD_DEFAULT]]),
+    coldRate: chance.pick([0, 0.05, 0.3]),
+    skewMs: chance.pick([0, 5_000, SKEW_MS_MAX]),
+    healAfterMs: chance.pick([3, 12, 48]) * HOUR_MS,
+    tailBefore: chance.pick([0, 7, 15, 24]),
+    passingPartitions: PARTITION_COUNT,
+    jobs: {
+      pauseMs: chance.pick([0.5, 2, 10]) * HOUR_MS,
+      freezeMs: chance.pick([0.2, 3, 3, 40]) * HOUR_MS,
+      mergesBefore: chance.pick([0, 0, 1, 3, 7]),
+    },
+  };
+}
+
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
 
 /** What a client learns of its request. */
 export type Reply<T> =
@@ -110,14 +154,30 @@ export class World {
   private readonly slots: { process: SimulatedProcess; broker: Broker }[] = [];
   private readonly processes = new Map<number, SimulatedProcess>();
   private readonly requestsTo: number[] = [];
+  private readonly paused = new Set<() => void>();
   private ops = 0;
 
   constructor(seed: number, conditions: Conditions, only?: ReadonlySet<FaultPlace>) {
     this.seed = seed;
     this.conditions = conditions;
     this.fates = new Fates(seed, conditions.faults, only);
-    this.watch = new StorageWatch((process) => this.processes.get(process)?.alive ?? false);
-    this.storage = new SimulatedStorage(this.loop, this.watch);
+    this.watch = new StorageWatch({
+      isAlive: (process) => this.processes.get(process)?.alive ?? false,
+      nowMs: () => this.loop.nowMs,
+      hasJobs: conditions.jobs !== undefined,
+    });
+    this.storage = new SimulatedStorage(this.loop, this.watch, new MemoryObjectStore({ signer: SIGNER }));
+  }
+
+  /** Hours, in a run with jobs; ends when the faults are over. */
+  pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.fates.healed) return resolve();
+      this.paused.add(resolve);
+      this.loop.at(ms, () => {
+        if (this.paused.delete(resolve)) resolve();
+      });
+    });
   }
 
   get slotCount(): number {
@@ -133,6 +193,8 @@ export class World {
     this.fates.healed = true;
     this.loop.note('heals', 0, '');
     for (const process of this.processes.values()) process.thaw();
+    for (const resume of this.paused) resume();
+    this.paused.clear();
   }
 
   /**
@@ -214,12 +276,17 @@ export class World {
   private makeProcess(id: number, skewOfPlainMs = 0): SimulatedProcess {
     const { seed, loop, fates, storage, conditions } = this;
     const skewMs = id <= LONG_BEFORE ? skewOfPlainMs : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
-    const process = new SimulatedProcess({ id, seed, loop, fates, storage, latency: conditions.latency, skewMs });
+    const { latency, jobs } = conditions;
+    const freezeMsMax = jobs?.freezeMs ?? 15 * MINUTE_MS;
+    const skewMsMax = jobs === undefined ? Number.POSITIVE_INFINITY : SKEW_MS_MAX;
+    const process = new SimulatedProcess({ id, seed, loop, fates, storage, latency, skewMs, freezeMsMax, skewMsMax });
     this.processes.set(id, process);
     return process;
   }
 }
 
+/** URLs that are only looked at. */
+const SIGNER = { sign: (key: string) => ({ url: `memory:${key}`, headers: {} }) };
 /** Processes before and after all others. */
 const BEFORE = 0;
 const AFTER = 1;

@@ -1,7 +1,7 @@
-import { equalBytes } from '../../../shared/log/bytes.ts';
-import { type Entry, unpackEntry } from '../../../shared/log/head/entry.ts';
-import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
-import { conditionHolds } from '../../../shared/storage/item-writes.ts';
+import { concatBytes, equalBytes } from '../../../../shared/log/bytes.ts';
+import { type Entry, unpackEntry } from '../../../../shared/log/head/entry.ts';
+import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import { conditionHolds } from '../../../../shared/storage/item-writes.ts';
 import {
   HEAD,
   headKey,
@@ -12,9 +12,12 @@ import {
   sharedObjectKey,
   TOPIC,
   TOPICS,
-} from '../../../shared/storage/keys.ts';
-import type { Attributes, Condition, ItemKey, WriteResult } from '../../../shared/storage/ports.ts';
-import type { Violation } from '../../history/history.ts';
+} from '../../../../shared/storage/keys.ts';
+import type { Attributes, Condition, ItemKey, WriteResult } from '../../../../shared/storage/ports.ts';
+import type { Violation } from '../../../history/history.ts';
+import { JobWatch } from './job-watch.ts';
+import { RetentionWatch } from './retention-watch.ts';
+import { itemName } from './stored-facts.ts';
 
 /** A write to an item that has arrived. */
 export interface ArrivedWrite {
@@ -23,6 +26,14 @@ export interface ArrivedWrite {
   readonly key: ItemKey;
   readonly conditions: readonly Condition[];
   readonly result: WriteResult;
+}
+
+export interface StorageWatchOptions {
+  readonly isAlive: (process: number) => boolean;
+  /** Simulated time. */
+  readonly nowMs: () => number;
+  /** Whether jobs run, which remove what nothing needs. */
+  readonly hasJobs?: boolean;
 }
 
 /** What a head has been, in the order of its entries. */
@@ -51,9 +62,21 @@ export class StorageWatch {
   private readonly data = new Map<string, number>();
   private readonly referenced = new Set<string>();
   private readonly isAlive: (process: number) => boolean;
+  private readonly nowMs: () => number;
+  readonly retention = new RetentionWatch();
+  /** In runs with jobs. */
+  readonly jobs: JobWatch | undefined;
 
-  constructor(isAlive: (process: number) => boolean) {
+  constructor({ isAlive, nowMs, hasJobs = false }: StorageWatchOptions) {
     this.isAlive = isAlive;
+    this.nowMs = nowMs;
+    if (!hasJobs) return;
+    this.jobs = new JobWatch({
+      nowMs,
+      broken: (promise, message) => this.broken(promise, message),
+      mark: (name) => this.mark(name),
+      mayStartAt: (head, slot, offset) => this.retention.mayStartAt(head, slot, offset, nowMs()),
+    });
   }
 
   mark(name: string): void {
@@ -62,7 +85,9 @@ export class StorageWatch {
 
   wrote(write: ArrivedWrite): void {
     const { pk } = write.key;
-    if (pk.startsWith('head#')) this.wroteHead(write);
+    this.jobs?.wrote(write);
+    if (write.kind === 'delete' && pk !== TOPICS) this.deleted(write);
+    else if (pk.startsWith('head#')) this.wroteHead(write);
     else if (pk.startsWith('node#')) this.putNode(write);
     else if (pk.startsWith('batch#')) this.putInlineBatch(write);
     else if (pk === TOPICS) this.wroteTopic(write);
@@ -71,9 +96,33 @@ export class StorageWatch {
     else if (pk.startsWith('idempotency#') && !write.result.ok) this.mark('idempotency key known');
   }
 
-  putObject(key: string, bytes: number, result: 'created' | 'exists'): void {
-    if (result === 'created') this.data.set(key, bytes);
-    else this.mark('object was there already');
+  /** `content` if it is known. */
+  putObject(key: string, bytes: number, result: 'created' | 'exists', content?: readonly Uint8Array[]): void {
+    if (result === 'created') {
+      this.data.set(key, bytes);
+      this.jobs?.putObject(key, bytes, content && concatBytes(content));
+    } else this.mark('object was there already');
+  }
+
+  deletedObject(key: string): void {
+    this.data.delete(key);
+    this.referenced.delete(key);
+    this.jobs?.deletedObject(key);
+  }
+
+  signed(key: string): void {
+    this.jobs?.signed(key);
+  }
+
+  /** Of a topic that is there. */
+  topicId(name: string): string | undefined {
+    const id = this.topics.get(name)?.[TOPIC.topicId];
+    return id === undefined ? undefined : String(id);
+  }
+
+  /** Of all topics that are there. */
+  topicIds(): Set<string> {
+    return new Set([...this.topics.values()].map((topic) => String(topic[TOPIC.topicId])));
   }
 
   /** Entries that all heads have taken. */
@@ -90,6 +139,14 @@ export class StorageWatch {
 
   private broken(promise: string, message: string): void {
     this.violations.push({ promise, message });
+  }
+
+  private deleted({ key, result }: ArrivedWrite): void {
+    if (!result.ok) return;
+    const name = itemName(key);
+    this.data.delete(name);
+    this.referenced.delete(name);
+    this.nodes.delete(`${key.pk} ${key.sk}`);
   }
 
   private putInlineBatch({ key, result }: ArrivedWrite): void {
@@ -128,12 +185,24 @@ export class StorageWatch {
     const tail = listOf(attributes, HEAD.tail);
     const once = listOf(attributes, HEAD.once);
     const end = firstEntry + tail.length;
+    if (head.closed && attributes[HEAD.closed] !== undefined && end === 0) {
+      // What is left of a head of a deleted topic, so that it stays closed.
+      this.mark('closed head emptied');
+      return;
+    }
     if (kind !== 'update' || end < head.entries.length || end > head.entries.length + 1)
       this.broken('R1', `Head ${key.pk} went from ${head.entries.length} entries to ${end}.`);
     if (end === head.entries.length + 1) {
       if (head.closed) this.broken('R2', `Head ${key.pk} took an entry after it was closed.`);
       if (!this.isAlive(process)) this.mark('commit applied after its process died');
-      this.takeEntry(key.pk, head, tail.at(-1) as Uint8Array);
+      const packed = tail.at(-1) as Uint8Array;
+      const { onceKeys } = this.takeEntry(key.pk, head, packed);
+      this.jobs?.took(
+        key.pk,
+        packed,
+        onceKeys === 0 ? [] : once.slice(-onceKeys),
+        dataName(key.pk, unpackEntry(packed)),
+      );
     }
     if (firstEntry !== head.firstEntry) this.moved(key.pk, head, firstEntry);
     let onceKeys = 0;
@@ -152,7 +221,7 @@ export class StorageWatch {
     else if (head.closed) this.broken('R2', `Head ${key.pk} was opened again.`);
   }
 
-  private takeEntry(pk: string, head: WatchedHead, packed: Uint8Array): void {
+  private takeEntry(pk: string, head: WatchedHead, packed: Uint8Array): Entry {
     const entry: Entry = unpackEntry(packed);
     const name = dataName(pk, entry);
     const bytes = this.data.get(name) ?? -1;
@@ -165,6 +234,7 @@ export class StorageWatch {
     head.entries.push(packed);
     head.onceKeys.push(entry.onceKeys);
     if (entry.parts.length > 1) this.mark('entry of several parts');
+    return entry;
   }
 
   private moved(pk: string, head: WatchedHead, firstEntry: number): void {
@@ -186,7 +256,9 @@ export class StorageWatch {
       return;
     }
     const { attributes } = result;
+    this.retention.wroteTopic(key.sk, attributes, this.nowMs());
     const isThere = attributes[TOPIC.topicId] !== undefined && attributes[TOPIC.deleting] === undefined;
+    if (attributes[TOPIC.deleting] !== undefined) this.jobs?.facts.deleting.add(String(attributes[TOPIC.topicId]));
     const isGone = attributes[TOPIC.topicId] === undefined || attributes[TOPIC.deletedAtMs] !== undefined;
     const topic = isThere ? attributes : this.topics.get(key.sk);
     if (topic === undefined) return;
@@ -217,10 +289,6 @@ function dataName(headPk: string, entry: Entry): string {
   if (entry.location === 'shared') return sharedObjectKey(entry.batchId);
   if (entry.location === 'hot') return hotObjectKey(entry.batchId, topicId, Number(headNumber));
   return itemName(inlineBatchKey(topicId, Number(headNumber), entry.batchId));
-}
-
-function itemName({ pk, sk }: ItemKey): string {
-  return `${pk}/${sk}`;
 }
 
 const NO_BYTES = new Uint8Array(0);

@@ -1,0 +1,30 @@
+import type { Broker } from '../../../../shared/broker/broker.ts';
+
+/** A job as a function runs it: all heads that are due, or all topics. */
+export interface NamedJob {
+  /** That of its due items, if it has any. */
+  readonly name: string;
+  /** How often it is chosen, against the others. */
+  readonly weight: number;
+  readonly run: (broker: Broker) => Promise<JobOutcome>;
+}
+
+interface JobOutcome {
+  readonly error?: Error | undefined;
+}
+
+export const SWEEP_DELETED_TOPICS: NamedJob = {
+  name: 'deleted topics',
+  weight: 1,
+  run: (broker) => broker.sweepDeletedTopics().then(() => ({})),
+};
+
+export const JOBS: readonly NamedJob[] = [
+  { name: 'merge', weight: 3, run: (broker) => broker.runMerges() },
+  { name: 'expire', weight: 2, run: (broker) => broker.runRetention() },
+  { name: 'sweep', weight: 3, run: (broker) => broker.runSweeps() },
+  { name: 'compact', weight: 2, run: (broker) => broker.runCompactions() },
+  SWEEP_DELETED_TOPICS,
+  { name: 'orphans', weight: 1, run: (broker) => broker.sweepHotOrphans().then(() => ({})) },
+  { name: 'deletions', weight: 1, run: (broker) => broker.resumeDeletions() },
+];

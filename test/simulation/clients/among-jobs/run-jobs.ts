@@ -1,0 +1,76 @@
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import { type Client, LASTING_TOPIC } from '../client.ts';
+import type { Workload } from '../workload.ts';
+import { JOBS, type NamedJob } from './jobs.ts';
+import { BRIEF_TOPIC, LATEST_TOPIC } from './use-removing-topics.ts';
+
+/** Runs jobs now and then, some of them twice at once, by processes that serve nothing else. */
+async function runJobs(client: Client, operations: number): Promise<void> {
+  const { chance } = client;
+  for (let i = 0; i < operations * 3; i++) {
+    if (chance.chance(0.4)) await client.rest();
+    else await client.pause();
+    if (chance.chance(0.3)) await fillNode(client);
+    const job = chance.pick(JOBS.flatMap((one) => new Array<NamedJob>(one.weight).fill(one)));
+    const isForced = job.name === 'merge' && chance.chance(0.5);
+    const run = isForced ? await forcedMerge(client) : job.run;
+    const runs = [runJob(client, job.name, run)];
+    if (chance.chance(0.3)) runs.push(runJob(client, job.name, run));
+    if (chance.chance(0.7)) await Promise.all(runs);
+    else client.tracks(Promise.all(runs).then(() => {}));
+  }
+  await client.tracked();
+}
+
+/** Appends so much that the tail of the first head is moved. */
+async function fillNode(client: Client): Promise<void> {
+  for (let i = 0; i < TAIL_NODE_ENTRIES; i++)
+    await client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(false), partition: 0 }] });
+}
+
+/** Processes that run jobs: behind all that serve clients. */
+const JOB_SLOTS = 100;
+const JOB_PROCESSES = 3;
+/** A function ends after this. */
+const JOB_MS_MAX = 5 * 60_000;
+
+async function runJob(client: Client, name: string, run: NamedJob['run']): Promise<void> {
+  const reply = await client.send(run, JOB_SLOTS + client.chance.below(JOB_PROCESSES), JOB_MS_MAX);
+  const error = reply.type === 'error' ? reply.error : reply.type === 'answer' ? reply.value.error : undefined;
+  const isFine = error instanceof EventLogError && (error.code === 'throttled' || error.code === 'storage_unavailable');
+  if (error !== undefined && !isFine) client.surprise(`job ${name}: ${error.message}`);
+}
+
+const MERGED_TOPICS = [LASTING_TOPIC, LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC];
+
+/** Merges a head of a topic whether that is due or not. */
+async function forcedMerge(client: Client): Promise<NamedJob['run']> {
+  const topicId = client.world.watch.topicId(client.chance.pick(MERGED_TOPICS));
+  if (topicId === undefined) return async () => ({});
+  const headNumber = client.chance.chance(0.8) ? 0 : 1;
+  return async (broker) => {
+    await broker.mergeHead(topicId, headNumber, { force: true });
+    return {};
+  };
+}
+
+export const RUN_JOBS: Workload = {
+  name: 'run-jobs',
+  weight: 1,
+  keys: ['segments#', 'segments/', 'head#', 'node#', 'checkpoint#', 'use#', 'due#', 'batch#'],
+  run: runJobs,
+};
+
+/** Takes fetch plans, whose URLs may be used for minutes. */
+async function holdPlans(client: Client, operations: number): Promise<void> {
+  for (let i = 0; i < operations * 2; i++) {
+    await client.pause();
+    const partition = client.chance.pick(client.partitions);
+    const end = (await client.end(LASTING_TOPIC, partition)) ?? 0;
+    const offset = client.chance.chance(0.7) ? 0 : client.chance.below(end + 1);
+    await client.ask((broker) => broker.planFetch({ topic: LASTING_TOPIC, partitions: [{ partition, offset }] }), '');
+  }
+}
+
+export const HOLD_PLANS: Workload = { name: 'hold-plans', weight: 1, keys: ['segments#'], run: holdPlans };

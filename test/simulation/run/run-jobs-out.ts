@@ -1,0 +1,62 @@
+import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
+import { parseDueSortKey } from '../../../shared/storage/keys.ts';
+import { JOBS } from '../clients/among-jobs/jobs.ts';
+import { LASTING_TOPIC, recordBefore } from '../clients/client.ts';
+import { EPOCH_MS } from '../world/simulated-process.ts';
+import type { World } from '../world/world.ts';
+
+/** Longer than anything waits that is to be removed, orphans included. */
+const DAYS_MS = 3 * 24 * 3_600_000;
+const VISITS_MAX = 200;
+
+/** Appends to the lasting topic and merges what was appended, over stores of which nothing fails. */
+export async function mergeBefore(world: World, merges: number): Promise<void> {
+  const broker = world.plainBroker({ agoMs: 1 });
+  for (let i = 0; i < merges; i++) {
+    for (let entry = 0; entry < TAIL_NODE_ENTRIES; entry++)
+      await recordBefore(world, broker, 0, `merged-${i}-${entry}`);
+    await broker.idle();
+    await broker.mergeHead(world.watch.topicId(LASTING_TOPIC) as string, 0, { force: true });
+  }
+}
+
+/** Some days in which nothing happens but the jobs, whenever one is due. Returns what went wrong. */
+export async function runJobsOut(world: World): Promise<string[]> {
+  const { loop } = world;
+  const broker = world.plainBroker();
+  const endMs = loop.nowMs + DAYS_MS;
+  const wrong: string[] = [];
+  for (let visits = 0; wrong.length === 0; visits++) {
+    const dueMs = nextDueMs(world);
+    if (dueMs > endMs) break;
+    if (visits === VISITS_MAX) wrong.push(`The jobs are still due after ${VISITS_MAX} visits.`);
+    await pass(world, Math.max(0, dueMs - loop.nowMs) + 1);
+    for (const { name, run } of JOBS) {
+      const { error } = await run(broker);
+      if (error !== undefined) wrong.push(`The job ${name} failed although nothing else does: ${error.message}`);
+    }
+  }
+  await pass(world, Math.max(0, endMs - loop.nowMs));
+  return wrong;
+}
+
+async function pass({ loop }: World, ms: number): Promise<void> {
+  let isOver = false;
+  loop.at(ms, () => {
+    isOver = true;
+  });
+  await loop.run(() => isOver);
+}
+
+/** Jobs that look at other things than heads run twice a day. */
+const IDLE_MS = 12 * 3_600_000;
+
+/** When the next job is due. */
+function nextDueMs(world: World): number {
+  let first = world.loop.nowMs + IDLE_MS;
+  for (const { key } of world.watch.jobs?.facts.items.values() ?? []) {
+    const due = key.pk.startsWith('due#') ? parseDueSortKey(key.sk) : undefined;
+    if (due !== undefined) first = Math.min(first, due.dueAtMs - EPOCH_MS);
+  }
+  return first;
+}
