@@ -180,17 +180,8 @@ const RULES: readonly ImportRule[] = [
     exists: true,
   },
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },
-  {
-    of: 'shared/broker/broker.ts',
-    may: ['shared/broker/', 'shared/log/segment/merge-policy.ts', 'shared/storage/ports.ts'],
-    exists: true,
-  },
+  { of: 'shared/broker/broker.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
-  {
-    of: 'shared/broker/make-context.ts',
-    may: ['shared/broker/', 'shared/log/', 'shared/storage/ports.ts'],
-    exists: true,
-  },
   { of: 'shared/broker/', may: BROKER_ROOT, exists: true },
   { of: CORS, may: ['shared/log/'], exists: true },
   ...['topics', 'append', 'read', 'access', 'service'].map((area) => ({

@@ -40,7 +40,7 @@ const FOOTER_CRC_AT = 21;
 export const FOOTER_BYTES = 25;
 
 /** Returns index and footer, as they follow the batches. */
-export function packIndex(index: SegmentIndex): Uint8Array<ArrayBuffer> {
+export function packIndex(index: SegmentIndex): Uint8Array {
   const writer = new ByteWriter(16 + index.entries.length * 16);
   writer.uint8(INDEX_VERSION);
   writer.varuint(index.entries.length);
