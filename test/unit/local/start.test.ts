@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
 import { openDataFolder } from '../../../shared/storage/file/data-folder.ts';
 import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
@@ -100,6 +100,16 @@ describe('startTailrace', () => {
     expect(await merged({ jobs: { mergeBusyHeads: 10 } })).toBe(true);
     expect(await merged({ jobs: false })).toBe(false);
   }, 30_000);
+
+  test('runs no job once it is closed', async () => {
+    const tailrace = await start({ memory: true, jobs: { merge: 5 } });
+    const runs = vi.spyOn(tailrace.broker, 'runMerges');
+    await vi.waitFor(() => expect(runs).toHaveBeenCalled());
+    await tailrace.close();
+    const before = runs.mock.calls.length;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(runs.mock.calls.length).toBe(before);
+  });
 
   test('refuses an interval that is none, and a job that it has not', async () => {
     for (const wrong of [0, -1, 1.5, Number.NaN, 2 ** 31]) {

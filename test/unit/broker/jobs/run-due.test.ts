@@ -66,3 +66,38 @@ it('holds no more data of merges in memory than the budget allows', async () => 
   expect(results).toMatchObject([{ nodesMerged: 1 }]);
   expect(asked).toEqual([results[0]?.bytesMerged]);
 });
+
+it('compacts one head after the other, since each takes as much memory as a compaction may', async () => {
+  const stores = memoryStores();
+  const broker = memoryBroker(stores);
+  await stores.clock.run(async () => {
+    const ids: string[] = [];
+    for (let i = 0; i < 6; i++) {
+      await broker.putTopic({ name: `topic-${i}`, config: { 'cleanup.policy': 'compact' } });
+      ids.push((await broker.describeTopic(`topic-${i}`)).topicId);
+      for (let commit = 0; commit < 8; commit++) await appendTo(broker, `topic-${i}`, 0, ['value']);
+    }
+    await broker.idle();
+    for (const topicId of ids) await broker.mergeHead(topicId, 0, { force: true });
+  });
+  await stores.clock.advance(3_600_000);
+  const visited: string[] = [];
+  const { items } = stores;
+  const compacting = memoryBroker({
+    ...stores,
+    items: {
+      get(key) {
+        if (key.pk.startsWith('segments#') && visited.at(-1) !== key.pk) visited.push(key.pk);
+        return items.get(key);
+      },
+      query: (range) => items.query(range),
+      put: (...args) => items.put(...args),
+      update: (...args) => items.update(...args),
+      delete: (...args) => items.delete(...args),
+    },
+  });
+  const { results } = await stores.clock.run(compacting.runCompactions());
+  expect(results).toHaveLength(6);
+  // No head is looked at again after another one was.
+  expect(new Set(visited).size).toBe(visited.length);
+});
