@@ -179,6 +179,18 @@ const RULES: readonly ImportRule[] = [
     ],
     exists: true,
   },
+  {
+    of: 'shared/broker/verify/',
+    may: [
+      'shared/broker/verify/',
+      'shared/broker/segments/',
+      'shared/broker/data/',
+      'shared/broker/heads/',
+      'shared/broker/topics/',
+      ...BROKER_ROOT,
+    ],
+    exists: true,
+  },
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },
   { of: 'shared/broker/broker.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },

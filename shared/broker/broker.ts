@@ -32,6 +32,8 @@ import {
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
 import { UsageMeter, type UsageRow } from './usage/usage-meter.ts';
+import type { VerificationPage } from './verify/report.ts';
+import { type VerifyRequest, verifyTopic } from './verify/verify-topic.ts';
 
 export interface BrokerComponents {
   readonly objects: ObjectStore;
@@ -141,6 +143,10 @@ export class Broker {
 
   planFetch(request: FetchPlanRequest): Promise<FetchPlan> {
     return planFetch(this.#context, request);
+  }
+
+  verifyTopic(name: string, request?: VerifyRequest): Promise<VerificationPage> {
+    return verifyTopic(this.#context, name, request);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {
