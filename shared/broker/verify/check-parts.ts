@@ -51,7 +51,6 @@ async function checkEntries(
     ),
   );
   for (let at = 0; at < wanted.length; at += ENTRIES_AT_ONCE) {
-    if (run.isOver()) return 'over';
     const some = wanted.slice(at, at + ENTRIES_AT_ONCE);
     const read = await eachOf(some, (parts) => readTwice(run, parts));
     for (const [i, parts] of some.entries()) {
@@ -62,6 +61,7 @@ async function checkEntries(
           return 'look_again';
       }
     }
+    if (run.isOver()) return 'over';
   }
   return 'done';
 }

@@ -1,0 +1,287 @@
+import { describe, expect, it } from 'vitest';
+import type { PartitionReport } from '../../../../shared/broker/verify/report.ts';
+import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
+import { addHashes, batchHash } from '../../../../shared/log/segment/set-hash.ts';
+import { aroundStores } from '../../../../shared/storage/around-stores.ts';
+import {
+  appendTo,
+  codeOf,
+  type MemoryStores,
+  memoryBroker,
+  memoryStores,
+  SeededRandom,
+} from '../../../support/memory-broker.ts';
+import { MergedLog } from '../../../support/merged-log.ts';
+import {
+  appendShapes,
+  DamagedLog,
+  mergeAll,
+  raiseStart,
+  type ShapedLog,
+  shapedLog,
+  TOPIC,
+  verifyAll,
+} from '../../../support/shaped-log.ts';
+
+/** The set hash of what readers get from the log start on. */
+async function hashOfReads({ broker }: ShapedLog, { partition, logStartOffset, highWatermark }: PartitionReport) {
+  let hash = 0n;
+  let records = 0;
+  let bytes = 0;
+  for (let offset = logStartOffset; offset < highWatermark; ) {
+    const { batches, nextOffset } = await broker.read({ topic: TOPIC, partition, from: { offset } });
+    for await (const batch of batches) {
+      const header = readBatchHeader(batch.bytes);
+      hash = addHashes(hash, batchHash(header, batch.baseOffset));
+      records += header.recordCount;
+      bytes += header.bytes;
+    }
+    offset = nextOffset;
+  }
+  return { records, bytes, setHash: hash.toString(16).padStart(16, '0') };
+}
+
+describe('a verification', () => {
+  it('finds nothing wrong in a whole log of all shapes, and counts what readers get', async () => {
+    const log = await shapedLog();
+    const { partitions, problems } = await verifyAll(log.broker, { deep: true });
+    expect(problems).toEqual([]);
+    expect(partitions.map(({ partition }) => partition)).toEqual(Array.from({ length: 18 }, (_, i) => i));
+    for (const partition of partitions) expect(partition).toMatchObject(await hashOfReads(log, partition));
+    expect(partitions[0]).toMatchObject({ segments: 5, unmergedParts: 16, tailParts: 5, logStartOffset: 0 });
+    expect(partitions[1]).toMatchObject({ segments: 4, logStartOffset: 129, highWatermark: 234 });
+    expect(partitions[16]).toMatchObject({ segments: 3, unmergedParts: 0, tailParts: 7, records: 31 });
+    expect(partitions[17]).toMatchObject({ records: 0, batches: 0, segments: 0, setHash: '0'.repeat(16) });
+  });
+
+  it('has the same set hash before and after merging and joining', async () => {
+    const log = await shapedLog();
+    const before = await verifyAll(log.broker);
+    await mergeAll(log);
+    const after = await verifyAll(log.broker);
+    expect(after.problems).toEqual([]);
+    expect(after.partitions[0]).toMatchObject({ segments: 6, unmergedParts: 0, tailParts: 5 });
+    const content = ({ partitions }: typeof before) =>
+      partitions.map(({ setHash, records, batches, bytes }) => ({ setHash, records, batches, bytes }));
+    expect(content(after)).toEqual(content(before));
+  });
+
+  it('goes on in another process, after any number of bytes', async () => {
+    const log = await shapedLog();
+    const whole = await verifyAll(log.broker);
+    expect(whole.calls).toBe(1);
+    for (const maxBytes of [1, 3_000, 100_000]) {
+      const steps = await verifyAll(memoryBroker(log.stores), { maxBytes });
+      expect(steps.calls).toBeGreaterThan(5);
+      expect(steps.partitions).toEqual(whole.partitions);
+      expect(steps.problems).toEqual([]);
+    }
+  });
+
+  it('goes on in the middle of a segment', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores);
+    const { topic } = await broker.putTopic({ name: TOPIC });
+    for (let i = 0; i < 24; i++) await appendTo(broker, TOPIC, 0, ['v'.repeat(900_000)]);
+    await broker.idle();
+    await broker.mergeHead(topic.topicId, 0, { force: true });
+    const log = { stores, broker, topicId: topic.topicId };
+    expect((await new DamagedLog(log).lastSegment()).bytes).toBeGreaterThan(2 * 8 * 1024 * 1024 - 2_000_000);
+    const steps = await verifyAll(broker, { maxBytes: 1 });
+    expect(steps).toMatchObject({ problems: [], partitions: [{ segments: 1, records: 24 }] });
+    expect(steps.partitions).toEqual((await verifyAll(broker)).partitions);
+    // The second chunk is damaged.
+    const { key, bytes } = await new DamagedLog(log).lastSegment();
+    await new DamagedLog(log).flip(key, bytes - 10);
+    expect((await verifyAll(broker, { maxBytes: 1 })).problems).toMatchObject([
+      { kind: 'damaged_segment', offset: 15 },
+    ]);
+  });
+
+  it('ends after ten seconds, or when it is stopped', async () => {
+    const log = await shapedLog();
+    const { clock } = log.stores;
+    const slow = aroundStores(log.stores, (_, run) => async (...args) => {
+      await clock.sleep(4_000);
+      return run(...args);
+    });
+    const { run } = clock as unknown as { run<T>(work: () => Promise<T>): Promise<T> };
+    const page = await run.call(clock, () => memoryBroker({ ...slow, clock }).verifyTopic(TOPIC));
+    expect(page).toMatchObject({ partitions: [], nextPageToken: expect.any(String) });
+    const stopped = await log.broker.verifyTopic(TOPIC, { signal: AbortSignal.abort() });
+    expect(stopped).toMatchObject({ partitions: [], nextPageToken: expect.any(String) });
+    expect((await verifyAll(log.broker, { pageToken: stopped.nextPageToken })).partitions).toHaveLength(18);
+  });
+
+  it('looks at one partition only, if asked', async () => {
+    const { broker } = await shapedLog();
+    const { partitions } = await verifyAll(broker);
+    expect((await verifyAll(broker, { partition: 16 })).partitions).toEqual([partitions[16]]);
+    const steps = await verifyAll(broker, { partition: 1, maxBytes: 1 });
+    expect(steps.partitions).toEqual([partitions[1]]);
+  });
+
+  it('refuses what it cannot do', async () => {
+    const { broker } = await shapedLog();
+    const { nextPageToken: pageToken } = await broker.verifyTopic(TOPIC, { maxBytes: 1 });
+    expect(await codeOf(broker.verifyTopic('none'))).toBe('unknown_topic');
+    expect(await codeOf(broker.verifyTopic('a b'))).toBe('invalid_request');
+    expect(await codeOf(broker.verifyTopic(TOPIC, { partition: 18 }))).toBe('unknown_partition');
+    for (const maxBytes of [0, -1, 1.5, Number.NaN, 64 * 1024 * 1024 + 1])
+      expect(await codeOf(broker.verifyTopic(TOPIC, { maxBytes }))).toBe('invalid_request');
+    for (const wrong of ['', 'x', Buffer.from('a#b').toString('base64url')])
+      expect(await codeOf(broker.verifyTopic(TOPIC, { pageToken: wrong }))).toBe('invalid_request');
+    expect(await codeOf(broker.verifyTopic(TOPIC, { pageToken, partition: 3 }))).toBe('invalid_request');
+    await broker.deleteTopic(TOPIC);
+    expect(await codeOf(broker.verifyTopic(TOPIC, { pageToken }))).toBe('unknown_topic');
+    await broker.putTopic({ name: TOPIC });
+    expect(await codeOf(broker.verifyTopic(TOPIC, { pageToken }))).toBe('invalid_request');
+  });
+
+  it('finds nothing in a topic that has no records', async () => {
+    const broker = memoryBroker();
+    await broker.putTopic({ name: TOPIC, partitions: 3 });
+    const { partitions, problems } = await verifyAll(broker);
+    expect(problems).toEqual([]);
+    expect(partitions).toHaveLength(3);
+  });
+
+  it('passes over what compaction left out, and finds it in a topic that was never compacted', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores);
+    const { topic } = await broker.putTopic({ name: TOPIC, config: { 'cleanup.policy': 'compact' } });
+    const log = { stores, broker, topicId: topic.topicId };
+    const merged = new MergedLog(stores, topic.topicId);
+    for (let i = 0; i < 4; i++) {
+      for (let j = 0; j < 8; j++) await appendTo(broker, TOPIC, 0, ['v']);
+      await broker.idle();
+      await mergeAll(log);
+    }
+    // Within a segment, at its end, and a whole segment.
+    await merged.replace(0, 0, 1, ({ baseOffset }) => baseOffset !== 3 && baseOffset !== 7);
+    await merged.replace(0, 2, 1, () => false);
+    expect(await verifyAll(broker)).toMatchObject({ problems: [], partitions: [{ records: 22, segments: 3 }] });
+    await broker.putTopic({ name: TOPIC, config: { 'cleanup.policy': 'delete' } });
+    // A compaction is still scheduled, so one may have been under way.
+    expect((await verifyAll(broker)).problems).toEqual([]);
+    const damaged = new DamagedLog(log);
+    await damaged.updateList(({ due: { compact: _, ...due }, ...list }) => ({ ...list, due }));
+    const gaps = [
+      { kind: 'gap', partition: 0, offset: 3, message: 'The offsets 3 to 3 are stored nowhere.' },
+      { kind: 'gap', offset: 7 },
+      { kind: 'gap', offset: 16, message: 'The offsets 16 to 23 are stored nowhere.' },
+    ];
+    expect((await verifyAll(broker)).problems).toMatchObject(gaps);
+    expect((await verifyAll(broker, { maxBytes: 1 })).problems).toMatchObject(gaps);
+    // As after the end of a compaction.
+    await damaged.updateList((list) => ({
+      ...list,
+      slots: list.slots.map((slot) => ({ ...slot, compactedOffset: 20 })),
+    }));
+    expect((await verifyAll(broker)).problems).toMatchObject([{ kind: 'gap', offset: 20 }]);
+    await raiseStart(log, 0, 24);
+    expect((await verifyAll(broker)).problems).toEqual([]);
+  });
+
+  it('needs few requests', async () => {
+    const log = await shapedLog();
+    let requests = 0;
+    const counted = aroundStores(log.stores, (_, run) => (...args) => {
+      requests++;
+      return run(...args);
+    });
+    const { partitions } = await verifyAll(memoryBroker({ ...counted, clock: log.stores.clock }));
+    const parts = partitions.reduce((sum, one) => sum + one.unmergedParts + one.tailParts, 0);
+    const segments = partitions.reduce((sum, one) => sum + one.segments, 0);
+    // For each part 1, for each segment 2, for each partition the head, the list and the objects, and a few for each head.
+    expect(requests).toBeLessThan(parts + 2 * segments + 6 * 18 + 2 * 12);
+  });
+});
+
+/** What every job does, at once: nothing that a verification has seen stays where it was. */
+async function disturb(log: ShapedLog, start: number): Promise<void> {
+  const merged = new MergedLog(log.stores, log.topicId);
+  await appendShapes(log.broker, 9);
+  await mergeAll(log);
+  const { segments = [] } = (await merged.list()).slots[0] ?? {};
+  if (segments.length > 2) await merged.replace(0, 0, 2);
+  if (segments.length > 4) await merged.spill(0, 1);
+  await raiseStart(log, 1, start);
+  await merged.drop(1, start).catch(() => {});
+  await merged.clean();
+  await new MergedLog(log.stores, log.topicId, 1).clean();
+}
+
+/** A process between whose requests something happens. */
+function disturbedAt(stores: MemoryStores, happens: (request: number) => Promise<void>) {
+  const count = { requests: 0 };
+  const disturbed = aroundStores(stores, (_, run) => async (...args) => {
+    await happens(count.requests++);
+    return run(...args);
+  });
+  return { broker: memoryBroker({ ...disturbed, clock: stores.clock }), count };
+}
+
+describe('a verification beside jobs', () => {
+  it('raises no false alarm, whichever of its requests they come before', { timeout: 120_000 }, async () => {
+    let total = 1;
+    for (let at = 0; at < total; at++) {
+      const stores = memoryStores();
+      const broker = memoryBroker(stores, {}, new SeededRandom(1));
+      const { topic } = await broker.putTopic({ name: TOPIC, partitions: 17 });
+      const log = { stores, broker, topicId: topic.topicId };
+      for (let i = 0; i < 3; i++) {
+        await appendShapes(broker, 8);
+        await mergeAll(log);
+      }
+      await new MergedLog(stores, topic.topicId).spill(0, 2);
+      await appendShapes(broker, 12);
+      const before = await verifyAll(broker);
+      const { broker: verifier, count } = disturbedAt(stores, async (request) => {
+        if (request === at) await disturb(log, 20);
+      });
+      const { problems, partitions } = await verifyAll(verifier, {
+        partition: at % 2,
+        maxBytes: at % 3 === 0 ? 1 : undefined,
+      });
+      expect(problems, `before request ${at}`).toEqual([]);
+      const [was, is] = [before.partitions[at % 2], partitions[0]];
+      // The first partition loses nothing: what was counted before and after the change is what was there.
+      if (at % 2 === 0 && is?.highWatermark === was?.highWatermark)
+        expect(is).toMatchObject({ setHash: was?.setHash, records: was?.records });
+      total = Math.max(total, Math.min(count.requests, 90));
+    }
+    expect(total).toBeGreaterThan(30);
+  });
+
+  it.each(Array.from({ length: 12 }, (_, seed) => seed))('raises no false alarm, in any order (%i)', async (seed) => {
+    const random = new SeededRandom(seed);
+    const log = await shapedLog();
+    const merged = new MergedLog(log.stores, log.topicId);
+    let start = 130;
+    const steps = [
+      () => appendShapes(log.broker, 1 + random.below(12)),
+      () => mergeAll(log),
+      () => merged.clean(),
+      () => new MergedLog(log.stores, log.topicId, 1).clean(),
+      async () => {
+        const { segments = [] } = (await merged.list()).slots[0] ?? {};
+        if (segments.length > 2) await merged.replace(0, random.below(segments.length - 1), 2);
+      },
+      async () => {
+        const { segments = [] } = (await merged.list()).slots[0] ?? {};
+        if (segments.length > 3) await merged.spill(0, 2);
+      },
+      async () => {
+        start = Math.min(start + random.below(9), (await log.broker.describePartitions(TOPIC))[1]?.highWatermark ?? 0);
+        await raiseStart(log, 1, start);
+        await merged.drop(1, start).catch(() => {});
+      },
+    ];
+    const { broker } = disturbedAt(log.stores, async () => {
+      if (random.below(3) === 0) await steps[random.below(steps.length)]?.();
+    });
+    for (const maxBytes of [undefined, 1, 50_000])
+      expect((await verifyAll(broker, { maxBytes: maxBytes })).problems).toEqual([]);
+  });
+});
