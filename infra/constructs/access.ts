@@ -21,7 +21,8 @@ export type LogTable = Pick<
 export type LogBucket = Pick<IBucket, 'bucketArn' | 'bucketName'>;
 
 export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | 'Query';
-export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload';
+/** `ListBucket` lists the keys of its kinds. */
+export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload' | 'ListBucket';
 
 /**
  * Permissions to append. They allow reading the items that decide order and detect duplicates, but never records: neither
@@ -67,6 +68,15 @@ export const MANAGE_KEYS: Access = {
 /** Permissions to check the API keys of requests. */
 export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
 
+/** Permissions to verify a topic: to read everything that is stored of it. They allow no change. */
+export const VERIFY: Access = {
+  items: {
+    GetItem: ['topic', 'head', 'inlineBatch', 'segments', 'checkpoint', 'due'],
+    Query: ['node', 'segments'],
+  },
+  objects: { GetObject: ['hot', 'segment'], ListBucket: ['segment'] },
+};
+
 /** Permissions of the scheduled jobs. */
 export const MAINTAIN: Access = {
   items: {
@@ -108,7 +118,8 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
         },
       }),
   );
-  const objects = (Object.entries(access.objects) as [ObjectAction, readonly ObjectKind[]][]).map(
+  const { ListBucket: listed = [], ...onObjects } = access.objects;
+  const objects = (Object.entries(onObjects) as [ObjectAction, readonly ObjectKind[]][]).map(
     ([action, kinds]) =>
       new PolicyStatement({
         actions: [`s3:${action}`],
@@ -118,11 +129,21 @@ export function statements(access: Access, tableArn: string, bucketArn: string):
       }),
   );
   // Without permission to list the bucket, S3 returns "access denied" for a missing object, and damage would look like a
-  // mistake in the set-up. No operation ever lists the bucket.
+  // mistake in the set-up. A request for an object has no prefix, so this cannot be limited to one.
   const listing =
     access.objects.GetObject === undefined
       ? []
       : [new PolicyStatement({ actions: ['s3:ListBucket'], resources: [bucketArn] })];
+  if (listed.length > 0) {
+    const prefixes = listed.map((kind) => OBJECT_PATTERNS[kind]).sort();
+    listing.push(
+      new PolicyStatement({
+        actions: ['s3:ListBucket'],
+        resources: [bucketArn],
+        conditions: { StringLike: { 's3:prefix': prefixes } },
+      }),
+    );
+  }
   return [...items, ...objects, ...listing];
 }
 

@@ -1,6 +1,6 @@
 import { MEDIA, noParams, noQuery, pageQuery, topicParams } from '../contract.ts';
 import { BODY_ERRORS, type Operation } from '../operation.ts';
-import { topicDetail, topicInput, topicOutput, topicPage } from './contract.ts';
+import { topicDetail, topicInput, topicOutput, topicPage, verificationPage, verificationQuery } from './contract.ts';
 
 export const topicOperations = {
   listTopics: {
@@ -56,5 +56,20 @@ export const topicOperations = {
     query: noQuery,
     answers: { 204: { description: 'The topic is deleted.' } },
     errors: ['unknown_topic'],
+  },
+  verifyTopic: {
+    method: 'get',
+    path: '/v1/topics/{topic}/verification',
+    tag: 'topics',
+    action: 'admin',
+    topics: 'path',
+    summary: 'Verify that nothing of a topic is lost or damaged',
+    description:
+      'Reads everything that is stored of the topic, and changes nothing. A call takes about 10 seconds at most; repeat it with ' +
+      '`pageToken` until there is no `nextPageToken`. The topic can be used meanwhile. It costs what reading all records costs.',
+    params: topicParams,
+    query: verificationQuery,
+    answers: { 200: { description: 'A page of what was found.', content: { [MEDIA.json]: verificationPage } } },
+    errors: ['unknown_topic', 'unknown_partition'],
   },
 } as const satisfies Record<string, Operation>;

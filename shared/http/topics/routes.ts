@@ -1,15 +1,22 @@
 import { allowsAllTopics, allowsTopic } from '../../log/scopes.ts';
 import { empty, json } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
-import type { Handlers, HttpContext } from '../handler.ts';
+import { abortedWith, type Handlers, type HttpContext } from '../handler.ts';
 import { jsonOf, readBody } from '../request/body.ts';
 import { check } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
 import type { Principal } from '../request/principal.ts';
-import { type TopicDetail, type TopicInput, type TopicOutput, type TopicPage, topicInput } from './contract.ts';
+import {
+  type TopicDetail,
+  type TopicInput,
+  type TopicOutput,
+  type TopicPage,
+  topicInput,
+  type VerificationOutput,
+} from './contract.ts';
 import type { topicOperations } from './operations.ts';
 
-export function topicHandlers({ broker }: HttpContext): Handlers<typeof topicOperations> {
+export function topicHandlers({ broker, stopping }: HttpContext): Handlers<typeof topicOperations> {
   return {
     async listTopics(call) {
       const page: TopicPage = await broker.listTopics({ ...call.query, visible: visibleTo(call.principal) });
@@ -37,6 +44,17 @@ export function topicHandlers({ broker }: HttpContext): Handlers<typeof topicOpe
     async deleteTopic(call) {
       await broker.deleteTopic(call.params.topic);
       return empty(call, 204);
+    },
+
+    async verifyTopic(call) {
+      const stop = abortedWith(call.request.signal, stopping);
+      try {
+        const { signal } = stop;
+        const page: VerificationOutput = await broker.verifyTopic(call.params.topic, { ...call.query, signal });
+        return json(call, 200, page);
+      } finally {
+        stop.abort();
+      }
     },
   };
 }

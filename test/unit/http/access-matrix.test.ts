@@ -35,6 +35,7 @@ const CASES: Readonly<Record<OperationId, Case>> = {
   putTopic: { right: ['admin', 'topic'], request: onTopic('', { partitions: 2 }), granted: [200, 201] },
   getTopic: { right: ['any', 'topic'], request: onTopic(''), granted: [200, 404] },
   deleteTopic: { right: ['admin', 'topic'], request: onTopic(''), granted: [204, 404] },
+  verifyTopic: { right: ['admin', 'topic'], request: onTopic('/verification'), granted: [200, 404] },
   appendRecords: {
     right: ['produce', 'topic'],
     request: onTopic('/records', { records: [{ value: 'x' }] }),

@@ -8,6 +8,7 @@ import {
   MANAGE_KEYS,
   PRODUCE,
   union,
+  VERIFY,
 } from '../../../infra/constructs/access.ts';
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
@@ -151,6 +152,20 @@ const works: Work[] = [
     },
   },
   {
+    name: 'verify',
+    access: VERIFY,
+    async prepare(broker, stores) {
+      await seed(broker);
+      const { topicId } = await broker.describeTopic('orders');
+      await broker.mergeHead(topicId, 0, { force: true });
+      await seed(broker);
+      await stores.objects.put(keys.segmentObjectKey(topicId, 2, 0, 1), [bytes('orphan')]);
+    },
+    async run(broker) {
+      expect((await broker.verifyTopic('orders')).problems).toMatchObject([{ kind: 'orphan' }]);
+    },
+  },
+  {
     name: 'manage keys',
     access: MANAGE_KEYS,
     async run(broker) {
@@ -230,6 +245,10 @@ it('lets who may only append read neither records nor what others wrote', async 
 
 it('lets who may only read change nothing', () => {
   expect(listed(CONSUME).filter((what) => !/^(GetItem|Query|GetObject) /.test(what))).toEqual([]);
+});
+
+it('lets who verifies topics change nothing', () => {
+  expect(listed(VERIFY).filter((what) => !/^(GetItem|Query|GetObject|ListBucket) /.test(what))).toEqual([]);
 });
 
 it('lets who administers topics neither read nor append records', () => {

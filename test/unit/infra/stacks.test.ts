@@ -12,6 +12,7 @@ import {
   MANAGE_KEYS,
   PRODUCE,
   union,
+  VERIFY,
 } from '../../../infra/constructs/access.ts';
 import { EventLog } from '../../../infra/constructs/event-log.ts';
 import { parseSettings } from '../../../shared/aws/environment.ts';
@@ -52,11 +53,17 @@ function expected(access: Access, logs = true): string[] {
   const items = Object.entries(access.items).flatMap(([action, kinds]) =>
     kinds.map((kind) => `dynamodb:${action} ${ITEM_PATTERNS[kind]}`),
   );
-  const objects = Object.entries(access.objects).flatMap(([action, kinds]) =>
+  const { ListBucket: listed, ...onObjects } = access.objects;
+  const objects = Object.entries(onObjects).flatMap(([action, kinds]) =>
     kinds.map((kind) => `s3:${action} /${OBJECT_PATTERNS[kind]}`),
   );
-  const listing = access.objects.GetObject === undefined ? [] : ['s3:ListBucket bucket'];
-  return [...items, ...objects, ...listing, ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : [])].sort();
+  const listing = [listed, access.objects.GetObject].filter((kinds) => kinds !== undefined);
+  return [
+    ...items,
+    ...objects,
+    ...listing.map(() => 's3:ListBucket bucket'),
+    ...(logs ? ['logs:CreateLogStream', 'logs:PutLogEvents'] : []),
+  ].sort();
 }
 
 describe('the stateful stack', () => {
@@ -211,7 +218,7 @@ describe('the stateless stack', () => {
 
   it.each([
     ['Produce', PRODUCE],
-    ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)],
+    ['Http', union(PRODUCE, CONSUME, ADMIN, VERIFY, MANAGE_KEYS)],
     ['Maintenance', MAINTAIN],
   ])('gives the role of %s its access and no more', (name, access) => {
     expect(granted(statementsOf(template, `EventLog${name}`))).toEqual(expected(access));
@@ -300,7 +307,7 @@ describe('what can be chosen', () => {
       expect(Properties.AuthType).toBe('NONE');
     for (const [id, access] of [
       ['Produce', union(PRODUCE, CHECK_KEYS)],
-      ['Http', union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS, CHECK_KEYS)],
+      ['Http', union(PRODUCE, CONSUME, ADMIN, VERIFY, MANAGE_KEYS, CHECK_KEYS)],
     ] as const) {
       const functions = Object.entries(resourcesOf(stateless, 'AWS::Lambda::Function'));
       const [, made] = functions.find(([name]) => name.startsWith(`EventLog${id}`)) ?? [];
@@ -347,7 +354,7 @@ describe('what can be chosen', () => {
     stateless.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', Timeout: 29 });
     expect(JSON.stringify(stateless.findOutputs('ApiUrl'))).toContain('ApiEndpoint');
     expect(granted(statementsOf(stateless, 'EventLogGateway'))).toEqual(
-      expected(union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS)),
+      expected(union(PRODUCE, CONSUME, ADMIN, VERIFY, MANAGE_KEYS)),
     );
     const whole = testTemplates({ httpApi: 'true', streaming: 'false' }).stateless;
     whole.resourceCountIs('AWS::Lambda::Function', 3);
