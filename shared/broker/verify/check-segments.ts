@@ -103,7 +103,7 @@ export class SegmentCheck {
     this.#index = undefined;
   }
 
-  /** Reads the block at `at.block`, once more from the store if it is damaged, and goes on behind it. */
+  /** Reads the block at `at.block`, a second time from the store if it is damaged, and goes on behind it. */
   async #readBlock(
     view: View,
     listed: Listed,

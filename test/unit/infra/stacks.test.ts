@@ -253,7 +253,7 @@ describe('the stateless stack', () => {
       for (const action of list(Action)) expect(action).not.toContain('*');
       for (const resource of list(Resource)) {
         expect(resource).not.toBe('*');
-        expect([undefined, '/hot/*']).toContain(/\/.*\*/.exec(suffixOf(resource))?.[0]);
+        expect([undefined, '/hot/*', '/segments/*']).toContain(/\/.*\*/.exec(suffixOf(resource))?.[0]);
       }
       if (list(Action).some((action) => action.startsWith('dynamodb:')))
         expect(Condition?.['ForAllValues:StringLike']?.['dynamodb:LeadingKeys']).not.toContain('*');
