@@ -3,6 +3,7 @@ import type { PartitionReport } from '../../../../shared/broker/verify/report.ts
 import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { addHashes, batchHash } from '../../../../shared/log/segment/set-hash.ts';
 import { aroundStores } from '../../../../shared/storage/around-stores.ts';
+import { DamagedLog } from '../../../support/damaged-log.ts';
 import {
   appendTo,
   codeOf,
@@ -14,7 +15,6 @@ import {
 import { MergedLog } from '../../../support/merged-log.ts';
 import {
   appendShapes,
-  DamagedLog,
   mergeAll,
   raiseStart,
   type ShapedLog,
