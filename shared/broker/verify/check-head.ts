@@ -12,7 +12,7 @@ import {
   segmentsPartitionKey,
 } from '../../storage/keys.ts';
 import type { ItemKey } from '../../storage/ports.ts';
-import { readNodes } from './read-nodes.ts';
+import { endOf, readNodes } from './read-nodes.ts';
 import { storedAs, type Verification, type View } from './verification.ts';
 
 /**
@@ -38,10 +38,10 @@ export async function checkHeadOf(run: Verification): Promise<boolean> {
 
 async function checkNodes(run: Verification, { list, head }: View): Promise<'done' | 'look_again' | 'over'> {
   const { position } = run;
-  const list_ = storedAs(segmentListKey(run.name.topicId, run.name.headNumber));
+  const listName = storedAs(segmentListKey(run.name.topicId, run.name.headNumber));
   if (list.mergedEntry > head.firstEntry) {
     const message = `The segment list has merged the entries below ${list.mergedEntry}, and the head has moved only those below ${head.firstEntry}.`;
-    run.reportHead({ kind: 'wrong_totals', storedAs: list_, message });
+    run.reportHead({ kind: 'wrong_totals', storedAs: listName, message });
     return 'done';
   }
   let next = Math.max(position.entry, list.cleanedEntry);
@@ -64,7 +64,7 @@ async function checkNodes(run: Verification, { list, head }: View): Promise<'don
       if (node !== undefined && firstEntry === list.mergedEntry && !sameTotals(node.before, list.totals))
         run.reportHead({
           kind: 'wrong_totals',
-          storedAs: list_,
+          storedAs: listName,
           message: `The segment list and the first tail node that is not merged, ${firstEntry}, disagree about the records before it: ${difference(list.totals, node.before)}.`,
         });
       else if (node !== undefined && totals !== undefined && !sameTotals(node.before, totals))
@@ -88,12 +88,6 @@ async function checkNodes(run: Verification, { list, head }: View): Promise<'don
       message: `The head's tail does not begin where the ${head.firstEntry === list.mergedEntry ? 'segments' : 'tail nodes'} end: ${difference(totals, beforeTail)}.`,
     });
   return 'done';
-}
-
-/** If fewer nodes than asked for were found, the rest up to the head's tail must not be missing. */
-function endOf(nodes: readonly { readonly firstEntry: number }[], firstEntry: number) {
-  const isLast = nodes.length === 0 || (nodes.at(-1)?.firstEntry ?? 0) + TAIL_NODE_ENTRIES >= firstEntry;
-  return isLast ? [{ firstEntry, node: undefined, damage: undefined }] : [];
 }
 
 /** The totals as of an entry, if the list or the node before tells them. At most 1 Query. */

@@ -3,7 +3,7 @@ import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { type PlacedPart, partitionState, placeNode, placeTail, TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
 import { dataName, readParts } from '../data/read-part.ts';
 import { eachOf } from '../topics/each-head.ts';
-import { readNodes } from './read-nodes.ts';
+import { endOf, readNodes } from './read-nodes.ts';
 import { isDamage, type Verification, type View } from './verification.ts';
 
 /** Entries whose data is in memory at once. */
@@ -20,15 +20,15 @@ export async function checkParts(run: Verification, view: View): Promise<'done' 
   const from = Math.max(list.mergedEntry, position.entry - (position.entry % TAIL_NODE_ENTRIES));
   for (let next = from; next < head.firstEntry; ) {
     const nodes = await readNodes(run, next, head.firstEntry);
-    if (nodes[0]?.firstEntry !== next && (await run.look()).list.mergedEntry > next) return 'look_again';
     // A node that is damaged or missing is a problem of the head, and what it named is a gap.
-    if (nodes.length === 0) break;
-    for (const { node, firstEntry } of nodes) {
-      if (node !== undefined) {
-        const result = await checkEntries(run, view, placeNode(node));
-        if (result !== 'done') return result;
-      }
-      next = firstEntry + TAIL_NODE_ENTRIES;
+    for (const { node, firstEntry } of [...nodes, ...endOf(nodes, head.firstEntry)]) {
+      if (firstEntry !== next && (await run.look()).list.mergedEntry > next) return 'look_again';
+      next = firstEntry;
+      position.entry = next;
+      if (node === undefined && next === head.firstEntry) break;
+      const result = node === undefined ? 'done' : await checkEntries(run, view, placeNode(node));
+      if (result !== 'done') return result;
+      next += TAIL_NODE_ENTRIES;
       position.entry = next;
     }
     if (run.isOver()) return 'over';

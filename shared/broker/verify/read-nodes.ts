@@ -1,4 +1,4 @@
-import type { TailNode } from '../../log/head/head.ts';
+import { TAIL_NODE_ENTRIES, type TailNode } from '../../log/head/head.ts';
 import { nodePartitionKey, nodeSortKey } from '../../storage/keys.ts';
 import { nodeFromAttributes } from '../heads/items.ts';
 import { causeText, isDamage, type Verification } from './verification.ts';
@@ -29,4 +29,11 @@ export async function readNodes(run: Verification, from: number, to: number): Pr
       return { firstEntry, node: undefined, damage: causeText(error) };
     }
   });
+}
+
+/** The end of the nodes, if what was read reaches it: behind the last node, or if there are none where some must be. */
+export function endOf(nodes: readonly ReadNode[], firstEntry: number): readonly ReadNode[] {
+  const last = nodes.at(-1);
+  const isEnd = last === undefined || last.firstEntry + TAIL_NODE_ENTRIES >= firstEntry;
+  return isEnd ? [{ firstEntry, node: undefined }] : [];
 }

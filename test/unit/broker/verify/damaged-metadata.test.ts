@@ -6,8 +6,9 @@ import { packSegmentPage } from '../../../../shared/log/segment/segment-list.ts'
 import * as keys from '../../../../shared/storage/keys.ts';
 import type { ItemKey } from '../../../../shared/storage/ports.ts';
 import { type Damage, type DamagedLog, findPlanted } from '../../../support/damaged-log.ts';
+import { appendTo } from '../../../support/memory-broker.ts';
 import { MergedLog } from '../../../support/merged-log.ts';
-import type { ShapedLog } from '../../../support/shaped-log.ts';
+import { appendShapes, type ShapedLog, TOPIC } from '../../../support/shaped-log.ts';
 
 /** An entry of the head's tail that is stored in this way. */
 async function tailEntry(damaged: DamagedLog, location: Entry['location']): Promise<Entry> {
@@ -137,6 +138,23 @@ const damages: Damage[] = [
       for (const entry of [mergedEntry, mergedEntry + 8])
         await damaged.changeItem(nodeKey(log, entry), () => undefined);
       return [{ kind: 'missing_node', storedAs: named(nodeKey(log, mergedEntry)) }, { kind: 'gap' }, { kind: 'gap' }];
+    },
+  },
+  {
+    name: 'all tail nodes missing, also of a partition that has nothing in the tail',
+    async plant(log, damaged) {
+      const { mergedEntry, totals } = await damaged.list();
+      await appendTo(log.broker, TOPIC, 5, ['only one']);
+      await appendShapes(log.broker, 40);
+      const { firstEntry } = await damaged.head();
+      for (let entry = mergedEntry; entry < firstEntry; entry += 8)
+        await damaged.changeItem(nodeKey(log, entry), () => undefined);
+      return [
+        { kind: 'missing_node', storedAs: named(nodeKey(log, mergedEntry)) },
+        { kind: 'gap', partition: 0, offset: totals[0]?.nextOffset ?? -1 },
+        { kind: 'gap', partition: 1 },
+        { kind: 'gap', partition: 5, offset: 0, message: 'The offsets 0 to 0 are stored nowhere.' },
+      ];
     },
   },
   {

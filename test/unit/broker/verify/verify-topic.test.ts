@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { PartitionReport } from '../../../../shared/broker/verify/report.ts';
 import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { addHashes, batchHash } from '../../../../shared/log/segment/set-hash.ts';
-import { aroundStores } from '../../../../shared/storage/around-stores.ts';
+import { aroundStores, keyOf } from '../../../../shared/storage/around-stores.ts';
+import { hotObjectKey, inlineBatchKey, nodePartitionKey, nodeSortKey } from '../../../../shared/storage/keys.ts';
 import { DamagedLog } from '../../../support/damaged-log.ts';
 import {
   appendTo,
@@ -90,6 +91,16 @@ describe('a verification', () => {
     const steps = await verifyAll(broker, { maxBytes: 1 });
     expect(steps).toMatchObject({ problems: [], partitions: [{ segments: 1, records: 24 }] });
     expect(steps.partitions).toEqual((await verifyAll(broker)).partitions);
+    // A job replaces the segment in between.
+    let page = await broker.verifyTopic(TOPIC, { maxBytes: 1 });
+    const isInSegment = (token = '') => /#[0-9a-f]{16}\.[0-9a-f]{16}#/.test(Buffer.from(token, 'base64url').toString());
+    while (page.nextPageToken !== undefined && !isInSegment(page.nextPageToken))
+      page = await broker.verifyTopic(TOPIC, { maxBytes: 1, pageToken: page.nextPageToken });
+    expect(page.nextPageToken).toBeDefined();
+    await new MergedLog(stores, topic.topicId).replace(0, 0, 1);
+    await new MergedLog(stores, topic.topicId).clean();
+    const rest = await verifyAll(broker, { maxBytes: 1, pageToken: page.nextPageToken });
+    expect([rest.partitions, rest.problems]).toEqual([steps.partitions, []]);
     // The second chunk is damaged.
     const { key, bytes } = await new DamagedLog(log).lastSegment();
     await new DamagedLog(log).flip(key, bytes - 10);
@@ -236,7 +247,7 @@ describe('a verification beside jobs', () => {
       for (let i = 0; i < 6; i++) {
         await appendShapes(broker, 8);
         await mergeAll(log);
-        if (i === 1) await new MergedLog(stores, topic.topicId).spill(0, 2);
+        for (const slot of i === 1 ? [0, 1] : []) await new MergedLog(stores, topic.topicId).spill(slot, 2);
       }
       await appendShapes(broker, 12);
       const before = await verifyAll(broker);
@@ -255,6 +266,49 @@ describe('a verification beside jobs', () => {
       total = Math.max(total, Math.min(count.requests, 90));
     }
     expect(total).toBeGreaterThan(30);
+  });
+
+  it('takes no data for lost that retention has dropped before it was merged', async () => {
+    let total = 1;
+    for (let at = 0; at < total; at++) {
+      const log = await shapedLog();
+      const { tail, partitions } = await new DamagedLog(log).head();
+      const { broker, count } = disturbedAt(log.stores, async (request) => {
+        if (request !== at) return;
+        await raiseStart(log, 0, partitions[0]?.nextOffset ?? 0);
+        await raiseStart(log, 1, partitions[1]?.nextOffset ?? 0);
+        for (const { entry } of tail) {
+          if (entry.location === 'inline') await log.stores.items.delete(inlineBatchKey(log.topicId, 0, entry.batchId));
+          else if (entry.location === 'hot')
+            await log.stores.objects.delete(hotObjectKey(entry.batchId, log.topicId, 0));
+        }
+      });
+      expect((await verifyAll(broker, { partition: 0 })).problems, `before request ${at}`).toEqual([]);
+      total = count.requests;
+    }
+    expect(total).toBeGreaterThan(20);
+  });
+
+  it('takes no node for lost that a sweep has deleted before the ones around it', async () => {
+    const log = await shapedLog();
+    const { mergedEntry } = await new DamagedLog(log).list();
+    let queries = 0;
+    const stores = aroundStores(log.stores, (request, run) => async (...args) => {
+      // The first query of nodes is that of the head's check.
+      if (request === 'query' && keyOf(args).startsWith('node#') && ++queries === 2) {
+        await mergeAll(log);
+        await new DamagedLog(log).updateList((list) => ({
+          ...list,
+          cleanBelow: list.mergedEntry,
+          cleanedEntry: list.mergedEntry,
+        }));
+        await log.stores.items.delete({ pk: nodePartitionKey(log.topicId, 0), sk: nodeSortKey(mergedEntry + 8) });
+      }
+      return run(...args);
+    });
+    const { problems } = await verifyAll(memoryBroker({ ...stores, clock: log.stores.clock }), { partition: 0 });
+    expect(problems).toEqual([]);
+    expect(queries).toBeGreaterThan(1);
   });
 
   it.each(Array.from({ length: 12 }, (_, seed) => seed))('raises no false alarm, in any order (%i)', async (seed) => {
