@@ -1,7 +1,7 @@
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { recordsOf } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
-import { type Head, partitionState } from '../../log/head/head.ts';
+import type { Head } from '../../log/head/head.ts';
 import type { SegmentList } from '../../log/segment/segment-list.ts';
 import { addHashes, batchHash } from '../../log/segment/set-hash.ts';
 import { headOf, type Topic } from '../../log/topic/topic.ts';
@@ -172,12 +172,11 @@ export class Verification {
     }
   }
 
-  /** Goes on at `offset`. What was passed over is a gap, unless retention or compaction may have dropped it. */
+  /** Goes on at `offset`. What was passed over is a gap, unless compaction may have dropped it. */
   async reachOffset(view: View, offset: number, isMerged: boolean): Promise<void> {
     const { position, slot } = this;
-    const { logStartOffset } = partitionState(view.head, slot);
     const compactedOffset = isMerged ? (view.list.slots[slot]?.compactedOffset ?? 0) : 0;
-    const from = Math.max(position.offset, logStartOffset, compactedOffset);
+    const from = Math.max(position.offset, compactedOffset);
     const to = Math.min(offset, position.end ?? 0);
     position.offset = Math.max(position.offset, offset);
     if (from >= to || (isMerged && (await this.#mayBeCompacted(view)))) return;

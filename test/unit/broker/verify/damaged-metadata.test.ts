@@ -5,10 +5,10 @@ import { packTotals } from '../../../../shared/log/head/head.ts';
 import { packSegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import * as keys from '../../../../shared/storage/keys.ts';
 import type { ItemKey } from '../../../../shared/storage/ports.ts';
-import { type Damage, type DamagedLog, findPlanted } from '../../../support/damaged-log.ts';
+import { type Damage, DamagedLog, findPlanted } from '../../../support/damaged-log.ts';
 import { appendTo } from '../../../support/memory-broker.ts';
 import { MergedLog } from '../../../support/merged-log.ts';
-import { appendShapes, type ShapedLog, TOPIC } from '../../../support/shaped-log.ts';
+import { appendShapes, raiseStart, type ShapedLog, TOPIC } from '../../../support/shaped-log.ts';
 
 /** An entry of the head's tail that is stored in this way. */
 async function tailEntry(damaged: DamagedLog, location: Entry['location']): Promise<Entry> {
@@ -316,6 +316,21 @@ const damages: Damage[] = [
       const key = keys.segmentObjectKey(topicId, 3, 5, 9);
       await stores.objects.put(key, [new Uint8Array(3)]);
       return [{ kind: 'orphan', partition: 3, storedAs: key }];
+    },
+  },
+  {
+    name: 'a segment that retention has dropped from a page, and that came back',
+    async plant(log) {
+      const merged = new MergedLog(log.stores, log.topicId);
+      const [first] = (await merged.list()).slots[1]?.segments ?? [];
+      await merged.spill(1, 2);
+      const storedAs = merged.keyOf(1, first ?? { startOffset: 0, version: 0 });
+      const bytes = await new DamagedLog(log).object(storedAs);
+      await raiseStart(log, 1, first?.endOffset ?? 0);
+      await merged.drop(1, first?.endOffset ?? 0);
+      await merged.clean();
+      await log.stores.objects.put(storedAs, [bytes]);
+      return [{ kind: 'orphan', partition: 1, storedAs }];
     },
   },
   {

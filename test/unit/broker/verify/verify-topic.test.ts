@@ -1,9 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import type { PartitionReport } from '../../../../shared/broker/verify/report.ts';
 import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
+import { packTotals, unpackTotals } from '../../../../shared/log/head/head.ts';
+import { schedule } from '../../../../shared/log/segment/list-changes.ts';
 import { addHashes, batchHash } from '../../../../shared/log/segment/set-hash.ts';
 import { aroundStores, keyOf } from '../../../../shared/storage/around-stores.ts';
-import { hotObjectKey, inlineBatchKey, nodePartitionKey, nodeSortKey } from '../../../../shared/storage/keys.ts';
+import {
+  hotObjectKey,
+  inlineBatchKey,
+  NODE,
+  nodePartitionKey,
+  nodeSortKey,
+  segmentObjectKey,
+} from '../../../../shared/storage/keys.ts';
 import { DamagedLog } from '../../../support/damaged-log.ts';
 import {
   appendTo,
@@ -107,6 +116,28 @@ describe('a verification', () => {
     expect((await verifyAll(broker, { maxBytes: 1 })).problems).toMatchObject([
       { kind: 'damaged_segment', offset: 23 },
     ]);
+  });
+
+  it('goes on in the middle of the tail nodes of a head', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores);
+    const { topic } = await broker.putTopic({ name: TOPIC });
+    for (let i = 0; i < 8 * 70; i++) await appendTo(broker, TOPIC, 0, ['v']);
+    await broker.idle();
+    const whole = await verifyAll(broker);
+    expect(whole.partitions).toMatchObject([{ records: 560, unmergedParts: 560 }]);
+    const steps = await verifyAll(broker, { maxBytes: 1 });
+    expect([steps.partitions, steps.problems]).toEqual([whole.partitions, []]);
+    // The first node of the second query follows the last one of the first.
+    const key = { pk: nodePartitionKey(topic.topicId, 0), sk: nodeSortKey(8 * 64) };
+    const damaged = new DamagedLog({ stores, broker, topicId: topic.topicId });
+    await damaged.changeItem(key, (attributes) => {
+      const totals = unpackTotals(attributes[NODE.before] as Uint8Array);
+      return { ...attributes, [NODE.before]: packTotals(totals.map((one) => ({ ...one, bytes: one.bytes + 1 }))) };
+    });
+    const wrong = { kind: 'wrong_totals', storedAs: `${key.pk}/${key.sk}` };
+    for (const maxBytes of [undefined, 1])
+      expect((await verifyAll(broker, { maxBytes })).problems).toMatchObject([wrong, { kind: 'wrong_totals' }]);
   });
 
   it('ends after ten seconds, or when it is stopped', async () => {
@@ -217,6 +248,7 @@ async function disturb(log: ShapedLog, start: number): Promise<void> {
   for (let at = 0; at + 2 <= ((await merged.list()).slots[0]?.segments.length ?? 0); at++)
     await merged.replace(0, at, 2);
   await merged.spill(0, 1);
+  await new DamagedLog(log).updateList((list) => schedule(list, 'sweep', log.stores.clock.nowMs()));
   await raiseStart(log, 1, start);
   await merged.drop(1, start);
   await merged.clean({ keepsShared: true });
@@ -287,6 +319,21 @@ describe('a verification beside jobs', () => {
       total = count.requests;
     }
     expect(total).toBeGreaterThan(20);
+  });
+
+  it('calls nothing an orphan that a late job gives up meanwhile', async () => {
+    const log = await shapedLog();
+    const key = segmentObjectKey(log.topicId, 3, 7, 1);
+    await log.stores.objects.put(key, [new Uint8Array(3)]);
+    const garbage = { what: 'segment', slot: 3, startOffset: 7, version: 1, dueAtMs: 1 } as const;
+    const stores = aroundStores(log.stores, (request, run) => async (...args) => {
+      if (request === 'getObject' && keyOf(args) === key)
+        await new DamagedLog(log).updateList((list) => ({ ...list, garbage: [...list.garbage, garbage] }));
+      return run(...args);
+    });
+    const clock = log.stores.clock;
+    expect((await verifyAll(log.broker)).problems).toMatchObject([{ kind: 'orphan', storedAs: key }]);
+    expect((await verifyAll(memoryBroker({ ...stores, clock }))).problems).toEqual([]);
   });
 
   it('takes no node for lost that a sweep has deleted before the ones around it', async () => {
