@@ -25,6 +25,8 @@ export async function checkObjects(run: Verification): Promise<boolean> {
       if ((await run.ask(() => stores.objects.get(key, { start: 0, end: 1 }))) === undefined) continue;
       if ((await withoutName(run, [key])).length === 0) continue;
       run.report({ kind: 'orphan', storedAs: key, message: 'Nothing names this segment.' });
+      position.after = key;
+      if (run.isOver()) return false;
     }
     if (!more) return true;
     position.after = keys.at(-1) ?? '';

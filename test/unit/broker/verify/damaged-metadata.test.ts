@@ -293,14 +293,14 @@ const damages: Damage[] = [
       return [{ kind: 'damaged_data', partition: 16, headNumber: 1, storedAs: key }];
     },
   },
-  {
-    name: 'a checkpoint that is too old',
-    async plant({ topicId }, damaged) {
-      const key = keys.checkpointKey(topicId, 0);
+  ...[0, 1].map((headNumber) => ({
+    name: `a checkpoint that is too old, of head ${headNumber}`,
+    async plant({ topicId }: ShapedLog, damaged: DamagedLog) {
+      const key = keys.checkpointKey(topicId, headNumber);
       await damaged.changeItem(key, () => ({ [keys.CHECKPOINT.belowEntry]: 8 }));
-      return [{ kind: 'stale_checkpoint', headNumber: 0, storedAs: named(key) }];
+      return [{ kind: 'stale_checkpoint' as const, headNumber, storedAs: named(key) }];
     },
-  },
+  })),
   {
     name: 'a missing due item',
     async plant({ topicId }, damaged) {

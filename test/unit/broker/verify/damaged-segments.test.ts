@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { concatBytes } from '../../../../shared/log/bytes.ts';
+import { invariant } from '../../../../shared/log/errors.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import * as keys from '../../../../shared/storage/keys.ts';
+import { edited } from '../../../support/batch-edit.ts';
 import { type Damage, DamagedLog, findPlanted } from '../../../support/damaged-log.ts';
 import { shapedLog, verifyAll } from '../../../support/shaped-log.ts';
 
@@ -64,7 +66,16 @@ const cut = (name: string, to: (bytes: number, indexBytes: number) => number): D
   },
 });
 
-/** Rewrites the last segment of partition 0, so that object and list agree with each other but not with what was appended. */
+/** Changes the records of the second batch so that they do not decode, and its CRC with them. */
+function changeSecond([first, second, ...others]: Uint8Array[]): Uint8Array[] {
+  invariant(first !== undefined && second !== undefined, 'the segment has two batches');
+  return [first, edited(second, (view) => view.setUint8(61, view.getUint8(61) ^ 2)), ...others];
+}
+
+/**
+ * Rewrites the last segment of partition 0, so that its batches agree with its index but not with what was appended.
+ * `listed`: the segment list agrees with them too.
+ */
 async function rewrite(damaged: DamagedLog, change: (batches: Uint8Array[]) => Uint8Array[], listed: boolean) {
   const { key, bytes, startOffset, endOffset } = await damaged.lastSegment();
   const whole = await damaged.object(key);
@@ -155,6 +166,13 @@ const damages: Damage[] = [
     },
   },
   {
+    name: 'a segment with another batch of the same length, whose own index agrees with it',
+    async plant(_, damaged) {
+      const { key } = await rewrite(damaged, changeSecond, false);
+      return [{ kind: 'damaged_segment', storedAs: key }];
+    },
+  },
+  {
     name: 'a wrong set hash in the list',
     async plant(_, damaged) {
       const { key, startOffset } = await damaged.lastSegment();
@@ -184,6 +202,16 @@ describe('a verification finds', () => {
   it.each(damages)('$name', async ({ plant }) => {
     const { expected, problems } = await findPlanted(plant);
     expect(problems).toMatchObject(expected);
+  });
+
+  it('records that do not decode, if it looks that deep', async () => {
+    const log = await shapedLog();
+    const { key, startOffset } = await rewrite(new DamagedLog(log), changeSecond, true);
+    expect((await verifyAll(log.broker)).problems).toEqual([]);
+    for (const maxBytes of [undefined, 1])
+      expect((await verifyAll(log.broker, { deep: true, maxBytes })).problems).toMatchObject([
+        { kind: 'damaged_segment', partition: 0, storedAs: key, offset: startOffset + 1 },
+      ]);
   });
 
   it('nothing below the log start', async () => {

@@ -140,6 +140,15 @@ describe('a verification', () => {
       expect((await verifyAll(broker, { maxBytes })).problems).toMatchObject([wrong, { kind: 'wrong_totals' }]);
   });
 
+  it('goes on among the objects of a partition, and after many problems', async () => {
+    const log = await shapedLog();
+    for (let i = 0; i < 1_050; i++)
+      await log.stores.objects.put(segmentObjectKey(log.topicId, 16, i, 99), [new Uint8Array(1)]);
+    const { partitions, problems, calls } = await verifyAll(log.broker);
+    expect([problems.length, partitions[16]?.orphans, calls]).toEqual([1_050, 1_050, 11]);
+    expect(new Set(problems.map(({ storedAs }) => storedAs)).size).toBe(1_050);
+  });
+
   it('ends after ten seconds, or when it is stopped', async () => {
     const log = await shapedLog();
     const { clock } = log.stores;
