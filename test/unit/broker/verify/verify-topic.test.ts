@@ -13,6 +13,7 @@ import {
   nodeSortKey,
   segmentObjectKey,
 } from '../../../../shared/storage/keys.ts';
+import type { ByteRange, ObjectStore } from '../../../../shared/storage/ports.ts';
 import { DamagedLog } from '../../../support/damaged-log.ts';
 import {
   appendTo,
@@ -195,6 +196,33 @@ describe('a verification', () => {
     const { partitions, problems } = await verifyAll(broker);
     expect(problems).toEqual([]);
     expect(partitions).toHaveLength(3);
+  });
+
+  it('reads a second time what arrives damaged, cut or not at all', async () => {
+    const log = await shapedLog();
+    for (const spoil of [
+      (bytes: Uint8Array) => bytes.map((byte, i) => (i === 100 || i === bytes.length - 1 ? byte ^ 1 : byte)),
+      (bytes: Uint8Array) => bytes.slice(0, -1),
+      () => undefined,
+    ]) {
+      const reads = new Map<string, number>();
+      let spoiled = 0;
+      const objects = {
+        ...log.stores.objects,
+        list: log.stores.objects.list.bind(log.stores.objects),
+        get: async (key: string, range: ByteRange) => {
+          const bytes = await log.stores.objects.get(key, range);
+          const read = (reads.get(key) ?? 0) + 1;
+          reads.set(key, read);
+          // Of a segment the index and then the batches.
+          if (bytes === undefined || (read !== 1 && !(read === 3 && key.startsWith('segments/')))) return bytes;
+          spoiled++;
+          return spoil(bytes);
+        },
+      } as ObjectStore;
+      expect((await verifyAll(memoryBroker({ ...log.stores, objects }))).problems).toEqual([]);
+      expect(spoiled).toBeGreaterThan(30);
+    }
   });
 
   it('passes over what compaction left out, and finds it in a topic that was never compacted', async () => {
