@@ -93,21 +93,24 @@ describe('a verification', () => {
     const stores = memoryStores();
     const broker = memoryBroker(stores);
     const { topic } = await broker.putTopic({ name: TOPIC });
+    for (let i = 0; i < 8; i++) await appendTo(broker, TOPIC, 0, ['small']);
+    await broker.idle();
+    await broker.mergeHead(topic.topicId, 0, { force: true });
     for (let i = 0; i < 24; i++) await appendTo(broker, TOPIC, 0, ['v'.repeat(900_000)]);
     await broker.idle();
     await broker.mergeHead(topic.topicId, 0, { force: true });
     const log = { stores, broker, topicId: topic.topicId };
     expect((await new DamagedLog(log).lastSegment()).bytes).toBeGreaterThan(2 * 8 * 1024 * 1024 - 2_000_000);
     const steps = await verifyAll(broker, { maxBytes: 1 });
-    expect(steps).toMatchObject({ problems: [], partitions: [{ segments: 1, records: 24 }] });
+    expect(steps).toMatchObject({ problems: [], partitions: [{ segments: 2, records: 32 }] });
     expect(steps.partitions).toEqual((await verifyAll(broker)).partitions);
-    // A job replaces the segment in between.
+    // A job puts the segment and the one before it together in between.
     let page = await broker.verifyTopic(TOPIC, { maxBytes: 1 });
     const isInSegment = (token = '') => /#[0-9a-f]{16}\.[0-9a-f]{16}#/.test(Buffer.from(token, 'base64url').toString());
     while (page.nextPageToken !== undefined && !isInSegment(page.nextPageToken))
       page = await broker.verifyTopic(TOPIC, { maxBytes: 1, pageToken: page.nextPageToken });
     expect(page.nextPageToken).toBeDefined();
-    await new MergedLog(stores, topic.topicId).replace(0, 0, 1);
+    await new MergedLog(stores, topic.topicId).replace(0, 0, 2);
     await new MergedLog(stores, topic.topicId).clean();
     const rest = await verifyAll(broker, { maxBytes: 1, pageToken: page.nextPageToken });
     expect([rest.partitions, rest.problems]).toEqual([steps.partitions, []]);
@@ -115,7 +118,7 @@ describe('a verification', () => {
     const { key, bytes } = await new DamagedLog(log).lastSegment();
     await new DamagedLog(log).flip(key, bytes - 10);
     expect((await verifyAll(broker, { maxBytes: 1 })).problems).toMatchObject([
-      { kind: 'damaged_segment', offset: 23 },
+      { kind: 'damaged_segment', offset: 31 },
     ]);
   });
 
@@ -274,6 +277,15 @@ describe('a verification', () => {
     const segments = partitions.reduce((sum, one) => sum + one.segments, 0);
     // For each part 1, for each segment 2, for each partition the head, the list and the objects, and a few for each head.
     expect(requests).toBeLessThan(parts + 2 * segments + 6 * 18 + 2 * 12);
+    // A call that is to do little does little: the head, the list, and one step.
+    const reader = memoryBroker({ ...counted, clock: log.stores.clock });
+    for (let pageToken: string | undefined; ; ) {
+      requests = 0;
+      const page = await reader.verifyTopic(TOPIC, { maxBytes: 1, pageToken });
+      expect(requests).toBeLessThan(16);
+      pageToken = page.nextPageToken;
+      if (pageToken === undefined) break;
+    }
   });
 });
 
@@ -335,6 +347,16 @@ describe('a verification beside jobs', () => {
       total = Math.max(total, Math.min(count.requests, 90));
     }
     expect(total).toBeGreaterThan(30);
+  });
+
+  it('ends if the topic is deleted meanwhile', async () => {
+    for (const at of [1, 5, 20, 60]) {
+      const log = await shapedLog();
+      const { broker } = disturbedAt(log.stores, async (request) => {
+        if (request === at) await log.broker.deleteTopic(TOPIC);
+      });
+      expect(await codeOf(broker.verifyTopic(TOPIC))).toBe('unknown_topic');
+    }
   });
 
   it('takes no data for lost that retention has dropped before it was merged', async () => {
