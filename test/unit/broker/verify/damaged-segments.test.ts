@@ -3,6 +3,7 @@ import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { concatBytes } from '../../../../shared/log/bytes.ts';
 import { invariant } from '../../../../shared/log/errors.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
+import { packIndex, unpackIndex } from '../../../../shared/log/segment/segment-index.ts';
 import * as keys from '../../../../shared/storage/keys.ts';
 import { edited } from '../../../support/batch-edit.ts';
 import { type Damage, DamagedLog, findPlanted } from '../../../support/damaged-log.ts';
@@ -170,6 +171,19 @@ const damages: Damage[] = [
     async plant(_, damaged) {
       const { key } = await rewrite(damaged, changeSecond, false);
       return [{ kind: 'damaged_segment', storedAs: key }];
+    },
+  },
+  {
+    name: 'a segment whose index has a wrong timestamp',
+    async plant(_, damaged) {
+      const { key, bytes } = await damaged.lastSegment();
+      const whole = await damaged.object(key);
+      const { entries } = unpackIndex(whole.subarray(bytes));
+      const changed = entries.map((entry) => ({ ...entry, maxTimestampMs: entry.maxTimestampMs + 1 }));
+      const packed = packIndex({ bytes, entries: changed });
+      await damaged.changeObject(key, () => concatBytes([whole.subarray(0, bytes), packed]));
+      await damaged.changeLastSegment(() => ({ indexBytes: packed.length }));
+      return changed.map(({ position }) => ({ kind: 'wrong_timestamp', storedAs: key, position }));
     },
   },
   {
