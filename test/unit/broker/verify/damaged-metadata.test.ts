@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { dataObjectKey } from '../../../../shared/broker/data/read-part.ts';
-import type { Entry } from '../../../../shared/log/head/entry.ts';
+import { dataName, dataObjectKey } from '../../../../shared/broker/data/read-part.ts';
+import { type Entry, packEntry } from '../../../../shared/log/head/entry.ts';
 import { packTotals } from '../../../../shared/log/head/head.ts';
 import { packSegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import * as keys from '../../../../shared/storage/keys.ts';
@@ -291,6 +291,23 @@ const damages: Damage[] = [
       const key = dataObjectKey({ topicId, headNumber: 0 }, await tailEntry(damaged, 'shared'));
       await damaged.changeObject(key, (whole) => whole.slice(0, -5));
       return [{ kind: 'damaged_data', partition: 16, headNumber: 1, storedAs: key }];
+    },
+  },
+  {
+    name: 'an entry with a wrong timestamp',
+    async plant({ topicId }, damaged) {
+      const { tail } = await damaged.head();
+      const entry = tail.at(-1)?.entry as Entry;
+      const parts = entry.parts.map((part, i) =>
+        i === 0 ? { ...part, maxTimestampMs: part.maxTimestampMs + 1 } : part,
+      );
+      await damaged.changeItem(keys.headKey(topicId, 0), (attributes) => ({
+        ...attributes,
+        [keys.HEAD.tail]: [...tail.slice(0, -1).map(({ packed }) => packed), packEntry({ ...entry, parts })],
+      }));
+      const [first] = parts;
+      const storedAs = dataName({ topicId, headNumber: 0 }, entry);
+      return [{ kind: 'wrong_timestamp', partition: first?.slot ?? -1, storedAs, position: first?.position ?? -1 }];
     },
   },
   ...[0, 1].map((headNumber) => ({

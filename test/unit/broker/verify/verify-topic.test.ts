@@ -11,9 +11,11 @@ import {
   NODE,
   nodePartitionKey,
   nodeSortKey,
+  SEGMENT_PAGE,
   segmentObjectKey,
+  segmentPageKey,
 } from '../../../../shared/storage/keys.ts';
-import type { ByteRange, ObjectStore } from '../../../../shared/storage/ports.ts';
+import type { ByteRange, ItemKey, ObjectStore } from '../../../../shared/storage/ports.ts';
 import { DamagedLog } from '../../../support/damaged-log.ts';
 import {
   appendTo,
@@ -382,16 +384,26 @@ describe('a verification beside jobs', () => {
 
   it('calls nothing an orphan that a late job gives up meanwhile', async () => {
     const log = await shapedLog();
+    const { clock } = log.stores;
     const key = segmentObjectKey(log.topicId, 3, 7, 1);
+    const page = segmentPageKey(log.topicId, 0, { slot: 3, startOffset: 7, version: 2 });
     await log.stores.objects.put(key, [new Uint8Array(3)]);
-    const garbage = { what: 'segment', slot: 3, startOffset: 7, version: 1, dueAtMs: 1 } as const;
+    await log.stores.items.put(page, { [SEGMENT_PAGE.segments]: new Uint8Array(3) });
+    const giveUp = (what: 'segment' | 'page', version: number) =>
+      new DamagedLog(log).updateList((list) => ({
+        ...list,
+        garbage: [...list.garbage, { what, slot: 3, startOffset: 7, version, dueAtMs: 1 }],
+      }));
     const stores = aroundStores(log.stores, (request, run) => async (...args) => {
-      if (request === 'getObject' && keyOf(args) === key)
-        await new DamagedLog(log).updateList((list) => ({ ...list, garbage: [...list.garbage, garbage] }));
+      if (request === 'getObject' && keyOf(args) === key) await giveUp('segment', 1);
+      if (request === 'getItem' && (args[0] as ItemKey).sk === page.sk) await giveUp('page', 2);
       return run(...args);
     });
-    const clock = log.stores.clock;
-    expect((await verifyAll(log.broker)).problems).toMatchObject([{ kind: 'orphan', storedAs: key }]);
+    const orphans = [
+      { kind: 'orphan', headNumber: 0, storedAs: `${page.pk}/${page.sk}` },
+      { kind: 'orphan', partition: 3, storedAs: key },
+    ];
+    expect((await verifyAll(log.broker)).problems).toMatchObject(orphans);
     expect((await verifyAll(memoryBroker({ ...stores, clock }))).problems).toEqual([]);
   });
 
