@@ -167,10 +167,10 @@ const RULES: readonly ImportRule[] = [
     may: ['shared/broker/segments/', 'shared/broker/heads/', ...BROKER_ROOT],
     exists: true,
   },
-  {
-    of: 'shared/broker/jobs/',
+  ...['jobs', 'verify'].map((room) => ({
+    of: `shared/broker/${room}/`,
     may: [
-      'shared/broker/jobs/',
+      `shared/broker/${room}/`,
       'shared/broker/segments/',
       'shared/broker/data/',
       'shared/broker/heads/',
@@ -178,7 +178,7 @@ const RULES: readonly ImportRule[] = [
       ...BROKER_ROOT,
     ],
     exists: true,
-  },
+  })),
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },
   { of: 'shared/broker/broker.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },

@@ -79,6 +79,15 @@ export const MANAGE_KEYS: Access = {
 /** Permissions to check the API keys of requests. */
 export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
 
+/** Permissions to verify a topic: to read everything that is stored of it. They allow no change. */
+export const VERIFY: Access = {
+  items: {
+    GetItem: ['topic', 'head', 'inlineBatch', 'segments', 'checkpoint', 'due'],
+    Query: ['node', 'segments'],
+  },
+  objects: { GetObject: ['hot', 'segment'], ListBucket: ['segment'] },
+};
+
 /**
  * Permissions to merge. They allow reading all records, and writing segments and what is known of them; neither appending
  * nor deleting anything but due items.

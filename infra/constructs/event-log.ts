@@ -22,6 +22,7 @@ import {
   MANAGE_KEYS,
   PRODUCE,
   union,
+  VERIFY,
 } from './access.ts';
 import { acknowledge } from './acknowledge.ts';
 import { checkOrigins, functionUrlCors } from './cors.ts';
@@ -204,7 +205,7 @@ export class EventLog extends Construct {
         ...authentication(props),
       });
       const checkKeys = auth === 'bearer' ? [CHECK_KEYS] : [];
-      const all = union(PRODUCE, CONSUME, ADMIN, MANAGE_KEYS, ...checkKeys);
+      const all = union(PRODUCE, CONSUME, ADMIN, VERIFY, MANAGE_KEYS, ...checkKeys);
       const produce = new LogFunction(this, 'Produce', {
         ...common,
         environment,

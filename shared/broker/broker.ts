@@ -35,6 +35,8 @@ import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
 import type { TrafficRow } from './usage/traffic.ts';
 import type { UsageRow } from './usage/usage-meter.ts';
+import type { VerificationPage } from './verify/report.ts';
+import { type VerifyRequest, verifyTopic } from './verify/verify-topic.ts';
 
 export type { BrokerComponents };
 
@@ -167,6 +169,10 @@ export class Broker {
 
   planFetch(request: FetchPlanRequest): Promise<FetchPlan> {
     return planFetch(this.#context, request);
+  }
+
+  verifyTopic(name: string, request?: VerifyRequest): Promise<VerificationPage> {
+    return verifyTopic(this.#context, name, request);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {

@@ -134,12 +134,15 @@ export class MergedLog {
     );
   }
 
-  /** Deletes the merged nodes and their data, and all garbage, as the sweep does half an hour later. */
-  async clean(): Promise<void> {
+  /**
+   * Deletes the merged nodes and their data, and all garbage, as the sweep does half an hour later. `keepsShared`: without
+   * the objects that another head may still need.
+   */
+  async clean({ keepsShared = false }: { readonly keepsShared?: boolean } = {}): Promise<void> {
     const { items, objects } = this.#stores;
     const { mergedEntry, cleanedEntry, garbage } = await this.list();
     for await (const node of nodesBetween(items, this.#name, cleanedEntry, mergedEntry)) {
-      for (const entry of node.entries) await this.#deleteData(entry);
+      for (const entry of node.entries) if (!keepsShared || entry.share === undefined) await this.#deleteData(entry);
       await items.delete({
         pk: keys.nodePartitionKey(this.#name.topicId, this.#name.headNumber),
         sk: keys.nodeSortKey(node.firstEntry),

@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { OFFSET_MAX, PARTITIONS_PER_TOPIC_MAX } from '../../log/limits.ts';
+import { PROBLEM_KINDS } from '../../broker/verify/report.ts';
+import { OFFSET_MAX, PARTITIONS_PER_TOPIC_MAX, READ_BYTES_MAX } from '../../log/limits.ts';
 import {
   isWhole,
   settingRange,
@@ -13,6 +14,7 @@ import {
   logStartOffset,
   nextPageToken,
   offset,
+  pageToken,
   partition,
   timeMs,
   topicName,
@@ -98,11 +100,66 @@ export type DeletedRecordsOutput = z.infer<typeof deletedRecords>;
 export const topicPage = z.object({ items: z.array(topicOutput).readonly(), nextPageToken });
 export type TopicPage = z.infer<typeof topicPage>;
 
+export const verificationQuery = z.strictObject({
+  partition: partition.optional().describe('Verify only this partition, and what its head needs. Default: all.'),
+  maxBytes: z
+    .int()
+    .min(1)
+    .max(READ_BYTES_MAX)
+    .optional()
+    .describe(`The answer comes soon after this many bytes were read; default ${READ_BYTES_MAX}.`),
+  deep: z.boolean().optional().describe('Also decompress and decode every record; default false.'),
+  pageToken: pageToken.describe('`nextPageToken` of the previous page, with the same `partition`.'),
+});
+
+const foundProblem = z
+  .object({
+    kind: z
+      .enum(PROBLEM_KINDS)
+      .describe('What is wrong. With `orphan` nothing is lost: it is an object or item that nothing refers to.'),
+    headNumber: count.describe('The partition head, which decides the order of up to 16 partitions.'),
+    partition: partition.optional().describe('Absent if the problem concerns all partitions of the head.'),
+    storedAs: z.string().optional().describe("The object's key, or the item's keys joined by a slash."),
+    position: count.optional().describe('The position in the object from which on it is damaged.'),
+    offset: offset.optional().describe('The first offset that is concerned.'),
+    message: z.string().describe('An explanation for people. It may change.'),
+  })
+  .describe('A problem that a verification found.');
+
+const partitionReport = z
+  .object({
+    partition,
+    logStartOffset: offset.describe('The log start offset when the verification of the partition began.'),
+    highWatermark: offset.describe('The high watermark at that time. What was appended later is not counted.'),
+    records: count,
+    batches: count,
+    bytes: count,
+    segments: count,
+    unmergedParts: count.describe('Runs of batches that a tail node names.'),
+    tailParts: count.describe('Runs of batches that the head names.'),
+    setHash: z
+      .string()
+      .describe('A hash of all record batches that were found, 16 hex digits. Merging and joining do not change it.'),
+    problems: count.describe('Without orphans, and without those of the whole head.'),
+    orphans: count,
+  })
+  .describe('What a verification found in a partition.');
+
+export const verificationPage = z.object({
+  partitions: z.array(partitionReport).readonly().describe('The partitions that this call finished.'),
+  problems: z.array(foundProblem).readonly(),
+  nextPageToken: nextPageToken.describe('Absent when everything was verified.'),
+});
+export type VerificationOutput = z.infer<typeof verificationPage>;
+
 export const topicSchemas = {
   DeletedRecords: deletedRecords,
+  FoundProblem: foundProblem,
+  PartitionReport: partitionReport,
   PartitionState: partitionState,
   Topic: topicOutput,
   TopicDetail: topicDetail,
   TopicInput: topicInput,
   TopicPage: topicPage,
+  VerificationPage: verificationPage,
 };

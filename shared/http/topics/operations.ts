@@ -1,6 +1,15 @@
 import { MEDIA, noParams, noQuery, pageQuery, partitionParams, topicParams } from '../contract.ts';
 import { BODY_ERRORS, type Operation } from '../operation.ts';
-import { deletedRecords, deleteRecordsQuery, topicDetail, topicInput, topicOutput, topicPage } from './contract.ts';
+import {
+  deletedRecords,
+  deleteRecordsQuery,
+  topicDetail,
+  topicInput,
+  topicOutput,
+  topicPage,
+  verificationPage,
+  verificationQuery,
+} from './contract.ts';
 
 export const topicOperations = {
   listTopics: {
@@ -72,5 +81,20 @@ export const topicOperations = {
       200: { description: 'The records are deleted.', content: { [MEDIA.json]: deletedRecords } },
     },
     errors: ['unknown_topic', 'unknown_partition', 'offset_out_of_range'],
+  },
+  verifyTopic: {
+    method: 'get',
+    path: '/v1/topics/{topic}/verification',
+    tag: 'topics',
+    action: 'admin',
+    topics: 'path',
+    summary: 'Verify that nothing of a topic is lost or damaged',
+    description:
+      'Reads everything that is stored of the topic, and changes nothing. A call takes about 10 seconds at most; repeat it with ' +
+      '`pageToken` until there is no `nextPageToken`. The topic can be used meanwhile. It costs what reading all records costs.',
+    params: topicParams,
+    query: verificationQuery,
+    answers: { 200: { description: 'A page of what was found.', content: { [MEDIA.json]: verificationPage } } },
+    errors: ['unknown_topic', 'unknown_partition'],
   },
 } as const satisfies Record<string, Operation>;

@@ -1,7 +1,7 @@
 import { allowsAllTopics, allowsTopic } from '../../log/scopes.ts';
 import { empty, json } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
-import type { Handlers, HttpContext } from '../handler.ts';
+import { abortedWith, type Handlers, type HttpContext } from '../handler.ts';
 import { jsonOf, readBody } from '../request/body.ts';
 import { check } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
@@ -13,10 +13,11 @@ import {
   type TopicOutput,
   type TopicPage,
   topicInput,
+  type VerificationOutput,
 } from './contract.ts';
 import type { topicOperations } from './operations.ts';
 
-export function topicHandlers({ broker }: HttpContext): Handlers<typeof topicOperations> {
+export function topicHandlers({ broker, stopping }: HttpContext): Handlers<typeof topicOperations> {
   return {
     async listTopics(call) {
       const page: TopicPage = await broker.listTopics({ ...call.query, visible: visibleTo(call.principal) });
@@ -50,6 +51,17 @@ export function topicHandlers({ broker }: HttpContext): Handlers<typeof topicOpe
       const { topic, partition } = call.params;
       const output: DeletedRecordsOutput = await broker.deleteRecords({ topic, partition, before: call.query.before });
       return json(call, 200, output);
+    },
+
+    async verifyTopic(call) {
+      const stop = abortedWith(call.request.signal, stopping);
+      try {
+        const { signal } = stop;
+        const page: VerificationOutput = await broker.verifyTopic(call.params.topic, { ...call.query, signal });
+        return json(call, 200, page);
+      } finally {
+        stop.abort();
+      }
     },
   };
 }

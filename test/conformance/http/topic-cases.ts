@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { TopicDetail, TopicOutput, TopicPage } from '../../../shared/http/topics/contract.ts';
+import type { TopicDetail, TopicOutput, TopicPage, VerificationOutput } from '../../../shared/http/topics/contract.ts';
 import type { Case } from '../suite.ts';
 import type { Client } from './client.ts';
 
@@ -97,6 +97,28 @@ export function topicCases(test: Case<Client>): void {
     expect(found).toEqual([...found].sort());
     expect((await http.problem('GET', '/v1/topics?pageToken=!')).field).toBe('pageToken');
     expect((await http.problem('GET', '/v1/topics?limit=0')).field).toBe('limit');
+  });
+
+  test('verifies a topic, in pages', async (http, topic) => {
+    await http.topic(topic, 2);
+    for (let i = 0; i < 12; i++)
+      await http.append(topic, [{ value: 'v'.repeat(i % 3 === 0 ? 20_000 : 5), partition: i % 2 }]);
+    const path = `/v1/topics/${topic}/verification`;
+    const whole = await http.call<VerificationOutput>('GET', `${path}?deep=true`);
+    expect([whole.status, whole.json.problems, whole.json.nextPageToken]).toEqual([200, [], undefined]);
+    expect(whole.json.partitions).toMatchObject([
+      { partition: 0, logStartOffset: 0, highWatermark: 6, records: 6 },
+      { partition: 1, logStartOffset: 0, highWatermark: 6, records: 6 },
+    ]);
+    const partitions: VerificationOutput['partitions'][number][] = [];
+    for (let query = 'maxBytes=1'; ; ) {
+      const { json } = await http.call<VerificationOutput>('GET', `${path}?${query}`);
+      expect(json.problems).toEqual([]);
+      partitions.push(...json.partitions);
+      if (json.nextPageToken === undefined) break;
+      query = `maxBytes=1&pageToken=${encodeURIComponent(json.nextPageToken)}`;
+    }
+    expect(partitions.map(({ setHash }) => setHash)).toEqual(whole.json.partitions.map(({ setHash }) => setHash));
   });
 
   test('deletes a topic, once', async (http, topic) => {

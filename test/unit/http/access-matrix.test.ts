@@ -36,6 +36,7 @@ const CASES: Readonly<Record<OperationId, Case>> = {
   getTopic: { right: ['any', 'topic'], request: onTopic(''), granted: [200, 404] },
   deleteTopic: { right: ['admin', 'topic'], request: onTopic(''), granted: [204, 404] },
   deleteRecords: { right: ['admin', 'topic'], request: onTopic('/partitions/0/records?before=0'), granted: [200, 404] },
+  verifyTopic: { right: ['admin', 'topic'], request: onTopic('/verification'), granted: [200, 404] },
   appendRecords: {
     right: ['produce', 'topic'],
     request: onTopic('/records', { records: [{ value: 'x' }] }),

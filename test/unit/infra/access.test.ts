@@ -14,6 +14,7 @@ import {
   SWEEP_HOT,
   SWEEP_TOPICS,
   union,
+  VERIFY,
   VISIT,
 } from '../../../infra/constructs/access.ts';
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
@@ -182,6 +183,20 @@ const works: Work[] = [
       await broker.putTopic({ name: 'orders', config: { 'retention.ms': 1_000 } });
       await broker.deleteRecords({ topic: 'orders', partition: 0, before: 1 });
       await broker.deleteTopic('orders');
+    },
+  },
+  {
+    name: 'verify',
+    access: VERIFY,
+    async prepare(broker, stores) {
+      await seed(broker);
+      const { topicId } = await broker.describeTopic('orders');
+      await broker.mergeHead(topicId, 0, { force: true });
+      await seed(broker);
+      await stores.objects.put(keys.segmentObjectKey(topicId, 2, 0, 1), [bytes('orphan')]);
+    },
+    async run(broker) {
+      expect((await broker.verifyTopic('orders')).problems).toMatchObject([{ kind: 'orphan' }]);
     },
   },
   {
@@ -420,6 +435,10 @@ it('lets who may only append read neither records nor what others wrote', async 
 
 it('lets who may only read change nothing', () => {
   expect(listed(CONSUME).filter((what) => !/^(GetItem|Query|GetObject) /.test(what))).toEqual([]);
+});
+
+it('lets who verifies topics change nothing', () => {
+  expect(listed(VERIFY).filter((what) => !/^(GetItem|Query|GetObject|ListBucket) /.test(what))).toEqual([]);
 });
 
 it('lets who administers topics neither read nor append records', () => {

@@ -50,6 +50,7 @@ const EXAMPLES: Readonly<Record<OperationId, Example>> = {
   tailTopic: { path: '/v1/topics/t/tail' },
   planFetch: { path: '/v1/topics/t/fetch-plan', body: { partitions: [{ partition: 0, offset: 0 }] } },
   listSegments: { path: '/v1/topics/t/segments' },
+  verifyTopic: { path: '/v1/topics/t/verification' },
   getOffset: { path: '/v1/topics/t/partitions/0/offsets?timestamp=0' },
   createApiKey: { path: '/v1/api-keys', body: { name: 'k', scopes: SCOPES } },
   listApiKeys: { path: '/v1/api-keys' },
