@@ -451,32 +451,6 @@ it('joins accesses', () => {
   );
 });
 
-it('tells kinds apart by their keys, all of them', () => {
-  const batchId = makeBatchId(new Uint8Array(batchIdRandomBytes()), 1_700_000_000_000);
-  const examples: Record<keys.ItemKind, string> = {
-    topic: keys.topicKey('orders').pk,
-    head: keys.headKey('id', 0).pk,
-    node: keys.nodePartitionKey('id', 0),
-    inlineBatch: keys.inlineBatchKey('id', 0, batchId).pk,
-    reference: keys.referenceKey(batchId).pk,
-    checkpoint: keys.checkpointKey('id', 0).pk,
-    producer: keys.producerKey('id', 0, 1).pk,
-    idempotency: keys.idempotencyKey('id', 'ab').pk,
-    segments: keys.segmentListKey('id', 0).pk,
-    use: keys.useKey('id', 0, 'ab').pk,
-    due: keys.duePartitionKey('merge', 0),
-    garbage: keys.garbageKey(1, 'x').pk,
-    job: keys.jobKey('x').pk,
-    counter: keys.PRODUCER_ID_COUNTER.pk,
-    apiKey: keys.apiKeyKey('0123456789abcdef').pk,
-  };
-  for (const [kind, pk] of Object.entries(examples)) {
-    const matching = Object.entries(keys.ITEM_PATTERNS).filter(([, pattern]) => glob(pattern).test(pk));
-    expect(matching.map(([name, pattern]) => [name, pattern])).toEqual([[kind, pk.replace(/#.*/, '#*')]]);
-  }
-  expect(keys.hotObjectKey(batchId, 'id', 0)).toMatch(glob(keys.OBJECT_PATTERNS.hot));
-});
-
 async function runGuarded(access: Access, prepare: Work['prepare'], run: Work['run']) {
   const signer = createUrlSigner({ secret: new Uint8Array(32), baseUrl: () => 'http://localhost' });
   const stores = { ...memoryStores(), objects: new MemoryObjectStore({ signer }) };
@@ -507,8 +481,4 @@ async function appended(
 ): Promise<void> {
   const outcomes = await broker.appendRecords({ topic: 'orders', records, ...more });
   for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
-}
-
-function glob(pattern: string): RegExp {
-  return new RegExp(`^${pattern.replaceAll('*', '.*')}$`);
 }
