@@ -40,7 +40,10 @@ export function drawSegments(partitions: readonly DrawnPartition[], width: numbe
     let line = `${one.partition}`.padStart(LABEL_WIDTH - 2).padEnd(LABEL_WIDTH);
     for (let column = 0; column < columns; column++) {
       const from = offsetAt(column);
-      if (from < one.highWatermark) line += glyph(one, from, Math.max(from + 1, offsetAt(column + 1)));
+      if (from >= one.highWatermark) break;
+      // In a wide terminal several columns stand for one offset.
+      const isRepeated = column > 0 && offsetAt(column - 1) === from;
+      line += glyph(one, from, Math.max(from + 1, offsetAt(column + 1)), isRepeated);
     }
     lines.push(line);
   }
@@ -56,8 +59,13 @@ function scale(columns: number, offsetAt: (column: number) => number): string {
   return line.trimEnd();
 }
 
-/** What the offsets `[from, to)` are drawn as. */
-function glyph({ logStartOffset, places, offsets }: DrawnPartition, from: number, to: number): string {
+/** What the offsets `[from, to)` are drawn as; `isRepeated` if the column before stands for them too. */
+function glyph(
+  { logStartOffset, places, offsets }: DrawnPartition,
+  from: number,
+  to: number,
+  isRepeated: boolean,
+): string {
   if (to <= logStartOffset) return '.';
   const begins = places.find(({ startOffset }) => startOffset >= from && startOffset < to);
   const place = begins ?? places.find(({ startOffset, endOffset }) => startOffset <= from && from < endOffset);
@@ -67,7 +75,7 @@ function glyph({ logStartOffset, places, offsets }: DrawnPartition, from: number
     const letter = place.storage === 'inline' ? 'i' : 'h';
     return place.state === 'tail' ? letter.toUpperCase() : letter;
   }
-  if (begins !== undefined) return '[';
+  if (begins !== undefined && !isRepeated) return '[';
   const left = offsets.filter((offset) => offset >= from && offset < to).length;
   if (left === 0) return '-';
   return left / (to - from) < FEW ? '+' : '=';
