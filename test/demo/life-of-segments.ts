@@ -48,7 +48,7 @@ export async function lifeOfSegments(folder: string, flights: readonly Flight[])
       }
     };
 
-    print('\nThe same flights again, on a clock that follows them: what the jobs do in three months.');
+    print('\nThe same flights again, on a clock that follows them through three months:');
     print(`  flights   keeps ${RETENTION_DAYS} days; a segment has at most ${SEGMENT_DAYS} days and 1 MiB`);
     print('  airports  keeps the latest flight of each airport (cleanup.policy=compact)');
     for (const line of LEGEND) print(line);
@@ -62,7 +62,7 @@ export async function lifeOfSegments(folder: string, flights: readonly Flight[])
 
     time.pass(HOUR_MS);
     const merged = succeeded(await broker.runMerges());
-    await show(`An hour later, merged: ${await objectsOf(data.objects)}.`);
+    await show(`An hour later, merged: ${(await objectsOf(data.objects)).segments} segments.`);
     await byAirport.noteMerged();
     if (merged.length !== topics.length) throw new Error(`${merged.length} heads were merged, not ${topics.length}.`);
 
@@ -83,7 +83,10 @@ export async function lifeOfSegments(folder: string, flights: readonly Flight[])
     const before = await objectsOf(data.objects);
     time.pass(HOUR_MS);
     succeeded(await broker.runSweeps());
-    await show(`An hour later, swept: ${before} before, ${await objectsOf(data.objects)} now.`);
+    const now = await objectsOf(data.objects);
+    await show(
+      `An hour later, swept: ${before.hot} -> ${now.hot} hot objects, ${before.segments} -> ${now.segments} segments.`,
+    );
   } finally {
     await broker.close();
     await data.close();
@@ -139,7 +142,7 @@ function succeeded<Result>({ results, error }: JobRun<Result>): readonly Result[
   return results;
 }
 
-async function objectsOf(objects: ObjectStore): Promise<string> {
+async function objectsOf(objects: ObjectStore): Promise<{ readonly hot: number; readonly segments: number }> {
   let hot = 0;
   let segments = 0;
   let after: string | undefined;
@@ -152,5 +155,5 @@ async function objectsOf(objects: ObjectStore): Promise<string> {
     after = page.keys.at(-1);
     more = page.more;
   }
-  return `${count(hot)} hot objects and ${count(segments)} segments`;
+  return { hot, segments };
 }

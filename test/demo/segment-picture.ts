@@ -18,14 +18,12 @@ export interface DrawnPlace {
 
 export const LEGEND: readonly string[] = [
   '  h hot object   i inline batch, both not merged yet   H I the same, in the tail',
-  '  [== segment, from its first offset on   + compacted, few records left   - none',
+  '  [== segment, from its first offset on   + compacted, some records left   - none',
   '  . dropped: below the log start',
 ];
 
 const LABEL_WIDTH = 5;
 const TICK_COLUMNS = 16;
-/** Below this share of offsets with a record a column counts as one where few are left. */
-const FEW = 0.9;
 
 /**
  * Draws a line for each partition, with a scale of offsets above. All partitions have the same scale, so that a column
@@ -78,5 +76,5 @@ function glyph(
   if (begins !== undefined && !isRepeated) return '[';
   const left = offsets.filter((offset) => offset >= from && offset < to).length;
   if (left === 0) return '-';
-  return left / (to - from) < FEW ? '+' : '=';
+  return left < to - from ? '+' : '=';
 }
