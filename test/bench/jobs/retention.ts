@@ -4,16 +4,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import * as nodeFileSystem from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Broker } from '../../shared/broker/broker.ts';
-import { GRACE_MS } from '../../shared/broker/jobs/grace.ts';
-import { addCounts, dollars, noRequests, type RequestCounts } from '../../shared/broker/usage/request-counts.ts';
-import { type DataFolder, openDataFolderOn } from '../../shared/storage/file/data-folder.ts';
-import type { FileSystem, OpenFile } from '../../shared/storage/file/file-system.ts';
-import { SqliteItemStore } from '../../shared/storage/file/item-store.ts';
-import type { Clock } from '../../shared/storage/ports.ts';
-import { systemClock } from '../../shared/storage/system/clock.ts';
-import { systemRandom } from '../../shared/storage/system/random.ts';
-import { count, row } from './measure.ts';
+import { Broker } from '../../../shared/broker/broker.ts';
+import { GRACE_MS } from '../../../shared/broker/jobs/grace.ts';
+import { addCounts, dollars, noRequests, type RequestCounts } from '../../../shared/broker/usage/request-counts.ts';
+import { type DataFolder, openDataFolderOn } from '../../../shared/storage/file/data-folder.ts';
+import type { FileSystem, OpenFile } from '../../../shared/storage/file/file-system.ts';
+import { SqliteItemStore } from '../../../shared/storage/file/item-store.ts';
+import type { Clock } from '../../../shared/storage/ports.ts';
+import { systemClock } from '../../../shared/storage/system/clock.ts';
+import { systemRandom } from '../../../shared/storage/system/random.ts';
+import { count, row } from '../measure.ts';
 
 /**
  * `npm run bench:retention`: drops 100,000 expired segments of 10,000 partitions in the embedded log, and deletes their

@@ -1,11 +1,11 @@
-import { Broker } from '../../shared/broker/broker.ts';
-import { PRICES } from '../../shared/broker/usage/prices.ts';
-import { addCounts, dollars, noRequests, type RequestCounts } from '../../shared/broker/usage/request-counts.ts';
-import { S3ObjectStore } from '../../shared/storage/s3/object-store.ts';
-import { memoryStores, SeededRandom } from '../support/memory-broker.ts';
-import { S3Bucket } from '../support/s3-bucket.ts';
-import { stubS3Client } from '../support/stub-client.ts';
-import { S3_GB_MONTH } from './list-prices.ts';
+import { Broker } from '../../../shared/broker/broker.ts';
+import { PRICES } from '../../../shared/broker/usage/prices.ts';
+import { addCounts, dollars, noRequests, type RequestCounts } from '../../../shared/broker/usage/request-counts.ts';
+import { S3ObjectStore } from '../../../shared/storage/s3/object-store.ts';
+import { memoryStores, SeededRandom } from '../../support/memory-broker.ts';
+import { S3Bucket } from '../../support/s3-bucket.ts';
+import { stubS3Client } from '../../support/stub-client.ts';
+import { S3_GB_MONTH } from '../list-prices.ts';
 
 /**
  * `npm run bench:jobs-cost`: what it costs on AWS to merge what was appended, and to delete half an hour later what was
