@@ -19,7 +19,10 @@ export interface TopicLook {
   readonly verdict: string;
 }
 
-/** A topic with flights, and what its partitions must hold: worked out from what was appended, not from what is stored. */
+/**
+ * A topic with flights, and what its partitions must hold. This follows from what was appended and what the jobs promise, and
+ * not from what is stored.
+ */
 export class FlightTopic {
   readonly name: string;
   readonly #broker: Broker;
@@ -90,16 +93,17 @@ export class FlightTopic {
   }
 
   /**
-   * Retention drops whole segments. So nothing younger than `cutoffMs` may be gone, and what is older by `segmentMs` must
-   * be.
+   * Retention drops whole segments of at most `segmentMs`, which only it decides. So nothing younger than `cutoffMs` may be
+   * gone, and everything that is older by `segmentMs` must be.
+   * @throws Error if that is not so
    */
   async noteExpired(cutoffMs: number, segmentMs: number): Promise<void> {
     for (const { partition, logStartOffset } of await this.#broker.describePartitions(this.name)) {
       const appended = this.#appended[partition] as Appended[];
-      const firstBelow = (ms: number): number => appended.findIndex(({ timestampMs }) => timestampMs >= ms);
+      const firstFrom = (ms: number): number => appended.findIndex(({ timestampMs }) => timestampMs >= ms);
       const deletedBelow = this.#deletedBelow[partition] ?? 0;
-      const from = Math.max(deletedBelow, firstBelow(cutoffMs - segmentMs));
-      const to = Math.max(deletedBelow, firstBelow(cutoffMs));
+      const from = Math.max(deletedBelow, firstFrom(cutoffMs - segmentMs));
+      const to = Math.max(deletedBelow, firstFrom(cutoffMs));
       if (logStartOffset < from || logStartOffset > to)
         throw new Error(`Partition ${partition} begins at ${logStartOffset}, not between ${from} and ${to}.`);
       const expected = this.#expected[partition] as Map<number, Appended>;

@@ -66,12 +66,12 @@ export async function lifeOfSegments(folder: string, flights: readonly Flight[])
     await byAirport.noteMerged();
     if (merged.length !== topics.length) throw new Error(`${merged.length} heads were merged, not ${topics.length}.`);
 
-    const half = Math.floor(byTime.endOf(0) * 0.75);
-    await broker.deleteRecords({ topic: byTime.name, partition: 0, before: half });
-    byTime.noteDeleted(0, half);
+    const below = Math.floor(byTime.endOf(0) * 0.75);
+    await broker.deleteRecords({ topic: byTime.name, partition: 0, before: below });
+    byTime.noteDeleted(0, below);
     succeeded(await broker.runRetention());
-    await byTime.noteExpired(time.nowMs() - RETENTION_DAYS * DAY_MS, (SEGMENT_DAYS + 1) * DAY_MS);
-    await show(`After retention, and deleteRecords of partition 0 of flights below ${count(half)}:`);
+    await byTime.noteExpired(time.nowMs() - RETENTION_DAYS * DAY_MS, SEGMENT_DAYS * DAY_MS);
+    await show(`After retention, and deleteRecords of partition 0 of flights below ${count(below)}:`);
 
     time.pass(10 * MINUTE_MS);
     const [compacted] = succeeded(await broker.runCompactions());
