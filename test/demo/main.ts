@@ -1,51 +1,23 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startTailrace } from '../../shared/local/start.ts';
+import { readFlights, readInputs } from './flights.ts';
+import { flightsOverHttp, TOPIC } from './flights-over-http.ts';
+import { lifeOfSegments } from './life-of-segments.ts';
+import { print } from './terminal.ts';
 
 /**
- * `npm run demo`: real flights through a real log. Appends them over HTTP, keyed by their origin airport and at their own
- * time, reads everything back, and checks each record against the input.
+ * `npm run demo`: real flights through a real log. The first part goes over HTTP. The second part shows what the jobs do
+ * with the same flights in three months.
  */
-
-const TOPIC = 'demo-flights';
-const PARTITIONS = 6;
-const RECORDS_PER_REQUEST = 1_000;
-const READ_RECORDS = 5_000;
-
-interface Input {
-  readonly key: string | null;
-  readonly value: Readonly<Record<string, unknown>>;
-  readonly timestamp?: number;
-}
-
-interface Flight {
-  readonly date: string;
-  readonly delay: number;
-  readonly distance: number;
-  readonly origin: string;
-  readonly destination: string;
-}
-
-interface Placed {
-  readonly partition: number;
-  readonly offset: number;
-}
-
-interface ReadRecord {
-  readonly offset: number;
-  readonly timestamp: number;
-  readonly key: string | null;
-  readonly value: Readonly<Record<string, unknown>>;
-}
 
 const { values: options } = parseArgs({
   options: {
     /** Adds the 200,000 flights of the larger file, which tell neither airport nor date. */
     all: { type: 'boolean', default: false },
-    /** A running Tailrace; by default the demo starts one of its own, on a free port, in a temporary folder. */
+    /** A running Tailrace, and no second part; by default the demo starts one of its own, on a free port, in a temporary folder. */
     url: { type: 'string' },
   },
 });
@@ -54,180 +26,25 @@ async function main(): Promise<void> {
   // Ends in order, and removes its folder, when `head` has read enough of the output.
   process.stdout.on('error', () => {});
   const inputs = await readInputs(options.all);
-  const folder = options.url === undefined ? await mkdtemp(join(tmpdir(), 'tailrace-demo-')) : undefined;
-  const own = folder === undefined ? undefined : await startTailrace({ dataFolder: folder });
-  const url = own?.url ?? (options.url as string);
-  print(`Tailrace at ${url}${own === undefined ? '' : ', started for this demo, synced to disk'}`);
+  if (options.url !== undefined) {
+    print(`Tailrace at ${options.url}`);
+    await flightsOverHttp(options.url, inputs);
+    print(`\nThe topic '${TOPIC}' is left there to look at.`);
+    return;
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'tailrace-demo-'));
   try {
-    const placed = await append(url, inputs);
-    await readBack(url, inputs, placed);
-    summarise(inputs, placed);
-    await printUsage(url, inputs.length);
-    if (own === undefined) print(`\nThe topic '${TOPIC}' is left there to look at.`);
-  } finally {
-    await own?.close();
-    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function readInputs(all: boolean): Promise<Input[]> {
-  const folder = join(dirname(createRequire(import.meta.url).resolve('vega-datasets')), '..', 'data');
-  const flights = JSON.parse(await readFile(join(folder, 'flights-20k.json'), 'utf8')) as Flight[];
-  const inputs: Input[] = flights.map((flight) => ({
-    key: flight.origin,
-    value: { ...flight },
-    timestamp: Date.parse(`${flight.date} UTC`),
-  }));
-  if (all) {
-    const more = JSON.parse(await readFile(join(folder, 'flights-200k.json'), 'utf8')) as Record<string, unknown>[];
-    return inputs.concat(more.map((value) => ({ key: null, value })));
-  }
-  return inputs;
-}
-
-async function append(url: string, inputs: readonly Input[]): Promise<Placed[]> {
-  await fetch(`${url}/v1/topics/${TOPIC}`, { method: 'DELETE' });
-  await call(`${url}/v1/topics/${TOPIC}`, { method: 'PUT', body: JSON.stringify({ partitions: PARTITIONS }) });
-  const placed: Placed[] = [];
-  const bar = new ProgressBar('append', inputs.length);
-  let bytes = 0;
-  // One request after the other, so that the flights of an airport keep their order.
-  for (let start = 0; start < inputs.length; start += RECORDS_PER_REQUEST) {
-    const body = JSON.stringify({ records: inputs.slice(start, start + RECORDS_PER_REQUEST) });
-    bytes += body.length;
-    const answer = (await call(`${url}/v1/topics/${TOPIC}/records`, { method: 'POST', body })) as { records: Placed[] };
-    placed.push(...answer.records);
-    bar.advance(answer.records.length);
-  }
-  bar.finish(bytes);
-  return placed;
-}
-
-async function readBack(url: string, inputs: readonly Input[], placed: readonly Placed[]): Promise<void> {
-  const expected = new Map<string, Input>();
-  placed.forEach(({ partition, offset }, i) => {
-    expected.set(`${partition}:${offset}`, inputs[i] as Input);
-  });
-  if (expected.size !== inputs.length) throw new Error('Two records were given the same offset.');
-  const bar = new ProgressBar('read back', inputs.length);
-  let bytes = 0;
-  for (let partition = 0; partition < PARTITIONS; partition++) {
-    for (let offset = 0, end = 1; offset < end; ) {
-      const query = `offset=${offset}&limit=${READ_RECORDS}&maxBytes=8388608`;
-      const answer = (await call(`${url}/v1/topics/${TOPIC}/partitions/${partition}/records?${query}`)) as {
-        records: ReadRecord[];
-        nextOffset: number;
-        highWatermark: number;
-      };
-      for (const record of answer.records) {
-        if (record.offset !== offset++) throw new Error(`Offset ${offset - 1} of partition ${partition} is missing.`);
-        check(record, expected.get(`${partition}:${record.offset}`));
-        bytes += JSON.stringify(record.value).length;
-      }
-      bar.advance(answer.records.length);
-      end = answer.highWatermark;
+    const { url, close } = await startTailrace({ dataFolder: join(folder, 'server') });
+    try {
+      print(`Tailrace at ${url}, started for this demo, synced to disk`);
+      await flightsOverHttp(url, inputs);
+    } finally {
+      await close();
     }
+    await lifeOfSegments(join(folder, 'jobs'), await readFlights());
+  } finally {
+    await rm(folder, { recursive: true, force: true });
   }
-  bar.finish(bytes);
-  if (bar.done !== inputs.length)
-    throw new Error(`${bar.done} records were read back where ${inputs.length} were appended.`);
-  print(`Each of the ${count(inputs.length)} records is there once, at its offset, as it was given.\n`);
-}
-
-function check(read: ReadRecord, input: Input | undefined): void {
-  const same =
-    input !== undefined &&
-    read.key === input.key &&
-    (input.timestamp === undefined || read.timestamp === input.timestamp) &&
-    JSON.stringify(read.value) === JSON.stringify(input.value);
-  if (!same) throw new Error(`Read back ${JSON.stringify(read)} where ${JSON.stringify(input)} was appended.`);
-}
-
-function summarise(inputs: readonly Input[], placed: readonly Placed[]): void {
-  const airports = new Map<string, { flights: number; delay: number; partition: number }>();
-  const partitions = Array.from({ length: PARTITIONS }, () => ({ flights: 0, airports: new Set<string>() }));
-  inputs.forEach(({ key, value }, i) => {
-    const { partition } = placed[i] as Placed;
-    const summary = partitions[partition] as (typeof partitions)[number];
-    summary.flights++;
-    if (key === null) return;
-    summary.airports.add(key);
-    const airport = airports.get(key) ?? { flights: 0, delay: 0, partition };
-    if (airport.partition !== partition) throw new Error(`The flights of ${key} are in two partitions.`);
-    airport.flights++;
-    airport.delay += Number(value.delay);
-    airports.set(key, airport);
-  });
-  print('partition   records   airports');
-  partitions.forEach((summary, partition) => {
-    print(
-      `${String(partition).padStart(9)}${count(summary.flights).padStart(10)}${count(summary.airports.size).padStart(11)}`,
-    );
-  });
-  print('\nbusiest     flights   mean delay   partition');
-  for (const [name, { flights, delay, partition }] of [...airports]
-    .sort((a, b) => b[1].flights - a[1].flights)
-    .slice(0, 8)) {
-    const mean = `${(delay / flights).toFixed(1)} min`;
-    print(`${name.padEnd(9)}${count(flights).padStart(10)}${mean.padStart(13)}${String(partition).padStart(12)}`);
-  }
-}
-
-async function printUsage(url: string, records: number): Promise<void> {
-  const usage = (await call(`${url}/v1/usage?by=topic`)) as {
-    rows: { topic: string; dollars: number; counts: Record<string, number> }[];
-  };
-  const row = usage.rows.find((item) => item.topic === TOPIC);
-  if (row === undefined) throw new Error('The usage of the topic is missing.');
-  const requests = Object.entries(row.counts).filter(([, value]) => value > 0);
-  print(`\nRequests to the storage: ${requests.map(([name, value]) => `${name} ${count(value)}`).join(', ')}.`);
-  const perMillion = (row.dollars / records) * 1e6;
-  print(
-    `On AWS the same requests would cost $${row.dollars.toFixed(6)}, or $${perMillion.toFixed(3)} per million records (storage requests alone).`,
-  );
-}
-
-async function call(url: string, init: RequestInit = {}): Promise<unknown> {
-  const response = await fetch(url, { ...init, headers: { 'content-type': 'application/json' } });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${init.method ?? 'GET'} ${url}: ${response.status} ${text}`);
-  return JSON.parse(text);
-}
-
-class ProgressBar {
-  done = 0;
-  private readonly label: string;
-  private readonly total: number;
-  private readonly startedMs = performance.now();
-
-  constructor(label: string, total: number) {
-    this.label = label;
-    this.total = total;
-  }
-
-  advance(by: number): void {
-    this.done += by;
-    if (!process.stdout.isTTY) return;
-    const filled = Math.round((this.done / this.total) * 30);
-    process.stdout.write(
-      `\r${this.label.padEnd(10)} [${'#'.repeat(filled)}${' '.repeat(30 - filled)}] ${count(this.done)} of ${count(this.total)}`,
-    );
-  }
-
-  finish(bytes: number): void {
-    const seconds = (performance.now() - this.startedMs) / 1_000;
-    if (process.stdout.isTTY) process.stdout.write('\n');
-    const rate = `${count(Math.round(this.done / seconds))} records/s, ${(bytes / 1e6 / seconds).toFixed(1)} MB/s of JSON`;
-    print(`${this.label.padEnd(10)} ${count(this.done)} records in ${seconds.toFixed(2)} s: ${rate}`);
-  }
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US');
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }
 
 main().catch((error: unknown) => {

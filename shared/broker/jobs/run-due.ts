@@ -24,8 +24,8 @@ export type HeadJob<Result extends HeadJobResult> = (
 ) => Promise<Result>;
 
 export interface DueRun<Result> {
-  /** What the job did for each head that it visited. */
-  readonly results: readonly Result[];
+  /** What the job did for each head that it visited, without the heads' lists: those of all heads would not fit in memory. */
+  readonly results: readonly Omit<Result, 'list'>[];
   /** The number of heads whose visit failed, and of partitions that a job could not process. A later run visits them again. */
   readonly blocked: number;
   /** The first error of these. */
@@ -51,14 +51,15 @@ export async function runDue<Result extends HeadJobResult>(
   { signal }: HeadJobOptions = {},
   headsAtOnce = HEADS_AT_ONCE,
 ): Promise<DueRun<Result>> {
-  const results: Result[] = [];
+  const results: Omit<Result, 'list'>[] = [];
   let blocked = 0;
   let first: EventLogError | undefined;
   const visit = async (name: DueName, listings: number): Promise<void> => {
     try {
       const result = await visitHead(context, job, run, name, { signal, listings });
       if (result === undefined) return;
-      results.push(result);
+      const { list: _, ...done } = result;
+      results.push(done);
       blocked += result.blocked ?? 0;
       first ??= result.error;
     } catch (error) {

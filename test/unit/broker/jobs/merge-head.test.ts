@@ -281,6 +281,14 @@ describe('the merge job', () => {
     return { nodes: results.map(({ nodesMerged }) => nodesMerged), blocked, complete };
   };
 
+  it('keeps no list of the heads that it has visited', async () => {
+    const { stores, broker, append } = await setUp();
+    await append(0, 9);
+    await stores.clock.advance(60 * MINUTE_MS);
+    const { results } = await broker.runMerges();
+    expect(results.map((result) => Object.hasOwn(result, 'list'))).toEqual([false]);
+  });
+
   it('finds every head that has records, an hour after its first append', async () => {
     const { stores, broker, append, list } = await setUp();
     await append(0, 9);
