@@ -37,6 +37,8 @@ export interface MergedNodes {
   readonly bytes: number;
 }
 
+/** After as much data, which takes some milliseconds, `pause` lets other work of the process run. */
+const PAUSE_BYTES = 2 * 1024 * 1024;
 /** Entries whose data is read at once. */
 const READS_AT_ONCE = 16;
 
@@ -52,6 +54,7 @@ export async function buildSegments(
   nodes: readonly TailNode[],
   before: readonly SlotTotals[],
   limits: SegmentLimits,
+  pause: () => Promise<void>,
 ): Promise<MergedNodes> {
   const first = nodes[0] as TailNode;
   const last = nodes.at(-1) as TailNode;
@@ -69,15 +72,17 @@ export async function buildSegments(
         parts.filter((placed) => endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset),
       );
     const read = await Promise.all(some.map((parts) => readParts(stores, name, parts)));
+    const bytesBefore = bytes;
     for (const [i, parts] of some.entries()) {
       for (const [j, placed] of parts.entries()) {
         bytes += placed.part.bytes;
         builders.add(placed, read[i]?.[j] as StoredBatch[]);
       }
     }
+    if (bytes - bytesBefore >= PAUSE_BYTES) await pause();
   }
   const segments = builders.finish();
-  for (const one of segments) checkBuilt(one, one.hash);
+  for (const one of segments) await checkBuilt(one, one.hash, pause);
   return {
     toEntry: last.firstEntry + TAIL_NODE_ENTRIES,
     totals: addTotals(last.before, last.entries),
@@ -154,14 +159,19 @@ class SlotBuilders {
  * Reads back what is about to be written, and compares it with the set hash of what was read.
  * @throws EventLogError `internal` if a batch is missing, doubled, damaged or at another offset
  */
-export function checkBuilt({ slot, built }: NewSegment, hash: bigint): void {
+export async function checkBuilt({ slot, built }: NewSegment, hash: bigint, pause: () => Promise<void>): Promise<void> {
   let written = 0n;
+  let unpaused = 0;
   let end = built.facts.startOffset;
   for (const chunk of built.chunks.slice(0, -1)) {
     const header = readBatchHeader(chunk);
     written = addHashes(written, batchHash(header, header.baseOffset));
     if (header.baseOffset !== end) break;
     end = header.baseOffset + header.lastOffsetDelta + 1;
+    unpaused += chunk.length;
+    if (unpaused < PAUSE_BYTES) continue;
+    unpaused = 0;
+    await pause();
   }
   if (written === hash && hash === built.facts.setHash && end === built.facts.endOffset) return;
   throw new EventLogError('internal', `A segment of slot ${slot} does not hold what was read for it.`);

@@ -89,7 +89,8 @@ export async function mergeHead(
     }
     const known = list;
     const { merged, committed } = await context.mergeBytes.use(bytesOf(nodes), async () => {
-      const built = await buildSegments(stores, name, head, nodes, known.totals, limits);
+      const pause = (): Promise<void> => context.clock.sleep(0);
+      const built = await buildSegments(stores, name, head, nodes, known.totals, limits, pause);
       return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, nodes, built) };
     });
     list = committed.list;

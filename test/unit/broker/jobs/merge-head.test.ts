@@ -35,7 +35,7 @@ async function setUp(config: Record<string, unknown> = {}) {
     for (let i = 0; i < count; i++) await appendTo(broker, 't', partition, [`${partition}/${i}`.padEnd(size, '.')]);
     await broker.idle();
   };
-  const merge = (force = true) => broker.mergeHead(topic.topicId, 0, { force });
+  const merge = (force = true) => stores.clock.run(broker.mergeHead(topic.topicId, 0, { force }));
   return { stores, broker, topicId: topic.topicId, list, append, merge };
 }
 
@@ -260,8 +260,25 @@ describe('a segment that was built', () => {
     built: { ...whole.built, chunks: [...chunks, new Uint8Array(0)] },
   });
 
-  it('is what was read', () => {
-    expect(() => checkBuilt(whole, hash)).not.toThrow();
+  const pause = async (): Promise<void> => {};
+
+  it('is what was read', async () => {
+    await expect(checkBuilt(whole, hash, pause)).resolves.toBeUndefined();
+  });
+
+  it('lets other work run while much of it is checked', async () => {
+    const large = Array.from({ length: 5 }, () =>
+      encodeBatch([{ key: null, value: new Uint8Array(1_000_000), headers: [], timestampMs: 1 }]),
+    );
+    large.forEach((batch, offset) => {
+      placeBatch(batch, 0, offset);
+    });
+    const segment = build(large);
+    let pauses = 0;
+    await checkBuilt(segment, segment.built.facts.setHash, async () => {
+      pauses++;
+    });
+    expect(pauses).toBe(1);
   });
 
   it.each([
@@ -270,8 +287,8 @@ describe('a segment that was built', () => {
     ['has a batch twice', withChunks([...batches, batches[2] as Uint8Array])],
     ['has batches in another order', withChunks(batches.toReversed())],
     ['has other bytes than its facts say', withChunks(batches.slice(0, 2))],
-  ])('is refused if it %s', (_, segment) => {
-    expect(() => checkBuilt(segment, hash)).toThrow('does not hold what was read');
+  ])('is refused if it %s', async (_, segment) => {
+    await expect(checkBuilt(segment, hash, pause)).rejects.toThrow('does not hold what was read');
   });
 });
 
