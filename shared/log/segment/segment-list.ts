@@ -1,4 +1,5 @@
-import { ByteReader, ByteWriter } from '../bytes.ts';
+import { crc32c } from '../batch/crc32c.ts';
+import { ByteReader, ByteWriter, concatBytes } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { packTotals, type SlotTotals, TAIL_NODE_ENTRIES, unpackTotals } from '../head/head.ts';
 import { OFFSET_MAX, PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
@@ -178,7 +179,7 @@ export function packSegmentList(list: SegmentList): Uint8Array {
     writer.varuint(atMs);
     writer.varuint(version);
   }
-  return writer.finish().slice();
+  return sealed(writer);
 }
 
 /** @throws EventLogError `corrupt_data` */
@@ -219,7 +220,7 @@ export function packSegmentPage(segments: readonly Segment[]): Uint8Array {
   const writer = new ByteWriter(16 + segments.length * 40);
   writer.uint8(PAGE_VERSION);
   writeSegments(writer, segments, 0);
-  return writer.finish().slice();
+  return sealed(writer);
 }
 
 /** @throws EventLogError `corrupt_data` */
@@ -230,9 +231,23 @@ export function unpackSegmentPage(packed: Uint8Array): Segment[] {
   });
 }
 
+const CRC_BYTES = 4;
+
+/** The bytes so far and their CRC-32C: with one bit wrong, a list could name other offsets and still make sense. */
+function sealed(writer: ByteWriter): Uint8Array {
+  const content = writer.finish();
+  const crc = new ByteWriter(CRC_BYTES);
+  crc.uint32(crc32c(content));
+  return concatBytes([content, crc.finish()]);
+}
+
 function reading<Value>(what: string, packed: Uint8Array, read: (reader: ByteReader) => Value): Value {
   try {
-    const reader = new ByteReader(packed);
+    invariant(packed.length > CRC_BYTES, () => `${packed.length} bytes are too few`);
+    const end = packed.length - CRC_BYTES;
+    const content = packed.subarray(0, end);
+    invariant(crc32c(content) === new ByteReader(packed, end).uint32(), 'it does not match its CRC-32C');
+    const reader = new ByteReader(content);
     const value = read(reader);
     invariant(reader.remaining === 0, () => `${reader.remaining} bytes follow the last field`);
     return value;
