@@ -108,6 +108,24 @@ describe('a producer', () => {
   });
 });
 
+describe('a producer that is loaded while nodes are merged and deleted', () => {
+  it('is known all the same', async () => {
+    const { stores, broker, clean } = await setUp();
+    await growOld(stores);
+    for (let i = 0; i < 3; i++) expect(await send(broker, { sequence: i, values: [`${i}`] })).toBe(i);
+    await moveOn(broker, 30);
+    let reads = 0;
+    const slow = faultyStores(stores, ({ key, method }) =>
+      method === 'get' && key.startsWith('checkpoint#') && reads++ === 0 ? { delayMs: HOUR_MS } : undefined,
+    );
+    const again = send(memoryBroker(slow, { commitTimeoutMs: 9 * HOUR_MS }), { sequence: 2, values: ['2'] });
+    await stores.clock.advance(HOUR_MS + 1);
+    await clean();
+    expect(await stores.clock.run(again)).toBe('again 2');
+    expect(reads).toBe(2);
+  });
+});
+
 describe('a commit whose reply was lost', () => {
   /** A broker whose first commit takes effect or not, and whose next request to the head waits for an hour. */
   async function slowCommit(fault: 'lost_request' | 'lost_reply') {
@@ -159,6 +177,27 @@ describe('data that may have been swept', () => {
     await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.refusesBefore, value: refusesBefore }]);
     expect(await stores.clock.run(append)).toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
     expect(await stores.clock.run(appendTo(frozen, 't', 1, ['new']))).toBe(0);
+    expect(await valuesOf(broker, 't', 0)).toEqual(['a']);
+  });
+});
+
+describe('data that may have been swept, by a process that remembers the head', () => {
+  it('is not committed either', async () => {
+    const { stores, broker, topicId } = await setUp();
+    let isSlow = false;
+    const frozen = memoryBroker(
+      faultyStores(stores, ({ key, method }) =>
+        isSlow && method === 'put' && key.startsWith('batch#') ? { delayMs: 24 * HOUR_MS } : undefined,
+      ),
+      { commitTimeoutMs: 72 * HOUR_MS, headCacheMs: 1_000 * HOUR_MS },
+    );
+    await appendTo(frozen, 't', 0, ['a']);
+    isSlow = true;
+    const append = appendTo(frozen, 't', 0, ['late']).catch((error: unknown) => error);
+    await turn();
+    const refusesBefore = stores.clock.nowMs() + 1;
+    await stores.items.update(headKey(topicId, 0), [{ do: 'set', name: HEAD.refusesBefore, value: refusesBefore }]);
+    expect(await stores.clock.run(append)).toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
     expect(await valuesOf(broker, 't', 0)).toEqual(['a']);
   });
 });

@@ -138,9 +138,12 @@ describe('a run over the heads that are due', () => {
     expect([run.complete, visited]).toEqual([false, []]);
   });
 
-  it('deletes the items of a topic that is gone', async () => {
-    const { stores, run, due, visited } = await setUp();
+  it.each(['is gone', 'was made again'])('deletes the items of a topic that %s', async (what) => {
+    const { stores, context, run, due, visited, nameOf } = await setUp();
+    expect(await context.topics.byId(nameOf(0).topicId)).toMatchObject({ name: 't' });
+    await stores.clock.advance(context.settings.topicCacheMs);
     await memoryBroker(stores).deleteTopic('t');
+    if (what === 'was made again') await memoryBroker(stores).putTopic({ name: 't' });
     await run();
     expect([await due(), visited]).toEqual([[], []]);
   });
