@@ -103,7 +103,7 @@ async function simulate(...options: string[]): Promise<string> {
 
 describe('planted bugs', () => {
   it(`are found, each by its known seed or within ${SEEDS} seeds`, async () => {
-    const bugs = PLANTED_BUGS.filter(({ isRare }) => !isRare);
+    const bugs = PLANTED_BUGS.filter(({ isRare, isUnmet }) => !isRare && !isUnmet);
     const known = knownSeeds();
     const results = await findBugs(bugs, { seeds: SEEDS, finds: 1, known });
     const moved = results.filter(({ bug, first }) => first !== undefined && first !== (known[bug] ?? -1) + 1);

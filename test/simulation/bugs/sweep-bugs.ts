@@ -35,6 +35,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'start-lowered',
+    isUnmet: true,
     why: 'A request to raise the log start that arrives late lowers it.',
     edits: [
       {
@@ -78,6 +79,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'retention-looks-once',
+    isUnmet: true,
     why: 'Retention does not say when it looks again.',
     edits: [
       {
@@ -207,6 +209,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'orphan-not-looked-for-again',
+    isUnmet: true,
     why: 'What was committed between the look at a head and its refusal is taken for an orphan.',
     edits: [
       {
@@ -218,6 +221,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'old-data-not-refused',
+    isUnmet: true,
     why: 'A commit does not ask whether its data is too old, and may have been swept.',
     edits: [
       {
@@ -252,6 +256,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'dropped-segments-come-back',
+    isUnmet: true,
     why: 'A merge adds segments below what retention has dropped meanwhile.',
     edits: [
       {
@@ -263,6 +268,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'use-not-looked-for-in-items',
+    isUnmet: true,
     why: 'The use of an idempotency key is only looked for in nodes, not where a merge has stored it.',
     edits: [
       {
@@ -274,6 +280,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'missing-nodes-taken-for-empty',
+    isUnmet: true,
     why: 'A commit that finds no nodes any more is taken for refused, though an earlier try of it may be merged.',
     edits: [
       {
@@ -296,6 +303,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'reader-does-not-look-again',
+    isUnmet: true,
     why: 'A reader whose segment list is older than what was deleted takes that for damage.',
     edits: [
       {

@@ -8,7 +8,7 @@ const FINDS = 9;
 
 /** Finds every bug, prints the table of `docs/reliability.md`, and keeps the first seeds for the tests. */
 export async function measureBugs(seeds: number, print: (line: string) => void): Promise<void> {
-  const bugs = PLANTED_BUGS.filter(({ isRare }) => !isRare);
+  const bugs = PLANTED_BUGS.filter(({ isRare, isUnmet }) => !isRare && !isUnmet);
   const results = await findBugs(bugs, { seeds, finds: FINDS }, ({ bug, first, median }) => {
     print(`${bug}: ${first ?? 'not found'}, ${median ?? ''}`);
   });

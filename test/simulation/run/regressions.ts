@@ -3,5 +3,5 @@
  * none as the product is. A seed is good for as long as nothing changes in how runs are drawn.
  */
 export const REGRESSIONS: readonly { readonly bug: string; readonly seed: number }[] = [
-  { bug: 'topic-read-passed-by', seed: 80_655 },
+  { bug: 'topic-read-passed-by', seed: 1_693 },
 ];

@@ -43,8 +43,8 @@ const PAUSE_BYTES = 2 * 1024 * 1024;
 const READS_AT_ONCE = 16;
 
 /**
- * Reads the data of consecutive nodes, at least one, and makes segments of it, in memory. What lies below the log start is left out, since
- * its data may be gone. Costs 1 GetItem or GetObject for each entry.
+ * Reads the data of consecutive nodes, at least one, and makes segments of it, in memory. What lies below the log start is
+ * left out, since its data may be gone. Costs 1 GetItem or GetObject for each entry.
  * @throws EventLogError `corrupt_data` naming what is damaged or missing
  */
 export async function buildSegments(
@@ -83,12 +83,9 @@ export async function buildSegments(
   }
   const segments = builders.finish();
   for (const one of segments) await checkBuilt(one, one.hash, pause);
-  return {
-    toEntry: last.firstEntry + TAIL_NODE_ENTRIES,
-    totals: addTotals(last.before, last.entries),
-    segments,
-    bytes,
-  };
+  const totals = addTotals(last.before, last.entries);
+  checkComplete(segments, head, before, totals);
+  return { toEntry: last.firstEntry + TAIL_NODE_ENTRIES, totals, segments, bytes };
 }
 
 /** The parts of each entry of a node. */
@@ -152,6 +149,30 @@ class SlotBuilders {
   #close(slot: number, { builder, writtenAtMs: sinceMs, hash }: Growing): void {
     this.#finished.push({ slot, built: builder.finish(), writtenAtMs: sinceMs, hash });
     this.#growing.delete(slot);
+  }
+}
+
+/**
+ * Whether the segments have every record that the nodes count, but for those below the log start.
+ * @throws EventLogError `internal` if one is missing
+ */
+export function checkComplete(
+  segments: readonly NewSegment[],
+  head: Head,
+  before: readonly SlotTotals[],
+  after: readonly SlotTotals[],
+): void {
+  for (let slot = 0; slot < after.length; slot++) {
+    const nextOffset = after[slot]?.nextOffset ?? 0;
+    let end = before[slot]?.nextOffset ?? 0;
+    const { logStartOffset } = partitionState(head, slot);
+    for (const { slot: of, built } of segments) {
+      if (of !== slot) continue;
+      if (built.facts.startOffset > Math.max(end, logStartOffset)) break;
+      end = built.facts.endOffset;
+    }
+    if (end >= nextOffset || nextOffset <= logStartOffset) continue;
+    throw new EventLogError('internal', `A merge lacks records of slot ${slot}, from offset ${end} on.`);
   }
 }
 

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { ANNOUNCED_MS } from '../../../../shared/broker/jobs/grace.ts';
-import { checkBuilt } from '../../../../shared/broker/jobs/merge/build-segments.ts';
+import { checkBuilt, checkComplete, type NewSegment } from '../../../../shared/broker/jobs/merge/build-segments.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
-import { packTotals } from '../../../../shared/log/head/head.ts';
+import { type Head, packTotals } from '../../../../shared/log/head/head.ts';
 import { schedule } from '../../../../shared/log/segment/list-changes.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import { unpackIndex } from '../../../../shared/log/segment/segment-index.ts';
@@ -289,6 +289,34 @@ describe('a segment that was built', () => {
     ['has other bytes than its facts say', withChunks(batches.slice(0, 2))],
   ])('is refused if it %s', async (_, segment) => {
     await expect(checkBuilt(segment, hash, pause)).rejects.toThrow('does not hold what was read');
+  });
+});
+
+describe('the segments of a merge', () => {
+  const built = (slot: number, startOffset: number, endOffset: number) =>
+    ({ slot, built: { facts: { startOffset, endOffset } }, writtenAtMs: 0 }) as NewSegment;
+  const totals = (...ends: number[]) => ends.map((nextOffset) => ({ nextOffset, maxTimestampMs: 1, bytes: 1 }));
+  const headFrom = (...starts: number[]) =>
+    ({ partitions: starts.map((logStartOffset) => ({ logStartOffset, nextOffset: 50 })) }) as unknown as Head;
+  const before = totals(10, 0);
+  const after = totals(20, 5);
+
+  it.each<[string, NewSegment[], Head]>([
+    ['all', [built(0, 10, 15), built(0, 15, 20), built(1, 0, 5)], headFrom(0, 0)],
+    ['all but what is below the log start', [built(0, 14, 20)], headFrom(14, 5)],
+    ['a batch that reaches below the log start', [built(0, 12, 20)], headFrom(14, 5)],
+  ])('may have %s', (_, segments, head) => {
+    expect(() => checkComplete(segments, head, before, after)).not.toThrow();
+  });
+
+  it.each<[string, NewSegment[], Head]>([
+    ['the last records', [built(0, 10, 19), built(1, 0, 5)], headFrom(0, 0)],
+    ['the first records', [built(0, 11, 20), built(1, 0, 5)], headFrom(0, 0)],
+    ['records in the middle', [built(0, 10, 14), built(0, 15, 20), built(1, 0, 5)], headFrom(0, 0)],
+    ['a partition', [built(0, 10, 20)], headFrom(0, 4)],
+    ['records behind the log start', [built(0, 15, 20)], headFrom(14, 5)],
+  ])('may not lack %s', (_, segments, head) => {
+    expect(() => checkComplete(segments, head, before, after)).toThrow('lacks records');
   });
 });
 
