@@ -88,7 +88,8 @@ describe(`Broker on ${EMULATOR_NAME}`, () => {
     await broker.idle();
     stores.sent.clear();
     const end = (await broker.describePartitions('t'))[3]?.highWatermark ?? 0;
-    expect(sent()).toEqual({ GetItemCommand: 1 });
+    // The head and its segment list.
+    expect(sent()).toEqual({ GetItemCommand: 2 });
     stores.sent.clear();
     const read = await broker.read({ topic: 't', partition: 3, from: { offset: end - 1 } });
     for await (const batch of read.batches) expect(batch.endOffset).toBe(end);
