@@ -77,7 +77,9 @@ export const MERGE_BUGS: readonly PlantedBug[] = ofJobs(
   {
     name: 'totals-without-the-last-node',
     why: 'A merge writes down the totals as of the beginning of its last node.',
-    edits: [{ file: BUILD, from: 'totals: addTotals(last.before, last.entries),', to: 'totals: last.before,' }],
+    edits: [
+      { file: BUILD, from: 'const totals = addTotals(last.before, last.entries);', to: 'const totals = last.before;' },
+    ],
   },
   {
     name: 'data-of-the-last-entries-left-out',
