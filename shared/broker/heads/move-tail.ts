@@ -8,13 +8,17 @@ import { checkpointProducers } from './producers.ts';
 /** Moves the oldest eight entries into a tail node: 1 PutItem + 1 UpdateItem. Movers may race: all write the same node. */
 export async function moveTail(context: BrokerContext, known: KnownHead): Promise<void> {
   const { head, name } = known;
-  if (head === undefined || head.tail.length < TAIL_NODE_ENTRIES) return;
+  if (head === undefined || head.closed || head.tail.length < TAIL_NODE_ENTRIES) return;
   const { items } = context.usage.of(known.topicName, 'move_tail');
   const { firstEntry, node, updates } = nodeToMove(head);
   await items.put(nodeKey(name, firstEntry), node);
   const key = headKey(name.topicId, name.headNumber);
   const sentAtMs = context.clock.nowMs();
-  const result = await items.update(key, updates, [{ if: 'equals', name: HEAD.firstEntry, value: firstEntry }]);
+  const result = await items.update(key, updates, [
+    { if: 'equals', name: HEAD.firstEntry, value: firstEntry },
+    // What is left of the head of a deleted topic has no tail, and begins at 0 again.
+    { if: 'absent', name: HEAD.closed },
+  ]);
   known.see(headFromAttributes(result.attributes, head), sentAtMs);
   const end = firstEntry + TAIL_NODE_ENTRIES;
   // Refused or not, the node is there: another process was faster, or an earlier attempt whose reply was lost.
@@ -38,7 +42,7 @@ function noteBusy({ busyHeads }: BrokerContext, { name }: KnownHead, { tail }: H
  * move fails, the next append starts it again. `track` is called with the work.
  */
 export function moveTailLater(context: BrokerContext, known: KnownHead, track: (work: Promise<unknown>) => void): void {
-  const isLong = (): boolean => (known.head?.tail.length ?? 0) >= TAIL_NODE_ENTRIES;
+  const isLong = (): boolean => !known.head?.closed && (known.head?.tail.length ?? 0) >= TAIL_NODE_ENTRIES;
   if (known.isMoving || !isLong()) return;
   known.isMoving = true;
   const move = async (): Promise<void> => {

@@ -159,7 +159,7 @@ export const COMMIT_BUGS: readonly PlantedBug[] = [
   {
     name: 'tail-moved-without-condition',
     why: 'Two movers both take eight entries off the tail, of which only one has written a node.',
-    edits: [{ file: MOVE, from: "[{ if: 'equals', name: HEAD.firstEntry, value: firstEntry }]", to: '[]' }],
+    edits: [{ file: MOVE, from: "{ if: 'equals', name: HEAD.firstEntry, value: firstEntry },", to: '' }],
   },
   {
     name: 'moved-tail-not-seen',

@@ -1,4 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { readHead } from '../../../../shared/broker/heads/items.ts';
+import { KnownHead } from '../../../../shared/broker/heads/known-head.ts';
+import { moveTail } from '../../../../shared/broker/heads/move-tail.ts';
 import { checkpointProducers } from '../../../../shared/broker/heads/producers.ts';
 import { sweepDeletedTopics } from '../../../../shared/broker/jobs/sweep/deleted-topics.ts';
 import { packSegmentPage } from '../../../../shared/log/segment/segment-list.ts';
@@ -12,6 +15,7 @@ import {
   USE,
   useKey,
 } from '../../../../shared/storage/keys.ts';
+import { type DecideFault, faultyStores } from '../../../support/faulty-stores.ts';
 import {
   beforeRequests,
   jobContext,
@@ -116,6 +120,21 @@ describe('what is left of a deleted topic', () => {
     expect(await log.ofTopic()).toEqual(stubs(log.topicId));
     expect(await log.garbage()).toEqual([]);
     expect(await log.sweep()).toMatchObject({ topicsSwept: 0 });
+  });
+
+  it('refuses a move of the tail that comes after all', async () => {
+    const log = await setUp();
+    const name = { topicId: log.topicId, headNumber: 2 };
+    const decide: DecideFault = ({ key }) => (key.startsWith('node#') ? { fault: 'throttled' } : undefined);
+    const stuck = memoryBroker(faultyStores(log.stores, decide));
+    for (let i = 0; i < 8; i++) await appendTo(stuck, 'gone', 32, ['x']);
+    const known = new KnownHead('gone', name);
+    known.see(await readHead(log.stores.items, name), 0);
+    await log.broker.deleteTopic('gone');
+    await log.clock.advance(HOUR);
+    await log.sweep();
+    await moveTail(jobContext(log.stores), known);
+    expect(await readHead(log.stores.items, name)).toMatchObject({ closed: true, firstEntry: 0, partitions: [] });
   });
 
   it('leaves an object to another topic that shares it', async () => {
