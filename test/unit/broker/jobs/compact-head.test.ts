@@ -148,6 +148,31 @@ describe('the compaction of a head', () => {
     expect((await partition.slotState()).tombstonesDueAtMs).toBeUndefined();
   });
 
+  it.each([0, 1])('looks again for the partition that needs it first: %i', async (slot) => {
+    const stores = memoryStores();
+    const topic = topicOf({ 'delete.retention.ms': 120_000 }, 2);
+    const { clock } = stores;
+    for (const of of [0, 1]) {
+      const partition = new MergedPartition(stores, topic, of);
+      await partition.add([[rec('a=1', clock.nowMs())], [rec(of === slot ? 'a' : 'a=2', clock.nowMs())]]);
+    }
+    const before = clock.nowMs();
+    const { nextAtMs } = await clock.run(compactHead(contextOf(stores), topic, 0));
+    expect(nextAtMs).toBe(before + 120_000);
+  });
+
+  it('remembers the oldest of its tombstones, in whichever segment that is', async () => {
+    const { partition, add, run, clock } = setUp({ 'min.cleanable.dirty.ratio': 0 }, { compactionOutputBytes: 1 });
+    await add('a');
+    const before = clock.nowMs();
+    await run();
+    await clock.advance(3_600_000);
+    await add('b');
+    await run();
+    expect(await partition.shown()).toEqual(['0 a', '1 b']);
+    expect((await partition.slotState()).tombstonesDueAtMs).toBe(before + DAY_MS);
+  });
+
   it('looks again when the next tombstone is due', async () => {
     const { add, run, clock } = setUp({ 'delete.retention.ms': 120_000 });
     await add('a=1', 'a');

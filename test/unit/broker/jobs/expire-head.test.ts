@@ -6,9 +6,9 @@ import { expireHead } from '../../../../shared/broker/jobs/expire/expire-head.ts
 import { GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { sweepHead } from '../../../../shared/broker/jobs/sweep/sweep-head.ts';
 import { packTotals, partitionState } from '../../../../shared/log/head/head.ts';
-import { scheduleBy } from '../../../../shared/log/segment/list-changes.ts';
+import { schedule, scheduleBy } from '../../../../shared/log/segment/list-changes.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
-import { packSegmentPage, type SegmentPage } from '../../../../shared/log/segment/segment-list.ts';
+import { type JobName, packSegmentPage, type SegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import type { Topic } from '../../../../shared/log/topic/topic.ts';
 import { HEAD, headKey, SEGMENT_PAGE, segmentPageKey } from '../../../../shared/storage/keys.ts';
 import { beforeRequests, jobContext, killedAfter, mergeBooks, spillBooks } from '../../../support/maintained-log.ts';
@@ -57,6 +57,11 @@ async function setUp(config: Record<string, unknown>, partitions = 1) {
         list: scheduleBy(list, 'expire', clock.nowMs()),
         result: undefined,
       })),
+    reschedule: (job: JobName, atMs: number) =>
+      updateSegmentList(context, stores.items, name, (list) => ({
+        list: schedule(list, job, atMs),
+        result: undefined,
+      })),
     expire: async (over = stores) => clock.run(expireHead(jobContext(over), await topic(), 0)),
     start: async (slot = 0) => partitionState(await readHead(stores.items, name), slot).logStartOffset,
     segments: async (slot = 0) => (await readSegmentList(stores.items, name)).slots[slot]?.segments ?? [],
@@ -75,6 +80,8 @@ describe('retention by time', () => {
     expect(await log.expire()).toMatchObject({ nextAtMs: began + HOUR + 1, offsetsExpired: 0 });
     await log.clock.advance(began + HOUR - log.clock.nowMs());
     expect(await log.expire()).toMatchObject({ nextAtMs: began + HOUR + 1, offsetsExpired: 0 });
+    // Whatever else the sweep was scheduled for, it must come in time for what is dropped now.
+    await log.reschedule('sweep', log.clock.nowMs() + 24 * HOUR);
     await log.clock.advance(1);
     const { list, nextAtMs, offsetsExpired } = await log.expire();
     expect({ nextAtMs, offsetsExpired }).toEqual({ nextAtMs: began + HOUR + 1_001, offsetsExpired: 8 });

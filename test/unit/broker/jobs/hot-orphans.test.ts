@@ -83,6 +83,21 @@ describe('hot objects without an entry', () => {
     for (const headNumber of [0, 1]) expect((await log.head(headNumber)).refusesBeforeMs).toBe(writtenAtMs + 1);
   });
 
+  it('are refused up to the newest of them, in whatever order their keys are', async () => {
+    const log = await setUp();
+    const putAt = async (first: number, timeMs: number) => {
+      const id = makeBatchId(new Uint8Array(6).fill(first), timeMs);
+      await log.stores.objects.put(hotObjectKey(id, log.topicId, 0), [bytes('lost')]);
+    };
+    const hourMs = Math.floor(log.clock.nowMs() / HOUR) * HOUR;
+    // The key of the newer one comes first.
+    await putAt(9, hourMs + 1_000);
+    await putAt(1, hourMs + 2_000);
+    await log.clock.advance(2 * DAY);
+    expect(await log.sweep()).toMatchObject({ orphansDeleted: 2 });
+    expect((await log.head(0)).refusesBeforeMs).toBe(hourMs + 2_001);
+  });
+
   it('are kept while one of their heads refers to them, in its tail or in a node that is not cleaned', async () => {
     const log = await setUp();
     await log.append([0, 16]);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { readSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { ANNOUNCED_MS } from '../../../../shared/broker/jobs/grace.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
-import { segmentObjectKey, useKey } from '../../../../shared/storage/keys.ts';
+import { segmentObjectKey, USE, useKey } from '../../../../shared/storage/keys.ts';
 import { dyingStores } from '../../../support/dying-stores.ts';
 import { type FaultPlan, faultyStores } from '../../../support/faulty-stores.ts';
 import { appendTo, memoryBroker, memoryStores, record, SeededRandom } from '../../../support/memory-broker.ts';
@@ -78,6 +78,15 @@ describe('a merge that dies', () => {
     }
     expect(died).toBeGreaterThan(40);
   });
+});
+
+it('keeps the use of an idempotency key for two hours longer than the note of it', async () => {
+  const { stores, name, merge } = await setUp();
+  const nowMs = stores.clock.nowMs();
+  await merge(stores);
+  const { items } = await stores.items.query({ pk: `use#${name.topicId}#0`, limit: 10 });
+  const hours = items.map(({ attributes }) => (Number(attributes[USE.expiresAt]) - Math.ceil(nowMs / 1_000)) / 3_600);
+  expect(hours).toEqual([26]);
 });
 
 describe('two merges at once', () => {

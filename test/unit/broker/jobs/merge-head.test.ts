@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
-import { ANNOUNCED_MS } from '../../../../shared/broker/jobs/grace.ts';
+import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { checkBuilt, checkComplete, type NewSegment } from '../../../../shared/broker/jobs/merge/build-segments.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { type Head, packTotals } from '../../../../shared/log/head/head.ts';
-import { schedule } from '../../../../shared/log/segment/list-changes.ts';
+import { announce, schedule } from '../../../../shared/log/segment/list-changes.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import { unpackIndex } from '../../../../shared/log/segment/segment-index.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
@@ -143,14 +143,16 @@ describe('a merge, besides', () => {
   });
 
   it('does not wait when more waits than one merge takes', async () => {
-    const { broker, merge } = await setUp();
+    const { stores, broker, merge } = await setUp();
     const batch = encodeBatch([{ timestampMs: 1, key: null, value: new Uint8Array(1_000_000), headers: [] }]);
     for (let i = 0; i < 88; i++) {
       await broker.append({ batches: [{ topic: 't', partition: 0, batch }] });
       await broker.idle();
+      // Before the nodes of the second merge: the age is that of what the first began with.
+      if (i === 63) await stores.clock.advance(1_000);
     }
     // What is left of 88 MB is less than a merge takes, and waits as usual.
-    expect(await merge(false)).toMatchObject({ nodesMerged: 8 });
+    expect(await merge(false)).toMatchObject({ nodesMerged: 8, waitedMs: 1_000 });
   });
 
   it('schedules the sweep for when nodes may go, and compaction if the topic has it', async () => {
@@ -173,6 +175,13 @@ describe('a merge, besides', () => {
     expect(await merge()).toMatchObject({ nodesMerged: 0, nextAtMs: stores.clock.nowMs() + ANNOUNCED_MS });
     await stores.clock.advance(ANNOUNCED_MS);
     expect(await merge()).toMatchObject({ nodesMerged: 1 });
+  });
+
+  it('that was stopped goes on at once', async () => {
+    const { stores, broker, topicId, append } = await setUp();
+    await append(0, 8);
+    const stopped = broker.mergeHead(topicId, 0, { force: true, signal: AbortSignal.abort() });
+    expect(await stores.clock.run(stopped)).toMatchObject({ nodesMerged: 0, nextAtMs: stores.clock.nowMs() });
   });
 
   it('commits nothing of a node that does not begin where the segments end', async () => {
@@ -215,6 +224,32 @@ describe('a join', () => {
     expect((await list()).slots[1]?.segments).toMatchObject([{ maxTimestampMs: 9, writtenAtMs: startMs }]);
   });
 
+  it('waits for another of its partition only, and schedules the sweep for what it replaced', async () => {
+    const { stores, topicId, list, append, merge } = await setUp();
+    const context = { clock: stores.clock, random: new SeededRandom(1), settings: DEFAULT_SETTINGS };
+    const change = (to: (now: SegmentList) => SegmentList | undefined) =>
+      updateSegmentList(context, stores.items, { topicId, headNumber: 0 }, (now) => ({
+        list: to(now),
+        result: undefined,
+      }));
+    const underWay = (slot: number) =>
+      change((now) => {
+        const names = [{ what: 'segment' as const, slot, startOffset: 0 }];
+        const others = { ...now, announcements: [] };
+        return announce(others, 'coalesce', names, stores.clock.nowMs() + ANNOUNCED_MS)?.list;
+      });
+    for (let i = 0; i < 8; i++) {
+      if (i === 7) await underWay(1);
+      await append(1, 8);
+      await merge();
+    }
+    expect((await list()).slots[1]?.segments).toHaveLength(8);
+    await underWay(0);
+    await change((now) => schedule(now, 'sweep', stores.clock.nowMs() + 24 * 60 * MINUTE_MS));
+    expect(await merge()).toMatchObject({ nodesMerged: 0, segmentsJoined: 8 });
+    expect((await list()).due.sweep?.atMs).toBe(stores.clock.nowMs() + GRACE_MS);
+  });
+
   it('that comes too late leaves its object as garbage', async () => {
     const { stores, topicId, list, append, merge } = await setUp();
     for (let i = 0; i < 7; i++) {
@@ -235,7 +270,8 @@ describe('a join', () => {
     expect(slots[1]?.segments).toHaveLength(8);
     const { keys } = await stores.objects.list('segments/', { limit: 100 });
     expect(keys).toHaveLength(9);
-    expect(garbage).toMatchObject([{ what: 'segment', slot: 1, startOffset: 0 }]);
+    const dueAtMs = stores.clock.nowMs() + GRACE_MS;
+    expect(garbage).toMatchObject([{ what: 'segment', slot: 1, startOffset: 0, dueAtMs }]);
   });
 });
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { EventLogError } from '../../../../shared/log/errors.ts';
-import { headKey, TOPIC, topicKey } from '../../../../shared/storage/keys.ts';
+import { headKey, JOB, jobKey, TOPIC, topicKey } from '../../../../shared/storage/keys.ts';
 import type { ItemStore } from '../../../../shared/storage/ports.ts';
 import { bytes, codeOf, type MemoryStores, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
@@ -73,6 +73,18 @@ it('goes on where it was stopped', async () => {
   expect((await broker.listTopics()).items.map(({ name }) => name)).toEqual(['a', 'c']);
 });
 
+it('goes on after each of several stops', async () => {
+  const stores = await interrupted(['a', 'b', 'c'], ['a', 'b', 'c']);
+  for (const topicsDeleted of [1, 1, 1]) {
+    const stop = new AbortController();
+    const broker = memoryBroker({ ...stores, items: onDelete(stores.items, () => stop.abort()) });
+    expect(await broker.resumeDeletions({ signal: stop.signal })).toMatchObject({ topicsSeen: 1, topicsDeleted });
+  }
+  // The items of deleted topics do not count as seen, so only the stored position tells where the last run ended.
+  const { attributes } = await stores.items.get(jobKey('resume-deletions'));
+  expect(attributes?.[JOB.position]).toBe('c\0');
+});
+
 it('does nothing once the time is up', async () => {
   const stores = await interrupted(['a'], ['a']);
   const broker = memoryBroker(stores);
@@ -122,4 +134,21 @@ it('forgets a deleted topic after an hour, and no topic that was made under its 
   });
   expect((await stores.items.get(topicKey('a'))).attributes).toBeUndefined();
   expect((await broker.listTopics()).items.map(({ name }) => name)).toEqual(['b']);
+});
+
+it('keeps a topic that is made again just before the item of the deleted one is removed', async () => {
+  const stores = memoryStores();
+  const broker = memoryBroker(stores);
+  await broker.putTopic({ name: 'a' });
+  await broker.deleteTopic('a');
+  await stores.clock.advance(3_600_001);
+  const items: ItemStore = {
+    ...onDelete(stores.items, () => {}),
+    async delete(key, conditions) {
+      if (key.sk === 'a') await broker.putTopic({ name: 'a' });
+      return stores.items.delete(key, conditions);
+    },
+  };
+  await memoryBroker({ ...stores, items }).resumeDeletions();
+  expect((await memoryBroker(stores).listTopics()).items.map(({ name }) => name)).toEqual(['a']);
 });

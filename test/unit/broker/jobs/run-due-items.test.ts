@@ -106,6 +106,19 @@ describe('a run over the heads that are due', () => {
     expect(await due()).toContain(`0 +${expectedHours} v${named?.version}`);
   });
 
+  it('keeps a visit that was scheduled anew for the same time', async () => {
+    const { change, due, dueAtMs, context, job, list } = await setUp();
+    const visit = job(() => dueAtMs + 2 * HOUR_MS);
+    await runDue(context, 'expire', async (...args) => {
+      const result = await visit(...args);
+      await change(0, (now) => schedule(now, 'expire', undefined));
+      await change(0, (now) => schedule(now, 'expire', dueAtMs));
+      return result;
+    });
+    expect((await list()).due.expire).toEqual({ atMs: dueAtMs, version: 3 });
+    expect(await due()).toContain('0 +0 v3');
+  });
+
   it('goes on behind a head that fails, and visits it again', async () => {
     const { change, run, dueAtMs, visited, due } = await setUp();
     await change(1, (list) => schedule(list, 'expire', dueAtMs));

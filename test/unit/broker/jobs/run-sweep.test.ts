@@ -87,6 +87,20 @@ it('does the other parts if one fails, and tells of it', async () => {
   expect(run.orphansDeleted).toBeUndefined();
 });
 
+it('is not complete if an early part is stopped, even if the later ones end', async () => {
+  const stop = new AbortController();
+  const items: ItemStore = {
+    ...failing(() => false),
+    async update(key, updates, conditions) {
+      const result = await stores.items.update(key, updates, conditions);
+      if (updates.some(({ name }) => name === TOPIC.deletedAtMs)) stop.abort();
+      return result;
+    },
+  };
+  const run = await stores.clock.run(memoryBroker({ ...stores, items }).sweep({ signal: stop.signal }));
+  expect(run).toMatchObject({ topicsDeleted: 1, complete: false });
+});
+
 it('tells of deletions that fail', async () => {
   const broken = topicKey('half-deleted');
   const broker = memoryBroker({ ...stores, items: failing(({ pk, sk }) => pk === broken.pk && sk === broken.sk) });

@@ -244,6 +244,20 @@ describe('garbage', () => {
     expect((await log.names(/^segments#/)).length).toBe(1);
   });
 
+  it('stays in the list if the sweep is stopped before it is deleted', async () => {
+    const log = await setUp({ config: { 'retention.ms': HOUR } });
+    await log.append(8);
+    await log.merge();
+    await log.clock.advance(HOUR + 1);
+    await log.expire();
+    await log.clock.advance(GRACE_MS);
+    const { garbage } = await log.list();
+    expect(garbage).toHaveLength(1);
+    const signal = AbortSignal.abort();
+    await log.clock.run(sweepHead(jobContext(log.stores), await log.topic(), 0, { signal }));
+    expect(await log.list()).toMatchObject({ garbage });
+  });
+
   it('is what a dead job announced, after its time and a grace', async () => {
     const log = await setUp();
     const id = (await log.merge()).version + 1;

@@ -63,6 +63,22 @@ describe('the topic cache', () => {
     },
   );
 
+  it('shares a read that began after something was forgotten, also once the one before it has ended', async () => {
+    const { cache, held, sent } = await heldCache();
+    const early = cache.get('t');
+    await sent(1);
+    cache.forget('t');
+    const asked = [cache.get('t')];
+    await sent(2);
+    held[0]?.();
+    await early;
+    asked.push(cache.get('t'));
+    await sent(3);
+    expect(held).toHaveLength(2);
+    held[1]?.();
+    await Promise.all(asked);
+  });
+
   it('does not keep what a read found that began before a newer one', async () => {
     const { cache, put, held, sent } = await heldCache();
     const early = cache.refresh('t');
