@@ -2,7 +2,7 @@ import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import type { Segment } from '../../log/segment/segment.ts';
 import { type SegmentList, type SegmentPage, unpackSegmentPage } from '../../log/segment/segment-list.ts';
 import { headKey, SEGMENT_PAGE, segmentPageKey } from '../../storage/keys.ts';
-import type { ItemStore } from '../../storage/ports.ts';
+import type { AttributeValue, ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import type { HeadName } from '../heads/items.ts';
 import { readSegmentList } from '../heads/segment-list-store.ts';
@@ -42,14 +42,25 @@ export async function readPage(
   const { attributes } = await items.get(key);
   if (attributes === undefined)
     throw new MissingDataError(`The page of segments '${storedAs}' is missing.`, { storedAs });
-  const packed = attributes[SEGMENT_PAGE.segments];
-  const segments = packed instanceof Uint8Array ? unpackSegmentPage(packed) : [];
+  const segments = unpackPage(attributes[SEGMENT_PAGE.segments], storedAs);
   if (segments[0]?.startOffset !== page.startOffset || segments.at(-1)?.endOffset !== page.endOffset)
     throw new EventLogError('corrupt_data', `The page of segments '${storedAs}' is not the one that the list names.`, {
       details: { storedAs },
     });
   context.segments.putPage(storedAs, segments);
   return segments;
+}
+
+function unpackPage(packed: AttributeValue | undefined, storedAs: string): readonly Segment[] {
+  try {
+    return packed instanceof Uint8Array ? unpackSegmentPage(packed) : [];
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new EventLogError('corrupt_data', `The page of segments '${storedAs}' is damaged. ${why}`, {
+      details: { storedAs },
+      cause,
+    });
+  }
 }
 
 function cacheKey({ topicId, headNumber }: HeadName): string {

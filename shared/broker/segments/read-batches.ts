@@ -1,19 +1,11 @@
 import { type RecordBatchHeader, readBatchHeader } from '../../log/batch/record-batch.ts';
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
-import type { Segment } from '../../log/segment/segment.ts';
 import { chunkAt, type SegmentIndex, unpackIndex } from '../../log/segment/segment-index.ts';
 import { addHashes, batchHash } from '../../log/segment/set-hash.ts';
-import { segmentObjectKey } from '../../storage/keys.ts';
 import type { ByteRange, ObjectStore } from '../../storage/ports.ts';
 import { type RetryContext, retrying } from '../retry.ts';
-
-/** A segment, and the partition that it belongs to. */
-export interface SegmentPlace {
-  readonly topicId: string;
-  readonly partition: number;
-  readonly segment: Segment;
-}
+import { type SegmentPlace, segmentKey } from './segment-blocks.ts';
 
 export interface ReadBatchesOptions {
   /** The segment's index, if it was read already. */
@@ -89,7 +81,7 @@ async function readRange(
   place: SegmentPlace,
   range: ByteRange,
 ): Promise<Uint8Array> {
-  const read = await retrying(context, 'not_applied', () => objects.get(keyOf(place), range));
+  const read = await retrying(context, 'not_applied', () => objects.get(segmentKey(place), range));
   if (read === undefined) throw corrupt(place, 'is missing.');
   if (read.length !== range.end - range.start) throw corrupt(place, `ends before position ${range.end}.`);
   return read;
@@ -108,12 +100,8 @@ function batchAt(chunk: Uint8Array, at: number, position: number, place: Segment
   return { bytes, header, baseOffset, endOffset: baseOffset + lastOffsetDelta + 1 };
 }
 
-function keyOf({ topicId, partition, segment }: SegmentPlace): string {
-  return segmentObjectKey(topicId, partition, segment.startOffset, segment.version);
-}
-
 /** An error about a segment's object. */
 export function corrupt(place: SegmentPlace, what: string, cause?: unknown): EventLogError {
-  const storedAs = keyOf(place);
+  const storedAs = segmentKey(place);
   return new EventLogError('corrupt_data', `The segment '${storedAs}' ${what}`, { details: { storedAs }, cause });
 }

@@ -1,15 +1,11 @@
-import { EventLogError } from '../../log/errors.ts';
 import type { Segment } from '../../log/segment/segment.ts';
-import {
-  packSegmentPage,
-  type SegmentList,
-  type SegmentPage,
-  unpackSegmentPage,
-} from '../../log/segment/segment-list.ts';
+import { packSegmentPage, type SegmentList, type SegmentPage } from '../../log/segment/segment-list.ts';
 import { SEGMENT_PAGE, segmentPageKey } from '../../storage/keys.ts';
 import type { ItemStore } from '../../storage/ports.ts';
+import type { BrokerContext } from '../context.ts';
 import type { HeadName } from '../heads/items.ts';
-import { type RetryContext, retrying } from '../retry.ts';
+import { retrying } from '../retry.ts';
+import { readPage } from './known-lists.ts';
 
 /** The segments of a slot that are stored together: in a page, or in the list itself. */
 export interface SlotPart {
@@ -21,13 +17,13 @@ export interface SlotPart {
 
 /** Reads the segments of one slot, and keeps its pages in memory: a page never changes. */
 export class SlotParts {
-  readonly #context: RetryContext;
+  readonly #context: BrokerContext;
   readonly #items: ItemStore;
   readonly #name: HeadName;
   readonly #slot: number;
   readonly #pages = new Map<string, readonly Segment[]>();
 
-  constructor(context: RetryContext, items: ItemStore, name: HeadName, slot: number) {
+  constructor(context: BrokerContext, items: ItemStore, name: HeadName, slot: number) {
     this.#context = context;
     this.#items = items;
     this.#name = name;
@@ -66,28 +62,11 @@ export class SlotParts {
   }
 
   async #read(page: SegmentPage): Promise<readonly Segment[]> {
-    const { attributes } = await retrying(this.#context, 'not_applied', () => this.#items.get(this.#key(page)));
-    const packed = attributes?.[SEGMENT_PAGE.segments];
-    const segments = packed instanceof Uint8Array ? this.#unpack(page, packed) : undefined;
-    if (segments === undefined) throw this.#corrupt(page, 'is missing.');
+    const segments = await retrying(this.#context, 'not_applied', () =>
+      readPage(this.#context, this.#items, this.#name, this.#slot, page),
+    );
     this.#pages.set(this.storedAs(page), segments);
     return segments;
-  }
-
-  #unpack(page: SegmentPage, packed: Uint8Array): readonly Segment[] {
-    try {
-      return unpackSegmentPage(packed);
-    } catch (cause) {
-      throw this.#corrupt(page, 'is damaged.', cause);
-    }
-  }
-
-  #corrupt(page: SegmentPage, what: string, cause?: unknown): EventLogError {
-    const storedAs = this.storedAs(page);
-    return new EventLogError('corrupt_data', `The page of segments '${storedAs}' ${what}`, {
-      details: { storedAs },
-      cause,
-    });
   }
 
   #key({ startOffset, version }: Pick<SegmentPage, 'startOffset' | 'version'>): ReturnType<typeof segmentPageKey> {

@@ -24,13 +24,8 @@ import type { BrokerContext } from '../../context.ts';
 import type { HeadName } from '../../heads/items.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { retrying } from '../../retry.ts';
-import {
-  CHUNK_BYTES_DEFAULT,
-  corrupt,
-  readBatches,
-  readSegmentIndex,
-  type SegmentPlace,
-} from '../../segments/read-batches.ts';
+import { CHUNK_BYTES_DEFAULT, corrupt, readBatches, readSegmentIndex } from '../../segments/read-batches.ts';
+import type { SegmentPlace } from '../../segments/segment-blocks.ts';
 import type { SlotPart, SlotParts } from '../../segments/slot-parts.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../grace.ts';
 

@@ -1,15 +1,17 @@
 import { planSpill, replaceSegments, scheduleBy, spill } from '../../../log/segment/list-changes.ts';
 import { planCoalesce, type SegmentLimits } from '../../../log/segment/merge-policy.ts';
 import type { Segment } from '../../../log/segment/segment.ts';
-import { joinIndexes, packIndex, unpackIndex } from '../../../log/segment/segment-index.ts';
+import { joinIndexes, packIndex } from '../../../log/segment/segment-index.ts';
 import { packSegmentPage, type SegmentList } from '../../../log/segment/segment-list.ts';
 import { addHashes } from '../../../log/segment/set-hash.ts';
 import { headPartition, type Topic } from '../../../log/topic/topic.ts';
-import { SEGMENT_PAGE, segmentObjectKey, segmentPageKey } from '../../../storage/keys.ts';
+import { SEGMENT_PAGE, segmentPageKey } from '../../../storage/keys.ts';
 import type { Stores } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import type { HeadName } from '../../heads/items.ts';
 import { retrying } from '../../retry.ts';
+import { readSegmentIndex } from '../../segments/read-batches.ts';
+import { checkIndexOf, type SegmentPlace, segmentKey } from '../../segments/segment-blocks.ts';
 import { announceNames, commitAnnounced, segmentName } from '../announced-work.ts';
 import { GRACE_MS } from '../grace.ts';
 import type { HeadJobOptions } from '../head-job.ts';
@@ -81,19 +83,21 @@ async function joinOnce(
   if (announced === undefined) return { applied: false, list: known, sources: 0 };
   const { id } = announced.announcement;
   const partition = headPartition(topic, name.headNumber, slot);
-  const keyOf = ({ startOffset, version }: Pick<Segment, 'startOffset' | 'version'>): string =>
-    segmentObjectKey(topic.topicId, partition, startOffset, version);
+  const placeOf = (segment: Segment): SegmentPlace => ({ topicId: topic.topicId, partition, segment });
   const indexes = await Promise.all(
     sources.map(async (source) => {
-      const range = { start: source.bytes, end: source.bytes + source.indexBytes };
-      const packed = await retrying(context, 'not_applied', () => stores.objects.get(keyOf(source), range));
-      return unpackIndex(packed ?? new Uint8Array(0));
+      const read = await readSegmentIndex(context, stores.objects, placeOf(source));
+      checkIndexOf(placeOf(source), read);
+      return read;
     }),
   );
   const index = packIndex(joinIndexes(indexes));
   const by = joinedSegment(sources, id, index.length);
-  const ranges = sources.map((source) => ({ key: keyOf(source), range: { start: 0, end: source.bytes } }));
-  await retrying(context, 'from_error', () => stores.objects.concat(keyOf(by), ranges, [index]));
+  const ranges = sources.map((source) => ({
+    key: segmentKey(placeOf(source)),
+    range: { start: 0, end: source.bytes },
+  }));
+  await retrying(context, 'from_error', () => stores.objects.concat(segmentKey(placeOf(by)), ranges, [index]));
   const nowMs = context.clock.nowMs();
   const committed = await commitAnnounced(context, stores.items, name, announced, (list) => {
     const replaced = replaceSegments(list, { id, slot, sources, by: [by], nowMs, graceMs: GRACE_MS });

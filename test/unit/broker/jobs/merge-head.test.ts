@@ -7,6 +7,7 @@ import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { type Head, packTotals } from '../../../../shared/log/head/head.ts';
 import { announce, schedule } from '../../../../shared/log/segment/list-changes.ts';
+import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import { unpackIndex } from '../../../../shared/log/segment/segment-index.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
@@ -248,6 +249,27 @@ describe('a join', () => {
     await change((now) => schedule(now, 'sweep', stores.clock.nowMs() + 24 * 60 * MINUTE_MS));
     expect(await merge()).toMatchObject({ nodesMerged: 0, segmentsJoined: 8 });
     expect((await list()).due.sweep?.atMs).toBe(stores.clock.nowMs() + GRACE_MS);
+  });
+
+  it.each(['is damaged', 'belongs to another segment'])('replaces nothing if an index %s', async (what) => {
+    const { stores, topicId, list, append, merge } = await setUp();
+    for (let i = 0; i < 7; i++) {
+      await append(1, 8);
+      await merge();
+    }
+    const [first, second] = (await list()).slots[1]?.segments ?? [];
+    const objectOf = async (segment = second as Segment) => {
+      const key = segmentObjectKey(topicId, 1, segment.startOffset, segment.version);
+      return { key, bytes: (await stores.objects.get(key, { start: 0, end: 1e6 })) as Uint8Array };
+    };
+    const { key, bytes } = await objectOf();
+    const other = await objectOf(first);
+    await stores.objects.delete(key);
+    const index = what === 'is damaged' ? bytes.slice(second?.bytes).fill(0, 0, 1) : other.bytes.slice(first?.bytes);
+    await stores.objects.put(key, [bytes.slice(0, second?.bytes), index]);
+    await append(1, 8);
+    await expect(merge()).rejects.toMatchObject({ code: 'corrupt_data', details: { storedAs: key } });
+    expect((await list()).slots[1]?.segments).toHaveLength(8);
   });
 
   it('that comes too late leaves its object as garbage', async () => {
