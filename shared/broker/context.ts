@@ -3,6 +3,7 @@ import type { AppendSignals } from './memory/append-signals.ts';
 import type { BusyHeads } from './memory/busy-heads.ts';
 import type { ByteBudget } from './memory/byte-budget.ts';
 import type { DataCache } from './memory/data-cache.ts';
+import type { GroupMemory } from './memory/group-memory.ts';
 import type { SegmentCache } from './memory/segment-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
 import type { YoungProducers } from './memory/young-producers.ts';
@@ -24,5 +25,6 @@ export interface BrokerContext {
   readonly busyHeads: BusyHeads;
   /** For the data of all merges under way. */
   readonly mergeBytes: ByteBudget;
+  readonly groups: GroupMemory;
   readonly youngProducers: YoungProducers;
 }

@@ -5,6 +5,7 @@ import { AppendSignals } from './memory/append-signals.ts';
 import { BusyHeads } from './memory/busy-heads.ts';
 import { ByteBudget } from './memory/byte-budget.ts';
 import { DataCache } from './memory/data-cache.ts';
+import { GroupMemory } from './memory/group-memory.ts';
 import { SegmentCache } from './memory/segment-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
 import { YoungProducers } from './memory/young-producers.ts';
@@ -34,6 +35,7 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     signals: new AppendSignals(),
     busyHeads: new BusyHeads(),
     mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
+    groups: new GroupMemory(),
     youngProducers: new YoungProducers(usage, clock),
   };
 }

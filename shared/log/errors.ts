@@ -47,6 +47,15 @@ export const ERROR_CODES = {
   idempotency_key_reused: { retry: 'never', outcome: 'not_applied' },
   /** The append is all or nothing, and another part of it failed. */
   atomic_append_refused: { retry: 'never', outcome: 'not_applied' },
+  unknown_group: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The group has members: they must leave before its offsets can be set or the group can be deleted. */
+  group_not_empty: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The group has no such member: its session has ended, or it has left. It must join again. */
+  unknown_member: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The member does not own the partition any more, or its epoch is not the group's. It must drop its partitions and join again. */
+  fenced_member_epoch: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** Another member uses this instance id, and has not left. */
+  instance_in_use: { retry: 'after_refresh', outcome: 'not_applied' },
   /** There is no such path, or no such API key. */
   not_found: { retry: 'never', outcome: 'not_applied' },
   method_not_allowed: { retry: 'never', outcome: 'not_applied' },

@@ -56,5 +56,19 @@ export const SEQUENCE_MAX = 2_147_483_647;
 /** Kafka keeps the last five batches of a producer per partition, so that five may be in flight. */
 export const PRODUCER_BATCHES_KEPT = 5;
 
+/** The maximum length of a group id, a member id and an instance id, in bytes of UTF-8. */
+export const GROUP_ID_BYTES_MAX = 255;
+export const SUBSCRIBED_TOPICS_MAX = 1_000;
+/** Kafka's `offset.metadata.max.bytes`. */
+export const OFFSET_METADATA_BYTES_MAX = 4_096;
+/** The maximum number of partitions in one commit, fetch or reset of offsets. */
+export const OFFSETS_PER_REQUEST_MAX = 10_000;
+export const SESSION_TIMEOUT_MS_MIN = 3_000;
+/** Kafka's default for KIP-848 groups. */
+export const SESSION_TIMEOUT_MS_DEFAULT = 45_000;
+export const SESSION_TIMEOUT_MS_MAX = 1_800_000;
+export const REBALANCE_TIMEOUT_MS_DEFAULT = 300_000;
+export const REBALANCE_TIMEOUT_MS_MAX = 3_600_000;
+
 /** DynamoDB's limit for an item, including keys and attribute names. */
 export const ITEM_BYTES_MAX = 400 * 1024;

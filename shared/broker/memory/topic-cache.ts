@@ -66,6 +66,7 @@ export class TopicCache {
       throw unknownTopic(name);
     }
     const topic = topicFromAttributes(name, attributes);
+    this.#names.set(topic.topicId, name);
     this.#keep(name, { topic, readAtMs, read });
     return topic;
   }
@@ -92,6 +93,15 @@ export class TopicCache {
     }
     this.#names.delete(topicId);
     return undefined;
+  }
+
+  /**
+   * The name of the topic with this id; `undefined` if there is none any more. An id keeps its name, so this is from memory,
+   * or 1 Query for every 500 topics, at most once every five seconds. It may still give the name of a topic that was deleted.
+   */
+  async nameOf(topicId: string): Promise<string | undefined> {
+    if (!this.#names.has(topicId)) await this.#listNames(false);
+    return this.#names.get(topicId);
   }
 
   async #listNames(isNeeded: boolean): Promise<void> {

@@ -1,0 +1,245 @@
+import { EventLogError } from '../../../log/errors.ts';
+import { type Group, needsTarget } from '../../../log/group/group.ts';
+import { acknowledge, isSettled, type Member, memberKey, takeTarget } from '../../../log/group/member.ts';
+import { difference, NO_PARTITIONS, type PartitionSet, samePartitions } from '../../../log/group/partition-set.ts';
+import { subscriptionHash } from '../../../log/group/subscription.ts';
+import { shareOf } from '../../../log/group/target.ts';
+import type { ItemStore } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import { retrying } from '../../retry.ts';
+import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import { noteHeartbeat, readGroup, replaceMember } from '../items.ts';
+import { claimUnclaimed, gainPartitions } from './claim-partitions.ts';
+import { expireNext } from './expire-members.ts';
+import { checkHeartbeat, type HeartbeatRequest, joinRequest } from './heartbeat-request.ts';
+import { joinGroup } from './join-group.ts';
+import { raiseEpoch } from './raise-epoch.ts';
+import { subscribedTopics, topicsHash } from './subscribed-topics.ts';
+import { computeTarget, readTarget } from './targets.ts';
+
+export interface HeartbeatResult {
+  readonly memberId: string;
+  /** For the next request. */
+  readonly memberEpoch: number;
+  /** When to send it. Sooner if there is something left to do. */
+  readonly heartbeatIntervalMs: number;
+  readonly sessionTimeoutMs: number;
+  /** The partitions that the member reads from now on, and no others. Topics that were deleted are left out. */
+  readonly assignment: readonly AssignedTopic[];
+}
+
+export interface AssignedTopic {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partitions: readonly number[];
+}
+
+/** A settled member sends a heartbeat this often, or three in a session. */
+const INTERVAL_MS = 5_000;
+const INTERVAL_MS_UNSETTLED = 100;
+const INTERVAL_MS_BLOCKED = 500;
+/** How often a process looks whether a member's topics have changed. */
+const TOPICS_CHECKED_EVERY_MS = 5_000;
+/** Other requests of the same member can change it at the same time; each of these tries looks again. */
+const TRIES = 8;
+
+/**
+ * A member of a consumer group tells that it is alive and what it has, and learns what it reads from now on. Every heartbeat
+ * does one step of what the group needs, so no process coordinates it: it computes a target, lets go of partitions, claims
+ * one page of them, or expires a member that is overdue.
+ *
+ * A partition has one owner at a time. It moves when its owner was told to let go and did, or when the owner's session has
+ * ended. Partitions that do not move are read on.
+ *
+ * Repeating a request is safe. Late copies change nothing. At most 4 requests, of which 1 write if nothing is to be done;
+ * more if several requests of one member meet, if a member has more than 128 partitions to get, or if topics are not in memory.
+ * @throws EventLogError `invalid_request`, `unknown_member` (join again), `fenced_member_epoch` (drop all, join again),
+ * `instance_in_use`, `throttled`
+ */
+export async function heartbeat(context: BrokerContext, request: HeartbeatRequest): Promise<HeartbeatResult> {
+  checkHeartbeat(request);
+  const { items } = context.usage.of(NO_TOPIC, 'group');
+  return retrying(context, 'from_error', async () => {
+    for (let tries = 0; tries < TRIES; tries++) {
+      const result = await new Beat(context, items, request).run();
+      if (result !== undefined) return { ...result, assignment: await named(context, result.assigned) };
+    }
+    throw new EventLogError('throttled', `Other requests of member '${request.memberId}' change it at the same time.`, {
+      details: { retryAfterMs: INTERVAL_MS_BLOCKED },
+    });
+  });
+}
+
+/** Names never change, so a process asks for them once. */
+async function named(context: BrokerContext, assigned: PartitionSet): Promise<AssignedTopic[]> {
+  const topics = [...assigned].map(async ([topicId, partitions]) => {
+    const topic = await context.topics.nameOf(topicId);
+    return topic === undefined ? [] : [{ topic, topicId, partitions }];
+  });
+  return (await Promise.all(topics)).flat();
+}
+
+interface Answer extends Omit<HeartbeatResult, 'assignment'> {
+  readonly assigned: PartitionSet;
+}
+
+/** One try of a heartbeat. Each step returns `undefined` if another request got in between. */
+class Beat {
+  readonly #context: BrokerContext;
+  readonly #items: ItemStore;
+  readonly #request: HeartbeatRequest;
+  readonly #key: string;
+
+  constructor(context: BrokerContext, items: ItemStore, request: HeartbeatRequest) {
+    this.#context = context;
+    this.#items = items;
+    this.#request = request;
+    this.#key = memberKey(request.memberId, request.instanceId);
+  }
+
+  async run(): Promise<Answer | undefined> {
+    const { group: name, memberId, memberEpoch, subscription } = this.#request;
+    if (memberEpoch === 0 && subscription !== undefined) {
+      const joined = await joinGroup(this.#context, this.#items, joinRequest(this.#request, subscription));
+      return joined && this.#answerEarlier(joined);
+    }
+    // The group is read before the member if a target may be due, after it if the member has partitions to get: both in one
+    // heartbeat would be more than 4 requests. A process that does not know tosses a coin, so neither waits for ever.
+    const isReconciling = this.#context.groups.isReconciling(name, this.#key) || this.#coin();
+    const group = isReconciling ? undefined : await readGroup(this.#items, name);
+    if (group !== undefined && needsTarget(group, this.#now())) {
+      const members = await this.#context.groups.computingOnce(name, () =>
+        computeTarget(this.#context, this.#items, name, group),
+      );
+      const member = members.find(({ key }) => key === this.#key);
+      const isCurrent = member?.epoch === memberEpoch && member.memberId === memberId;
+      if (isCurrent && !member.isGone && !member.isAway) return this.#answer(member, INTERVAL_MS_UNSETTLED);
+    }
+    const now = this.#now();
+    const key = { key: this.#key, memberId, memberEpoch };
+    const { noted, member } = await noteHeartbeat(this.#items, name, key, now);
+    if (member === undefined || member.isGone || member.isAway) throw unknownMember(this.#request);
+    if (member.memberId !== memberId || memberEpoch > member.epoch) throw fencedMember(this.#request);
+    if (!noted) return this.#answerEarlier(member);
+    return this.#atEpoch(member, group);
+  }
+
+  /** The member was told more than the request knows. Nothing moves: it is told again. */
+  async #answerEarlier(member: Member): Promise<Answer | undefined> {
+    const claimed = await claimUnclaimed(this.#context, this.#items, this.#request.group, member);
+    return claimed && this.#answer(claimed, INTERVAL_MS_UNSETTLED);
+  }
+
+  async #atEpoch(seen: Member, known: Group | undefined): Promise<Answer | undefined> {
+    const { group: name, subscription, owned } = this.#request;
+    const changed = subscription !== undefined && subscriptionHash(subscription) !== subscriptionHash(seen.subscription);
+    if (changed) {
+      const stored = await replaceMember(this.#items, name, seen, { ...seen, subscription });
+      if (stored === undefined) return undefined;
+      await raiseEpoch(this.#items, this.#context.random, name);
+      return this.#answer(stored, INTERVAL_MS_UNSETTLED);
+    }
+    const member = acknowledge(seen, owned);
+    const missing = difference(member.wanted, member.assigned);
+    if (known === undefined && missing.size > 0) {
+      const result = await gainPartitions(this.#context, this.#items, name, { seen, member, missing });
+      if (result === undefined) return undefined;
+      // The next heartbeat reads the group: a newer target may no longer want what is blocked.
+      if (!result.hasGained) return this.#answer(result.told, INTERVAL_MS_BLOCKED, false);
+      return this.#answer(result.told, INTERVAL_MS_UNSETTLED);
+    }
+    const group = known ?? (await readGroup(this.#items, name));
+    // A member without its group: somebody restored a part of the table. Its target makes both agree again.
+    if (group === undefined || group.targetEpoch < member.targetEpoch) {
+      await raiseEpoch(this.#items, this.#context.random, name);
+      return this.#answer(seen, INTERVAL_MS_UNSETTLED);
+    }
+    if (group.targetEpoch > member.targetEpoch) return this.#takeTarget(seen, member, group);
+    if (!samePartitions(member.revoking, seen.revoking)) {
+      const stored = await replaceMember(this.#items, name, seen, member);
+      return stored && this.#answer(stored, INTERVAL_MS_UNSETTLED);
+    }
+    const isMoving = group.targetEpoch < group.epoch || (await this.#lookAfterGroup(member, group));
+    if (isMoving || missing.size > 0) return this.#answer(member, INTERVAL_MS_UNSETTLED);
+    return this.#answer(member, isSettled(member) ? INTERVAL_MS : INTERVAL_MS_BLOCKED);
+  }
+
+  async #takeTarget(seen: Member, member: Member, group: Group): Promise<Answer | undefined> {
+    const { group: name } = this.#request;
+    const target = await readTarget(this.#context, this.#items, name, group);
+    if (target === undefined) {
+      await raiseEpoch(this.#items, this.#context.random, name);
+      return this.#answer(seen, INTERVAL_MS_UNSETTLED);
+    }
+    const next = takeTarget(
+      member,
+      {
+        epoch: group.targetEpoch,
+        share: shareOf(target, member.key) ?? NO_PARTITIONS,
+        computedFrom: target.members.find(({ key }) => key === member.key),
+      },
+      this.#now(),
+    );
+    const stored = await replaceMember(this.#items, name, seen, next);
+    return stored && this.#answer(stored, INTERVAL_MS_UNSETTLED);
+  }
+
+  /** What any heartbeat does for a group whose target is in force. Returns whether there is more to do at once. */
+  async #lookAfterGroup(member: Member, group: Group): Promise<boolean> {
+    const { group: name } = this.#request;
+    const { computedFrom, subscription } = member;
+    // The target does not know the member, or what it subscribes to: whoever stored that died before raising the epoch.
+    let isOutdated = computedFrom?.subscriptionHash !== subscriptionHash(subscription);
+    if (!isOutdated) {
+      const found = await expireNext(this.#context, this.#items, name, group, this.#key);
+      if (found === 'expired') return true;
+      isOutdated = found === 'target_has_gone_member';
+    }
+    if (!isOutdated && this.#context.groups.mustCheckTopics(name, this.#key, this.#now(), TOPICS_CHECKED_EVERY_MS)) {
+      const [topics = []] = await subscribedTopics(this.#context, [subscription]);
+      isOutdated = topicsHash(topics) !== computedFrom?.topicsHash;
+    }
+    if (isOutdated) await raiseEpoch(this.#items, this.#context.random, name);
+    return isOutdated;
+  }
+
+  #answer(
+    member: Member,
+    intervalMs: number,
+    isReconciling: boolean = difference(member.wanted, member.assigned).size > 0,
+  ): Answer {
+    const { memberId, sessionTimeoutMs } = member;
+    this.#context.groups.noteReconciling(this.#request.group, this.#key, isReconciling);
+    return {
+      memberId,
+      memberEpoch: member.epoch,
+      heartbeatIntervalMs: Math.min(intervalMs, Math.floor(sessionTimeoutMs / 3)),
+      sessionTimeoutMs,
+      assigned: member.assigned,
+    };
+  }
+
+  #now(): number {
+    return this.#context.clock.nowMs();
+  }
+
+  #coin(): boolean {
+    return ((this.#context.random.bytes(1)[0] as number) & 1) === 1;
+  }
+}
+
+export function unknownMember({ group, memberId }: { readonly group: string; readonly memberId: string }): EventLogError {
+  return new EventLogError(
+    'unknown_member',
+    `Group '${group}' has no member '${memberId}': its session has ended, or it has left. Drop its partitions, and join with the member epoch 0.`,
+    { details: { group, memberId } },
+  );
+}
+
+export function fencedMember({ group, memberId }: { readonly group: string; readonly memberId: string }): EventLogError {
+  return new EventLogError(
+    'fenced_member_epoch',
+    `The member epoch of '${memberId}' is not one that group '${group}' has given it. Drop its partitions, and join with the member epoch 0.`,
+    { details: { group, memberId } },
+  );
+}

@@ -1,0 +1,34 @@
+import type { Group } from '../../../log/group/group.ts';
+import { GROUP, GROUP_LISTING, groupKey, groupListingKey } from '../../../storage/keys.ts';
+import type { ItemStore, Random } from '../../../storage/ports.ts';
+import { toHex } from '../../../log/bytes.ts';
+import { groupFromAttributes } from '../items.ts';
+
+/**
+ * Raises the group's epoch, so that the next heartbeat computes a target. The members that changed must be stored before:
+ * whoever computes reads the epoch first and the members then, so a target knows every change up to its epoch. Repetitions
+ * and concurrent raises do no harm. 1 UpdateItem.
+ *
+ * If the group is new, or was deleted, this makes it: 1 refused UpdateItem, 1 PutItem, 1 UpdateItem.
+ */
+export async function raiseEpoch(items: ItemStore, random: Random, group: string): Promise<Group> {
+  const raised = await items.update(
+    groupKey(group),
+    [{ do: 'add', name: GROUP.epoch, by: 1 }],
+    [{ if: 'item_exists' }, { if: 'absent', name: GROUP.deleted }],
+  );
+  if (raised.ok) return groupFromAttributes(raised.attributes);
+  await listGroup(items, random, group);
+  const made = await items.update(groupKey(group), [
+    { do: 'add', name: GROUP.epoch, by: 1 },
+    { do: 'remove', name: GROUP.deleted },
+    { do: 'remove', name: GROUP.expiresAt },
+    { do: 'remove', name: GROUP.emptySinceMs },
+  ]);
+  return groupFromAttributes(made.attributes ?? {});
+}
+
+/** 1 PutItem. */
+export async function listGroup(items: ItemStore, random: Random, group: string): Promise<void> {
+  await items.put(groupListingKey(group), { [GROUP_LISTING.nonce]: toHex(random.bytes(8)) });
+}

@@ -1,0 +1,65 @@
+import { LRUCache } from 'lru-cache';
+import type { Member } from '../../log/group/member.ts';
+import type { TargetAssignment } from '../../log/group/target.ts';
+
+const TARGET_BYTES_MAX = 16 * 1024 * 1024;
+const RECONCILING_MAX = 10_000;
+const TOPICS_CHECKED_MAX = 10_000;
+
+/** What a process remembers of consumer groups. It only saves requests. */
+export class GroupMemory {
+  /** Targets never change. */
+  readonly #targets = new LRUCache<string, TargetAssignment>({
+    maxSize: TARGET_BYTES_MAX,
+    sizeCalculation: ({ members, topics }) => {
+      let size = 64;
+      for (const { key } of members) size += 64 + 2 * key.length;
+      for (const owners of topics.values()) size += 128 + owners.byteLength;
+      return size;
+    },
+  });
+  readonly #reconciling = new LRUCache<string, true>({ max: RECONCILING_MAX });
+  readonly #topicsCheckedAt = new LRUCache<string, number>({ max: TOPICS_CHECKED_MAX });
+  readonly #computing = new Map<string, Promise<readonly Member[]>>();
+
+  getTarget(group: string, name: string): TargetAssignment | undefined {
+    return this.#targets.get(keyOf(group, name));
+  }
+
+  putTarget(group: string, name: string, target: TargetAssignment): void {
+    this.#targets.set(keyOf(group, name), target);
+  }
+
+  /** Whether the member still had partitions to get after its last heartbeat here. */
+  isReconciling(group: string, memberKey: string): boolean {
+    return this.#reconciling.has(keyOf(group, memberKey));
+  }
+
+  noteReconciling(group: string, memberKey: string, isReconciling: boolean): void {
+    if (isReconciling) this.#reconciling.set(keyOf(group, memberKey), true);
+    else this.#reconciling.delete(keyOf(group, memberKey));
+  }
+
+  /** True at most once in `everyMs` for a member: the caller then looks whether its topics have changed. */
+  mustCheckTopics(group: string, memberKey: string, nowMs: number, everyMs: number): boolean {
+    const key = keyOf(group, memberKey);
+    const ageMs = nowMs - (this.#topicsCheckedAt.get(key) ?? Number.NEGATIVE_INFINITY);
+    if (ageMs >= 0 && ageMs < everyMs) return false;
+    this.#topicsCheckedAt.set(key, nowMs);
+    return true;
+  }
+
+  /** Runs `compute` unless it is running for this group in this process; then it waits for that run. */
+  async computingOnce(group: string, compute: () => Promise<readonly Member[]>): Promise<readonly Member[]> {
+    const running = this.#computing.get(group);
+    if (running !== undefined) return running;
+    const run = compute().finally(() => this.#computing.delete(group));
+    this.#computing.set(group, run);
+    return run;
+  }
+}
+
+/** No id contains a control character. */
+function keyOf(group: string, name: string): string {
+  return `${group}\n${name}`;
+}

@@ -1,0 +1,103 @@
+import { ByteFormatError, ByteReader, ByteWriter } from '../bytes.ts';
+import { EventLogError } from '../errors.ts';
+
+/**
+ * The state of one partition in a group: who owns it, and what the group has committed. A partition has at most one owner,
+ * because it has one such state, and each change requires the `tag` that was seen.
+ */
+export interface SlotState {
+  /** Another random number with every change. 0: the slot never had a state. */
+  readonly tag: number;
+  readonly owner: SlotOwner | undefined;
+  /** The target epoch of the newest claim. It never falls. */
+  readonly fence: number;
+  readonly committed: CommittedOffset | undefined;
+}
+
+export interface SlotOwner {
+  readonly memberKey: string;
+  /** Differs from the key for static members: several members use an instance id one after the other. */
+  readonly memberId: string;
+  /** The member's epoch at the claim. A commit under an older epoch comes from a former life of the member. */
+  readonly memberEpoch: number;
+}
+
+export interface CommittedOffset {
+  /** The next offset to read. */
+  readonly offset: number;
+  /** −1: none was given. */
+  readonly leaderEpoch: number;
+  readonly committedAtMs: number;
+  readonly metadata: string;
+}
+
+export const EMPTY_SLOT: SlotState = { tag: 0, owner: undefined, fence: 0, committed: undefined };
+
+/** A state without its tag, which is an attribute of its own so that conditions can name it. */
+export type SlotContent = Omit<SlotState, 'tag'>;
+
+const VERSION = 1;
+const HAS_OWNER = 1;
+const HAS_OFFSET = 2;
+const utf8 = new TextEncoder();
+const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/**
+ * version uint8 = 1 · flags uint8 (1: owner, 2: offset) · fence varuint · owner: key, id (empty: equals the key without its
+ * first two characters), epoch varuint · offset varuint, leader epoch varint, time varuint, metadata. A text is its length as varuint, and
+ * UTF-8. Persisted in pages of offsets.
+ */
+export function packSlot({ owner, fence, committed }: SlotContent): Uint8Array {
+  const writer = new ByteWriter(128);
+  writer.uint8(VERSION);
+  writer.uint8((owner === undefined ? 0 : HAS_OWNER) | (committed === undefined ? 0 : HAS_OFFSET));
+  writer.varuint(fence);
+  if (owner !== undefined) {
+    text(writer, owner.memberKey);
+    text(writer, owner.memberKey.slice(2) === owner.memberId ? '' : owner.memberId);
+    writer.varuint(owner.memberEpoch);
+  }
+  if (committed !== undefined) {
+    writer.varuint(committed.offset);
+    writer.varint(committed.leaderEpoch);
+    writer.varuint(committed.committedAtMs);
+    text(writer, committed.metadata);
+  }
+  return writer.finish();
+}
+
+/** @throws EventLogError `corrupt_data` */
+export function unpackSlot(bytes: Uint8Array): SlotContent {
+  try {
+    const reader = new ByteReader(bytes);
+    const version = reader.uint8();
+    if (version !== VERSION) throw new ByteFormatError(`version ${version} is not known`);
+    const flags = reader.uint8();
+    const fence = reader.varuint();
+    let owner: SlotOwner | undefined;
+    if ((flags & HAS_OWNER) !== 0) {
+      const memberKey = readText(reader);
+      const memberId = readText(reader);
+      owner = { memberKey, memberId: memberId === '' ? memberKey.slice(2) : memberId, memberEpoch: reader.varuint() };
+    }
+    let committed: CommittedOffset | undefined;
+    if ((flags & HAS_OFFSET) !== 0) {
+      const [offset, leaderEpoch, committedAtMs] = [reader.varuint(), reader.varint(), reader.varuint()];
+      committed = { offset, leaderEpoch, committedAtMs, metadata: readText(reader) };
+    }
+    if (reader.remaining > 0) throw new ByteFormatError(`${reader.remaining} bytes are left`);
+    return { owner, fence, committed };
+  } catch (cause) {
+    throw new EventLogError('corrupt_data', 'The state of a partition in a consumer group is damaged.', { cause });
+  }
+}
+
+function text(writer: ByteWriter, value: string): void {
+  const bytes = utf8.encode(value);
+  writer.varuint(bytes.length);
+  writer.write(bytes);
+}
+
+function readText(reader: ByteReader): string {
+  return fromUtf8.decode(reader.view(reader.varuint()));
+}
