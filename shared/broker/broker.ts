@@ -5,6 +5,9 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
+import { type HeartbeatResult, heartbeat } from './groups/membership/heartbeat.ts';
+import type { HeartbeatRequest } from './groups/membership/heartbeat-request.ts';
+import { type LeaveRequest, leaveGroup } from './groups/membership/leave-group.ts';
 import { type CompactionReport, compactHead } from './jobs/compact/compact-head.ts';
 import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
@@ -173,6 +176,14 @@ export class Broker {
 
   verifyTopic(name: string, request?: VerifyRequest): Promise<VerificationPage> {
     return verifyTopic(this.#context, name, request);
+  }
+
+  heartbeat(request: HeartbeatRequest): Promise<HeartbeatResult> {
+    return heartbeat(this.#context, request);
+  }
+
+  leaveGroup(request: LeaveRequest): Promise<void> {
+    return leaveGroup(this.#context, request);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {

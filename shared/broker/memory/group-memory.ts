@@ -1,10 +1,18 @@
 import { LRUCache } from 'lru-cache';
+import type { HeartbeatResult } from '../../log/group/heartbeat-result.ts';
 import type { Member } from '../../log/group/member.ts';
 import type { TargetAssignment } from '../../log/group/target.ts';
 
 const TARGET_BYTES_MAX = 16 * 1024 * 1024;
 const RECONCILING_MAX = 10_000;
+const ANSWERS_MAX = 10_000;
 const TOPICS_CHECKED_MAX = 10_000;
+
+interface KnownAnswer {
+  readonly answer: HeartbeatResult;
+  /** When the request was sent. */
+  readonly atMs: number;
+}
 
 /** What a process remembers of consumer groups. It only saves requests. */
 export class GroupMemory {
@@ -19,6 +27,7 @@ export class GroupMemory {
     },
   });
   readonly #reconciling = new LRUCache<string, true>({ max: RECONCILING_MAX });
+  readonly #answers = new LRUCache<string, KnownAnswer>({ max: ANSWERS_MAX });
   readonly #topicsCheckedAt = new LRUCache<string, number>({ max: TOPICS_CHECKED_MAX });
   readonly #computing = new Map<string, Promise<readonly Member[]>>();
 
@@ -38,6 +47,18 @@ export class GroupMemory {
   noteReconciling(group: string, memberKey: string, isReconciling: boolean): void {
     if (isReconciling) this.#reconciling.set(keyOf(group, memberKey), true);
     else this.#reconciling.delete(keyOf(group, memberKey));
+  }
+
+  noteAnswer(group: string, memberKey: string, answer: HeartbeatResult, atMs: number): void {
+    this.#answers.set(keyOf(group, memberKey), { answer, atMs });
+  }
+
+  /** The last answer to a settled member that is at this epoch, while its next heartbeat is not due. */
+  recentAnswer(group: string, memberKey: string, memberEpoch: number, nowMs: number): KnownAnswer | undefined {
+    const known = this.#answers.get(keyOf(group, memberKey));
+    const ageMs = nowMs - (known?.atMs ?? Number.NEGATIVE_INFINITY);
+    if (known === undefined || known.answer.memberEpoch !== memberEpoch) return undefined;
+    return ageMs >= 0 && ageMs < known.answer.heartbeatIntervalMs ? known : undefined;
   }
 
   /** True at most once in `everyMs` for a member: the caller then looks whether its topics have changed. */

@@ -95,6 +95,28 @@ export const PROBLEMS = {
     meaning:
       "The credential lacks the right, the page's origin may not use the server, or a signed address has expired or was altered.",
   },
+  unknown_group: { status: 404, title: 'Unknown group', meaning: 'There is no such consumer group.' },
+  group_not_empty: {
+    status: 409,
+    title: 'Group has members',
+    meaning: 'The consumer group has members. They must leave first, or their sessions must end.',
+  },
+  unknown_member: {
+    status: 404,
+    title: 'Unknown member',
+    meaning: 'The group has no such member: its session has ended, or it has left. It must drop its partitions and join again.',
+  },
+  fenced_member_epoch: {
+    status: 409,
+    title: 'Member fenced',
+    meaning:
+      'The member does not own the partition any more, or its epoch is not one that the group has given it. It must drop what it has lost.',
+  },
+  instance_in_use: {
+    status: 409,
+    title: 'Instance id in use',
+    meaning: 'Another member uses this instance id. It must leave, or its session must end.',
+  },
   throttled: {
     status: 429,
     title: 'Too many requests',

@@ -22,6 +22,11 @@ it('tells kinds apart by their keys, all of them', () => {
     job: keys.jobKey('x').pk,
     counter: keys.PRODUCER_ID_COUNTER.pk,
     apiKey: keys.apiKeyKey('0123456789abcdef').pk,
+    groupListing: keys.groupListingKey('g').pk,
+    group: keys.groupKey('a#b').pk,
+    member: keys.memberPartitionKey('a#b'),
+    target: keys.targetPartitionKey('a#b'),
+    offsets: keys.offsetsPartitionKey('a#b'),
   };
   for (const [kind, pk] of Object.entries(examples)) {
     const matching = Object.entries(keys.ITEM_PATTERNS).filter(([, pattern]) => glob(pattern).test(pk));

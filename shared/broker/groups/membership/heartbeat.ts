@@ -1,5 +1,6 @@
 import { EventLogError } from '../../../log/errors.ts';
 import { type Group, needsTarget } from '../../../log/group/group.ts';
+import type { AssignedTopic, HeartbeatResult } from '../../../log/group/heartbeat-result.ts';
 import { acknowledge, isSettled, type Member, memberKey, takeTarget } from '../../../log/group/member.ts';
 import { difference, NO_PARTITIONS, type PartitionSet, samePartitions } from '../../../log/group/partition-set.ts';
 import { subscriptionHash } from '../../../log/group/subscription.ts';
@@ -17,22 +18,7 @@ import { raiseEpoch } from './raise-epoch.ts';
 import { subscribedTopics, topicsHash } from './subscribed-topics.ts';
 import { computeTarget, readTarget } from './targets.ts';
 
-export interface HeartbeatResult {
-  readonly memberId: string;
-  /** For the next request. */
-  readonly memberEpoch: number;
-  /** When to send it. Sooner if there is something left to do. */
-  readonly heartbeatIntervalMs: number;
-  readonly sessionTimeoutMs: number;
-  /** The partitions that the member reads from now on, and no others. Topics that were deleted are left out. */
-  readonly assignment: readonly AssignedTopic[];
-}
-
-export interface AssignedTopic {
-  readonly topic: string;
-  readonly topicId: string;
-  readonly partitions: readonly number[];
-}
+export type { AssignedTopic, HeartbeatResult };
 
 /** A settled member sends a heartbeat this often, or three in a session. */
 const INTERVAL_MS = 5_000;
@@ -62,7 +48,7 @@ export async function heartbeat(context: BrokerContext, request: HeartbeatReques
   return retrying(context, 'from_error', async () => {
     for (let tries = 0; tries < TRIES; tries++) {
       const result = await new Beat(context, items, request).run();
-      if (result !== undefined) return { ...result, assignment: await named(context, result.assigned) };
+      if (result !== undefined) return withNames(context, result);
     }
     throw new EventLogError('throttled', `Other requests of member '${request.memberId}' change it at the same time.`, {
       details: { retryAfterMs: INTERVAL_MS_BLOCKED },
@@ -71,12 +57,12 @@ export async function heartbeat(context: BrokerContext, request: HeartbeatReques
 }
 
 /** Names never change, so a process asks for them once. */
-async function named(context: BrokerContext, assigned: PartitionSet): Promise<AssignedTopic[]> {
+async function withNames(context: BrokerContext, { assigned, ...answer }: Answer): Promise<HeartbeatResult> {
   const topics = [...assigned].map(async ([topicId, partitions]) => {
     const topic = await context.topics.nameOf(topicId);
     return topic === undefined ? [] : [{ topic, topicId, partitions }];
   });
-  return (await Promise.all(topics)).flat();
+  return { ...answer, assignment: (await Promise.all(topics)).flat() };
 }
 
 interface Answer extends Omit<HeartbeatResult, 'assignment'> {
@@ -215,6 +201,7 @@ class Beat {
       memberEpoch: member.epoch,
       heartbeatIntervalMs: Math.min(intervalMs, Math.floor(sessionTimeoutMs / 3)),
       sessionTimeoutMs,
+      isSettled: intervalMs === INTERVAL_MS,
       assigned: member.assigned,
     };
   }
