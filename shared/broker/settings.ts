@@ -29,6 +29,8 @@ export interface BrokerSettings {
   readonly compactionMapBytes: number;
   /** A compaction builds segments in memory up to this size, in bytes. One block of 64 KiB or one batch may be larger. */
   readonly compactionOutputBytes: number;
+  /** Committed offsets of a group without members are kept for so long after the last commit and the last member. */
+  readonly offsetsRetentionMs: number;
 }
 
 export const DEFAULT_SETTINGS: BrokerSettings = {
@@ -46,4 +48,5 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   commitTimeoutMs: 20_000,
   compactionMapBytes: 64 * 1024 * 1024,
   compactionOutputBytes: 64 * 1024 * 1024,
+  offsetsRetentionMs: 7 * 86_400_000,
 };

@@ -1,9 +1,11 @@
 import { LRUCache } from 'lru-cache';
 import type { HeartbeatResult } from '../../log/group/heartbeat-result.ts';
 import type { Member } from '../../log/group/member.ts';
+import type { OffsetPage } from '../../log/group/offset-page.ts';
 import type { TargetAssignment } from '../../log/group/target.ts';
 
 const TARGET_BYTES_MAX = 16 * 1024 * 1024;
+const PAGE_BYTES_MAX = 16 * 1024 * 1024;
 const RECONCILING_MAX = 10_000;
 const ANSWERS_MAX = 10_000;
 const TOPICS_CHECKED_MAX = 10_000;
@@ -26,6 +28,15 @@ export class GroupMemory {
       return size;
     },
   });
+  /** The pages of offsets as they were last seen. Changes require the state that was seen, so an old one does no harm. */
+  readonly #pages = new LRUCache<string, OffsetPage>({
+    maxSize: PAGE_BYTES_MAX,
+    sizeCalculation: ({ slots }) => {
+      let size = 128;
+      for (const slot of slots) if (slot !== undefined) size += 512 + 2 * (slot.committed?.metadata.length ?? 0);
+      return size;
+    },
+  });
   readonly #reconciling = new LRUCache<string, true>({ max: RECONCILING_MAX });
   readonly #answers = new LRUCache<string, KnownAnswer>({ max: ANSWERS_MAX });
   readonly #topicsCheckedAt = new LRUCache<string, number>({ max: TOPICS_CHECKED_MAX });
@@ -37,6 +48,14 @@ export class GroupMemory {
 
   putTarget(group: string, name: string, target: TargetAssignment): void {
     this.#targets.set(keyOf(group, name), target);
+  }
+
+  getPage(group: string, topicId: string, page: number): OffsetPage | undefined {
+    return this.#pages.get(keyOf(group, `${topicId}#${page}`));
+  }
+
+  putPage(group: string, topicId: string, page: number, seen: OffsetPage): void {
+    this.#pages.set(keyOf(group, `${topicId}#${page}`), seen);
   }
 
   /** Whether the member still had partitions to get after its last heartbeat here. */

@@ -33,6 +33,14 @@ export interface CommittedOffset {
 
 export const EMPTY_SLOT: SlotState = { tag: 0, owner: undefined, fence: 0, committed: undefined };
 
+/** The states of 16 partitions of a topic, as they were read. */
+export interface OffsetPage {
+  /** Rises with every change of the page. */
+  readonly version: number;
+  /** By slot; sparse. */
+  readonly slots: readonly SlotState[];
+}
+
 /** A state without its tag, which is an attribute of its own so that conditions can name it. */
 export type SlotContent = Omit<SlotState, 'tag'>;
 

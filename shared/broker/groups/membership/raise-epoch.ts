@@ -9,12 +9,18 @@ import { groupFromAttributes } from '../items.ts';
  * whoever computes reads the epoch first and the members then, so a target knows every change up to its epoch. Repetitions
  * and concurrent raises do no harm. 1 UpdateItem.
  *
- * If the group is new, or was deleted, this makes it: 1 refused UpdateItem, 1 PutItem, 1 UpdateItem.
+ * If the group is new, or was deleted, this makes it: 1 refused UpdateItem, 1 PutItem, 1 UpdateItem, 1 PutItem. It is listed
+ * before, so that nothing is stored for a group that is not listed; and again after, because a deletion under way may have seen
+ * the first listing and remove it.
  */
 export async function raiseEpoch(items: ItemStore, random: Random, group: string): Promise<Group> {
   const raised = await items.update(
     groupKey(group),
-    [{ do: 'add', name: GROUP.epoch, by: 1 }],
+    [
+      { do: 'add', name: GROUP.epoch, by: 1 },
+      // The time without members is counted anew.
+      { do: 'remove', name: GROUP.emptySinceMs },
+    ],
     [{ if: 'item_exists' }, { if: 'absent', name: GROUP.deleted }],
   );
   if (raised.ok) return groupFromAttributes(raised.attributes);
@@ -25,6 +31,7 @@ export async function raiseEpoch(items: ItemStore, random: Random, group: string
     { do: 'remove', name: GROUP.expiresAt },
     { do: 'remove', name: GROUP.emptySinceMs },
   ]);
+  await listGroup(items, random, group);
   return groupFromAttributes(made.attributes ?? {});
 }
 

@@ -75,7 +75,7 @@ async function assignPartitions(context: BrokerContext, members: readonly Member
 }
 
 /** The assignor that most members ask for, the first by name among equals; `uniform` if none asks. */
-function assignorOf(members: readonly Member[]): AssignorName {
+export function assignorOf(members: readonly Member[]): AssignorName {
   const votes = new Map<AssignorName, number>();
   for (const { assignor } of members) if (assignor !== undefined) votes.set(assignor, (votes.get(assignor) ?? 0) + 1);
   const [first] = [...votes].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));

@@ -1,6 +1,6 @@
 import {
-  type CommittedOffset,
   EMPTY_SLOT,
+  type OffsetPage,
   packSlot,
   type SlotContent,
   type SlotState,
@@ -16,12 +16,6 @@ export interface PageName {
   readonly group: string;
   readonly topicId: string;
   readonly page: number;
-}
-
-export interface OffsetPage {
-  readonly version: number;
-  /** By slot; sparse. */
-  readonly slots: readonly SlotState[];
 }
 
 export const slotOf = (partition: number): number => partition % GROUP_PAGE_PARTITIONS;
@@ -52,6 +46,8 @@ export interface SlotChange {
   /** The change applies only if the slot is still in this state. */
   readonly seen: SlotState;
   readonly content: SlotContent;
+  /** By `newTag`. A caller that tries the same change several times gives it one tag: where it finds that, a try was applied. */
+  readonly tag?: number;
 }
 
 /**
@@ -67,11 +63,11 @@ export async function changeSlots(
 ): Promise<{ readonly ok: boolean; readonly page: OffsetPage }> {
   const updates: Update[] = [{ do: 'add', name: OFFSET_PAGE.version, by: 1 }];
   const conditions: Condition[] = [];
-  for (const { partition, seen, content } of changes) {
+  for (const { partition, seen, content, tag = newTag(random) } of changes) {
     const slot = slotOf(partition);
     conditions.push({ if: 'equals', name: OFFSET_PAGE.tag(slot), value: seen.tag });
     updates.push(
-      { do: 'set', name: OFFSET_PAGE.tag(slot), value: newTag(random) },
+      { do: 'set', name: OFFSET_PAGE.tag(slot), value: tag },
       { do: 'set', name: OFFSET_PAGE.state(slot), value: packSlot(content) },
     );
   }
@@ -83,11 +79,10 @@ export async function changeSlots(
  * 48 random bits, never 0. A counter would begin again after the page was deleted, and a late request of the page's former
  * life could then meet the number that it had seen.
  */
-function newTag(random: Random): number {
+export function newTag(random: Random): number {
   const bytes = random.bytes(6);
   let tag = 0;
   for (const byte of bytes) tag = tag * 256 + byte;
   return tag + 1;
 }
 
-export type { CommittedOffset };
