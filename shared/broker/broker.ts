@@ -5,9 +5,18 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
+import { deleteGroup } from './groups/delete-group.ts';
+import { describeGroup, type GroupDescription } from './groups/describe-group.ts';
+import { type ListedGroup, type ListGroupsRequest, listGroups } from './groups/list-groups.ts';
 import { type HeartbeatResult, heartbeat } from './groups/membership/heartbeat.ts';
 import type { HeartbeatRequest } from './groups/membership/heartbeat-request.ts';
 import { type LeaveRequest, leaveGroup } from './groups/membership/leave-group.ts';
+import { type CommitOffsetsRequest, type CommitOutcome, commitOffsets } from './groups/offsets/commit-offsets.ts';
+import { type DeleteOffsetsRequest, deleteOffsets } from './groups/offsets/delete-offsets.ts';
+import { type FetchOffsetsRequest, fetchOffsets, type PartitionOffset } from './groups/offsets/fetch-offsets.ts';
+import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/lag.ts';
+import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
+import { type SweptGroups, sweepGroups } from './groups/sweep-groups.ts';
 import { type CompactionReport, compactHead } from './jobs/compact/compact-head.ts';
 import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
 import type { HeadJobOptions } from './jobs/head-job.ts';
@@ -184,6 +193,42 @@ export class Broker {
 
   leaveGroup(request: LeaveRequest): Promise<void> {
     return leaveGroup(this.#context, request);
+  }
+
+  commitOffsets(request: CommitOffsetsRequest): Promise<CommitOutcome[]> {
+    return commitOffsets(this.#context, request);
+  }
+
+  fetchOffsets(request: FetchOffsetsRequest): Promise<Page<PartitionOffset>> {
+    return fetchOffsets(this.#context, request);
+  }
+
+  resetOffsets(request: ResetOffsetsRequest): Promise<ResetPartition[]> {
+    return resetOffsets(this.#context, request);
+  }
+
+  deleteOffsets(request: DeleteOffsetsRequest): Promise<CommitOutcome[]> {
+    return deleteOffsets(this.#context, request);
+  }
+
+  groupLag(request: GroupLagRequest): Promise<GroupLag> {
+    return groupLag(this.#context, request);
+  }
+
+  listGroups(request?: ListGroupsRequest): Promise<Page<ListedGroup>> {
+    return listGroups(this.#context, request);
+  }
+
+  describeGroup(group: string): Promise<GroupDescription> {
+    return describeGroup(this.#context, group);
+  }
+
+  deleteGroup(group: string): Promise<void> {
+    return deleteGroup(this.#context, group);
+  }
+
+  sweepGroups(options?: JobRequest): Promise<SweptGroups> {
+    return sweepGroups(this.#context, options);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {

@@ -12,6 +12,8 @@ export interface JobIntervals {
   readonly expire: number;
   /** Deletes what nothing refers to. */
   readonly sweep: number;
+  /** Deletes what groups without members have committed long ago. */
+  readonly sweepGroups: number;
   /** Compacts topics that keep the newest record of each key. */
   readonly compact: number;
 }
@@ -21,6 +23,7 @@ export const DEFAULT_JOB_INTERVALS: JobIntervals = {
   merge: 60_000,
   expire: 60_000,
   sweep: 60_000,
+  sweepGroups: 3_600_000,
   compact: 60_000,
 };
 /** A timer of Node cannot wait for longer. */
@@ -35,6 +38,7 @@ export function timedJobs(broker: Broker, intervals: false | Partial<JobInterval
     merge: (options) => broker.runMerges(options),
     expire: (options) => broker.runRetention(options),
     sweep: (options) => broker.sweep(options),
+    sweepGroups: (options) => broker.sweepGroups(options),
     compact: (options) => broker.runCompactions(options),
   };
   return (Object.keys(runs) as (keyof JobIntervals)[]).map((name) => ({ name, everyMs: every[name], run: runs[name] }));
