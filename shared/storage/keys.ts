@@ -325,7 +325,10 @@ export const GROUP = {
   assignor: 's',
   /** Since when the sweep has found no member (milliseconds). */
   emptySinceMs: 'z',
-  /** 1 from when the group begins to be deleted until it has a member or an offset again. */
+  /**
+   * From when the group begins to be deleted until it has a member or an offset again. 1: with its offsets. 2: because it is
+   * not used, and only if it has no offsets.
+   */
   deleted: 'd',
   expiresAt: EXPIRES_AT,
 } as const;

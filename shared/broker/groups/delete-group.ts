@@ -14,7 +14,8 @@ import type { BrokerContext } from '../context.ts';
 import { retrying } from '../retry.ts';
 import { eachOf } from '../topics/each-head.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
-import { readGroup } from './items.ts';
+import { GROUP_DELETED, GROUP_UNUSED, readGroup } from './items.ts';
+import { raiseEpoch } from './membership/raise-epoch.ts';
 import { groupNotEmpty, hasLiveMember, unknownGroup } from './no-members.ts';
 
 /** A deleted group's item is kept for this long, so that its epoch goes on if the group is made again. */
@@ -39,7 +40,7 @@ export async function deleteGroup(context: BrokerContext, group: string): Promis
   };
   await retrying(context, 'from_error', async () => {
     for (let tries = 0; tries < TRIES; tries++) {
-      const outcome = await deleteOnce(context, items, group, noteMark);
+      const outcome = await deleteOnce(context, items, group, 'with_offsets', noteMark);
       // An earlier try of this request may have finished, and its reply was lost.
       if (outcome === 'unknown' && !hasMarked) throw unknownGroup(group);
       if (outcome === 'not_empty') throw groupNotEmpty(group);
@@ -60,11 +61,15 @@ export async function deleteGroup(context: BrokerContext, group: string): Promis
  *    group was made again, so its page is either not deleted, or changed since.
  * 5. The same with targets. Members that are gone expire by themselves.
  * 6. The listing is deleted, if it is the one of step 1.
+ *
+ * `if_unused`: if step 4 finds a page, somebody has committed an offset without being a member. Then the group is made again.
+ * A commit that comes later finds the mark after its write, and makes the group again itself.
  */
 export async function deleteOnce(
   context: BrokerContext,
   items: ItemStore,
   group: string,
+  what: 'with_offsets' | 'if_unused',
   onMark: () => void = () => {},
 ): Promise<'deleted' | 'unknown' | 'not_empty' | 'again'> {
   const listing = (await items.get(groupListingKey(group))).attributes;
@@ -77,7 +82,7 @@ export async function deleteOnce(
     groupKey(group),
     [
       { do: 'add', name: GROUP.epoch, by: 1 },
-      { do: 'set', name: GROUP.deleted, value: 1 },
+      { do: 'set', name: GROUP.deleted, value: what === 'if_unused' ? GROUP_UNUSED : GROUP_DELETED },
       { do: 'set', name: GROUP.expiresAt, value: expiresAt },
       { do: 'remove', name: GROUP.emptySinceMs },
     ],
@@ -85,6 +90,10 @@ export async function deleteOnce(
   );
   if (!marked.ok) return 'again';
   onMark();
+  if (what === 'if_unused' && (await hasPages(items, group))) {
+    await raiseEpoch(items, context.random, group);
+    return 'again';
+  }
   const isStillMarked = async (): Promise<boolean> => {
     const now = await readGroup(items, group);
     return now?.isDeleted === true && now.epoch === epoch + 1;
@@ -106,6 +115,10 @@ export async function deleteOnce(
       { if: 'equals', name: GROUP_LISTING.nonce, value: String(listing[GROUP_LISTING.nonce]) },
     ]);
   return 'deleted';
+}
+
+async function hasPages(items: ItemStore, group: string): Promise<boolean> {
+  return (await items.query({ pk: offsetsPartitionKey(group), limit: 1 })).items.length > 0;
 }
 
 /** `made_again`: the group was, so what is left belongs to it. `changed`: a late request changed an item since it was listed. */

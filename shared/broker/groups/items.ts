@@ -8,6 +8,10 @@ import type { Attributes, ItemStore, Update, WriteResult } from '../../storage/p
 
 /** Converts groups and members from and to items, and writes members on the condition that they are as they were read. */
 
+/** The values of `GROUP.deleted`. */
+export const GROUP_DELETED = 1;
+export const GROUP_UNUSED = 2;
+
 /** 1 GetItem. `undefined` if there is no such group. */
 export async function readGroup(items: ItemStore, group: string): Promise<Group | undefined> {
   const { attributes } = await items.get(groupKey(group));
@@ -31,6 +35,7 @@ export function groupFromAttributes(attributes: Attributes): Group {
     computeAfterMs: Number(attributes[GROUP.computeAfterMs] ?? 0),
     emptySinceMs: emptySince === undefined ? undefined : Number(emptySince),
     isDeleted: attributes[GROUP.deleted] !== undefined,
+    isUnused: attributes[GROUP.deleted] === GROUP_UNUSED,
   };
 }
 

@@ -64,7 +64,10 @@ export async function sweepGroups(context: BrokerContext, request: JobRequest = 
 
 async function sweepGroup(context: BrokerContext, items: ItemStore, name: string, counts: Counts): Promise<void> {
   const group = await readGroup(items, name);
-  if (group === undefined || group.isDeleted) return finishDeletion(context, items, name, counts);
+  if (group === undefined || group.isDeleted) {
+    const what = group?.isUnused === true ? 'if_unused' : 'with_offsets';
+    return finishDeletion(context, items, name, what, counts);
+  }
   const { listings } = context.topics;
   // The pages come before the members: a member that joins later changes a page before it owns anything.
   const pages = await listPages(items, name);
@@ -88,12 +91,18 @@ async function sweepGroup(context: BrokerContext, items: ItemStore, name: string
     return;
   }
   const isUnused = nowMs > group.emptySinceMs + context.settings.offsetsRetentionMs;
-  if (isUnused && left.every((isLeft) => !isLeft)) await finishDeletion(context, items, name, counts);
+  if (isUnused && left.every((isLeft) => !isLeft)) await finishDeletion(context, items, name, 'if_unused', counts);
 }
 
-async function finishDeletion(context: BrokerContext, items: ItemStore, name: string, counts: Counts): Promise<void> {
+async function finishDeletion(
+  context: BrokerContext,
+  items: ItemStore,
+  name: string,
+  what: 'with_offsets' | 'if_unused',
+  counts: Counts,
+): Promise<void> {
   // Whatever else comes of it: the next run looks again.
-  if ((await deleteOnce(context, items, name)) === 'deleted') counts.groupsDeleted++;
+  if ((await deleteOnce(context, items, name, what)) === 'deleted') counts.groupsDeleted++;
 }
 
 interface ListedPage {

@@ -17,6 +17,8 @@ export interface Group {
   readonly emptySinceMs: number | undefined;
   /** The group was deleted, and has had no member since. */
   readonly isDeleted: boolean;
+  /** It was deleted because nobody used it, which does not hold if it has an offset all the same. */
+  readonly isUnused: boolean;
 }
 
 /** `needs_target`: the next heartbeat computes one. */
