@@ -86,7 +86,11 @@ async function sweepGroup(context: BrokerContext, items: ItemStore, name: string
     await items.update(
       groupKey(name),
       [{ do: 'set', name: GROUP.emptySinceMs, value: nowMs }],
-      [{ if: 'item_exists' }, { if: 'absent', name: GROUP.deleted }, { if: 'equals', name: GROUP.epoch, value: group.epoch }],
+      [
+        { if: 'item_exists' },
+        { if: 'absent', name: GROUP.deleted },
+        { if: 'equals', name: GROUP.epoch, value: group.epoch },
+      ],
     );
     return;
   }
@@ -120,11 +124,7 @@ async function listPages(items: ItemStore, group: string): Promise<ListedPage[]>
   return pages;
 }
 
-async function eachItem(
-  items: ItemStore,
-  pk: string,
-  take: (item: ItemPage['items'][number]) => void,
-): Promise<void> {
+async function eachItem(items: ItemStore, pk: string, take: (item: ItemPage['items'][number]) => void): Promise<void> {
   for (let from: string | undefined = ''; from !== undefined; ) {
     const page: ItemPage = await items.query({ pk, from, limit: ITEMS_PER_QUERY });
     for (const item of page.items) take(item);

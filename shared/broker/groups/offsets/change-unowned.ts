@@ -39,10 +39,13 @@ export async function changeUnowned(
   check: () => Promise<void> = async () => {},
 ): Promise<(EventLogError | undefined)[]> {
   const prepared = await retrying(context, 'not_applied', async () => {
-    const pages = await eachOf(byPage(group, changes), async (page): Promise<Prepared> => ({
-      page,
-      seen: await readPage(items, page.name),
-    }));
+    const pages = await eachOf(
+      byPage(group, changes),
+      async (page): Promise<Prepared> => ({
+        page,
+        seen: await readPage(items, page.name),
+      }),
+    );
     if (await hasLiveMember(context, items, group)) throw groupNotEmpty(group);
     await check();
     return pages;

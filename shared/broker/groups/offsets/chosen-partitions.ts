@@ -26,10 +26,14 @@ export function checkPartitions(partitions: readonly TopicPartition[], field: st
       throw invalidField(`${field}.partition`, `A partition is a whole number from 0 on, not ${partition}.`);
     const name = `${topic}#${partition}`;
     if (named.has(name))
-      throw invalidField(field, `Partition ${partition} of topic '${topic}' is named twice. Name each partition once.`, {
-        topic,
-        partition,
-      });
+      throw invalidField(
+        field,
+        `Partition ${partition} of topic '${topic}' is named twice. Name each partition once.`,
+        {
+          topic,
+          partition,
+        },
+      );
     named.add(name);
   }
 }

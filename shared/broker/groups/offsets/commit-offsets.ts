@@ -78,11 +78,11 @@ export async function commitOffsets(context: BrokerContext, request: CommitOffse
   const errors = new Map<Entry, EventLogError | undefined>();
   if (member === undefined) {
     const done = entries.length === 0 ? [] : await commitUnowned(context, items, group, entries);
-    entries.forEach((entry, i) => errors.set(entry, done[i]));
+    for (const [i, entry] of entries.entries()) errors.set(entry, done[i]);
   } else {
     await eachOf(byPage(group, entries), async (page) => {
       const done = await commitPage(context, items, member, page);
-      page.entries.forEach((entry, i) => errors.set(entry, done[i]));
+      for (const [i, entry] of page.entries.entries()) errors.set(entry, done[i]);
     });
   }
   return found.map((each) => {
@@ -136,7 +136,8 @@ async function commitPage(
         }));
         const writes = decided.filter(({ decision }) => decision === 'write');
         if (writes.length === 0) {
-          if (first !== undefined) return decided.map((each) => (each.decision === 'fenced' ? fenced(group, member, each) : undefined));
+          if (first !== undefined)
+            return decided.map((each) => (each.decision === 'fenced' ? fenced(group, member, each) : undefined));
           // What is remembered may be from before the member's claim.
           seen = undefined;
           continue;
@@ -173,7 +174,8 @@ function decide(
   const slot: SlotState = slotState(page, partition);
   if (slot.tag === tag) return 'done';
   const { owner } = slot;
-  if (owner === undefined || owner.memberKey !== memberKey(memberId, instanceId) || owner.memberId !== memberId) return 'fenced';
+  if (owner === undefined || owner.memberKey !== memberKey(memberId, instanceId) || owner.memberId !== memberId)
+    return 'fenced';
   if (memberEpoch !== undefined && memberEpoch < owner.memberEpoch) return 'fenced';
   // The member has committed more while this request was under way: this one was sent again after it, or is late.
   const hasChanged = first !== undefined && slot.tag !== slotState(first, partition).tag;

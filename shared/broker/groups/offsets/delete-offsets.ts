@@ -33,9 +33,7 @@ export async function deleteOffsets(context: BrokerContext, request: DeleteOffse
   const found = await Promise.all(
     partitions.map(async ({ topic: name, partition }): Promise<UnownedChange | EventLogError> => {
       const topic = await topicOf(context, topics, { topic: name, partition });
-      return topic instanceof EventLogError
-        ? topic
-        : { topicId: topic.topicId, partition, decide: () => undefined };
+      return topic instanceof EventLogError ? topic : { topicId: topic.topicId, partition, decide: () => undefined };
     }),
   );
   const changes = found.flatMap((each) => (each instanceof EventLogError ? [] : [each]));

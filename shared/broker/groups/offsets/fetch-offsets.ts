@@ -32,7 +32,10 @@ export interface FetchOffsetsRequest extends PageRequest {
  * nothing. 1 GetItem for each 16 partitions of a topic; for all of them 1 Query a page.
  * @throws EventLogError `invalid_request`
  */
-export async function fetchOffsets(context: BrokerContext, request: FetchOffsetsRequest): Promise<Page<PartitionOffset>> {
+export async function fetchOffsets(
+  context: BrokerContext,
+  request: FetchOffsetsRequest,
+): Promise<Page<PartitionOffset>> {
   const { group, partitions } = request;
   checkGroupName(group, 'group');
   if (partitions === undefined) return fetchAll(context, request);
@@ -48,15 +51,27 @@ export async function fetchOffsets(context: BrokerContext, request: FetchOffsets
     }),
   );
   const offsets = new Map<object, PartitionOffset>();
-  await eachOf(byPage(group, found.flatMap((each) => ('topicId' in each ? [each] : []) as (TopicPartition & { topicId: string })[])), async ({ name, entries }) => {
-    const page = await readPage(items, name);
-    context.groups.putPage(group, name.topicId, name.page, page);
-    for (const entry of entries) offsets.set(entry, offsetOf(entry.topic, entry.partition, slotState(page, entry.partition)));
-  });
+  await eachOf(
+    byPage(
+      group,
+      found.flatMap((each) => ('topicId' in each ? [each] : []) as (TopicPartition & { topicId: string })[]),
+    ),
+    async ({ name, entries }) => {
+      const page = await readPage(items, name);
+      context.groups.putPage(group, name.topicId, name.page, page);
+      for (const entry of entries)
+        offsets.set(entry, offsetOf(entry.topic, entry.partition, slotState(page, entry.partition)));
+    },
+  );
   return {
     items: found.map(
       (each) =>
-        offsets.get(each) ?? { topic: each.topic, partition: each.partition, ...NONE, error: each.error as EventLogError },
+        offsets.get(each) ?? {
+          topic: each.topic,
+          partition: each.partition,
+          ...NONE,
+          error: each.error as EventLogError,
+        },
     ),
   };
 }

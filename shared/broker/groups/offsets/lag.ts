@@ -59,7 +59,10 @@ export interface GroupLag {
  * with times, what a read of one record costs for each partition that lags.
  * @throws EventLogError `invalid_request`, `unknown_group`
  */
-export async function groupLag(context: BrokerContext, { group, withTimes = true }: GroupLagRequest): Promise<GroupLag> {
+export async function groupLag(
+  context: BrokerContext,
+  { group, withTimes = true }: GroupLagRequest,
+): Promise<GroupLag> {
   checkGroupName(group, 'group');
   const { items } = context.usage.of(NO_TOPIC, 'group');
   const found = await readGroup(items, group);
@@ -136,10 +139,15 @@ async function viewsOf(
     const last = Math.max(...slots.keys());
     const known = last < topic.partitions ? topic : await context.topics.refresh(topic.name);
     if (known.topicId !== topic.topicId) return [];
-    return await viewPartitions(context, known, [...slots.keys()].filter((partition) => partition < known.partitions));
+    return await viewPartitions(
+      context,
+      known,
+      [...slots.keys()].filter((partition) => partition < known.partitions),
+    );
   } catch (error) {
     // It was deleted meanwhile, and perhaps made again with fewer partitions.
-    if (error instanceof EventLogError && (error.code === 'unknown_topic' || error.code === 'unknown_partition')) return [];
+    if (error instanceof EventLogError && (error.code === 'unknown_topic' || error.code === 'unknown_partition'))
+      return [];
     throw error;
   }
 }

@@ -85,4 +85,3 @@ export function newTag(random: Random): number {
   for (const byte of bytes) tag = tag * 256 + byte;
   return tag + 1;
 }
-

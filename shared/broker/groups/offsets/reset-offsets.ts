@@ -1,4 +1,4 @@
-import { EventLogError, invalidField } from '../../../log/errors.ts';
+import { type EventLogError, invalidField } from '../../../log/errors.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
 import type { CommittedOffset, SlotState } from '../../../log/group/offset-page.ts';
 import { OFFSET_MAX } from '../../../log/limits.ts';
