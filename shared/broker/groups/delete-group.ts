@@ -62,8 +62,8 @@ export async function deleteGroup(context: BrokerContext, group: string): Promis
  * 5. The same with targets. Members that are gone expire by themselves.
  * 6. The listing is deleted, if it is the one of step 1.
  *
- * `if_unused`: if step 4 finds a page, somebody has committed an offset without being a member. Then the group is made again.
- * A commit that comes later finds the mark after its write, and makes the group again itself.
+ * `if_unused`: no page is deleted. If there is one after step 5, somebody has committed an offset without being a member, and
+ * the group is made again. A commit that comes later finds the mark after its write, and makes the group again itself.
  */
 export async function deleteOnce(
   context: BrokerContext,
@@ -90,10 +90,6 @@ export async function deleteOnce(
   );
   if (!marked.ok) return 'again';
   onMark();
-  if (what === 'if_unused' && (await hasPages(items, group))) {
-    await raiseEpoch(items, context.random, group);
-    return 'again';
-  }
   const isStillMarked = async (): Promise<boolean> => {
     const now = await readGroup(items, group);
     return now?.isDeleted === true && now.epoch === epoch + 1;
@@ -101,14 +97,17 @@ export async function deleteOnce(
   const versionOf = ({ attributes }: ItemPage['items'][number]): Condition[] => [
     { if: 'equals', name: OFFSET_PAGE.version, value: Number(attributes[OFFSET_PAGE.version] ?? 0) },
   ];
+  const pages = [offsetsPartitionKey(group), versionOf] as const;
   // Targets never change.
-  for (const [pk, conditionsOf] of [
-    [offsetsPartitionKey(group), versionOf],
-    [targetPartitionKey(group), () => []],
-  ] as const) {
+  const targets = [targetPartitionKey(group), () => []] as const;
+  for (const [pk, conditionsOf] of what === 'if_unused' ? [targets] : [pages, targets]) {
     const done = await deleteListed(items, pk, isStillMarked, conditionsOf);
     if (done === 'made_again') return 'deleted';
     if (done === 'changed') return 'again';
+  }
+  if (what === 'if_unused' && (await hasPages(items, group))) {
+    await raiseEpoch(items, context.random, group);
+    return 'again';
   }
   if (listing !== undefined)
     await items.delete(groupListingKey(group), [
