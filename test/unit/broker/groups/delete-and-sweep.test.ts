@@ -164,7 +164,7 @@ describe('deleting a group', () => {
         expect((await groupItem(stores, 'g'))?.e).toBeUndefined();
         expect((await slotNow(stores.items, 'g', topicId, 0)).owner?.memberId).toBe('b');
       }),
-      { numRuns: 400 },
+      { numRuns: 150 },
     );
   });
 });
@@ -324,8 +324,54 @@ describe('the sweep of groups', () => {
         expect(await committed(stores, 'g')).toContain(`orders ${partition} 8`);
         expect(await isListed(stores, 'g')).toBe(true);
       }),
-      { numRuns: 3_000 },
+      { numRuns: 60 },
     );
+  });
+
+  it('never loses a commit that stops and goes on anywhere in a sweep', async () => {
+    // The commit begins before request `begin` of the sweep, stops before its own request `stop`, and goes on before `end`.
+    for (let stop = 0; stop < 9; stop++) {
+      for (let begin = 3; begin < 13; begin++) {
+        for (let end = begin + 1; end < 14; end++) {
+          const { stores } = await newWorld();
+          await commit(stores, 'g', at(0, 1));
+          await sweepGroups(contextOver(stores));
+          await stores.clock.advance(7 * DAY + 1);
+          const stopped = Promise.withResolvers<void>();
+          const goOn = Promise.withResolvers<void>();
+          let own = 0;
+          const committing = aroundStores(stores, (_request, send) => async (...args) => {
+            if (own++ === stop) {
+              stopped.resolve();
+              await goOn.promise;
+            }
+            return send(...args);
+          });
+          let outcomes: Promise<unknown> | undefined;
+          let sent = 0;
+          const begun = async (): Promise<void> => {
+            outcomes ??= commit({ ...stores, ...committing }, 'g', at(0, 8));
+            await Promise.race([outcomes, stopped.promise]);
+          };
+          const sweeping = aroundStores(stores, (_request, send) => async (...args) => {
+            sent++;
+            if (sent === begin) await begun();
+            if (sent === end) {
+              goOn.resolve();
+              await outcomes;
+            }
+            return send(...args);
+          });
+          await sweepGroups(contextOver({ ...stores, ...sweeping }));
+          await begun();
+          goOn.resolve();
+          expect(await outcomes).toEqual([{ ok: true }]);
+          for (let sweeps = 0; sweeps < 2; sweeps++) await sweepGroups(contextOver(stores));
+          expect([stop, begin, end, await committed(stores, 'g')]).toEqual([stop, begin, end, ['orders 0 8']]);
+          expect(await isListed(stores, 'g')).toBe(true);
+        }
+      }
+    }
   });
 
   it('never loses a commit, although a sweep died and another goes on', async () => {
