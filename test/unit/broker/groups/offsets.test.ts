@@ -231,6 +231,18 @@ describe('a commit of a member', () => {
   });
 });
 
+it('knows partitions that were added since the topic was remembered, by one read', async () => {
+  const { seen, stores: counted } = counting(stores);
+  const context = contextOver(counted, { topicCacheMs: 60_000 });
+  await join(stores, 'g', 'a');
+  await context.topics.get('orders');
+  await memoryBroker(stores).putTopic({ name: 'orders', partitions: 50 });
+  for (const partition of [44, 45]) await claim(stores.items, 'g', { topicId, partition }, { memberId: 'a' });
+  const outcomes = await commitOffsets(context, { group: 'g', member, offsets: [at(44, 1), at(45, 1), at(50, 1)] });
+  expect(codes(outcomes)).toEqual(['ok', 'ok', 'unknown_partition']);
+  expect(seen).toEqual(['getItem', 'updateItem']);
+});
+
 describe('a commit without a member', () => {
   const commit = (of: MemoryStores, ...offsets: ReturnType<typeof at>[]) =>
     commitOffsets(contextOver(of), { group: 'g', offsets });
