@@ -437,7 +437,7 @@ describe('the sweep of groups', () => {
       work: sweep,
       other,
       begins: [3, 13],
-      stops: 9,
+      stops: [0, 9],
     })) {
       expect([how, result]).toEqual([how, [{ ok: true }]]);
       for (let sweeps = 0; sweeps < 2; sweeps++) await sweepGroups(contextOver(stores));
