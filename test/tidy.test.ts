@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { archaicPhrases } from './support/archaic-phrases.ts';
+import { CLIENT_IMPORTS } from './support/client-imports.ts';
 import { BY_PATH, FILES, FOLDERS, ROOT } from './support/source-files.ts';
 import { WAITING_FILES } from './support/waiting-files.ts';
 
@@ -192,26 +193,7 @@ const RULES: readonly ImportRule[] = [
   { of: 'shared/http/', may: [...HTTP_ROOT, 'shared/http/', 'jose', 'node:zlib', 'node:util'], exists: true },
   { of: 'shared/version.ts', may: [], exists: true },
   { of: 'shared/kafka/', may: ['shared/kafka/', 'shared/broker/', 'shared/log/'], exists: false },
-  {
-    // Runs in browsers: nothing of Node, of the HTTP API only types. `test/unit/client/browser.test.ts` looks into the bundle.
-    of: 'shared/client/',
-    may: [
-      'shared/client/',
-      'shared/log/batch/codecs.ts',
-      'shared/log/batch/record.ts',
-      'shared/log/batch/write-batch.ts',
-      'shared/log/head/producer.ts',
-      'shared/log/topic/partitioner.ts',
-      ...LOG_ROOT,
-      'shared/storage/ports.ts',
-      'shared/storage/system/clock.ts',
-      'shared/storage/system/web-random.ts',
-      ...['contract.ts', 'append/contract.ts', 'read/contract.ts', 'topics/contract.ts'].map(
-        (name) => `shared/http/${name}`,
-      ),
-    ],
-    exists: true,
-  },
+  { of: 'shared/client/', may: [...CLIENT_IMPORTS, ...LOG_ROOT], exists: true },
   { of: 'shared/console/', may: ['shared/console/', 'shared/client/'], exists: false },
   {
     of: 'shared/local/',

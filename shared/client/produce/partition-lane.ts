@@ -83,8 +83,10 @@ export class PartitionLane {
   }
 
   #mayStart(): boolean {
-    if (this.#waiting.length === 0 || this.#broken !== undefined || this.#inFlight.length >= this.#inFlightMax())
-      return false;
+    if (this.#waiting.length === 0 || this.#broken !== undefined) return false;
+    // Counted from the oldest batch without an answer, also over those that have theirs: the log knows only the last five.
+    const oldest = this.#inFlight[0]?.order ?? this.#sealed;
+    if (this.#sealed - oldest >= this.#inFlightMax()) return false;
     return this.#isDue || this.#isFull() || this.#context.isUrgent();
   }
 
