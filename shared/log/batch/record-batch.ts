@@ -1,4 +1,4 @@
-import { ByteFormatError, ByteReader, ByteWriter, concatBytes } from '../bytes.ts';
+import { ByteFormatError, ByteReader, concatBytes } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../limits.ts';
 import { COMPRESSIONS, type Compression } from './codecs.ts';
@@ -10,18 +10,17 @@ import {
   CRC_AT,
   CRC_END,
   type EncodeBatchOptions,
+  encodeRecords,
   LENGTH_AT,
   LENGTH_END,
   LOG_APPEND_TIME,
   MAGIC,
   MAX_TIMESTAMP_AT,
-  recordsBytesBound,
   sealBatch,
   setInt64,
   TRANSACTIONAL,
   viewOf,
   writeBatch,
-  writeRecord,
 } from './write-batch.ts';
 
 /** Reads batches, and makes those that need a codec. `write-batch.ts` has the layout. */
@@ -232,13 +231,8 @@ export function retainRecords(
   deleteHorizonMs: number | undefined,
 ): Uint8Array | undefined {
   const baseTimestamp = deleteHorizonMs ?? Math.max(0, records[0]?.timestampMs ?? 0);
-  let maxTimestamp = NO_TIMESTAMP;
-  const writer = new ByteWriter(recordsBytesBound(records));
-  for (const record of records) {
-    maxTimestamp = Math.max(maxTimestamp, record.timestampMs);
-    writeRecord(writer, record, record.offset - header.baseOffset, record.timestampMs - baseTimestamp);
-  }
-  const content = writer.finish();
+  const maxTimestamp = records.reduce((max, { timestampMs }) => Math.max(max, timestampMs), NO_TIMESTAMP);
+  const content = encodeRecords(records, header.baseOffset, baseTimestamp);
   if (content.length > BATCH_UNCOMPRESSED_BYTES_MAX) return undefined;
   const batch = concatBytes([bytes.subarray(0, BATCH_HEADER_BYTES), compress(header.compression, content)]);
   const view = viewOf(batch);

@@ -2,7 +2,7 @@ import { ByteWriter, concatBytes, varintLength } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { COMPRESSIONS, type Compression } from './codecs.ts';
 import { crc32c } from './crc32c.ts';
-import type { LogRecord, RecordHeader } from './record.ts';
+import type { LogRecord, RecordHeader, StoredRecord } from './record.ts';
 
 /**
  * Apache Kafka's RecordBatch, magic 2 (Kafka documentation, "Message Format"; KIP-98): the unit of append, compression
@@ -48,7 +48,7 @@ const UTF8 = new TextEncoder();
  * Writes at least one record as a batch with base offset 0 and offset deltas 0, 1, 2 … The records are not compressed yet,
  * whatever the compression: `sealBatch` completes the batch.
  */
-export function writeBatch(records: readonly LogRecord[], options: EncodeBatchOptions = {}): Uint8Array<ArrayBuffer> {
+export function writeBatch(records: readonly LogRecord[], options: EncodeBatchOptions = {}): Uint8Array {
   const first = records[0];
   if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
   const compression = options.compression ?? 'none';
@@ -83,8 +83,16 @@ export function writeBatch(records: readonly LogRecord[], options: EncodeBatchOp
   return batch;
 }
 
+/** The records of a batch, uncompressed and without its header, with offset deltas of their own. */
+export function encodeRecords(records: readonly StoredRecord[], baseOffset: number, baseTimestamp: number): Uint8Array {
+  const writer = new ByteWriter(recordsBytesBound(records));
+  for (const record of records)
+    writeRecord(writer, record, record.offset - baseOffset, record.timestampMs - baseTimestamp);
+  return writer.finish();
+}
+
 /** Sets length and CRC of a batch from `writeBatch`; `packed` are its records, compressed. The result may be the given bytes. */
-export function sealBatch(batch: Uint8Array<ArrayBuffer>, packed?: Uint8Array): Uint8Array<ArrayBuffer> {
+export function sealBatch(batch: Uint8Array, packed?: Uint8Array): Uint8Array {
   const sealed = packed === undefined ? batch : concatBytes([batch.subarray(0, BATCH_HEADER_BYTES), packed]);
   const view = viewOf(sealed);
   view.setInt32(LENGTH_AT, sealed.length - LENGTH_END);
@@ -95,7 +103,7 @@ export function sealBatch(batch: Uint8Array<ArrayBuffer>, packed?: Uint8Array): 
 const NO_PRODUCER: BatchProducer = { producerId: NO_PRODUCER_ID, producerEpoch: -1, baseSequence: -1 };
 
 /** An upper bound for the size of the records in a batch, uncompressed. */
-export function recordsBytesBound(records: readonly LogRecord[]): number {
+function recordsBytesBound(records: readonly LogRecord[]): number {
   let total = 0;
   for (const record of records) total += recordBytesBound(record);
   return total;
@@ -108,7 +116,7 @@ export function recordBytesBound(record: Pick<LogRecord, 'key' | 'value' | 'head
   return total;
 }
 
-export function writeRecord(writer: ByteWriter, record: LogRecord, offsetDelta: number, timestampDelta: number): void {
+function writeRecord(writer: ByteWriter, record: LogRecord, offsetDelta: number, timestampDelta: number): void {
   const names = record.headers.map((header) => UTF8.encode(header.key));
   let length = 1 + varintLength(timestampDelta) + varintLength(offsetDelta);
   length += nullableLength(record.key) + nullableLength(record.value) + varintLength(names.length);
