@@ -147,6 +147,44 @@ describe.each<Transport>(['embedded', 'http'])('a producer, %s', (transport) => 
     }
   });
 
+  it('does not send a record again under another number while an attempt may still arrive', async () => {
+    const made = await withTopic();
+    const log = made.log({
+      lingerMs: 0,
+      batchBytes: 1,
+      deliveryTimeoutMs: 300,
+      requestTimeoutMs: 50,
+      retryBackoffMs: 20,
+    });
+    await made.clock.run(log.produce('orders', { value: 'first' }));
+    let attemptsOfB = 0;
+    made.fault = (_, { batches }) => {
+      const batch = new TextDecoder('latin1').decode(batches[0]?.batch);
+      if (batch.includes('value-a')) return 'late';
+      return batch.includes('value-b') && attemptsOfB++ === 0 ? 'late' : undefined;
+    };
+    const a = errorOf(log.produce('orders', { value: 'value-a' }));
+    await made.clock.advance(150);
+    const b = errorOf(log.produce('orders', { value: 'value-b' }));
+    expect(await made.clock.run(Promise.all([a, b]))).toMatchObject([{ outcome: 'unknown' }, { outcome: 'unknown' }]);
+    await made.clock.advance(2_000);
+    expect(await valuesOf(made.app.broker, 'orders', 0)).toEqual(['first', 'value-a', 'value-b']);
+  });
+
+  it('lets no record past one that waits for room, and withdraws none that was sent', async () => {
+    const made = await withTopic();
+    const log = made.log().producer({ bufferBytes: 1_000, lingerMs: 0 });
+    const abort = new AbortController();
+    const large = 'x'.repeat(600);
+    const sent = log.produce('orders', { value: large }, { signal: abort.signal });
+    const second = log.produce('orders', { value: large });
+    const third = log.produce('orders', { value: 'small' });
+    while (made.inFlight === 0) await turn();
+    abort.abort(new Error('too late'));
+    const places = await made.clock.run(Promise.all([sent, second, third]));
+    expect(places.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+  });
+
   it('goes on in a topic that was made again', async () => {
     const made = await withTopic();
     const log = made.log();
