@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { EventLog } from '../../../shared/client/event-log.ts';
 import type { LogApi } from '../../../shared/client/log-api.ts';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { partitionForKey } from '../../../shared/log/topic/partitioner.ts';
 import { bytes, readAll, text, valuesOf } from '../../support/memory-broker.ts';
@@ -192,6 +193,21 @@ describe.each<Transport>(['embedded', 'http'])('a producer, %s', (transport) => 
     abort.abort(new Error('too late'));
     const places = await made.clock.run(Promise.all([sent, second, third]));
     expect(places.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+  });
+
+  it('takes another id if its own is fenced', async () => {
+    const made = await withTopic();
+    const log = made.log();
+    await made.clock.run(log.produce('orders', { value: 'a' }));
+    const producer = { producerId: 0, producerEpoch: 5, baseSequence: 0 };
+    const other = [{ key: null, value: bytes('other'), headers: [], timestampMs: made.clock.nowMs() }];
+    const batch = encodeBatch(other, { producer });
+    const [outcome] = await made.app.broker.append({ batches: [{ topic: 'orders', partition: 0, batch }] });
+    expect(outcome?.ok).toBe(true);
+    const fenced = await made.clock.run(errorOf(log.produce('orders', { value: 'b' })));
+    expect(fenced).toMatchObject({ code: 'producer_fenced', outcome: 'not_applied' });
+    await made.clock.run(log.produce('orders', { value: 'c' }));
+    expect(await valuesOf(made.app.broker, 'orders', 0)).toEqual(['a', 'other', 'c']);
   });
 
   it('goes on in a topic that was made again', async () => {
