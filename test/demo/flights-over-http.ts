@@ -1,3 +1,4 @@
+import { call } from './call.ts';
 import type { Input } from './flights.ts';
 import { count, ProgressBar, print } from './terminal.ts';
 
@@ -129,11 +130,4 @@ async function printUsage(url: string, records: number): Promise<void> {
   print(
     `On AWS the same requests would cost $${row.dollars.toFixed(6)}, or $${perMillion.toFixed(3)} per million records (storage requests alone).`,
   );
-}
-
-async function call(url: string, init: RequestInit = {}): Promise<unknown> {
-  const response = await fetch(url, { ...init, headers: { 'content-type': 'application/json' } });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${init.method ?? 'GET'} ${url}: ${response.status} ${text}`);
-  return JSON.parse(text);
 }

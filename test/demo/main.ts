@@ -5,19 +5,20 @@ import { parseArgs } from 'node:util';
 import { startTailrace } from '../../shared/local/start.ts';
 import { readFlights, readInputs } from './flights.ts';
 import { flightsOverHttp, TOPIC } from './flights-over-http.ts';
+import { groupOfConsumers } from './group-of-consumers.ts';
 import { lifeOfSegments } from './life-of-segments.ts';
 import { print } from './terminal.ts';
 
 /**
- * `npm run demo`: real flights through a real log. The first part goes over HTTP. The second part shows what the jobs do
- * with the same flights in three months.
+ * `npm run demo`: real flights through a real log. The first part goes over HTTP. In the second, three consumers
+ * share the flights as a group. The third shows what the jobs do with the same flights in three months.
  */
 
 const { values: options } = parseArgs({
   options: {
     /** Adds the 200,000 flights of the larger file, which tell neither airport nor date. */
     all: { type: 'boolean', default: false },
-    /** A running Tailrace, and no second part; by default the demo starts one of its own, on a free port, in a temporary folder. */
+    /** A running Tailrace, and only the first part; by default the demo starts one of its own, on a free port, in a temporary folder. */
     url: { type: 'string' },
   },
 });
@@ -38,6 +39,7 @@ async function main(): Promise<void> {
     try {
       print(`Tailrace at ${url}, started for this demo, synced to disk`);
       await flightsOverHttp(url, inputs);
+      await groupOfConsumers(url, inputs);
     } finally {
       await close();
     }
