@@ -104,7 +104,8 @@ export const PROBLEMS = {
   unknown_member: {
     status: 404,
     title: 'Unknown member',
-    meaning: 'The group has no such member: its session has ended, or it has left. It must drop its partitions and join again.',
+    meaning:
+      'The group has no such member: its session has ended, or it has left. It must drop its partitions and join again.',
   },
   fenced_member_epoch: {
     status: 409,
