@@ -54,6 +54,14 @@ const BROKER_ROOT = [
   'shared/broker/memory/',
   'node:crypto',
 ];
+/** Imports of the broker's folders that work on what is stored. */
+const STORED_LOG = [
+  'shared/broker/segments/',
+  'shared/broker/data/',
+  'shared/broker/heads/',
+  'shared/broker/topics/',
+  ...BROKER_ROOT,
+];
 /** Imports that are allowed in every area of the HTTP API, in addition to the area itself. */
 const HTTP_ROOT = [
   'shared/http/contract.ts',
@@ -152,14 +160,7 @@ const RULES: readonly ImportRule[] = [
   },
   {
     of: 'shared/broker/read/',
-    may: [
-      'shared/broker/read/',
-      'shared/broker/segments/',
-      'shared/broker/data/',
-      'shared/broker/heads/',
-      'shared/broker/topics/',
-      ...BROKER_ROOT,
-    ],
+    may: ['shared/broker/read/', ...STORED_LOG],
     exists: true,
   },
   {
@@ -169,16 +170,14 @@ const RULES: readonly ImportRule[] = [
   },
   ...['jobs', 'verify'].map((room) => ({
     of: `shared/broker/${room}/`,
-    may: [
-      `shared/broker/${room}/`,
-      'shared/broker/segments/',
-      'shared/broker/data/',
-      'shared/broker/heads/',
-      'shared/broker/topics/',
-      ...BROKER_ROOT,
-    ],
+    may: [`shared/broker/${room}/`, ...STORED_LOG],
     exists: true,
   })),
+  {
+    of: 'shared/broker/groups/',
+    may: ['shared/broker/groups/', 'shared/broker/read/', 'shared/broker/jobs/job-run.ts', ...STORED_LOG],
+    exists: true,
+  },
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },
   { of: 'shared/broker/broker.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },

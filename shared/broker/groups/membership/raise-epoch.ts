@@ -18,7 +18,7 @@ export async function raiseEpoch(items: ItemStore, random: Random, group: string
     groupKey(group),
     [
       { do: 'add', name: GROUP.epoch, by: 1 },
-      // The time without members is counted anew.
+      // The time without members begins again.
       { do: 'remove', name: GROUP.emptySinceMs },
     ],
     [{ if: 'item_exists' }, { if: 'absent', name: GROUP.deleted }],

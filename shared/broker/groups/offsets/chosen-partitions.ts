@@ -3,8 +3,7 @@ import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
 import { checkPartition, checkTopicName, type Topic } from '../../../log/topic/topic.ts';
 import type { BrokerContext } from '../../context.ts';
 import { eachOf } from '../../topics/each-head.ts';
-import type { PageName } from './pages.ts';
-import { pageOf } from './pages.ts';
+import { type PageName, pageOf } from './pages.ts';
 
 export interface TopicPartition {
   readonly topic: string;
@@ -38,35 +37,39 @@ export function checkPartitions(partitions: readonly TopicPartition[], field: st
   }
 }
 
-/** The topics of partitions by name, or why there is none. 1 GetItem for each topic that is not in memory. */
-export async function topicsOf(
+/**
+ * Adds the topic id to each entry, or says why there is no such partition. 1 GetItem for each topic that is not in memory, or
+ * has more partitions than memory knows of.
+ */
+export async function withTopicIds<Entry extends TopicPartition>(
   context: BrokerContext,
-  partitions: readonly TopicPartition[],
-): Promise<ReadonlyMap<string, Topic | EventLogError>> {
-  const names = [...new Set(partitions.map(({ topic }) => topic))];
-  const topics = await eachOf(names, async (name) => {
-    try {
-      return await context.topics.get(name);
-    } catch (error) {
-      if (error instanceof EventLogError) return error;
-      throw error;
-    }
-  });
-  return new Map(names.map((name, i) => [name, topics[i] as Topic | EventLogError]));
+  entries: readonly Entry[],
+): Promise<((Entry & { readonly topicId: string }) | EventLogError)[]> {
+  const last = new Map<string, number>();
+  for (const { topic, partition } of entries) last.set(topic, Math.max(partition, last.get(topic) ?? 0));
+  const names = [...last];
+  const found = await eachOf(names, ([name, partition]) =>
+    orError(async () => {
+      const known = await context.topics.get(name);
+      return partition < known.partitions ? known : context.topics.refresh(name);
+    }),
+  );
+  const topics = new Map(names.map(([name], i) => [name, found[i] as Topic | EventLogError]));
+  return Promise.all(
+    entries.map(async (entry) => {
+      const topic = topics.get(entry.topic) as Topic | EventLogError;
+      if (topic instanceof EventLogError) return topic;
+      return orError(async () => {
+        checkPartition(topic, entry.partition);
+        return { ...entry, topicId: topic.topicId };
+      });
+    }),
+  );
 }
 
-/** The topic of a partition, or why there is no such partition. */
-export async function topicOf(
-  context: BrokerContext,
-  topics: ReadonlyMap<string, Topic | EventLogError>,
-  { topic: name, partition }: TopicPartition,
-): Promise<Topic | EventLogError> {
-  const topic = topics.get(name) as Topic | EventLogError;
-  if (topic instanceof EventLogError) return topic;
+async function orError<T>(work: () => Promise<T>): Promise<T | EventLogError> {
   try {
-    // It may have got more partitions since it was remembered.
-    checkPartition(partition < topic.partitions ? topic : await context.topics.refresh(name), partition);
-    return topic;
+    return await work();
   } catch (error) {
     if (error instanceof EventLogError) return error;
     throw error;

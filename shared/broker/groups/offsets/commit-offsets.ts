@@ -11,7 +11,7 @@ import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { readGroup } from '../items.ts';
 import { raiseEpoch } from '../membership/raise-epoch.ts';
 import { changeUnowned } from './change-unowned.ts';
-import { byPage, checkPartitions, type PageOf, topicOf, topicsOf } from './chosen-partitions.ts';
+import { byPage, checkPartitions, type PageOf, withTopicIds } from './chosen-partitions.ts';
 import { changeSlots, newTag, readPage, slotState } from './pages.ts';
 
 export interface OffsetToCommit {
@@ -64,17 +64,13 @@ export async function commitOffsets(context: BrokerContext, request: CommitOffse
   checkCommit(request);
   const { group, member, offsets } = request;
   const { items } = context.usage.of(NO_TOPIC, 'group');
-  const topics = await topicsOf(context, offsets);
   const committedAtMs = context.clock.nowMs();
-  const found = await Promise.all(
-    offsets.map(async ({ topic: name, partition, offset, leaderEpoch = -1, metadata = '' }) => {
-      const topic = await topicOf(context, topics, { topic: name, partition });
-      if (topic instanceof EventLogError) return topic;
-      const { topicId } = topic;
-      return { topic: name, topicId, partition, committed: { offset, leaderEpoch, committedAtMs, metadata } };
-    }),
-  );
-  const entries = found.filter((each) => !(each instanceof EventLogError)) as Entry[];
+  const found = (await withTopicIds(context, offsets)).map((each): Entry | EventLogError => {
+    if (each instanceof EventLogError) return each;
+    const { topic, topicId, partition, offset, leaderEpoch = -1, metadata = '' } = each;
+    return { topic, topicId, partition, committed: { offset, leaderEpoch, committedAtMs, metadata } };
+  });
+  const entries = found.flatMap((each) => (each instanceof EventLogError ? [] : [each]));
   const errors = new Map<Entry, EventLogError | undefined>();
   if (member === undefined) {
     const done = entries.length === 0 ? [] : await commitUnowned(context, items, group, entries);
@@ -86,7 +82,7 @@ export async function commitOffsets(context: BrokerContext, request: CommitOffse
     });
   }
   return found.map((each) => {
-    const error = each instanceof EventLogError ? each : errors.get(each as Entry);
+    const error = each instanceof EventLogError ? each : errors.get(each);
     return error === undefined ? { ok: true } : { ok: false, error };
   });
 }

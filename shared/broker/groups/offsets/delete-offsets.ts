@@ -5,7 +5,7 @@ import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { readGroup } from '../items.ts';
 import { unknownGroup } from '../no-members.ts';
 import { changeUnowned, type UnownedChange } from './change-unowned.ts';
-import { checkPartitions, type TopicPartition, topicOf, topicsOf } from './chosen-partitions.ts';
+import { checkPartitions, type TopicPartition, withTopicIds } from './chosen-partitions.ts';
 import type { CommitOutcome } from './commit-offsets.ts';
 
 export interface DeleteOffsetsRequest {
@@ -29,12 +29,8 @@ export async function deleteOffsets(context: BrokerContext, request: DeleteOffse
     const found = await readGroup(items, group);
     if (found === undefined || found.isDeleted) throw unknownGroup(group);
   };
-  const topics = await topicsOf(context, partitions);
-  const found = await Promise.all(
-    partitions.map(async ({ topic: name, partition }): Promise<UnownedChange | EventLogError> => {
-      const topic = await topicOf(context, topics, { topic: name, partition });
-      return topic instanceof EventLogError ? topic : { topicId: topic.topicId, partition, decide: () => undefined };
-    }),
+  const found = (await withTopicIds(context, partitions)).map((each): UnownedChange | EventLogError =>
+    each instanceof EventLogError ? each : { ...each, decide: () => undefined },
   );
   const changes = found.flatMap((each) => (each instanceof EventLogError ? [] : [each]));
   const errors = await changeUnowned(context, items, group, changes, checkGroup);

@@ -7,7 +7,7 @@ import type { BrokerContext } from '../../context.ts';
 import { type Page, type PageRequest, queryPage } from '../../page.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import { byPage, checkPartitions, type TopicPartition, topicOf, topicsOf } from './chosen-partitions.ts';
+import { byPage, checkPartitions, type TopicPartition, withTopicIds } from './chosen-partitions.ts';
 import { pageFromAttributes, readPage, slotState } from './pages.ts';
 
 export interface PartitionOffset extends TopicPartition {
@@ -41,38 +41,22 @@ export async function fetchOffsets(
   if (partitions === undefined) return fetchAll(context, request);
   checkPartitions(partitions, 'partitions');
   const { items } = context.usage.of(NO_TOPIC, 'group');
-  const topics = await topicsOf(context, partitions);
-  const found = await Promise.all(
-    partitions.map(async ({ topic: name, partition }) => {
-      const topic = await topicOf(context, topics, { topic: name, partition });
-      return topic instanceof EventLogError
-        ? { topic: name, partition, error: topic }
-        : { topic: name, partition, topicId: topic.topicId };
-    }),
-  );
+  const found = await withTopicIds(context, partitions);
+  const entries = found.flatMap((each) => (each instanceof EventLogError ? [] : [each]));
   const offsets = new Map<object, PartitionOffset>();
-  await eachOf(
-    byPage(
-      group,
-      found.flatMap((each) => ('topicId' in each ? [each] : []) as (TopicPartition & { topicId: string })[]),
-    ),
-    async ({ name, entries }) => {
-      const page = await readPage(items, name);
-      context.groups.putPage(group, name.topicId, name.page, page);
-      for (const entry of entries)
-        offsets.set(entry, offsetOf(entry.topic, entry.partition, slotState(page, entry.partition)));
-    },
-  );
+  await eachOf(byPage(group, entries), async ({ name, entries: ofPage }) => {
+    const page = await readPage(items, name);
+    context.groups.putPage(group, name.topicId, name.page, page);
+    for (const entry of ofPage)
+      offsets.set(entry, offsetOf(entry.topic, entry.partition, slotState(page, entry.partition)));
+  });
   return {
-    items: found.map(
-      (each) =>
-        offsets.get(each) ?? {
-          topic: each.topic,
-          partition: each.partition,
-          ...NONE,
-          error: each.error as EventLogError,
-        },
-    ),
+    items: partitions.map(({ topic, partition }, i) => {
+      const each = found[i] as object;
+      return each instanceof EventLogError
+        ? { topic, partition, ...NONE, error: each }
+        : (offsets.get(each) as PartitionOffset);
+    }),
   };
 }
 

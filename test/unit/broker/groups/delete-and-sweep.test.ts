@@ -77,6 +77,63 @@ function scheduled(stores: MemoryStores, scheduler: fc.Scheduler): MemoryStores 
   return { ...stores, ...around };
 }
 
+async function claimAtLast({ items }: MemoryStores, topicId: string): Promise<void> {
+  for (;;) {
+    try {
+      return await claim(items, 'g', { topicId, partition: 0 }, { memberId: 'b' });
+    } catch {
+      // Another request changed the slot.
+    }
+  }
+}
+
+interface Interleaved<Result> {
+  readonly made: () => Promise<World>;
+  readonly work: (stores: MemoryStores) => Promise<unknown>;
+  readonly other: (stores: MemoryStores, topicId: string) => Promise<Result>;
+  readonly begins: readonly [from: number, to: number];
+  readonly stops: number;
+}
+
+/** The other begins before one request of the work, stops before one of its own, and goes on before a later one of the work. */
+async function* interleavings<Result>({ made, work, other, begins, stops }: Interleaved<Result>) {
+  for (let stop = 0; stop < stops; stop++) {
+    for (let begin = begins[0]; begin < begins[1]; begin++) {
+      for (let end = begin + 1; end <= begins[1]; end++) {
+        const { stores, topicId } = await made();
+        const stopped = Promise.withResolvers<void>();
+        const goOn = Promise.withResolvers<void>();
+        let own = 0;
+        const stopping = aroundStores(stores, (_request, send) => async (...args) => {
+          if (own++ === stop) {
+            stopped.resolve();
+            await goOn.promise;
+          }
+          return send(...args);
+        });
+        let running: Promise<Result> | undefined;
+        let sent = 0;
+        const interrupted = aroundStores(stores, (_request, send) => async (...args) => {
+          sent++;
+          if (sent === begin) {
+            running = other({ ...stores, ...stopping }, topicId);
+            await Promise.race([running, stopped.promise]);
+          }
+          if (sent === end) {
+            goOn.resolve();
+            await running;
+          }
+          return send(...args);
+        });
+        await work({ ...stores, ...interrupted });
+        goOn.resolve();
+        const result = await (running ?? other(stores, topicId));
+        yield { stores, topicId, result, how: `stop ${stop}, begin ${begin}, end ${end}` };
+      }
+    }
+  }
+}
+
 let world: World;
 let stores: World['stores'];
 beforeEach(async () => {
@@ -150,11 +207,7 @@ describe('deleting a group', () => {
           codeOf(deleteGroup(contextOver(scheduled(stores, scheduler)), 'g')),
           (async () => {
             await join(joining, 'g', 'b');
-            for (;;) {
-              try {
-                return await claim(joining.items, 'g', { topicId, partition: 0 }, { memberId: 'b' });
-              } catch {}
-            }
+            await claimAtLast(joining, topicId);
           })(),
         ];
         await scheduler.waitFor(Promise.all(work));
@@ -166,6 +219,45 @@ describe('deleting a group', () => {
       }),
       { numRuns: 150 },
     );
+  });
+
+  it('spares a member that joins, claims, stops and goes on anywhere in it', async () => {
+    const made = async (): Promise<World> => {
+      const made = await newWorld();
+      await commit(made.stores, 'g', at(0, 1), at(20, 2));
+      return made;
+    };
+    const work = (stores: MemoryStores) => codeOf(deleteGroup(contextOver(stores), 'g'));
+    const other = async (stores: MemoryStores, topicId: string) => {
+      await join(stores, 'g', 'b');
+      await claimAtLast(stores, topicId);
+    };
+    for await (const { stores, topicId, how } of interleavings({ made, work, other, begins: [1, 12], stops: 8 })) {
+      const item = await groupItem(stores, 'g');
+      expect([how, item?.d, item?.e, await isListed(stores, 'g')]).toEqual([how, undefined, undefined, true]);
+      expect([how, (await slotNow(stores.items, 'g', topicId, 0)).owner?.memberId]).toEqual([how, 'b']);
+    }
+  });
+
+  it('that was interrupted and goes on spares a member that joins and claims meanwhile', async () => {
+    const made = async (): Promise<World> => {
+      const made = await newWorld();
+      await commit(made.stores, 'g', at(0, 1));
+      const dying = dyingStores(made.stores, 4);
+      await Promise.race([deleteGroup(contextOver(dying.stores), 'g'), dying.died]);
+      expect((await groupItem(made.stores, 'g'))?.d).toBe(1);
+      return made;
+    };
+    const work = (stores: MemoryStores) => sweepGroups(contextOver(stores));
+    const other = async (stores: MemoryStores, topicId: string) => {
+      await join(stores, 'g', 'b');
+      await claimAtLast(stores, topicId);
+    };
+    for await (const { stores, topicId, how } of interleavings({ made, work, other, begins: [2, 13], stops: 8 })) {
+      const item = await groupItem(stores, 'g');
+      expect([how, item?.d, item?.e, await isListed(stores, 'g')]).toEqual([how, undefined, undefined, true]);
+      expect([how, (await slotNow(stores.items, 'g', topicId, 0)).owner?.memberId]).toEqual([how, 'b']);
+    }
   });
 });
 
@@ -329,48 +421,26 @@ describe('the sweep of groups', () => {
   });
 
   it('never loses a commit that stops and goes on anywhere in a sweep', async () => {
-    // The commit begins before request `begin` of the sweep, stops before its own request `stop`, and goes on before `end`.
-    for (let stop = 0; stop < 9; stop++) {
-      for (let begin = 3; begin < 13; begin++) {
-        for (let end = begin + 1; end < 14; end++) {
-          const { stores } = await newWorld();
-          await commit(stores, 'g', at(0, 1));
-          await sweepGroups(contextOver(stores));
-          await stores.clock.advance(7 * DAY + 1);
-          const stopped = Promise.withResolvers<void>();
-          const goOn = Promise.withResolvers<void>();
-          let own = 0;
-          const committing = aroundStores(stores, (_request, send) => async (...args) => {
-            if (own++ === stop) {
-              stopped.resolve();
-              await goOn.promise;
-            }
-            return send(...args);
-          });
-          let outcomes: Promise<unknown> | undefined;
-          let sent = 0;
-          const begun = async (): Promise<void> => {
-            outcomes ??= commit({ ...stores, ...committing }, 'g', at(0, 8));
-            await Promise.race([outcomes, stopped.promise]);
-          };
-          const sweeping = aroundStores(stores, (_request, send) => async (...args) => {
-            sent++;
-            if (sent === begin) await begun();
-            if (sent === end) {
-              goOn.resolve();
-              await outcomes;
-            }
-            return send(...args);
-          });
-          await sweepGroups(contextOver({ ...stores, ...sweeping }));
-          await begun();
-          goOn.resolve();
-          expect(await outcomes).toEqual([{ ok: true }]);
-          for (let sweeps = 0; sweeps < 2; sweeps++) await sweepGroups(contextOver(stores));
-          expect([stop, begin, end, await committed(stores, 'g')]).toEqual([stop, begin, end, ['orders 0 8']]);
-          expect(await isListed(stores, 'g')).toBe(true);
-        }
-      }
+    const made = async (): Promise<World> => {
+      const made = await newWorld();
+      await commit(made.stores, 'g', at(0, 1));
+      await sweepGroups(contextOver(made.stores));
+      await made.stores.clock.advance(7 * DAY + 1);
+      return made;
+    };
+    const sweep = (stores: MemoryStores) => sweepGroups(contextOver(stores));
+    const other = (stores: MemoryStores) => commit(stores, 'g', at(0, 8));
+    for await (const { stores, how, result } of interleavings({
+      made,
+      work: sweep,
+      other,
+      begins: [3, 13],
+      stops: 9,
+    })) {
+      expect([how, result]).toEqual([how, [{ ok: true }]]);
+      for (let sweeps = 0; sweeps < 2; sweeps++) await sweepGroups(contextOver(stores));
+      expect([how, await committed(stores, 'g')]).toEqual([how, ['orders 0 8']]);
+      expect([how, await isListed(stores, 'g')]).toEqual([how, true]);
     }
   });
 

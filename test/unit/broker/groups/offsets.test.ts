@@ -1,9 +1,12 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join as path } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type CommitOutcome, commitOffsets } from '../../../../shared/broker/groups/offsets/commit-offsets.ts';
 import { deleteOffsets } from '../../../../shared/broker/groups/offsets/delete-offsets.ts';
 import { fetchOffsets } from '../../../../shared/broker/groups/offsets/fetch-offsets.ts';
-import { resetOffsets } from '../../../../shared/broker/groups/offsets/reset-offsets.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import { openDataFolder } from '../../../../shared/storage/file/data-folder.ts';
 import { groupKey, groupListingKey } from '../../../../shared/storage/keys.ts';
 import type { Stores } from '../../../../shared/storage/ports.ts';
 import {
@@ -16,7 +19,7 @@ import {
   slotNow,
   topicIdOf,
 } from '../../../support/group-world.ts';
-import { appendTo, codeOf, type MemoryStores, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
+import { codeOf, type MemoryStores, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 import type { SimulatedClock } from '../../../support/simulated-clock.ts';
 
 const LOST = new EventLogError('storage_unavailable', 'The reply was lost.');
@@ -228,6 +231,18 @@ describe('a commit of a member', () => {
   });
 });
 
+it('knows partitions that were added since the topic was remembered, by one read', async () => {
+  const { seen, stores: counted } = counting(stores);
+  const context = contextOver(counted, { topicCacheMs: 60_000 });
+  await join(stores, 'g', 'a');
+  await context.topics.get('orders');
+  await memoryBroker(stores).putTopic({ name: 'orders', partitions: 50 });
+  for (const partition of [44, 45]) await claim(stores.items, 'g', { topicId, partition }, { memberId: 'a' });
+  const outcomes = await commitOffsets(context, { group: 'g', member, offsets: [at(44, 1), at(45, 1), at(50, 1)] });
+  expect(codes(outcomes)).toEqual(['ok', 'ok', 'unknown_partition']);
+  expect(seen).toEqual(['getItem', 'updateItem']);
+});
+
 describe('a commit without a member', () => {
   const commit = (of: MemoryStores, ...offsets: ReturnType<typeof at>[]) =>
     commitOffsets(contextOver(of), { group: 'g', offsets });
@@ -282,6 +297,16 @@ describe('a commit without a member', () => {
     expect(codes(await commit(racing, at(0, 5), at(20, 6)))).toEqual(['group_not_empty', 'ok']);
     expect((await slotNow(stores.items, 'g', topicId, 0)).owner?.memberId).toBe('b');
   });
+
+  it('is refused by a member that joins and claims before its look at the page', async () => {
+    const isPageRead = (request: string, key: string): boolean => request === 'getItem' && key === 'offsets#g';
+    const racing = happeningBefore(stores, isPageRead, async () => {
+      await join(stores, 'g', 'b');
+      await claim(stores.items, 'g', { topicId, partition: 0 }, { memberId: 'b' });
+    });
+    expect(await codeOf(commit(racing, at(0, 5)))).toBe('group_not_empty');
+    expect((await slotNow(stores.items, 'g', topicId, 0)).owner?.memberId).toBe('b');
+  });
 });
 
 describe('deleting offsets', () => {
@@ -308,132 +333,6 @@ describe('deleting offsets', () => {
   });
 });
 
-describe('a reset', () => {
-  beforeEach(async () => {
-    const broker = memoryBroker(stores);
-    for (let i = 0; i < 10; i++) {
-      await appendTo(broker, 'orders', 0, [`${i}`]);
-      await stores.clock.advance(1_000);
-    }
-    await broker.deleteRecords({ topic: 'orders', partition: 0, before: 3 });
-    await commitOffsets(contextOver(stores), { group: 'g', offsets: [at(0, 5)] });
-  });
-  const reset = async (to: Parameters<typeof resetOffsets>[1]['reset'], more: object = {}, of: MemoryStores = stores) =>
-    resetOffsets(contextOver(of), {
-      group: 'g',
-      topics: [{ topic: 'orders', partitions: [0, 1] }],
-      reset: to,
-      ...more,
-    });
-  const news = async (to: Parameters<typeof resetOffsets>[1]['reset'], more: object = {}) =>
-    (await reset(to, more)).map(({ oldOffset, newOffset, clampedTo }) => [oldOffset, newOffset, clampedTo]);
-
-  it('sets offsets to either end, a time, an offset, or some records on, and says where it was clamped', async () => {
-    expect(await news({ to: 'earliest' })).toEqual([
-      [5, 3, undefined],
-      [null, 0, undefined],
-    ]);
-    expect(await news({ to: 'latest' })).toEqual([
-      [3, 10, undefined],
-      [0, 0, undefined],
-    ]);
-    expect(await news({ offset: 7 })).toEqual([
-      [10, 7, undefined],
-      [0, 0, 'high_watermark'],
-    ]);
-    expect(await news({ offset: 1 })).toEqual([
-      [7, 3, 'log_start_offset'],
-      [0, 0, 'high_watermark'],
-    ]);
-    expect(await news({ shiftBy: 4 })).toEqual([
-      [3, 7, undefined],
-      [0, 0, 'high_watermark'],
-    ]);
-    expect(await news({ shiftBy: -5 })).toEqual([
-      [7, 3, 'log_start_offset'],
-      [0, 0, 'log_start_offset'],
-    ]);
-    expect(await news({ timestampMs: 1_700_000_000_000 + 8_000 })).toEqual([
-      [3, 8, undefined],
-      [0, 0, undefined],
-    ]);
-    expect(await news({ timestampMs: 2_000_000_000_000 })).toEqual([
-      [8, 10, undefined],
-      [0, 0, undefined],
-    ]);
-    expect(await offsetsOf(0, 1)).toEqual([10, 0]);
-  });
-
-  it('changes nothing in a dry run, nor where there is nothing to shift', async () => {
-    expect(await news({ to: 'earliest' }, { dryRun: true })).toEqual([
-      [5, 3, undefined],
-      [null, 0, undefined],
-    ]);
-    expect(await news({ shiftBy: 1 })).toEqual([
-      [5, 6, undefined],
-      [null, null, undefined],
-    ]);
-    expect(await offsetsOf(0, 1)).toEqual([6, null]);
-  });
-
-  it('takes all partitions of a topic', async () => {
-    expect(await reset({ to: 'latest' }, { topics: [{ topic: 'orders' }] })).toHaveLength(40);
-  });
-
-  it('needs a group without live members', async () => {
-    await join(stores, 'g', 'a');
-    expect(await codeOf(reset({ to: 'latest' }))).toBe('group_not_empty');
-    expect(await codeOf(reset({ to: 'latest' }, { dryRun: true }))).toBe('group_not_empty');
-    expect(await codeOf(reset({ to: 'latest' }, { group: 'h' }))).toBe('unknown_group');
-    expect(await offsetsOf(0)).toEqual([5]);
-  });
-
-  it('is refused by a claim in between', async () => {
-    const racing = happeningBefore(stores, isPageWrite, async () => {
-      await join(stores, 'g', 'a');
-      await claim(stores.items, 'g', { topicId, partition: 0 }, { memberId: 'a' });
-    });
-    expect(await codeOf(reset({ to: 'latest' }, {}, racing))).toBe('group_not_empty');
-    expect(await offsetsOf(0)).toEqual([5]);
-  });
-
-  it('is refused by a member that joins and claims between its read of the pages and its look at the members', async () => {
-    const racing = happeningBefore(
-      stores,
-      (request, key) => request === 'query' && key === 'member#g',
-      async () => {
-        await join(stores, 'g', 'a');
-        await claim(stores.items, 'g', { topicId, partition: 0 }, { memberId: 'a' });
-        await leave(stores, 'g', 'a');
-        await commitOffsets(contextOver(stores), { group: 'g', offsets: [at(0, 8)] });
-      },
-    );
-    // Nobody is a member any more: the shift goes on from the offset of now.
-    expect((await reset({ shiftBy: 1 }, {}, racing))[0]).toMatchObject({ oldOffset: 8, newOffset: 9 });
-  });
-
-  it('shifts once, although the reply was lost', async () => {
-    const losing = losingReply(stores, isPageWrite, LOST);
-    expect((await stores.clock.run(reset({ shiftBy: 2 }, {}, losing)))[0]).toMatchObject({
-      oldOffset: 5,
-      newOffset: 7,
-    });
-    expect(await offsetsOf(0)).toEqual([7]);
-  });
-
-  it('rejects what it cannot do', async () => {
-    for (const wrong of [{ to: 'middle' as 'latest' }, { offset: -1 }, { timestampMs: 0.5 }, { shiftBy: Number.NaN }])
-      expect(await codeOf(reset(wrong))).toBe('invalid_request');
-    expect(await codeOf(reset({ to: 'latest' }, { topics: [{ topic: 'orders', partitions: [40] }] }))).toBe(
-      'unknown_partition',
-    );
-    expect(await codeOf(reset({ to: 'latest' }, { topics: [{ topic: 'orders', partitions: [1, 1] }] }))).toBe(
-      'invalid_request',
-    );
-    expect(await codeOf(reset({ to: 'latest' }, { topics: [{ topic: 'none' }] }))).toBe('unknown_topic');
-  });
-});
-
 it('lists all offsets in pages', async () => {
   const broker = memoryBroker(stores);
   await broker.putTopic({ name: 'bills', partitions: 3 });
@@ -454,4 +353,55 @@ it('lists all offsets in pages', async () => {
 it('keeps the listing of a group', async () => {
   await commitOffsets(contextOver(stores), { group: 'g/ü', offsets: [at(0, 1)] });
   expect((await stores.items.get(groupListingKey('g/ü'))).attributes).toBeDefined();
+});
+
+it('works over files, through a restart', async () => {
+  const folder = await mkdtemp(path(tmpdir(), 'tailrace-groups-'));
+  try {
+    const first = await openDataFolder(folder);
+    const files = { ...first, clock: stores.clock };
+    await memoryBroker(files).putTopic({ name: 'orders', partitions: 40 });
+    const id = await topicIdOf(files.items, 'orders');
+    await join(files, 'g', 'a');
+    await claim(files.items, 'g', { topicId: id, partition: 3 }, { memberId: 'a' });
+    const context = contextOver(files);
+    const metadata = 'ü'.repeat(2_048);
+    expect(codes(await commitOffsets(context, { group: 'g', member, offsets: [{ ...at(3, 7), metadata }] }))).toEqual([
+      'ok',
+    ]);
+    expect(codes(await commitOffsets(context, { group: 'g', member, offsets: [at(3, 8), at(4, 1)] }))).toEqual([
+      'ok',
+      'fenced_member_epoch',
+    ]);
+    await leave(files, 'g', 'a');
+    expect(codes(await commitOffsets(context, { group: 'g', offsets: [at(4, 1)] }))).toEqual(['ok']);
+    await first.close();
+    const second = await openDataFolder(folder);
+    const again = { ...second, clock: stores.clock };
+    const broker = memoryBroker(again);
+    const { items } = await broker.fetchOffsets({ group: 'g' });
+    expect(items.map(({ partition, offset }) => [partition, offset])).toEqual([
+      [3, 8],
+      [4, 1],
+    ]);
+    const [reset] = await broker.resetOffsets({
+      group: 'g',
+      topics: [{ topic: 'orders', partitions: [3] }],
+      reset: { to: 'latest' },
+    });
+    expect(reset).toMatchObject({ oldOffset: 8, newOffset: 0 });
+    expect(await broker.groupLag({ group: 'g' })).toMatchObject({ totalLagRecords: 0, partitionsWithoutOffset: 0 });
+    expect(codes(await broker.deleteOffsets({ group: 'g', partitions: [{ topic: 'orders', partition: 3 }] }))).toEqual([
+      'ok',
+    ]);
+    expect(await broker.describeGroup('g')).toMatchObject({ state: 'empty' });
+    expect((await broker.listGroups()).items).toEqual([{ group: 'g' }]);
+    expect(await broker.sweepGroups()).toMatchObject({ complete: true, blocked: 0 });
+    await broker.deleteGroup('g');
+    expect((await broker.listGroups()).items).toEqual([]);
+    expect(await codeOf(broker.commitOffsets({ group: '', offsets: [] }))).toBe('invalid_request');
+    await second.close();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
