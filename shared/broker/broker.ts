@@ -16,6 +16,7 @@ import { type DeleteOffsetsRequest, deleteOffsets } from './groups/offsets/delet
 import { type FetchOffsetsRequest, fetchOffsets, type PartitionOffset } from './groups/offsets/fetch-offsets.ts';
 import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/lag.ts';
 import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
+import { type ExtendLeaseRequest, extendLease, type PollRequest, type PollResult, pollGroup } from './groups/poll.ts';
 import { type SweptGroups, sweepGroups } from './groups/sweep-groups.ts';
 import { type CompactionReport, compactHead } from './jobs/compact/compact-head.ts';
 import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';
@@ -189,6 +190,14 @@ export class Broker {
 
   heartbeat(request: HeartbeatRequest): Promise<HeartbeatResult> {
     return heartbeat(this.#context, request);
+  }
+
+  pollGroup(request: PollRequest): Promise<PollResult> {
+    return pollGroup(this.#context, request);
+  }
+
+  extendLease(request: ExtendLeaseRequest): ReturnType<typeof extendLease> {
+    return extendLease(this.#context, request);
   }
 
   leaveGroup(request: LeaveRequest): Promise<void> {

@@ -28,7 +28,8 @@ const TRIES = 8;
  * member that joins meanwhile makes the group again, which then stays, with its offsets or without. Repeating the request is
  * safe; once nothing is left it gives `unknown_group`.
  *
- * 2 GetItems, 1 Query of the members, 1 UpdateItem; 2 Queries, 2 GetItems and 1 DeleteItem for each page of offsets and each target; 1 DeleteItem.
+ * 2 GetItems, 1 Query of the members, 1 UpdateItem, 1 DeleteItem; for every 100 pages of offsets and parts of targets 1 Query, 1
+ * GetItem and 100 DeleteItems.
  * @throws EventLogError `invalid_request`, `unknown_group`, `group_not_empty`
  */
 export async function deleteGroup(context: BrokerContext, group: string): Promise<void> {

@@ -1,7 +1,7 @@
 import type { AssignorName } from '../../log/group/assignor.ts';
 import type { Group } from '../../log/group/group.ts';
 import type { Member, MemberClient } from '../../log/group/member.ts';
-import { packPartitions, type PartitionSet, unpackPartitions } from '../../log/group/partition-set.ts';
+import { type PartitionSet, packPartitions, unpackPartitions } from '../../log/group/partition-set.ts';
 import { packSubscription, unpackSubscription } from '../../log/group/subscription.ts';
 import { GROUP, groupKey, MEMBER, memberItemKey, memberPartitionKey } from '../../storage/keys.ts';
 import type { Attributes, ItemStore, Update, WriteResult } from '../../storage/ports.ts';

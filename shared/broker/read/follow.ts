@@ -31,6 +31,11 @@ export interface FollowRequest {
   readonly turnBytes: number;
   /** How often to look for appends of other processes and for added partitions while nothing is heard. */
   readonly lookMs: number;
+  /**
+   * The caller asks for the first step at once: it comes from the look that found where the partitions begin. This saves a
+   * read of each head. Default false: the first step looks again.
+   */
+  readonly reuseFirstLook?: boolean | undefined;
   /** Ends every wait, and the follower's listening to appends: the caller must abort it at the end. */
   readonly signal: AbortSignal;
 }
@@ -69,6 +74,17 @@ interface Turn {
   readonly view: PartitionView;
 }
 
+/** A topic whose positions were found, and the views that they were found in. */
+interface Begun {
+  readonly followed: Followed;
+  readonly views: readonly PartitionView[];
+}
+
+interface Beginning {
+  readonly listener: AppendListener;
+  readonly begun: readonly Begun[];
+}
+
 /** A view older than this is not read from: the partition may have lost records to retention since. */
 const VIEW_MS_MAX = 1_000;
 
@@ -80,16 +96,17 @@ export class Follower {
   /** The turns of the last look that are still to be taken. */
   #turns: Turn[] = [];
   #lookedAtMs = Number.NEGATIVE_INFINITY;
+  /** What was seen when the positions were found: it serves as the first look. */
+  #firstViews: readonly Begun[] | undefined;
   /** The turn that the last step came from, and where its partition goes on. */
   #last: (Turn & { readonly nextOffset: number }) | undefined;
 
-  constructor(context: BrokerContext, request: FollowRequest, followed: readonly Followed[]) {
+  constructor(context: BrokerContext, request: FollowRequest, { listener, begun }: Beginning) {
     this.#context = context;
     this.#request = request;
-    this.#listener = context.signals.listen();
-    this.#followed = followed;
-    request.signal.addEventListener('abort', () => this.#listener.close());
-    if (request.signal.aborted) this.#listener.close();
+    this.#listener = listener;
+    this.#followed = begun.map(({ followed }) => followed);
+    if (request.reuseFirstLook) this.#firstViews = begun;
   }
 
   get topics(): readonly FollowedTopic[] {
@@ -156,6 +173,13 @@ export class Follower {
 
   /** The partitions that have more, beginning behind the one that had the last turn. */
   async #look(): Promise<Turn[]> {
+    const begun = this.#firstViews;
+    this.#firstViews = undefined;
+    this.#lookedAtMs = this.#context.clock.nowMs();
+    if (begun !== undefined)
+      return begun.flatMap(({ followed, views }) =>
+        views.filter((view) => hasMore(followed, view)).map((view) => ({ followed, view })),
+      );
     const turns: Turn[] = [];
     let behind = 0;
     let partitions = 0;
@@ -166,10 +190,9 @@ export class Follower {
       for (const partition of partitionsOf(known, followed.choice)) this.#listener.add(known.topicId, partition);
       for (const view of await viewPartitions(this.#context, known, followed.choice)) {
         if (view.topic.topicId !== followed.topicId) throw madeAgain(followed.name);
-        const { partition, logStartOffset, highWatermark } = view;
-        const position = followed.positions.get(partition) ?? logStartOffset;
-        followed.positions.set(partition, position);
-        if (position < logStartOffset || position < highWatermark) turns.push({ followed, view });
+        const { partition, logStartOffset } = view;
+        if (!followed.positions.has(partition)) followed.positions.set(partition, logStartOffset);
+        if (hasMore(followed, view)) turns.push({ followed, view });
         if (followed === this.#last?.followed && partition === this.#last.view.partition) behind = turns.length;
       }
     }
@@ -178,13 +201,33 @@ export class Follower {
   }
 }
 
+/** Also if it begins with a gap. */
+function hasMore({ positions }: Followed, { partition, logStartOffset, highWatermark }: PartitionView): boolean {
+  const position = positions.get(partition) as number;
+  return position < logStartOffset || position < highWatermark;
+}
+
 /**
  * Begins to follow: resolves when it is known where every partition begins, so that no record appended afterwards is
  * missed. Costs 1 GetItem for each head; partitions that begin at a time cost what `resolveFrom` does.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` with both ends, `invalid_request`
  */
 export async function follow(context: BrokerContext, request: FollowRequest): Promise<Follower> {
-  const followed: Followed[] = [];
+  // It listens before the first views are read, so that no append after them is missed.
+  const listener = context.signals.listen();
+  request.signal.addEventListener('abort', () => listener.close());
+  if (request.signal.aborted) listener.close();
+  try {
+    const begun = await beginAll(context, request, listener);
+    return new Follower(context, request, { listener, begun });
+  } catch (error) {
+    listener.close();
+    throw error;
+  }
+}
+
+async function beginAll(context: BrokerContext, request: FollowRequest, listener: AppendListener): Promise<Begun[]> {
+  const begun: Begun[] = [];
   let partitions = 0;
   for (const topic of request.topics) {
     checkTopicName(topic.topic);
@@ -192,9 +235,10 @@ export async function follow(context: BrokerContext, request: FollowRequest): Pr
     const known = await knownTopic(context, topic);
     partitions += countOf(known, topic.partitions);
     checkCount(partitions, known);
-    followed.push(await begin(context, topic, known));
+    for (const partition of partitionsOf(known, topic.partitions)) listener.add(known.topicId, partition);
+    begun.push(await begin(context, topic, known));
   }
-  return new Follower(context, request, followed);
+  return begun;
 }
 
 /** The topic from memory, unless partitions are named that it did not have then: they may have been added since. */
@@ -204,7 +248,7 @@ async function knownTopic(context: BrokerContext, { topic, partitions, offsets }
   return named.every((partition) => partition < known.partitions) ? known : context.topics.refresh(topic);
 }
 
-async function begin(context: BrokerContext, request: TopicToFollow, known: Topic): Promise<Followed> {
+async function begin(context: BrokerContext, request: TopicToFollow, known: Topic): Promise<Begun> {
   const { topic: name, partitions: choice, from, offsets = new Map<number, number>(), offsetsOf = '' } = request;
   const views = await viewPartitions(context, known, choice);
   const topic = views[0]?.topic ?? known;
@@ -219,7 +263,7 @@ async function begin(context: BrokerContext, request: TopicToFollow, known: Topi
     return found.offset;
   });
   const positions = new Map(views.map(({ partition }, i) => [partition, starts[i] as number]));
-  return { name, topicId: topic.topicId, isMadeAgain, choice, positions };
+  return { followed: { name, topicId: topic.topicId, isMadeAgain, choice, positions }, views };
 }
 
 function partitionsOf(topic: Topic, choice: PartitionChoice): Iterable<number> {

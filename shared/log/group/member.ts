@@ -67,10 +67,7 @@ export const CLOCK_MARGIN_MS = 2_000;
 
 /** Whether the member's session has ended, or it has kept partitions for too long after it was told to let go. */
 export function isOverdue(member: Member, nowMs: number): boolean {
-  const endsAtMs = Math.min(
-    member.seenAtMs + member.sessionTimeoutMs,
-    member.releaseByMs ?? Number.POSITIVE_INFINITY,
-  );
+  const endsAtMs = Math.min(member.seenAtMs + member.sessionTimeoutMs, member.releaseByMs ?? Number.POSITIVE_INFINITY);
   return nowMs > endsAtMs + CLOCK_MARGIN_MS;
 }
 
@@ -85,9 +82,7 @@ export function holds(member: Member, topicId: string, partition: number): boole
 /** Whether there is nothing left to do for the member's target. */
 export function isSettled(member: Member): boolean {
   return (
-    member.revoking.size === 0 &&
-    member.unclaimed.size === 0 &&
-    difference(member.wanted, member.assigned).size === 0
+    member.revoking.size === 0 && member.unclaimed.size === 0 && difference(member.wanted, member.assigned).size === 0
   );
 }
 

@@ -1,7 +1,13 @@
 import { decideClaim } from '../../../log/group/claim.ts';
 import { gain, giveUp, type Member } from '../../../log/group/member.ts';
 import type { SlotState } from '../../../log/group/offset-page.ts';
-import { type PartitionPage, type PartitionSet, pagesOf, partitionSet, samePartitions } from '../../../log/group/partition-set.ts';
+import {
+  type PartitionPage,
+  type PartitionSet,
+  pagesOf,
+  partitionSet,
+  samePartitions,
+} from '../../../log/group/partition-set.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { eachOf } from '../../topics/each-head.ts';
@@ -105,7 +111,12 @@ async function lookAt(
   const name = { group, topicId, page: number };
   const page = await readPage(items, name);
   const slots = partitions.map((partition) => ({ topicId, partition, slot: slotState(page, partition) }));
-  const owners = await readOwners(items, group, member.key, slots.map(({ slot }) => slot));
+  const owners = await readOwners(
+    items,
+    group,
+    member.key,
+    slots.map(({ slot }) => slot),
+  );
   const claims: SlotChange[] = [];
   const blocked: number[] = [];
   for (const each of slots) {
@@ -126,7 +137,9 @@ async function readOwners(
   ownKey: string,
   slots: readonly SlotState[],
 ): Promise<ReadonlyMap<string, Member | undefined>> {
-  const keys = [...new Set(slots.flatMap(({ owner }) => owner?.memberKey ?? []))].filter((key) => key !== ownKey).sort();
+  const keys = [...new Set(slots.flatMap(({ owner }) => owner?.memberKey ?? []))]
+    .filter((key) => key !== ownKey)
+    .sort();
   const [first, last] = [keys[0], keys.at(-1)];
   if (first === undefined || last === undefined) return new Map();
   if (keys.length === 1) return new Map([[first, await readMember(items, group, first)]]);

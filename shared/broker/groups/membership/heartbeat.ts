@@ -118,7 +118,8 @@ class Beat {
 
   async #atEpoch(seen: Member, known: Group | undefined): Promise<Answer | undefined> {
     const { group: name, subscription, owned } = this.#request;
-    const changed = subscription !== undefined && subscriptionHash(subscription) !== subscriptionHash(seen.subscription);
+    const changed =
+      subscription !== undefined && subscriptionHash(subscription) !== subscriptionHash(seen.subscription);
     if (changed) {
       const stored = await replaceMember(this.#items, name, seen, { ...seen, subscription });
       if (stored === undefined) return undefined;
@@ -215,7 +216,13 @@ class Beat {
   }
 }
 
-export function unknownMember({ group, memberId }: { readonly group: string; readonly memberId: string }): EventLogError {
+export function unknownMember({
+  group,
+  memberId,
+}: {
+  readonly group: string;
+  readonly memberId: string;
+}): EventLogError {
   return new EventLogError(
     'unknown_member',
     `Group '${group}' has no member '${memberId}': its session has ended, or it has left. Drop its partitions, and join with the member epoch 0.`,
@@ -223,7 +230,13 @@ export function unknownMember({ group, memberId }: { readonly group: string; rea
   );
 }
 
-export function fencedMember({ group, memberId }: { readonly group: string; readonly memberId: string }): EventLogError {
+export function fencedMember({
+  group,
+  memberId,
+}: {
+  readonly group: string;
+  readonly memberId: string;
+}): EventLogError {
   return new EventLogError(
     'fenced_member_epoch',
     `The member epoch of '${memberId}' is not one that group '${group}' has given it. Drop its partitions, and join with the member epoch 0.`,

@@ -37,7 +37,9 @@ export async function joinGroup(
   const stored = await replaceMember(items, group, seen, changed);
   if (stored === undefined) return undefined;
   const isKnown =
-    !seen.isGone && changed.computedFrom !== undefined && subscriptionHash(seen.subscription) === subscriptionHash(changed.subscription);
+    !seen.isGone &&
+    changed.computedFrom !== undefined &&
+    subscriptionHash(seen.subscription) === subscriptionHash(changed.subscription);
   if (!isKnown) await raiseEpoch(items, context.random, group);
   return stored;
 }
@@ -68,8 +70,18 @@ function newMember(request: JoinRequest, nowMs: number): Member {
 
 function joinAgain(seen: Member, made: Member, nowMs: number): Member {
   const { memberId, subscription, assignor, seenAtMs, sessionTimeoutMs, rebalanceTimeoutMs, client } = made;
-  const given = { memberId, subscription, assignor, seenAtMs, sessionTimeoutMs, rebalanceTimeoutMs, client, isAway: false };
-  if (seen.isGone) return { ...end(seen), ...given, isGone: false, epoch: seen.epoch + 1, targetEpoch: 0, computedFrom: undefined };
+  const given = {
+    memberId,
+    subscription,
+    assignor,
+    seenAtMs,
+    sessionTimeoutMs,
+    rebalanceTimeoutMs,
+    client,
+    isAway: false,
+  };
+  if (seen.isGone)
+    return { ...end(seen), ...given, isGone: false, epoch: seen.epoch + 1, targetEpoch: 0, computedFrom: undefined };
   if (seen.memberId === memberId) return { ...seen, ...given };
   if (!seen.isAway && !isOverdue(seen, nowMs))
     throw new EventLogError(

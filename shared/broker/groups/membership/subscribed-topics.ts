@@ -31,7 +31,10 @@ export async function subscribedTopics(
   const byPattern = new Map<string, Topic[]>();
   for (const pattern of patterns) {
     const matches = await compileTopicPattern(pattern);
-    byPattern.set(pattern, topics.filter(({ name }) => matches(name)));
+    byPattern.set(
+      pattern,
+      topics.filter(({ name }) => matches(name)),
+    );
   }
   return subscriptions.map((subscription) => {
     const named = subscription.topics.flatMap((name) => byName.get(name) ?? []);

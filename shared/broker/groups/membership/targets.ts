@@ -30,7 +30,12 @@ const GONE_DELETED_MAX = 8;
  *
  * 1 Query for each megabyte of members, the reads of their topics, 1 PutItem for each 256 KiB of the target, 1 UpdateItem.
  */
-export async function computeTarget(context: BrokerContext, items: ItemStore, name: string, { epoch }: Group): Promise<Member[]> {
+export async function computeTarget(
+  context: BrokerContext,
+  items: ItemStore,
+  name: string,
+  { epoch }: Group,
+): Promise<Member[]> {
   const nowMs = context.clock.nowMs();
   const all = await listMembers(items, name);
   const members = all.filter(({ isGone }) => !isGone);
@@ -54,7 +59,10 @@ export async function computeTarget(context: BrokerContext, items: ItemStore, na
 }
 
 async function assignPartitions(context: BrokerContext, members: readonly Member[]): Promise<TargetAssignment> {
-  const topicsOf = await subscribedTopics(context, members.map(({ subscription }) => subscription));
+  const topicsOf = await subscribedTopics(
+    context,
+    members.map(({ subscription }) => subscription),
+  );
   const topics = new Map(topicsOf.flat().map((topic) => [topic.topicId, topic]));
   const allAssigned = partitionSet(members.flatMap(({ assigned }) => [...eachPartition(assigned)]));
   const assignorMembers = members.map((member, i) => ({

@@ -1,1 +1,4 @@
-export async function compileTopicPattern(pattern: string): Promise<(name: string) => boolean> { const r = new RegExp(`^(?:${pattern})$`); return (n) => r.test(n); }
+export async function compileTopicPattern(pattern: string): Promise<(name: string) => boolean> {
+  const r = new RegExp(`^(?:${pattern})$`);
+  return (n) => r.test(n);
+}

@@ -57,7 +57,7 @@ const utf8 = new TextEncoder();
  * Repeating a request is safe.
  *
  * 1 UpdateItem for each page (16 partitions of a topic); 1 GetItem more for a page that is not in memory. Without a member 1
- * GetItem and 1 UpdateItem for each page, 1 Query of the members and 2 GetItems of the group, and 5 requests to make the group.
+ * GetItem and 1 UpdateItem for each page, 1 Query of the members, 2 GetItems of the group, and 4 writes if the group is new.
  * @throws EventLogError `invalid_request`; then nothing was committed. Without a member: `group_not_empty`
  */
 export async function commitOffsets(context: BrokerContext, request: CommitOffsetsRequest): Promise<CommitOutcome[]> {

@@ -92,12 +92,12 @@ interface Interleaved<Result> {
   readonly work: (stores: MemoryStores) => Promise<unknown>;
   readonly other: (stores: MemoryStores, topicId: string) => Promise<Result>;
   readonly begins: readonly [from: number, to: number];
-  readonly stops: number;
+  readonly stops: readonly [from: number, to: number];
 }
 
 /** The other begins before one request of the work, stops before one of its own, and goes on before a later one of the work. */
 async function* interleavings<Result>({ made, work, other, begins, stops }: Interleaved<Result>) {
-  for (let stop = 0; stop < stops; stop++) {
+  for (let stop = stops[0]; stop < stops[1]; stop++) {
     for (let begin = begins[0]; begin < begins[1]; begin++) {
       for (let end = begin + 1; end <= begins[1]; end++) {
         const { stores, topicId } = await made();
@@ -232,14 +232,14 @@ describe('deleting a group', () => {
       await join(stores, 'g', 'b');
       await claimAtLast(stores, topicId);
     };
-    for await (const { stores, topicId, how } of interleavings({ made, work, other, begins: [1, 12], stops: 8 })) {
+    for await (const { stores, topicId, how } of interleavings({ made, work, other, begins: [1, 12], stops: [0, 8] })) {
       const item = await groupItem(stores, 'g');
       expect([how, item?.d, item?.e, await isListed(stores, 'g')]).toEqual([how, undefined, undefined, true]);
       expect([how, (await slotNow(stores.items, 'g', topicId, 0)).owner?.memberId]).toEqual([how, 'b']);
     }
   });
 
-  it('that was interrupted and goes on spares a member that joins and claims meanwhile', async () => {
+  it('that was interrupted and goes on leaves no group unlisted that a commit makes again meanwhile', async () => {
     const made = async (): Promise<World> => {
       const made = await newWorld();
       await commit(made.stores, 'g', at(0, 1));
@@ -249,14 +249,16 @@ describe('deleting a group', () => {
       return made;
     };
     const work = (stores: MemoryStores) => sweepGroups(contextOver(stores));
-    const other = async (stores: MemoryStores, topicId: string) => {
-      await join(stores, 'g', 'b');
-      await claimAtLast(stores, topicId);
-    };
-    for await (const { stores, topicId, how } of interleavings({ made, work, other, begins: [2, 13], stops: 8 })) {
-      const item = await groupItem(stores, 'g');
-      expect([how, item?.d, item?.e, await isListed(stores, 'g')]).toEqual([how, undefined, undefined, true]);
-      expect([how, (await slotNow(stores.items, 'g', topicId, 0)).owner?.memberId]).toEqual([how, 'b']);
+    const other = (stores: MemoryStores) => commit(stores, 'g', at(0, 8));
+    for await (const { stores, how, result } of interleavings({ made, work, other, begins: [2, 12], stops: [6, 10] })) {
+      expect([how, result]).toEqual([how, [{ ok: true }]]);
+      const isDeleted = (await groupItem(stores, 'g'))?.d !== undefined;
+      // If it is deleted, it may still be listed: then the next run finishes it.
+      if (!isDeleted) expect([how, await isListed(stores, 'g')]).toEqual([how, true]);
+      else {
+        await sweepGroups(contextOver(stores));
+        expect([how, await leftOf(stores, 'g')]).toEqual([how, 0]);
+      }
     }
   });
 });
@@ -435,7 +437,7 @@ describe('the sweep of groups', () => {
       work: sweep,
       other,
       begins: [3, 13],
-      stops: 9,
+      stops: [0, 9],
     })) {
       expect([how, result]).toEqual([how, [{ ok: true }]]);
       for (let sweeps = 0; sweeps < 2; sweeps++) await sweepGroups(contextOver(stores));

@@ -231,7 +231,7 @@ describe('a commit of a member', () => {
   });
 });
 
-it('knows partitions that were added since the topic was remembered, by one read', async () => {
+it('knows partitions that were added since the topic was remembered', async () => {
   const { seen, stores: counted } = counting(stores);
   const context = contextOver(counted, { topicCacheMs: 60_000 });
   await join(stores, 'g', 'a');

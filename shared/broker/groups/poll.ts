@@ -1,0 +1,508 @@
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
+import type { AssignorName } from '../../log/group/assignor.ts';
+import { checkGroupName } from '../../log/group/group.ts';
+import type { AssignedTopic, HeartbeatResult } from '../../log/group/heartbeat-result.ts';
+import { memberKey } from '../../log/group/member.ts';
+import { NO_PARTITIONS, pagesOf } from '../../log/group/partition-set.ts';
+import { decodePollToken, encodePollToken, type PollPosition, type PollToken } from '../../log/group/poll-token.ts';
+import type { Subscription } from '../../log/group/subscription.ts';
+import {
+  FOLLOWED_PARTITIONS_MAX,
+  OFFSET_MAX,
+  READ_BYTES_DEFAULT,
+  READ_BYTES_MAX,
+  READ_RECORDS_DEFAULT,
+  READ_RECORDS_MAX,
+  READ_WAIT_MS_MAX,
+} from '../../log/limits.ts';
+import type { BrokerContext } from '../context.ts';
+import { type Follower, follow } from '../read/follow.ts';
+import type { ReadResult } from '../read/read.ts';
+import { retrying } from '../retry.ts';
+import { eachOf } from '../topics/each-head.ts';
+import { NO_TOPIC } from '../usage/usage-meter.ts';
+import { noteHeartbeat } from './items.ts';
+import { fencedMember, heartbeat, unknownMember } from './membership/heartbeat.ts';
+import { type CommitOutcome, commitOffsets, type OffsetToCommit } from './offsets/commit-offsets.ts';
+import { readPage, slotState } from './offsets/pages.ts';
+
+export interface PollRequest {
+  readonly group: string;
+  /** Default: that of `after`, otherwise a random one. */
+  readonly memberId?: string | undefined;
+  readonly instanceId?: string | undefined;
+  /** Needed to join; otherwise `undefined` leaves it as it is. */
+  readonly subscription?: Subscription | undefined;
+  readonly assignor?: AssignorName | undefined;
+  /** The token of the last poll: its records are processed, and are committed now. */
+  readonly after?: string | undefined;
+  /** Commit the records of this poll before they are returned: each is given out at most once. Default false. */
+  readonly commitAtOnce?: boolean | undefined;
+  /** Where partitions begin of which the group has committed nothing. Default `earliest`. */
+  readonly startAt?: 'earliest' | 'latest' | undefined;
+  readonly maxRecords?: number | undefined;
+  readonly maxBytes?: number | undefined;
+  /** At the end of all partitions, wait this long for records; default 0. */
+  readonly waitMs?: number | undefined;
+  /** The member keeps its partitions for this long after each poll. Taken when it joins; default 30 s. */
+  readonly leaseMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface PollResult {
+  readonly memberId: string;
+  readonly memberEpoch: number;
+  /** For the next poll's `after`, and for `extendLease`. */
+  readonly token: string;
+  /** By then the next poll or `extendLease` must come, or other members get the partitions. */
+  readonly leaseExpiresAtMs: number;
+  readonly assignment: readonly AssignedTopic[];
+  /** Whether the member has all partitions that it will get for now. */
+  readonly isSettled: boolean;
+  /** The commit of the records of `after`; a partition that was lost meanwhile is given out again by its new owner. */
+  readonly commits: readonly PolledCommit[];
+  readonly partitions: readonly PolledPartition[];
+  /** Offsets that were dropped by retention before they were read. */
+  readonly gaps: readonly {
+    readonly topic: string;
+    readonly partition: number;
+    readonly from: number;
+    readonly to: number;
+  }[];
+}
+
+export interface PolledCommit {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly outcome: CommitOutcome;
+}
+
+export interface PolledPartition {
+  readonly topic: string;
+  readonly partition: number;
+  /** The records are those of `batches` with offsets in `[offset, nextOffset)`. */
+  readonly offset: number;
+  readonly nextOffset: number;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+  readonly batches: readonly StoredBatch[];
+}
+
+const LEASE_MS_DEFAULT = 30_000;
+/** A member that joins waits for its partitions at least this long, also with `waitMs` 0. */
+const SETTLE_MS = 2_000;
+/** The bytes of one partition's turn, so that a partition with a long backlog does not keep the others waiting. */
+const TURN_BYTES = 256 * 1024;
+/** How often to look for added partitions if no other process appends. */
+const LOOK_MS_ALONE = 1_000;
+
+/**
+ * Everything that a consumer does, in one call: joins its group or goes on as its member, commits what the last poll gave
+ * out, sends the heartbeat, and reads records from the partitions that the member owns, in turns. For programs that run now
+ * and then, and for shells: nothing has to run between two polls.
+ *
+ * Each record is given out at least once, in order within its partition. It is given out again if it was not committed: if
+ * its poll's token is not used within the lease, or the partition has moved. A member that has lost its membership joins
+ * again by itself.
+ *
+ * Costs a heartbeat when one is due, 1 write for each page of offsets that has something to commit, 1 read for each page of
+ * partitions that are new to the member, 1 read for each head, and what the records cost.
+ * @throws EventLogError `invalid_request`, `instance_in_use`, `throttled`, `corrupt_data`
+ */
+export async function pollGroup(context: BrokerContext, request: PollRequest): Promise<PollResult> {
+  return new Poll(context, checkPoll(context, request)).run();
+}
+
+interface CheckedPoll extends PollRequest {
+  readonly memberId: string;
+  readonly token: PollToken | undefined;
+  readonly maxRecords: number;
+  readonly maxBytes: number;
+  readonly waitMs: number;
+}
+
+function checkPoll(context: BrokerContext, request: PollRequest): CheckedPoll {
+  checkGroupName(request.group, 'group');
+  const token = request.after === undefined ? undefined : decodePollToken(request.after, 'after');
+  const differs = (given: string | undefined, known: string | undefined): boolean =>
+    given !== undefined && given !== known;
+  if (
+    token !== undefined &&
+    (differs(request.memberId, token.memberId) || differs(request.instanceId, token.instanceId))
+  )
+    throw invalidField(
+      'after',
+      'The token in `after` is of another member. Leave out `memberId` and `instanceId`, or give its own.',
+    );
+  if (token === undefined && request.subscription === undefined)
+    throw invalidField(
+      'topics',
+      'The first poll of a member must say what it subscribes to: `topics`, or `topicPattern`.',
+    );
+  return {
+    ...request,
+    token,
+    memberId: token?.memberId ?? request.memberId ?? Buffer.from(context.random.bytes(16)).toString('base64url'),
+    instanceId: token?.instanceId ?? request.instanceId,
+    maxRecords: bounded('maxRecords', request.maxRecords ?? READ_RECORDS_DEFAULT, 0, READ_RECORDS_MAX),
+    maxBytes: bounded('maxBytes', request.maxBytes ?? READ_BYTES_DEFAULT, 1, READ_BYTES_MAX),
+    waitMs: bounded('waitMs', request.waitMs ?? 0, 0, READ_WAIT_MS_MAX),
+  };
+}
+
+function bounded(field: string, value: number, min: number, max: number): number {
+  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
+  throw invalidField(field, `${field} takes a whole number from ${min} to ${max}.`, { min, max });
+}
+
+interface Position {
+  readonly topic: string;
+  readonly topicId: string;
+  readonly partition: number;
+  /** The next offset to read. `undefined`: nothing is committed, and where the partition begins is not known yet. */
+  offset: number | undefined;
+  /** This poll has read or passed over something that is to be committed. */
+  isNew: boolean;
+}
+
+type MutablePartition = { -readonly [Name in keyof PolledPartition]: PolledPartition[Name] } & {
+  batches: StoredBatch[];
+};
+
+class Poll {
+  readonly #context: BrokerContext;
+  readonly #request: CheckedPoll;
+  readonly #stop = new AbortController();
+  #member: HeartbeatResult | undefined;
+  #memberEpoch: number;
+  #beatAtMs = Number.NEGATIVE_INFINITY;
+  /** By topic and partition, as of `#positionsOf`. */
+  #positions = new Map<string, Position>();
+  /** The member epoch that the positions belong to: under another one the member has other partitions. */
+  #positionsOf: number | undefined;
+  readonly #goneTopics = new Set<string>();
+  readonly #read = new Map<Position, MutablePartition>();
+  readonly #gaps: PollResult['gaps'][number][] = [];
+  #records = 0;
+  #bytes = 0;
+
+  constructor(context: BrokerContext, request: CheckedPoll) {
+    this.#context = context;
+    this.#request = request;
+    this.#memberEpoch = request.token?.memberEpoch ?? 0;
+  }
+
+  async run(): Promise<PollResult> {
+    const { waitMs, token, signal, commitAtOnce } = this.#request;
+    const onAbort = (): void => this.#stop.abort();
+    signal?.addEventListener('abort', onAbort);
+    if (signal?.aborted) this.#stop.abort();
+    try {
+      const startedAtMs = this.#now();
+      const commits = token === undefined ? [] : await this.#commit(token.positions);
+      await this.#beat();
+      await this.#settle(startedAtMs + Math.max(waitMs, SETTLE_MS));
+      if (token !== undefined && token.memberEpoch === this.#memberEpoch) await this.#takePositions(token);
+      await this.#fetch(startedAtMs + waitMs);
+      if (commitAtOnce) commits.push(...(await this.#commit([...this.#positions.values()])));
+      return this.#result(commits);
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      this.#stop.abort();
+    }
+  }
+
+  /** Commits what is new in these positions. A partition whose topic is gone has nothing to be committed for. */
+  async #commit(positions: readonly (PollPosition | Position)[]): Promise<PolledCommit[]> {
+    const { group, memberId, instanceId } = this.#request;
+    const offsets: OffsetToCommit[] = [];
+    for (const { topicId, partition, offset, isNew } of positions) {
+      const topic = isNew ? await this.#context.topics.byId(topicId) : undefined;
+      if (topic !== undefined && offset !== undefined) offsets.push({ topic: topic.name, partition, offset });
+    }
+    if (offsets.length === 0) return [];
+    const member = { memberId, instanceId, memberEpoch: this.#memberEpoch };
+    const outcomes = await commitOffsets(this.#context, { group, member, offsets });
+    return offsets.map(({ topic, partition, offset }, i) => ({
+      topic,
+      partition,
+      offset,
+      outcome: outcomes[i] as CommitOutcome,
+    }));
+  }
+
+  /**
+   * Sends a heartbeat if one is due. Between two polls the caller reads nothing, so the member has let go of whatever it was
+   * told to. If it is no member any more, it joins again.
+   */
+  async #beat(): Promise<void> {
+    const { group, memberId, instanceId, subscription, assignor, leaseMs = LEASE_MS_DEFAULT } = this.#request;
+    const key = memberKey(memberId, instanceId);
+    const recent = this.#context.groups.recentAnswer(group, key, this.#memberEpoch, this.#now());
+    if (recent !== undefined && this.#member === undefined) {
+      this.#member = recent.answer;
+      this.#beatAtMs = recent.atMs;
+      return;
+    }
+    const request = {
+      group,
+      memberId,
+      instanceId,
+      subscription,
+      assignor,
+      sessionTimeoutMs: leaseMs,
+      owned: NO_PARTITIONS,
+    };
+    const atMs = this.#now();
+    try {
+      this.#member = await heartbeat(this.#context, { ...request, memberEpoch: this.#memberEpoch });
+    } catch (error) {
+      const code = error instanceof EventLogError ? error.code : undefined;
+      const isOut = code === 'unknown_member' || code === 'fenced_member_epoch';
+      if (!isOut || this.#memberEpoch === 0 || subscription === undefined) throw error;
+      this.#member = await heartbeat(this.#context, { ...request, memberEpoch: 0 });
+    }
+    this.#beatAtMs = atMs;
+    this.#memberEpoch = this.#member.memberEpoch;
+    if (this.#member.isSettled) this.#context.groups.noteAnswer(group, key, this.#member, atMs);
+  }
+
+  async #settle(untilMs: number): Promise<void> {
+    while (!this.#assigned().isSettled && this.#now() < untilMs && !this.#stop.signal.aborted) {
+      await this.#context.clock.sleep(this.#assigned().heartbeatIntervalMs, this.#stop.signal);
+      await this.#beat();
+    }
+  }
+
+  /** Reads until something was read, or the time is over. While it waits it sends the heartbeats that are due. */
+  async #fetch(untilMs: number): Promise<void> {
+    if (this.#request.maxRecords === 0) return;
+    while (!this.#stop.signal.aborted) {
+      const { heartbeatIntervalMs } = this.#assigned();
+      await this.#findPositions();
+      const lookUntilMs = Math.min(untilMs, this.#beatAtMs + heartbeatIntervalMs);
+      if (this.#positions.size > 0) await this.#readUntil(lookUntilMs);
+      else await this.#context.clock.sleep(Math.max(0, lookUntilMs - this.#now()), this.#stop.signal);
+      if (this.#records > 0 || this.#gaps.length > 0 || this.#now() >= untilMs) return;
+      await this.#beat();
+    }
+  }
+
+  /** The token is of this epoch, so the member has had its partitions ever since: nobody else has committed for them. */
+  async #takePositions(token: PollToken): Promise<void> {
+    for (const { topicId, partition, offset } of token.positions) {
+      const topic = await this.#context.topics.nameOf(topicId);
+      if (topic !== undefined) this.#place({ topic, topicId, partition, offset, isNew: false });
+    }
+    this.#positionsOf = this.#memberEpoch;
+  }
+
+  /** For partitions without a position, what the group has committed. 1 GetItem for each page. */
+  async #findPositions(): Promise<void> {
+    if (this.#positionsOf !== this.#memberEpoch) this.#positions = new Map();
+    this.#positionsOf = this.#memberEpoch;
+    const { items } = this.#context.usage.of(NO_TOPIC, 'group');
+    const missing = this.#assigned().assignment.flatMap(({ topic, topicId, partitions }) => {
+      if (this.#goneTopics.has(topicId)) return [];
+      const unplaced = partitions.filter((partition) => !this.#positions.has(placeOf(topic, partition)));
+      return pagesOf(new Map([[topicId, unplaced]])).map((page) => ({ ...page, topic }));
+    });
+    await eachOf(missing, async ({ topic, topicId, page, partitions }) => {
+      const read = await readPage(items, { group: this.#request.group, topicId, page });
+      for (const partition of partitions) {
+        const offset = slotState(read, partition).committed?.offset;
+        this.#place({ topic, topicId, partition, offset, isNew: false });
+      }
+    });
+  }
+
+  async #readUntil(untilMs: number): Promise<void> {
+    const reading = new AbortController();
+    const end = (): void => reading.abort();
+    this.#stop.signal.addEventListener('abort', end);
+    try {
+      const follower = await this.#follow(reading.signal);
+      while (this.#records < this.#request.maxRecords && this.#bytes < this.#request.maxBytes) {
+        // Once there is something, only what is there already is added.
+        const step = await follower.next(this.#records > 0 ? 0 : untilMs);
+        if (step.type === 'idle') return;
+        const position = this.#positions.get(placeOf(step.topic, step.partition)) as Position;
+        if (step.type === 'records') {
+          await this.#take(position, step.result);
+        } else {
+          const { topic, partition, from, to } = step;
+          this.#gaps.push({ topic, partition, from, to });
+          Object.assign(position, { offset: to, isNew: true });
+        }
+      }
+    } catch (error) {
+      this.#forgetTopic(error);
+    } finally {
+      this.#stop.signal.removeEventListener('abort', end);
+      reading.abort();
+    }
+  }
+
+  /** A topic that was deleted, or made again, is not read on. The group's next target leaves it out. */
+  #forgetTopic(error: unknown): void {
+    if (!(error instanceof EventLogError) || error.code !== 'unknown_topic') throw error;
+    for (const [place, { topic, topicId }] of this.#positions) {
+      if (topic !== error.details.topic) continue;
+      this.#positions.delete(place);
+      this.#goneTopics.add(topicId);
+    }
+  }
+
+  /** Follows up to 1,000 partitions, others each time if there are more. */
+  async #follow(signal: AbortSignal): Promise<Follower> {
+    const all = [...this.#positions.values()];
+    const first = all.length <= FOLLOWED_PARTITIONS_MAX ? 0 : this.#random() % all.length;
+    const chosen = [...all.slice(first), ...all.slice(0, first)].slice(0, FOLLOWED_PARTITIONS_MAX);
+    const { startAt, maxBytes } = this.#request;
+    const settings = this.#context.settings;
+    for (;;) {
+      try {
+        const follower = await follow(this.#context, {
+          topics: [...Map.groupBy(chosen, ({ topic }) => topic)].map(([topic, positions]) => ({
+            topic,
+            partitions: positions.map(({ partition }) => partition),
+            from: { tail: startAt === 'latest' ? 0 : OFFSET_MAX },
+            offsets: new Map(
+              positions.flatMap(({ partition, offset }) => (offset === undefined ? [] : [[partition, offset]])),
+            ),
+            offsetsOf: positions[0]?.topicId,
+          })),
+          turnBytes: Math.min(maxBytes, TURN_BYTES),
+          lookMs: settings.pollIntervalMs ?? LOOK_MS_ALONE,
+          reuseFirstLook: true,
+          signal,
+        });
+        await this.#noteBeginnings(follower, chosen);
+        return follower;
+      } catch (error) {
+        this.#beginAgain(error, chosen);
+      }
+    }
+  }
+
+  /** Where a partition begins at its end must be committed: the next poll would find another end. */
+  async #noteBeginnings(follower: Follower, chosen: readonly Position[]): Promise<void> {
+    const starts = new Map(follower.topics.map(({ name, positions }) => [name, positions]));
+    const fresh = chosen.filter(({ offset }) => offset === undefined);
+    for (const position of fresh) position.offset = starts.get(position.topic)?.get(position.partition);
+    if (this.#request.startAt !== 'latest' || fresh.length === 0) return;
+    await this.#commit(fresh.map((position) => ({ ...position, isNew: true })));
+  }
+
+  /** A position past the end of its partition, because that was committed, or the log was restored, begins again. */
+  #beginAgain(error: unknown, chosen: readonly Position[]): void {
+    if (!(error instanceof EventLogError) || error.code !== 'offset_out_of_range') throw error;
+    const { topic, partition } = error.details;
+    const position = chosen.find((each) => each.topic === topic && each.partition === partition);
+    if (position?.offset === undefined) throw error;
+    position.offset = undefined;
+  }
+
+  /** Adds the records of one turn, up to the limit of records. */
+  async #take(position: Position, result: ReadResult): Promise<void> {
+    const { topic, partition } = position;
+    const { offset, logStartOffset, highWatermark } = result;
+    let part = this.#read.get(position);
+    if (part === undefined) {
+      part = { topic, partition, offset, nextOffset: offset, logStartOffset, highWatermark, batches: [] };
+      this.#read.set(position, part);
+    }
+    part.highWatermark = highWatermark;
+    let next = offset;
+    for await (const batch of result.batches) {
+      const room = this.#request.maxRecords - this.#records;
+      const from = Math.max(next, batch.baseOffset);
+      // Offsets without records, as compaction leaves them, are counted too: that needs no decoding.
+      next = Math.min(batch.endOffset, from + room);
+      this.#records += next - from;
+      this.#bytes += batch.bytes.length;
+      part.batches.push(batch);
+      if (next < batch.endOffset || this.#bytes >= this.#request.maxBytes) break;
+    }
+    const isWhole = part.batches.at(-1)?.endOffset === next && this.#bytes < this.#request.maxBytes;
+    part.nextOffset = isWhole ? Math.max(next, result.nextOffset) : next;
+    position.offset = part.nextOffset;
+    position.isNew = true;
+  }
+
+  #result(commits: readonly PolledCommit[]): PollResult {
+    const member = this.#assigned();
+    const { memberId, instanceId, commitAtOnce = false } = this.#request;
+    const positions = [...this.#positions.values()].flatMap(({ topicId, partition, offset, isNew }) =>
+      offset === undefined ? [] : [{ topicId, partition, offset, isNew: isNew && !commitAtOnce }],
+    );
+    return {
+      memberId,
+      memberEpoch: member.memberEpoch,
+      token: encodePollToken({ memberId, instanceId, memberEpoch: member.memberEpoch, positions }),
+      leaseExpiresAtMs: this.#beatAtMs + member.sessionTimeoutMs,
+      assignment: member.assignment,
+      isSettled: member.isSettled,
+      commits,
+      partitions: [...this.#read.values()].filter(({ offset, nextOffset }) => nextOffset > offset),
+      gaps: this.#gaps,
+    };
+  }
+
+  #place(position: Position): void {
+    this.#positions.set(placeOf(position.topic, position.partition), position);
+  }
+
+  #assigned(): HeartbeatResult {
+    if (this.#member === undefined) throw new EventLogError('internal', 'A poll read before its heartbeat.');
+    return this.#member;
+  }
+
+  #random(): number {
+    const [high = 0, low = 0] = this.#context.random.bytes(2);
+    return high * 256 + low;
+  }
+
+  #now(): number {
+    return this.#context.clock.nowMs();
+  }
+}
+
+/** A topic's name contains no slash. */
+function placeOf(topic: string, partition: number): string {
+  return `${topic}/${partition}`;
+}
+
+export interface ExtendLeaseRequest {
+  readonly group: string;
+  /** The token of the last poll. */
+  readonly token: string;
+}
+
+/**
+ * The member keeps its partitions for another lease: for a caller that needs longer for the records of a poll. It lets go of
+ * nothing. 1 UpdateItem, 2 if the token is not the member's last.
+ * @throws EventLogError `invalid_request`, `unknown_member`, `fenced_member_epoch`
+ */
+export async function extendLease(
+  context: BrokerContext,
+  { group, token }: ExtendLeaseRequest,
+): Promise<{ readonly leaseExpiresAtMs: number }> {
+  checkGroupName(group, 'group');
+  const { memberId, instanceId, memberEpoch } = decodePollToken(token, 'token');
+  const { items } = context.usage.of(NO_TOPIC, 'group');
+  return retrying(context, 'from_error', async () => {
+    for (let epoch = memberEpoch; ; ) {
+      const nowMs = context.clock.nowMs();
+      const key = { key: memberKey(memberId, instanceId), memberId, memberEpoch: epoch };
+      const { noted, member } = await noteHeartbeat(items, group, key, nowMs);
+      if (member === undefined || member.isGone || member.isAway) throw unknownMember({ group, memberId });
+      if (noted) return { leaseExpiresAtMs: nowMs + member.sessionTimeoutMs };
+      // The member was told more since. This tells only that its owner is alive, so its present epoch does as well.
+      if (member.memberId !== memberId || epoch >= member.epoch) throw fencedMember({ group, memberId });
+      epoch = member.epoch;
+    }
+  });
+}

@@ -1,0 +1,145 @@
+import { describe, expect, it } from 'vitest';
+import type { RecordToAppend } from '../../../../shared/broker/append/outcomes.ts';
+import type { PollResult } from '../../../../shared/broker/groups/poll.ts';
+import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
+import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
+
+const text = new TextDecoder();
+const record = (value: string, partition?: number): RecordToAppend => ({
+  key: null,
+  value: Buffer.from(value),
+  headers: [],
+  partition,
+});
+
+/** The values that a poll gives out, with their partitions. */
+function valuesOf({ partitions }: PollResult): string[] {
+  return partitions.flatMap(({ partition, offset, nextOffset, batches }) =>
+    batches
+      .flatMap(recordsOf)
+      .filter((record) => record.offset >= offset && record.offset < nextOffset)
+      .map(({ value }) => `${partition}:${text.decode(value as Uint8Array)}`),
+  );
+}
+
+async function filled(partitions = 2, records = 4) {
+  const stores = memoryStores();
+  const broker = memoryBroker(stores);
+  const { clock } = stores;
+  const run = <T>(work: Promise<T>): Promise<T> => clock.run(work);
+  await run(broker.putTopic({ name: 'orders', partitions }));
+  for (let i = 0; i < records; i++)
+    await run(broker.appendRecords({ topic: 'orders', records: [record(`v${i}`, i % partitions)] }));
+  return { stores, broker, clock, run };
+}
+const subscription = { topics: ['orders'] };
+
+describe('a poll', () => {
+  it('joins, and gives out what its group has not committed', async () => {
+    const { broker, run } = await filled();
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    expect(valuesOf(first).sort()).toEqual(['0:v0', '0:v2', '1:v1', '1:v3']);
+    expect(first).toMatchObject({ memberId: 'a', isSettled: true, commits: [] });
+    const second = await run(broker.pollGroup({ group: 'g', after: first.token }));
+    expect(valuesOf(second)).toEqual([]);
+    expect(second.commits.map(({ outcome }) => outcome)).toEqual([{ ok: true }, { ok: true }]);
+    const lag = await run(broker.groupLag({ group: 'g' }));
+    expect(lag).toMatchObject({ totalLagRecords: 0 });
+  });
+
+  it('gives records out again if they were not committed', async () => {
+    const { broker, run } = await filled();
+    await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    const again = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    expect(valuesOf(again)).toHaveLength(4);
+  });
+
+  it('commits before it answers, if asked to', async () => {
+    const { broker, run } = await filled();
+    await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, commitAtOnce: true }));
+    const again = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    expect(valuesOf(again)).toEqual([]);
+  });
+
+  it('ends at its limit of records within a batch, and goes on there', async () => {
+    const { broker, run } = await filled(1, 0);
+    await run(
+      broker.appendRecords({
+        topic: 'orders',
+        records: ['a', 'b', 'c'].map((value) => record(value)),
+      }),
+    );
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, maxRecords: 2 }));
+    expect(valuesOf(first)).toEqual(['0:a', '0:b']);
+    const second = await run(broker.pollGroup({ group: 'g', after: first.token, maxRecords: 2 }));
+    expect(valuesOf(second)).toEqual(['0:c']);
+  });
+
+  it('waits for records', async () => {
+    const { broker, run, clock } = await filled(1, 0);
+    const waiting = broker.pollGroup({ group: 'g', memberId: 'a', subscription, waitMs: 10_000 });
+    const appended = clock
+      .sleep(7_000)
+      .then(() => broker.appendRecords({ topic: 'orders', records: [record('late')] }));
+    expect(valuesOf(await run(waiting))).toEqual(['0:late']);
+    await run(appended);
+  });
+
+  it('begins at the end with startAt latest, and keeps that place', async () => {
+    const { broker, run } = await filled(1, 3);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, startAt: 'latest' }));
+    expect(valuesOf(first)).toEqual([]);
+    await run(broker.appendRecords({ topic: 'orders', records: [record('new')] }));
+    const second = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, startAt: 'latest' }));
+    expect(valuesOf(second)).toEqual(['0:new']);
+  });
+
+  it('moves partitions to a second member, and commits of the first are rejected then', async () => {
+    const { broker, run, clock } = await filled(2, 4);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, leaseMs: 6_000 }));
+    await clock.advance(9_000);
+    const other = await run(broker.pollGroup({ group: 'g', memberId: 'b', subscription, waitMs: 15_000 }));
+    const more = await run(broker.pollGroup({ group: 'g', after: other.token, waitMs: 15_000 }));
+    expect([...valuesOf(other), ...valuesOf(more)].sort()).toEqual(['0:v0', '0:v2', '1:v1', '1:v3']);
+    const late = await run(broker.pollGroup({ group: 'g', after: first.token, subscription }));
+    expect(late.commits.map(({ outcome }) => outcome.ok)).toEqual([false, false]);
+  });
+
+  it('extends the lease', async () => {
+    const { broker, run, clock } = await filled(2, 4);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, leaseMs: 6_000 }));
+    for (let i = 0; i < 5; i++) {
+      await clock.advance(5_000);
+      const { leaseExpiresAtMs } = await run(broker.extendLease({ group: 'g', token: first.token }));
+      expect(leaseExpiresAtMs - clock.nowMs()).toBeGreaterThan(5_900);
+    }
+    const second = await run(broker.pollGroup({ group: 'g', after: first.token }));
+    expect(second.commits.map(({ outcome }) => outcome.ok)).toEqual([true, true]);
+  });
+
+  it('costs one read of each head, and nothing else, while nothing is new', async () => {
+    const { broker, run } = await filled(20, 20);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    const second = await run(broker.pollGroup({ group: 'g', after: first.token }));
+    const before = broker.usage();
+    await run(broker.pollGroup({ group: 'g', after: second.token }));
+    const count = (rows: typeof before, of: 'getItem' | 'putItem' | 'updateItem' | 'query'): number =>
+      rows.reduce((sum, { counts }) => sum + counts[of], 0);
+    const after = broker.usage();
+    expect(count(after, 'getItem') - count(before, 'getItem')).toBe(2);
+    for (const write of ['putItem', 'updateItem', 'query'] as const)
+      expect(count(after, write) - count(before, write)).toBe(0);
+  });
+
+  it.each([
+    [{ group: 'g', memberId: 'a' }, 'topics'],
+    [{ group: '', subscription }, 'group'],
+    [{ group: 'g', subscription, maxRecords: -1 }, 'maxRecords'],
+    [{ group: 'g', subscription, waitMs: 20_001 }, 'waitMs'],
+    [{ group: 'g', subscription, leaseMs: 1 }, 'sessionTimeoutMs'],
+    [{ group: 'g', after: 'x' }, 'after'],
+  ])('rejects %j, and names %s', async (request, field) => {
+    const { broker, run } = await filled();
+    await expect(run(broker.pollGroup(request))).rejects.toMatchObject({ code: 'invalid_request', details: { field } });
+  });
+});
