@@ -1,11 +1,17 @@
 import * as z from 'zod';
 import { ASSIGNOR_NAMES } from '../../log/group/assignor.ts';
+import { POLL_TOKEN_LENGTH_MAX } from '../../log/group/poll-token.ts';
 import {
   GROUP_ID_BYTES_MAX,
   OFFSET_MAX,
   OFFSET_METADATA_BYTES_MAX,
   OFFSETS_PER_REQUEST_MAX,
   PARTITIONS_PER_TOPIC_MAX,
+  READ_BYTES_DEFAULT,
+  READ_BYTES_MAX,
+  READ_RECORDS_DEFAULT,
+  READ_RECORDS_MAX,
+  READ_WAIT_MS_MAX,
   REBALANCE_TIMEOUT_MS_DEFAULT,
   REBALANCE_TIMEOUT_MS_MAX,
   SESSION_TIMEOUT_MS_DEFAULT,
@@ -26,6 +32,7 @@ import {
   timeMs,
   topicName,
 } from '../contract.ts';
+import { encoding, recordOutput } from '../records/contract.ts';
 
 /** Groups, members and instances are named alike; what the length leaves open is checked by the broker. */
 const name = z.string().min(1).max(GROUP_ID_BYTES_MAX);
@@ -123,6 +130,97 @@ export const leaveQuery = z.strictObject({
     .optional()
     .describe('A static member comes back: its partitions wait until its session ends. Needs `instanceId`.'),
 });
+
+export const pollInput = z
+  .strictObject({
+    memberId: memberId.nullish().describe('Default: that of `after`, otherwise a random one.'),
+    instanceId: instanceId.nullish(),
+    ...subscription,
+    assignor: z.enum(ASSIGNOR_NAMES).nullish(),
+    after: z
+      .string()
+      .max(POLL_TOKEN_LENGTH_MAX)
+      .nullish()
+      .describe('The `token` of the last poll: its records are processed, and are committed now.'),
+    commit: z
+      .enum(['after', 'at_once'])
+      .nullish()
+      .describe(
+        '`after` (default): the next poll commits the records of this one, so each is given out at least once. `at_once`: they ' +
+          'are committed before they are returned, so each is given out at most once.',
+      ),
+    startAt: z
+      .enum(['earliest', 'latest'])
+      .nullish()
+      .describe('Where partitions begin of which the group has committed nothing; default `earliest`.'),
+    maxRecords: z
+      .int()
+      .min(0)
+      .max(READ_RECORDS_MAX)
+      .nullish()
+      .describe(`Default ${READ_RECORDS_DEFAULT}. With 0 the poll only commits and keeps the membership.`),
+    maxBytes: z.int().min(1).max(READ_BYTES_MAX).nullish().describe(`Default ${READ_BYTES_DEFAULT}.`),
+    waitMs: z
+      .int()
+      .min(0)
+      .max(READ_WAIT_MS_MAX)
+      .nullish()
+      .describe('At the end of all partitions, wait this long for records; default 0.'),
+    leaseMs: z
+      .int()
+      .min(SESSION_TIMEOUT_MS_MIN)
+      .max(SESSION_TIMEOUT_MS_MAX)
+      .nullish()
+      .describe(
+        'The member keeps its partitions for this long after each poll. Taken when it joins; default 30 seconds.',
+      ),
+    encoding: encoding.nullish(),
+  })
+  .describe('A poll: join or go on, commit, and read.');
+export type PollInput = z.infer<typeof pollInput>;
+
+const polledPartition = z
+  .object({
+    topic: topicName,
+    partition,
+    records: z.array(recordOutput).readonly(),
+    nextOffset: offset.describe('Where the next poll continues. Offsets can lack records.'),
+    logStartOffset,
+    highWatermark,
+  })
+  .describe('What a poll read of one partition.');
+
+const leaseExpiresAtMs = timeMs.describe(
+  'By then the next poll must come, or the lease must be extended. Otherwise other members get the partitions.',
+);
+export const pollOutput = z
+  .object({
+    memberId,
+    memberEpoch,
+    token: z.string().describe('For `after` of the next poll, and to extend the lease.'),
+    leaseExpiresAtMs,
+    isSettled: z.boolean().describe('Whether the member has all partitions that it will get for now.'),
+    assignment: z.array(assignedTopic).readonly(),
+    commits: z
+      .array(z.object({ topic: topicName, partition, offset, error: problem.optional() }))
+      .readonly()
+      .describe(
+        'What was committed. A partition that was lost meanwhile has an `error`: its new owner reads it again.',
+      ),
+    gaps: z
+      .array(z.object({ topic: topicName, partition, from: offset, to: offset.describe('Exclusive.') }))
+      .readonly()
+      .describe('Offsets that retention dropped before they could be read.'),
+    partitions: z.array(polledPartition).readonly().describe('Only partitions of which something was read.'),
+  })
+  .describe('What a poll committed and read.');
+export type PollOutput = z.infer<typeof pollOutput>;
+
+export const extendInput = z.strictObject({
+  token: z.string().max(POLL_TOKEN_LENGTH_MAX).describe('The `token` of the last poll.'),
+});
+export const extendOutput = z.object({ leaseExpiresAtMs });
+export type ExtendOutput = z.infer<typeof extendOutput>;
 
 // Groups
 
@@ -331,6 +429,9 @@ export const groupSchemas = {
   OffsetsPage: offsetsPage,
   PartitionLag: partitionLag,
   PartitionOutcome: partitionOutcome,
+  PolledPartition: polledPartition,
+  PollInput: pollInput,
+  PollOutput: pollOutput,
   ResetInput: resetInput,
   ResetOutput: resetOutput,
 };

@@ -2,13 +2,14 @@ import type { CommitOutcome } from '../../broker/groups/offsets/commit-offsets.t
 import type { ResetTo } from '../../broker/groups/offsets/reset-offsets.ts';
 import { invalidField } from '../../log/errors.ts';
 import { type PartitionSet, partitionSet } from '../../log/group/partition-set.ts';
+import { decodePollToken } from '../../log/group/poll-token.ts';
 import type { Subscription } from '../../log/group/subscription.ts';
 import { allowsAllGroups, allowsAllTopics, allowsGroup, allowsTopic } from '../../log/scopes.ts';
 import { throwIfAllFailed } from '../answer/outcomes.ts';
 import { toProblem } from '../answer/problem.ts';
-import { empty, json } from '../answer/respond.ts';
+import { empty, json, stream } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
-import type { Handlers, HttpContext } from '../handler.ts';
+import { abortedWith, type Handlers, type HttpContext } from '../handler.ts';
 import { readJson } from '../request/body.ts';
 import { check } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
@@ -16,6 +17,8 @@ import { accessDenied, type Principal } from '../request/principal.ts';
 import {
   type CommitInput,
   commitInput,
+  type ExtendOutput,
+  extendInput,
   type GroupOutput,
   type GroupPage,
   type HeartbeatInput,
@@ -24,13 +27,16 @@ import {
   type LagOutput,
   type OffsetsOutput,
   type OffsetsPage,
+  pollInput,
   type ResetInput,
   type ResetOutput,
   resetInput,
 } from './contract.ts';
 import type { groupOperations } from './operations.ts';
+import { pollText } from './poll-output.ts';
 
-export function groupHandlers({ broker }: HttpContext): Handlers<typeof groupOperations> {
+export function groupHandlers(context: HttpContext): Handlers<typeof groupOperations> {
+  const { broker } = context;
   return {
     async listGroups(call) {
       const page: GroupPage = await broker.listGroups({ ...call.query, visible: visibleTo(call.principal) });
@@ -73,6 +79,45 @@ export function groupHandlers({ broker }: HttpContext): Handlers<typeof groupOpe
         throw invalidField('willReturn', 'Only a static member can return. Give its instanceId too.');
       await broker.leaveGroup({ group, memberId, instanceId, willReturn });
       return empty(call, 204);
+    },
+
+    async extendLease(call) {
+      const { group, member } = call.params;
+      const { token } = await bodyOf(call.request, extendInput);
+      if (decodePollToken(token, 'token').memberId !== member)
+        throw invalidField('token', `The token is not of the member '${member}'.`);
+      const output: ExtendOutput = await broker.extendLease({ group, token });
+      return json(call, 200, output);
+    },
+
+    async pollGroup(call) {
+      const { scopes } = call.principal;
+      const input = await bodyOf(call.request, pollInput);
+      const subscription = subscriptionOf(input);
+      if (subscription !== undefined) mustAllow(call.principal, subscription);
+      const stop = abortedWith(call.request.signal, context.stopping);
+      try {
+        const result = await broker.pollGroup({
+          group: call.params.group,
+          memberId: input.memberId ?? undefined,
+          instanceId: input.instanceId ?? undefined,
+          subscription,
+          assignor: input.assignor ?? undefined,
+          after: input.after ?? undefined,
+          commitAtOnce: input.commit === 'at_once',
+          startAt: input.startAt ?? undefined,
+          maxRecords: input.maxRecords ?? undefined,
+          maxBytes: input.maxBytes ?? undefined,
+          waitMs: input.waitMs ?? undefined,
+          leaseMs: input.leaseMs ?? undefined,
+          mayRead: (topic) => allowsTopic(scopes, 'consume', topic),
+          signal: stop.signal,
+        });
+        const report = (error: unknown): void => context.onError(error, call.requestId);
+        return stream(call, pollText(result, input.encoding ?? 'auto'), { 'Content-Type': MEDIA.json }, report);
+      } finally {
+        stop.abort();
+      }
     },
 
     async getGroupLag(call) {
@@ -168,7 +213,10 @@ function visibleTo({ scopes }: Principal): ((group: string) => boolean) | undefi
   return allowsAllGroups(scopes, 'any') ? undefined : (group) => allowsGroup(scopes, 'any', group);
 }
 
-function subscriptionOf({ topics, topicPattern }: HeartbeatInput): Subscription | undefined {
+function subscriptionOf({
+  topics,
+  topicPattern,
+}: Pick<HeartbeatInput, 'topics' | 'topicPattern'>): Subscription | undefined {
   if (topics == null && topicPattern == null) return undefined;
   return { topics: topics ?? [], ...(topicPattern == null ? {} : { pattern: topicPattern }) };
 }

@@ -78,6 +78,17 @@ const CASES: Readonly<Record<OperationId, Case>> = {
     granted: [200, 200],
   },
   leaveGroup: { right: ['consume', 'group'], request: onGroup('/members/m'), granted: [404, 404] },
+  extendLease: {
+    right: ['consume', 'group'],
+    request: onGroup('/members/m/extend', () => ({ token: '!' })),
+    granted: [400, 400],
+  },
+  // The token is looked at only after the rights on the topics.
+  pollGroup: {
+    right: ['consume', 'group and topic'],
+    request: onGroup('/poll', (topic) => ({ topics: [topic], after: '!' })),
+    granted: [400, 400],
+  },
   getGroupLag: { right: ['any', 'group'], request: onGroup('/lag'), granted: [200, 404] },
   getOffsets: { right: ['any', 'group'], request: onGroup('/offsets'), granted: [200, 200] },
   commitOffsets: {

@@ -57,6 +57,8 @@ const EXAMPLES: Readonly<Record<OperationId, Example>> = {
   deleteGroup: { path: '/v1/groups/g' },
   heartbeat: { path: '/v1/groups/g/members/m', body: { memberEpoch: 0, topics: ['t'] } },
   leaveGroup: { path: '/v1/groups/g/members/m' },
+  extendLease: { path: '/v1/groups/g/members/m/extend', body: { token: '!' } },
+  pollGroup: { path: '/v1/groups/g/poll', body: { topics: ['t'], after: '!' } },
   getGroupLag: { path: '/v1/groups/g/lag' },
   getOffsets: { path: '/v1/groups/g/offsets' },
   commitOffsets: { path: '/v1/groups/g/offsets', body: { offsets: [{ topic: 't', partition: 0, offset: 0 }] } },
