@@ -1,11 +1,13 @@
 import { expect } from 'vitest';
 import type {
+  ExtendOutput,
   GroupOutput,
   GroupPage,
   HeartbeatOutput,
   LagOutput,
   OffsetsOutput,
   OffsetsPage,
+  PollOutput,
   ResetOutput,
 } from '../../../shared/http/groups/contract.ts';
 import type { Case } from '../suite.ts';
@@ -117,6 +119,61 @@ export function groupCases(test: Case<Client>): void {
       }
     }
     expect(counts()).toEqual([2, 2]);
+  });
+
+  test('polls in one call: joins, reads, commits what the last poll gave', async (http, topic) => {
+    await http.topic(topic, 2);
+    await http.append(
+      topic,
+      [0, 0, 0, 1].map((partition, i) => ({ key: `k${i}`, value: { i }, partition })),
+    );
+    const group = `/v1/groups/${topic}`;
+    const poll = async (body: object): Promise<PollOutput> =>
+      (await http.call<PollOutput>('POST', `${group}/poll`, { body: { waitMs: 5_000, ...body } })).json;
+    let answer = await poll({ topics: [topic], memberId: 'cron', maxRecords: 2, leaseMs: 60_000 });
+    expect([answer.memberId, answer.isSettled, answer.commits]).toEqual(['cron', true, []]);
+    expect(answer.assignment).toMatchObject([{ topic, partitions: [0, 1] }]);
+    expect(answer.leaseExpiresAtMs).toBeGreaterThan(1_000_000_000_000);
+    const seen: string[] = [];
+    const note = ({ partitions }: PollOutput): void => {
+      for (const { partition, records, nextOffset } of partitions) {
+        for (const { offset, key, value } of records)
+          seen.push(`${partition} ${offset} ${key} ${JSON.stringify(value)}`);
+        expect(records.at(-1)?.offset).toBe(nextOffset - 1);
+      }
+    };
+    note(answer);
+    expect(seen).toHaveLength(2);
+    const extended = await http.call<ExtendOutput>('POST', `${group}/members/cron/extend`, {
+      body: { token: answer.token },
+    });
+    expect(extended.json.leaseExpiresAtMs).toBeGreaterThanOrEqual(answer.leaseExpiresAtMs);
+    expect(
+      await http.problem('POST', `${group}/members/other/extend`, { body: { token: answer.token } }),
+    ).toMatchObject({ code: 'invalid_request', field: 'token' });
+    for (let i = 0; i < 10 && seen.length < 4; i++) {
+      answer = await poll({ after: answer.token, encoding: null });
+      expect(answer.commits.every((commit) => !('error' in commit))).toBe(true);
+      note(answer);
+    }
+    expect(seen.sort()).toEqual(['0 0 k0 {"i":0}', '0 1 k1 {"i":1}', '0 2 k2 {"i":2}', '1 0 k3 {"i":3}']);
+    const last = await poll({ after: answer.token, maxRecords: 0, waitMs: 0 });
+    expect(last.partitions).toEqual([]);
+    expect((await http.call<LagOutput>('GET', `${group}/lag`)).json).toMatchObject({ totalLagRecords: 0 });
+
+    await http.append(topic, [{ value: 'x', partition: 0 }]);
+    const once = await poll({ after: last.token, commit: 'at_once', encoding: 'base64' });
+    expect(once.partitions).toMatchObject([{ partition: 0, records: [{ offset: 3, value: { $base64: 'eA==' } }] }]);
+    expect(once.commits).toEqual([{ topic, partition: 0, offset: 4 }]);
+    for (const [body, field] of [
+      [{}, 'topics'],
+      [{ after: 'x' }, 'after'],
+      [{ topics: [topic], after: once.token, memberId: 'other' }, 'after'],
+      [{ topics: [topic], waitMs: 20_001 }, 'waitMs'],
+      [{ topics: [topic], commit: 'never' }, 'commit'],
+    ] as const)
+      expect(await http.problem('POST', `${group}/poll`, { body })).toMatchObject({ code: 'invalid_request', field });
+    expect((await http.call('DELETE', `${group}/members/cron`)).status).toBe(204);
   });
 
   test('a static member comes back, and nobody else can use its instance id', async (http, topic) => {
