@@ -33,6 +33,8 @@ beforeAll(async () => {
     const records = [0, 1, 2].map((partition) => ({ partition, key: 'k', value: { n: partition }, headers: [] }));
     await send('POST', `/v1/topics/${name}/records`, { records });
   }
+  for (const group of ['billing', '0'])
+    await send('PUT', `/v1/groups/${group}/offsets`, { offsets: [{ topic: 'orders', partition: 0, offset: 0 }] });
 }, INSTALL_MS);
 
 afterAll(async () => {
