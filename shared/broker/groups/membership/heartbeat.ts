@@ -110,7 +110,7 @@ class Beat {
     return this.#atEpoch(member, group);
   }
 
-  /** The member was told more than the request knows. Nothing moves: it is told again. */
+  /** The member was told more than the request knows. Nothing moves: the answer repeats it. */
   async #answerEarlier(member: Member): Promise<Answer | undefined> {
     const claimed = await claimUnclaimed(this.#context, this.#items, this.#request.group, member);
     return claimed && this.#answer(claimed, INTERVAL_MS_UNSETTLED);
