@@ -7,14 +7,16 @@ let memory: MemoryApp;
 
 beforeEach(async () => {
   memory = memoryApp({ http: { access: { mode: 'authenticated', apiKeys: true } } });
-  for (const name of ['open', 'secret']) {
-    await memory.broker.putTopic({ name });
-    await memory.broker.appendRecords({
-      topic: name,
-      records: [{ key: null, value: new TextEncoder().encode(`of ${name}`), headers: [], partition: 0 }],
-    });
-  }
+  for (const name of ['open', 'secret']) await memory.broker.putTopic({ name });
+  await append();
 });
+
+async function append(): Promise<void> {
+  for (const topic of ['open', 'secret']) {
+    const value = new TextEncoder().encode(`of ${topic}`);
+    await memory.broker.appendRecords({ topic, records: [{ key: null, value, headers: [], partition: 0 }] });
+  }
+}
 
 async function asker(scopes: readonly Scope[]) {
   const { key } = await memory.broker.createApiKey({ name: 'test', scopes });
@@ -50,13 +52,18 @@ it('a poll in the name of a member with more topics neither reads nor commits', 
   const ask = await limited();
   for (const body of [{ after: first.json.token }, { after: first.json.token, maxRecords: 0 }])
     expect((await ask('POST', '/poll', body)).status).toBe(403);
+  expect((await memory.broker.fetchOffsets({ group: 'g' })).items).toEqual([]);
+  // Nor if the token has nothing to commit, so that only reading would show it.
+  const second = await (await trusted())('POST', '/poll', { after: first.json.token, maxRecords: 0 });
+  expect((await memory.broker.fetchOffsets({ group: 'g' })).items).toHaveLength(2);
+  await append();
+  const idle = await ask('POST', '/poll', { after: second.json.token });
+  expect([idle.status, idle.json.code]).toEqual([403, 'access_denied']);
   // It may give the member another subscription. Then it gets what that one has.
   for (const commit of ['after', 'at_once']) {
     const { status, text } = await ask('POST', '/poll', { memberId: 'm', topics: ['open'], commit });
     expect([status, text.includes('of open'), text.includes('of secret')]).toEqual([200, true, false]);
   }
-  const { items } = await memory.broker.fetchOffsets({ group: 'g' });
-  expect(items.filter(({ topic }) => topic === 'secret')).toEqual([]);
 });
 
 it('a commit has its own outcome for each topic, and touches none that is not allowed', async () => {
