@@ -142,7 +142,7 @@ class Beat {
       return this.#answer(seen, INTERVAL_MS_UNSETTLED);
     }
     if (group.targetEpoch > member.targetEpoch) return this.#takeTarget(seen, member, group);
-    if (!samePartitions(member.revoking, seen.revoking)) {
+    if (seen.unclaimed.size > 0 || !samePartitions(member.revoking, seen.revoking)) {
       const stored = await replaceMember(this.#items, name, seen, member);
       return stored && this.#answer(stored, INTERVAL_MS_UNSETTLED);
     }
