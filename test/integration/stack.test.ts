@@ -264,10 +264,10 @@ describe('the deployed stack', () => {
     expect(await api.json('/v1/groups/stack/offsets/reset', 'POST', reset)).toMatchObject({
       partitions: [{ oldOffset: 1, newOffset: 2 }],
     });
-    // The emulator decodes paths on their way, so a slash in a name would not arrive as one.
-    await api.json('/v1/groups/team%20%C3%A4%3F/offsets', 'PUT', { offsets });
-    expect(await api.json('/v1/groups', 'GET')).toMatchObject({ items: [{ group: 'stack' }, { group: 'team ä?' }] });
-    for (const group of ['stack', 'team%20%C3%A4%3F'])
+    // The emulator decodes paths on their way, so a slash or a question mark in a name would not arrive as one.
+    await api.json('/v1/groups/team%20%C3%A4/offsets', 'PUT', { offsets });
+    expect(await api.json('/v1/groups', 'GET')).toMatchObject({ items: [{ group: 'stack' }, { group: 'team ä' }] });
+    for (const group of ['stack', 'team%20%C3%A4'])
       expect((await api.send(`/v1/groups/${group}`, { method: 'DELETE' })).status).toBe(204);
     expect((await api.send('/v1/groups/stack')).status).toBe(404);
   }, 120_000);
