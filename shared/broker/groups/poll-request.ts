@@ -32,6 +32,11 @@ export interface PollRequest {
   readonly waitMs?: number | undefined;
   /** The member keeps its partitions for this long after each poll. Taken when it joins; default 30 s. */
   readonly leaseMs?: number | undefined;
+  /**
+   * Whether the caller may read a topic, for a member that others may have subscribed to more. Default: all. Otherwise nothing
+   * is committed or read for it: the poll is rejected.
+   */
+  readonly mayRead?: ((topic: string) => boolean) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -143,6 +143,7 @@ class Poll {
     const offsets: OffsetToCommit[] = [];
     for (const { topicId, partition, offset, isNew } of positions) {
       const topic = isNew ? await this.#context.topics.byId(topicId) : undefined;
+      if (topic !== undefined) this.#mustBeReadable(topic.name);
       if (topic !== undefined && offset !== undefined) offsets.push({ topic: topic.name, partition, offset });
     }
     if (offsets.length === 0) return [];
@@ -229,6 +230,7 @@ class Poll {
     this.#positionsOf = this.#memberEpoch;
     const { items } = this.#context.usage.of(NO_TOPIC, 'group');
     const missing = this.#assigned().assignment.flatMap(({ topic, topicId, partitions }) => {
+      this.#mustBeReadable(topic);
       if (this.#goneTopics.has(topicId)) return [];
       const unplaced = partitions.filter((partition) => !this.#positions.has(placeOf(topic, partition)));
       return pagesOf(new Map([[topicId, unplaced]])).map((page) => ({ ...page, topic }));
@@ -373,6 +375,13 @@ class Poll {
       partitions: [...this.#read.values()].filter(({ offset, nextOffset }) => nextOffset > offset),
       gaps: this.#gaps,
     };
+  }
+
+  #mustBeReadable(topic: string): void {
+    if (this.#request.mayRead?.(topic) ?? true) return;
+    throw new EventLogError('access_denied', 'The member reads a topic on which the caller lacks the right.', {
+      retry: 'never',
+    });
   }
 
   #place(position: Position): void {
