@@ -3,7 +3,7 @@ import { call } from './call.ts';
 /** A consumer in a process of its own: it polls, works on what it gets, and tells the parent how much that was. */
 
 const [url = '', group = '', topic = '', memberId = ''] = process.argv.slice(2);
-const RECORDS_PER_POLL = 100;
+const RECORDS_PER_POLL = 250;
 const WORK_MS = 120;
 const LEASE_MS = 3_000;
 

@@ -18,9 +18,13 @@ const KILLED_AT_LOOK = 5;
 const MORE_RECORDS = 1_000;
 
 interface Lag {
-  readonly totalLagRecords: number;
-  readonly partitionsWithoutOffset: number;
-  readonly partitions: readonly { readonly partition: number; readonly memberId: string | null }[];
+  readonly partitions: readonly {
+    readonly partition: number;
+    readonly memberId: string | null;
+    readonly committedOffset: number | null;
+    readonly logStartOffset: number;
+    readonly highWatermark: number;
+  }[];
 }
 
 class Consumer {
@@ -60,9 +64,10 @@ export async function groupOfConsumers(url: string, inputs: readonly Input[]): P
       }
       const lag = (await call(`${url}/v1/groups/${GROUP}/lag`).catch(() => undefined)) as Lag | undefined;
       if (lag === undefined) continue;
-      largest = Math.max(largest, lag.totalLagRecords);
-      print(lineOf(lag, largest));
-      if (look > KILLED_AT_LOOK && lag.totalLagRecords === 0 && lag.partitionsWithoutOffset === 0) break;
+      const unread = unreadOf(lag);
+      largest = Math.max(largest, unread);
+      print(lineOf(lag, unread / largest));
+      if (look > KILLED_AT_LOOK && unread === 0) break;
     }
     const read = consumers.map(({ name, records }) => `${name} ${count(records)}`).join(', ');
     print(`Everything is read: ${read}. What ${CONSUMERS[0]} had not committed was read again.\n`);
@@ -71,11 +76,21 @@ export async function groupOfConsumers(url: string, inputs: readonly Input[]): P
   }
 }
 
-function lineOf({ totalLagRecords, partitions }: Lag, largest: number): string {
-  const bar = '#'.repeat(Math.ceil((totalLagRecords / largest) * BAR_WIDTH)).padEnd(BAR_WIDTH);
+/** The records that the group has not committed, also in partitions of which it has committed nothing. */
+function unreadOf({ partitions }: Lag): number {
+  return partitions.reduce(
+    (sum, { committedOffset, logStartOffset, highWatermark }) =>
+      sum + highWatermark - (committedOffset ?? logStartOffset),
+    0,
+  );
+}
+
+function lineOf(lag: Lag, share: number): string {
+  const { partitions } = lag;
+  const bar = '#'.repeat(Math.ceil(share * BAR_WIDTH)).padEnd(BAR_WIDTH);
   const owners = CONSUMERS.map((name) => {
     const owned = partitions.filter(({ memberId }) => memberId === name).map(({ partition }) => partition);
     return `${name} ${owned.join(' ') || '-'}`;
   });
-  return `lag ${count(totalLagRecords).padStart(6)} [${bar}]  ${owners.join(' | ')}`;
+  return `lag ${count(unreadOf(lag)).padStart(6)} [${bar}]  ${owners.join(' | ')}`;
 }

@@ -361,7 +361,10 @@ class Poll {
   #result(commits: readonly PolledCommit[]): PollResult {
     const member = this.#assigned();
     const { memberId, instanceId, commitAtOnce = false } = this.#request;
-    const positions = [...this.#positions.values()].flatMap(({ topicId, partition, offset, isNew }) =>
+    // The next poll reads in this order, so partitions that had no turn now are the first then.
+    const all = [...this.#positions.values()];
+    const inTurn = [...all.filter((each) => !this.#read.has(each)), ...all.filter((each) => this.#read.has(each))];
+    const positions = inTurn.flatMap(({ topicId, partition, offset, isNew }) =>
       offset === undefined ? [] : [{ topicId, partition, offset, isNew: isNew && !commitAtOnce }],
     );
     return {

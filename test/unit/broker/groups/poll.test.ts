@@ -84,6 +84,23 @@ describe('a poll', () => {
     expect(valuesOf(second)).toEqual(['0:c']);
   });
 
+  it('gives each partition a turn before any gets its second, over several polls', async () => {
+    const { broker, run } = await filled(3, 30);
+    let after: string | undefined;
+    const turns: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      const polled: PollResult = await run(
+        broker.pollGroup({ group: 'g', memberId: 'a', subscription, after, maxRecords: 2 }),
+      );
+      turns.push(...polled.partitions.map(({ partition }) => partition));
+      after = polled.token;
+    }
+    expect([turns.slice(0, 3).toSorted(), turns.slice(3).toSorted()]).toEqual([
+      [0, 1, 2],
+      [0, 1, 2],
+    ]);
+  });
+
   it('waits for records', async () => {
     const { broker, run, clock } = await filled(1, 0);
     const waiting = broker.pollGroup({ group: 'g', memberId: 'a', subscription, waitMs: 10_000 });
