@@ -7,6 +7,7 @@ import { checkAllowedHosts, checkAllowedOrigins } from '../http/request/cors.ts'
 import { invalidField } from '../log/errors.ts';
 import { openDataFolder } from '../storage/file/data-folder.ts';
 import { createUrlSigner, type UrlSigner, type UrlVerifier } from '../storage/file/url-signer.ts';
+import { SEGMENT_OBJECTS } from '../storage/keys.ts';
 import { MemoryItemStore } from '../storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../storage/memory/object-store.ts';
 import type { ExpiringItems, ItemStore, ObjectStore } from '../storage/ports.ts';
@@ -121,12 +122,14 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
   checkIntervals(options.jobs);
   let url = '';
   const baseUrl = (): string => url;
+  const stopping = new AbortController();
+  // Segments are written by jobs, which appends must not wait for.
+  const slowly = { prefix: SEGMENT_OBJECTS, clock: systemClock, hurry: stopping.signal };
   const storage = options.memory
     ? memoryStorage(baseUrl)
-    : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl });
+    : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl, slowly });
   try {
     const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings: EMBEDDED_SETTINGS });
-    const stopping = new AbortController();
     const jobs = new JobTimers({
       jobs: timedJobs(broker, options.jobs),
       clock: systemClock,
