@@ -25,6 +25,10 @@ export interface BrokerSettings {
   readonly checkpointEntries: number;
   /** If an append's outcome is not certain after this time, the append fails with the outcome `unknown`. */
   readonly commitTimeoutMs: number;
+  /** A job lets the other work of its process run each time that it has worked on about as many bytes. */
+  readonly jobStepBytes: number;
+  /** How long a job rests then, so that the appends of its process are not slowed down; 0 if it need not. */
+  readonly jobRestMs: number;
   /** The memory in which a compaction keeps the last offset of each key, in bytes; 24 bytes hold one key. */
   readonly compactionMapBytes: number;
   /** A compaction builds segments in memory up to this size, in bytes. One block of 64 KiB or one batch may be larger. */
@@ -44,6 +48,8 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   cacheBytesMax: 64 * 1024 * 1024,
   checkpointEntries: 64 * TAIL_NODE_ENTRIES,
   commitTimeoutMs: 20_000,
+  jobStepBytes: 2 * 1024 * 1024,
+  jobRestMs: 0,
   compactionMapBytes: 64 * 1024 * 1024,
   compactionOutputBytes: 64 * 1024 * 1024,
 };

@@ -26,6 +26,7 @@ import { retrying } from '../../retry.ts';
 import { announceNames, commitAnnounced, segmentName } from '../announced-work.ts';
 import { GRACE_MS } from '../grace.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
+import { Pace } from '../pace.ts';
 import { buildSegments, type MergedNodes, type NewSegment } from './build-segments.ts';
 import { joinSegments } from './join-segments.ts';
 
@@ -68,6 +69,7 @@ export async function mergeHead(
   };
   let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
   const head = await retrying(context, 'not_applied', () => readHead(stores.items, name));
+  const pace = new Pace(context, signal);
   let nodesMerged = 0;
   let bytesMerged = 0;
   let segmentsWritten = 0;
@@ -89,8 +91,7 @@ export async function mergeHead(
     }
     const known = list;
     const { merged, committed } = await context.mergeBytes.use(bytesOf(nodes), async () => {
-      const pause = (): Promise<void> => context.clock.sleep(0);
-      const built = await buildSegments(stores, name, head, nodes, known.totals, limits, pause);
+      const built = await buildSegments(stores, name, head, nodes, known.totals, limits, pace);
       return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, nodes, built) };
     });
     list = committed.list;

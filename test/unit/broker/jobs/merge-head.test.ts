@@ -3,6 +3,7 @@ import type { Broker } from '../../../../shared/broker/broker.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { checkBuilt, checkComplete, type NewSegment } from '../../../../shared/broker/jobs/merge/build-segments.ts';
+import { Pace } from '../../../../shared/broker/jobs/pace.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { type Head, packTotals } from '../../../../shared/log/head/head.ts';
@@ -97,6 +98,45 @@ describe('a merge', () => {
     expect(await merge(false)).toMatchObject({ nodesMerged: 0 });
     await stores.clock.advance(MINUTE_MS);
     expect(await merge(false)).toMatchObject({ nodesMerged: 1 });
+  });
+
+  it('rests in proportion to its work if the settings say so, and not once it is to stop', async () => {
+    const { stores, topicId, append } = await setUp();
+    await append(0, 8, 100_000);
+    const stop = new AbortController();
+    let rests = 0;
+    const slept: number[] = [];
+    const clock = {
+      nowMs: () => stores.clock.nowMs(),
+      sleep: async (ms: number, signal?: AbortSignal) => {
+        if (!signal?.aborted) slept.push(ms);
+        if (++rests === 6) stop.abort();
+      },
+    };
+    const paced = memoryBroker({ ...stores, clock }, { jobStepBytes: 200_000, jobRestMs: 10 });
+    const options = { force: true, signal: stop.signal };
+    expect(await paced.mergeHead(topicId, 0, options)).toMatchObject({ nodesMerged: 1 });
+    // Eight batches are read, and then read again: two of them are a step, and a little more.
+    expect(slept).toEqual(Array(6).fill(10));
+    expect(rests).toBe(8);
+  });
+
+  it('reads few entries at once if they are large', async () => {
+    const { stores, topicId, append } = await setUp();
+    await append(0, 8, 300_000);
+    await append(1, 8, 10);
+    let most = 0;
+    let now = 0;
+    const get: typeof stores.objects.get = async (key, range) => {
+      most = Math.max(most, ++now);
+      await turn();
+      now--;
+      return stores.objects.get(key, range);
+    };
+    const objects = { ...stores.objects, get, put: stores.objects.put.bind(stores.objects) } as typeof stores.objects;
+    const reading = memoryBroker({ ...stores, objects });
+    expect(await stores.clock.run(reading.mergeHead(topicId, 0, { force: true }))).toMatchObject({ nodesMerged: 2 });
+    expect(most).toBe(3);
   });
 
   it('begins a segment where `segment.bytes` or `segment.ms` ends one', async () => {
@@ -318,10 +358,12 @@ describe('a segment that was built', () => {
     built: { ...whole.built, chunks: [...chunks, new Uint8Array(0)] },
   });
 
-  const pause = async (): Promise<void> => {};
+  const slept: number[] = [];
+  const clock = { nowMs: () => 0, sleep: async (ms: number) => void slept.push(ms) };
+  const pace = new Pace({ clock, settings: { ...DEFAULT_SETTINGS, jobStepBytes: 2_000_000, jobRestMs: 3 } });
 
   it('is what was read', async () => {
-    await expect(checkBuilt(whole, hash, pause)).resolves.toBeUndefined();
+    await expect(checkBuilt(whole, hash, pace)).resolves.toBeUndefined();
   });
 
   it('lets other work run while much of it is checked', async () => {
@@ -332,11 +374,8 @@ describe('a segment that was built', () => {
       placeBatch(batch, 0, offset);
     });
     const segment = build(large);
-    let pauses = 0;
-    await checkBuilt(segment, segment.built.facts.setHash, async () => {
-      pauses++;
-    });
-    expect(pauses).toBe(1);
+    await checkBuilt(segment, segment.built.facts.setHash, pace);
+    expect(slept).toEqual([3, 3]);
   });
 
   it.each([
@@ -346,7 +385,7 @@ describe('a segment that was built', () => {
     ['has batches in another order', withChunks(batches.toReversed())],
     ['has other bytes than its facts say', withChunks(batches.slice(0, 2))],
   ])('is refused if it %s', async (_, segment) => {
-    await expect(checkBuilt(segment, hash, pause)).rejects.toThrow('does not hold what was read');
+    await expect(checkBuilt(segment, hash, pace)).rejects.toThrow('does not hold what was read');
   });
 });
 
