@@ -89,6 +89,8 @@ const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
   headCacheMs: 3_600_000,
   topicCacheMs: 60_000,
   pollIntervalMs: undefined,
+  // SQLite's lock on the folder ensures it, and files and SQLite do nothing after the end of their process.
+  isOnlyProcess: true,
   // Work of about half a millisecond. With these rests the p99 of appends hardly rises during a merge (`npm run bench`).
   jobStepBytes: 1024 * 1024,
   jobRestMs: 2,

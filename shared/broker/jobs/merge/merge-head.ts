@@ -23,7 +23,7 @@ import { checkpointProducers } from '../../heads/producers.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { usesOfNode } from '../../heads/uses.ts';
 import { retrying } from '../../retry.ts';
-import { announceNames, commitAnnounced, segmentName } from '../announced-work.ts';
+import { announceNames, commitAnnounced, isUnderWay, segmentName } from '../announced-work.ts';
 import { GRACE_MS } from '../grace.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { Pace } from '../pace.ts';
@@ -83,7 +83,7 @@ export async function mergeHead(
     waitedMs ??= context.clock.nowMs() - oldestMs;
     const isFull = nodes.length < waiting;
     const isDue = isFull || isMergeDue({ nodes: waiting, oldestMs }, context.clock.nowMs());
-    const running = list.announcements.find(({ job, untilMs }) => job === 'merge' && untilMs > context.clock.nowMs());
+    const running = list.announcements.find((one) => one.job === 'merge' && isUnderWay(context, one));
     if (running !== undefined || (!isDue && !force)) {
       const ageMs = waiting >= MERGE_NODES ? MERGE_AGE_MS : MERGE_AGE_MS_MAX;
       nextAtMs = running?.untilMs ?? oldestMs + ageMs;
@@ -156,8 +156,11 @@ async function writeAndCommit(
   const announced = await announceNames(context, items, name, {
     job: 'merge',
     known,
+    // A list of a lower version was deleted with its topic, and is not made again.
     names: (list) =>
-      list.mergedEntry === fromEntry ? segments.map(({ slot, built }) => segmentName(slot, built.facts)) : undefined,
+      list.mergedEntry === fromEntry && list.version >= known.version
+        ? segments.map(({ slot, built }) => segmentName(slot, built.facts))
+        : undefined,
   });
   if (announced === undefined) return { applied: false, list: await readSegmentList(items, name) };
   const { id } = announced.announcement;

@@ -218,6 +218,23 @@ describe('a merge, besides', () => {
     expect(await merge()).toMatchObject({ nodesMerged: 1 });
   });
 
+  it('waits for no merge that died before its process began, if that is the only process', async () => {
+    const { stores, topicId, append, list } = await setUp();
+    await append(0, 8);
+    const before = memoryBroker(stores, { isOnlyProcess: true });
+    const died = dyingStores(stores, 14);
+    const dead = memoryBroker(died.stores).mergeHead(topicId, 0, { force: true });
+    expect(await Promise.race([dead, died.died])).toBe('died');
+    const merge = (broker: Broker) => stores.clock.run(broker.mergeHead(topicId, 0, { force: true }));
+    // This process may have made the announcement itself.
+    expect(await merge(before)).toMatchObject({ nodesMerged: 0 });
+    await stores.clock.advance(1);
+    const after = memoryBroker(stores, { isOnlyProcess: true });
+    expect(await merge(after)).toMatchObject({ nodesMerged: 1 });
+    // The sweep finds what the dead merge wrote as it does otherwise.
+    expect((await list()).announcements).toHaveLength(1);
+  });
+
   it('that was stopped goes on at once', async () => {
     const { stores, broker, topicId, append } = await setUp();
     await append(0, 8);
