@@ -54,7 +54,7 @@ export interface SlowObjects extends SlowWritesOptions {
  * syncs every folder above it. It links the file to its name, which fails if the name is taken. It syncs the folder.
  * The put returns after the last step. Puts into one folder at the same time share the folder's sync.
  * A concat is a put that copies its sources into the new file, a chunk at a time.
- * Large objects of jobs are written slowly if the store is told so: in small pieces, each with a sync of its own and a rest.
+ * With `slowly`, large objects of jobs are written in small pieces, each with a sync of its own and a rest.
  * A get opens, reads and closes one file. A delete removes the name and syncs the folder, which stays even if it is empty.
  *
  * Failures: `storage_full`; `data_folder_unusable` if the folder can't be written; otherwise `storage_unavailable`, with the
