@@ -97,11 +97,11 @@ export class SlowWrites {
     return turn;
   }
 
-  async #syncAndRest(file: OpenFile): Promise<void> {
+  async #syncAndRest(piece: OpenFile): Promise<void> {
     const { clock, hurry } = this.#options;
     if (hurry.aborted) return;
     const beganMs = clock.nowMs();
-    await file.datasync();
+    await piece.datasync();
     const tookMs = Math.max(1, clock.nowMs() - beganMs);
     await clock.sleep(Math.min(REST_MS_MAX, tookMs * RESTS_PER_PIECE), hurry);
   }
