@@ -13,7 +13,8 @@ export interface StreamRecord {
 }
 
 export interface MovedRun extends JobRun {
-  readonly results: readonly MergeResult[];
+  /** Without the heads' lists: those of all heads would not fit in memory. */
+  readonly results: readonly Omit<MergeResult, 'list'>[];
   /** The sequence number of the first record of each head that must be looked at again. */
   readonly failed: readonly string[];
 }
@@ -39,7 +40,7 @@ export async function mergeMoved(
   signal: AbortSignal,
 ): Promise<MovedRun> {
   const heads = headsOf(records);
-  const results: MergeResult[] = [];
+  const results: Omit<MergeResult, 'list'>[] = [];
   const failed: string[] = [];
   let blocked = 0;
   let first: EventLogError | undefined;
@@ -47,7 +48,10 @@ export async function mergeMoved(
   const merge = async ({ topicId, headNumber, sequenceNumber }: MovedHead): Promise<void> => {
     try {
       const result = signal.aborted ? undefined : await broker.mergeHead(topicId, headNumber, { signal });
-      if (result !== undefined) results.push(result);
+      if (result !== undefined) {
+        const { list: _, ...done } = result;
+        results.push(done);
+      }
       if (!signal.aborted) return;
       isCut = true;
     } catch (error) {

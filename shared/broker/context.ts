@@ -18,6 +18,8 @@ export interface BrokerContext {
   readonly clock: Clock;
   readonly random: Random;
   readonly settings: BrokerSettings;
+  /** Announcements that were made before this time are dead, whatever they say. */
+  readonly announcedFromMs: number;
   readonly topics: TopicCache;
   readonly cache: DataCache;
   readonly segments: SegmentCache;

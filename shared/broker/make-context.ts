@@ -29,6 +29,7 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     clock,
     random,
     settings,
+    announcedFromMs: settings.isOnlyProcess ? clock.nowMs() : Number.NEGATIVE_INFINITY,
     topics: new TopicCache(usage, clock, settings.topicCacheMs),
     cache: new DataCache(settings.cacheBytesMax),
     segments: new SegmentCache(settings.cacheBytesMax),

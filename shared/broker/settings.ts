@@ -25,6 +25,15 @@ export interface BrokerSettings {
   readonly checkpointEntries: number;
   /** If an append's outcome is not certain after this time, the append fails with the outcome `unknown`. */
   readonly commitTimeoutMs: number;
+  /**
+   * No other process works on the log while this one does, and whatever one before it sent has arrived. So an announcement
+   * that was made before this process began is dead.
+   */
+  readonly isOnlyProcess: boolean;
+  /** A job lets the other work of its process run each time that it has worked on about as many bytes. */
+  readonly jobStepBytes: number;
+  /** How long a job rests then, so that the appends of its process are not slowed down; 0 if it need not. */
+  readonly jobRestMs: number;
   /** The memory in which a compaction keeps the last offset of each key, in bytes; 24 bytes hold one key. */
   readonly compactionMapBytes: number;
   /** A compaction builds segments in memory up to this size, in bytes. One block of 64 KiB or one batch may be larger. */
@@ -46,6 +55,9 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   cacheBytesMax: 64 * 1024 * 1024,
   checkpointEntries: 64 * TAIL_NODE_ENTRIES,
   commitTimeoutMs: 20_000,
+  isOnlyProcess: false,
+  jobStepBytes: 2 * 1024 * 1024,
+  jobRestMs: 0,
   compactionMapBytes: 64 * 1024 * 1024,
   compactionOutputBytes: 64 * 1024 * 1024,
   offsetsRetentionMs: 7 * 86_400_000,

@@ -191,13 +191,16 @@ export function segmentPageKey(topicId: string, headNumber: number, name: Segmen
 }
 export const SEGMENT_PAGE = { segments: 's' } as const;
 
+/** The beginning of the keys of all segments. */
+export const SEGMENT_OBJECTS = 'segments/';
+
 /** `segments/<topicId>/<partition>/<start offset, 16 digits>-<version, 16 digits>`: a segment. */
 export function segmentObjectKey(topicId: string, partition: number, startOffset: number, version: number): string {
   return `${segmentObjectPrefix(topicId, partition)}${paddedNumber(startOffset)}-${paddedNumber(version)}`;
 }
 /** The beginning of the keys of all segments of a topic, or of one of its partitions. */
 export function segmentObjectPrefix(topicId: string, partition?: number): string {
-  return partition === undefined ? `segments/${topicId}/` : `segments/${topicId}/${partition}/`;
+  return `${SEGMENT_OBJECTS}${partition === undefined ? `${topicId}/` : `${topicId}/${partition}/`}`;
 }
 
 /**

@@ -8,7 +8,7 @@ import { addCounts, dollars, noRequests } from '../../shared/broker/usage/reques
 import { startTailrace } from '../../shared/local/start.ts';
 import { encodeBatch } from '../../shared/log/batch/record-batch.ts';
 import { startServer } from '../support/server-process.ts';
-import { duringMerges } from './during-merges.ts';
+import { duringLargeMerges, duringMerges } from './during-merges.ts';
 import { HttpLoad } from './http-load.ts';
 import { count, type Measurement, measure, megabytes, row } from './measure.ts';
 
@@ -30,6 +30,8 @@ async function main(): Promise<void> {
   row('', 'measured', 'target');
   await embedded();
   for (const callers of [1, 16, 64]) await duringMerges(options.folder, callers);
+  for (const recordsPerBatch of [1, 980])
+    for (const callers of [1, 16, 64]) await duringLargeMerges(options.folder, callers, recordsPerBatch);
   await overHttp();
   await manyPartitions();
   if (Number(options.large) > 0) await largeLog(Number(options.large) * 1e9);

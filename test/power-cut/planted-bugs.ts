@@ -193,7 +193,7 @@ export const PLANTED_POWER_CUT_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: OBJECTS,
-        from: '        await writeFile(this.#fs, tmp, fill, 0o600);\n        await made;\n',
+        from: '        await writeFile(this.#fs, tmp, fill, 0o600, isSlow ? this.#slowWrites : undefined);\n        await made;\n',
         to: `        await made;
         await writeFile(this.#fs, path, fill, 0o600);
         await writeFile(this.#fs, tmp, fill, 0o600);

@@ -40,14 +40,14 @@ export async function readPart(
   const key = cacheKey(name, placed);
   const kept = context.cache.getBatches(key);
   if (kept !== undefined) return kept;
-  const batches = placeBatches(await fetchPart(stores, name, placed), name, placed);
+  const batches = [...placeBatches(await fetchPart(stores, name, placed), name, placed)];
   context.cache.putBatches(key, batches);
   return batches;
 }
 
 /** Caches the batches of a part that was just appended. The cache takes over `data`. */
 export function keepPart(context: BrokerContext, data: Uint8Array, name: HeadName, placed: PlacedPart): void {
-  context.cache.putBatches(cacheKey(name, placed), placeBatches(data, name, placed));
+  context.cache.putBatches(cacheKey(name, placed), [...placeBatches(data, name, placed)]);
 }
 
 /**
@@ -70,46 +70,71 @@ export async function fetchPart(stores: Stores, name: HeadName, { entry, part }:
 }
 
 /**
- * Returns the batches of some parts of one entry, checked like those of `readPart`. Keeps nothing in memory. 1 GetObject of
- * the bytes from the first part to the last, or 1 GetItem. @throws EventLogError `corrupt_data`
+ * Fetches the stored bytes of some parts of one entry, from the first part to the last, unchecked. 1 GetObject or 1 GetItem.
+ * @throws MissingDataError naming the missing data
  */
-export async function readParts(
-  stores: Stores,
-  name: HeadName,
-  placed: readonly PlacedPart[],
-): Promise<readonly StoredBatch[][]> {
+export async function fetchParts(stores: Stores, name: HeadName, placed: readonly PlacedPart[]): Promise<FetchedParts> {
   const [first] = placed;
-  if (first === undefined) return [];
+  if (first === undefined) return { placed, data: new Uint8Array(0), start: 0 };
   const start = Math.min(...placed.map(({ part }) => part.position));
   const end = Math.max(...placed.map(({ part }) => part.position + part.bytes));
   const data = await fetchPart(stores, name, {
     ...first,
     part: { ...first.part, position: start, bytes: end - start },
   });
-  return placed.map((one) => {
-    const from = one.part.position - start;
-    return placeBatches(data.subarray(from, from + one.part.bytes), name, one);
-  });
+  return { placed, data, start };
+}
+
+/**
+ * Returns the batches of some parts of one entry, checked like those of `readPart`. Keeps nothing in memory. Costs what
+ * `fetchParts` does. @throws EventLogError `corrupt_data`; MissingDataError
+ */
+export async function readParts(
+  stores: Stores,
+  name: HeadName,
+  placed: readonly PlacedPart[],
+): Promise<readonly StoredBatch[][]> {
+  const fetched = await fetchParts(stores, name, placed);
+  return placed.map((one) => [...batchesOf(fetched, name, one)]);
+}
+
+/** Parts of one entry, and the bytes that hold them. */
+export interface FetchedParts {
+  readonly placed: readonly PlacedPart[];
+  readonly data: Uint8Array;
+  /** The position of the first byte of `data`. */
+  readonly start: number;
+}
+
+/**
+ * Yields the batches of one of the parts that were fetched, checked like those of `readPart`. So what was yielded must not be
+ * used before all were taken. @throws EventLogError `corrupt_data`
+ */
+export function batchesOf({ data, start }: FetchedParts, name: HeadName, placed: PlacedPart): Generator<StoredBatch> {
+  const from = placed.part.position - start;
+  return placeBatches(data.subarray(from, from + placed.part.bytes), name, placed);
 }
 
 /** Sets the offsets in `data` itself: a part's offsets never change. */
-function placeBatches(data: Uint8Array, name: HeadName, { entry, part, baseOffset }: PlacedPart): StoredBatch[] {
+function* placeBatches(
+  data: Uint8Array,
+  name: HeadName,
+  { entry, part, baseOffset }: PlacedPart,
+): Generator<StoredBatch, void> {
   if (data.length !== part.bytes)
     throw corrupt(name, entry, `has ${data.length} bytes at position ${part.position}; expected ${part.bytes}.`);
-  const batches: StoredBatch[] = [];
   let position = 0;
   let offset = baseOffset;
   while (position < data.length) {
     const header = readStored(data, position, name, entry);
     placeBatch(data, position, offset);
     const endOffset = offset + header.lastOffsetDelta + 1;
-    batches.push({ bytes: data.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset });
+    yield { bytes: data.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset };
     position += header.bytes;
     offset = endOffset;
   }
   if (offset !== baseOffset + part.records)
     throw corrupt(name, entry, `holds ${offset - baseOffset} records; expected ${part.records}.`);
-  return batches;
 }
 
 function readStored(bytes: Uint8Array, position: number, name: HeadName, entry: Entry): RecordBatchHeader {

@@ -48,6 +48,17 @@ export async function announceNames(
 }
 
 /**
+ * Whether the job that made an announcement may still be at work. This only saves work: a wrong answer leads to work that is
+ * done twice, of which the list takes one.
+ */
+export function isUnderWay(
+  { clock, announcedFromMs }: Pick<BrokerContext, 'clock' | 'announcedFromMs'>,
+  { untilMs }: Announcement,
+): boolean {
+  return untilMs > clock.nowMs() && untilMs - ANNOUNCED_MS >= announcedFromMs;
+}
+
+/**
  * Commits what was announced and has been written. Returns whether the commit applied, with the list afterwards. If it came
  * too late, what was written becomes garbage. 1 PutItem, and 1 more if it came too late.
  */

@@ -142,7 +142,6 @@ async function visitHead<Result extends HeadJobResult>(
   if (state !== 'counts') return undefined;
   const result = await run(context, topic, due.headNumber, options);
   const { nextAtMs } = result;
-  // A list that is still empty gets its first update here, so that the due item of the first append counts no longer.
   await updateSegmentList(
     context,
     items,
@@ -152,7 +151,7 @@ async function visitHead<Result extends HeadJobResult>(
       const isOurs = named === undefined || (named.atMs === due.dueAtMs && named.version === due.version);
       // Whoever has scheduled the job since knew something that this visit may not have seen.
       const scheduled = isOurs ? schedule(list, job, nextAtMs) : scheduleBy(list, job, nextAtMs);
-      return { list: scheduled === list && list.version > 0 ? undefined : scheduled, result: undefined };
+      return { list: scheduled === list ? undefined : scheduled, result: undefined };
     },
     result.list,
   );

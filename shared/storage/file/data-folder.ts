@@ -16,12 +16,14 @@ import type { FileSystem } from './file-system.ts';
 import { holderPid, makeFolder, readSecret, removeHolder, writeHolder } from './folder-files.ts';
 import type { WorkerOptions } from './item-protocol.ts';
 import { SqliteItemStore } from './item-store.ts';
-import { FileObjectStore, storageError } from './object-store.ts';
+import { FileObjectStore, type SlowObjects, storageError } from './object-store.ts';
 import { createUrlSigner, type UrlSigner, type UrlVerifier } from './url-signer.ts';
 
 export interface DataFolderOptions {
   /** The address under which the objects are served. Called for each URL. Without it, `presign` fails. */
   readonly baseUrl?: () => string;
+  /** Which objects are written slowly, so that appends need not wait for the disk. Without it, none is. */
+  readonly slowly?: SlowObjects;
 }
 
 export interface DataFolder<Items = SqliteItemStore> {
@@ -67,7 +69,8 @@ export async function openDataFolderOn<Items extends ItemStore & { close(): Prom
   try {
     const secret = await readSecret(fileSystem, folder, tmpFolder);
     const signer = createUrlSigner({ secret, baseUrl: options.baseUrl ?? noBaseUrl });
-    const objects = await FileObjectStore.open({ folder, signer, fileSystem });
+    const { slowly } = options;
+    const objects = await FileObjectStore.open({ folder, signer, fileSystem, ...(slowly && { slowly }) });
     await writeHolder(fileSystem, folder, tmpFolder);
     let closing: Promise<void> | undefined;
     const close = async (): Promise<void> => {

@@ -22,7 +22,7 @@ import type {
 import { type FileSystem, isCode, type OpenFile } from './file-system.ts';
 import { FolderSyncs } from './folder-syncs.ts';
 import type { UrlSigner } from './url-signer.ts';
-import { type Write, writeFile } from './write-file.ts';
+import { SlowWrites, type SlowWritesOptions, type Write, writeFile } from './write-file.ts';
 
 /** Bounds the open files. Node's thread pool is much smaller. */
 const CONCURRENCY_MAX = 64;
@@ -38,6 +38,13 @@ export interface FileObjectStoreOptions {
   readonly signer?: UrlSigner;
   /** Node's own unless given. */
   readonly fileSystem?: FileSystem;
+  /** Writes the objects of jobs slowly, so that appends need not wait for the disk. Without it, no object is. */
+  readonly slowly?: SlowObjects;
+}
+
+export interface SlowObjects extends SlowWritesOptions {
+  /** The keys of the objects that are written slowly begin with this. */
+  readonly prefix: string;
 }
 
 /**
@@ -47,6 +54,7 @@ export interface FileObjectStoreOptions {
  * syncs every folder above it. It links the file to its name, which fails if the name is taken. It syncs the folder.
  * The put returns after the last step. Puts into one folder at the same time share the folder's sync.
  * A concat is a put that copies its sources into the new file, a chunk at a time.
+ * With `slowly`, large objects of jobs are written in small pieces, each with a sync of its own and a rest.
  * A get opens, reads and closes one file. A delete removes the name and syncs the folder, which stays even if it is empty.
  *
  * Failures: `storage_full`; `data_folder_unusable` if the folder can't be written; otherwise `storage_unavailable`, with the
@@ -57,6 +65,8 @@ export class FileObjectStore implements ObjectStore {
   readonly #objects: string;
   readonly #tmp: string;
   readonly #signer: UrlSigner | undefined;
+  readonly #slowPrefix: string | undefined;
+  readonly #slowWrites: SlowWrites | undefined;
   readonly #folderSyncs: FolderSyncs;
   readonly #folders = new Map<string, Promise<void>>();
   readonly #slots = new Slots(CONCURRENCY_MAX);
@@ -85,6 +95,8 @@ export class FileObjectStore implements ObjectStore {
     this.#objects = join(options.folder, 'objects');
     this.#tmp = join(options.folder, 'tmp');
     this.#signer = options.signer;
+    this.#slowPrefix = options.slowly?.prefix;
+    this.#slowWrites = options.slowly && new SlowWrites(options.slowly);
   }
 
   /** How many syncs of folders the puts have cost so far. Each put also costs one sync of its file. */
@@ -138,7 +150,8 @@ export class FileObjectStore implements ObjectStore {
       try {
         const made = this.#makeFolder(folder);
         made.catch(() => undefined);
-        await writeFile(this.#fs, tmp, fill, 0o600);
+        const isSlow = this.#slowPrefix !== undefined && key.startsWith(this.#slowPrefix);
+        await writeFile(this.#fs, tmp, fill, 0o600, isSlow ? this.#slowWrites : undefined);
         await made;
         outcome = 'unknown';
         const result = await this.#linkUnlessTaken(tmp, path);

@@ -87,8 +87,8 @@ export const MERGE_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: BUILD,
-        from: 'for (let at = 0; at < entries.length; at +=',
-        to: 'for (let at = 0; at < entries.length - 8; at +=',
+        from: 'for (let at = 0; at < entries.length; )',
+        to: 'for (let at = 0; at < entries.length - 8; )',
       },
     ],
   },

@@ -238,8 +238,8 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: BUILD,
-        from: 'parts.filter((placed) => endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset),',
-        to: 'parts,',
+        from: 'parts.filter(isKept)',
+        to: 'parts.filter((placed) => isKept(placed) || true)',
       },
     ],
   },
@@ -249,8 +249,8 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: BUILD,
-        from: 'parts.filter((placed) => endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset),',
-        to: 'parts.filter((placed) => placed.baseOffset >= partitionState(head, placed.part.slot).logStartOffset),',
+        from: 'endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset;',
+        to: 'placed.baseOffset >= partitionState(head, placed.part.slot).logStartOffset;',
       },
     ],
   },

@@ -326,6 +326,89 @@ describe('FileObjectStore', () => {
     expect(await syncsOf('hot/0/b')).toBe(3);
   });
 
+  describe('that writes some objects slowly', () => {
+    const PIECE = 256 * 1024;
+    const content = Uint8Array.from({ length: 3 * PIECE + 1 }, (_, i) => i * 31);
+    /** What a store did: `w` a write, `s` a sync of a file, `r` a rest. */
+    async function slowStore(hurry = new AbortController().signal, onSync = async () => {}) {
+      const steps: string[] = [];
+      const rests = { now: 0, most: 0 };
+      const fileSystem: FileSystem = {
+        ...nodeFileSystem,
+        open: async (path, flags, mode) => {
+          const file = await nodeFileSystem.open(path, flags, mode);
+          return {
+            writev: (chunks) => {
+              steps.push('w');
+              return file.writev(chunks);
+            },
+            read: (...args) => file.read(...args),
+            stat: () => file.stat(),
+            datasync: async () => {
+              steps.push('s');
+              await onSync();
+              return file.datasync();
+            },
+            sync: () => file.sync(),
+            close: () => file.close(),
+          };
+        },
+      };
+      let nowMs = 0;
+      const clock = {
+        nowMs: () => (nowMs += 2),
+        sleep: async (ms: number) => {
+          steps.push(`r${ms}`);
+          rests.most = Math.max(rests.most, ++rests.now);
+          await new Promise((done) => setTimeout(done, 5));
+          rests.now--;
+        },
+      };
+      const slowly = { prefix: 'segments/', clock, hurry };
+      const objects = await FileObjectStore.open({ folder: temporaryPath(), fileSystem, slowly });
+      return { objects, steps, rests };
+    }
+
+    it('syncs a large one piece by piece, with rests, and a small one once', async () => {
+      const { objects, steps } = await slowStore();
+      await objects.put('segments/a', [content.subarray(0, 10), content.subarray(10)]);
+      // The clock goes on by 2 ms with each look: each sync takes that long.
+      expect(steps.join(' ')).toBe('w s r6 w s r6 w s r6 w s');
+      expect(await objects.get('segments/a', { start: 0, end: 1e9 })).toEqual(content);
+      steps.length = 0;
+      await objects.put('segments/b', [content.subarray(0, PIECE)]);
+      expect(steps.join(' ')).toBe('w s');
+      steps.length = 0;
+      await objects.put('hot/a', [content]);
+      expect(steps.join(' ')).toBe('w s');
+    });
+
+    it('writes what it joins slowly, and everything fast once it is to hurry', async () => {
+      const { objects, steps } = await slowStore();
+      await objects.put('hot/a', [content]);
+      steps.length = 0;
+      const source = { key: 'hot/a', range: { start: 0, end: content.length } };
+      await objects.concat('segments/a', [source, source], [new Uint8Array(1)]);
+      expect(steps.filter((step) => step === 'r6')).toHaveLength(6);
+      const whole = (await objects.get('segments/a', { start: 0, end: 1e9 })) as Uint8Array;
+      expect(Buffer.concat([content, content, new Uint8Array(1)]).equals(whole)).toBe(true);
+      const hurried = await slowStore(AbortSignal.abort());
+      await hurried.objects.put('segments/a', [content]);
+      expect(hurried.steps.join(' ')).toBe('w w w w s');
+    });
+
+    it('lets several of them take turns, also after one has failed', async () => {
+      let failures = 1;
+      const { objects, rests } = await slowStore(undefined, async () => {
+        if (failures-- > 0) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+      });
+      const puts = ['a', 'b', 'c', 'd'].map((name) => objects.put(`segments/${name}`, [content]));
+      const settled = await Promise.allSettled(puts);
+      expect(settled.filter(({ status }) => status === 'rejected')).toHaveLength(1);
+      expect(rests).toEqual({ now: 0, most: 1 });
+    });
+  });
+
   it('answers undefined for the name of a folder', async () => {
     await inFolder(async ({ objects }, path) => {
       mkdirSync(join(path, 'objects', 'hot'));

@@ -16,8 +16,9 @@ import type { SegmentLimits } from '../../../log/segment/merge-policy.ts';
 import { type BuiltSegment, SegmentBuilder } from '../../../log/segment/segment-builder.ts';
 import { addHashes, batchHash } from '../../../log/segment/set-hash.ts';
 import type { Stores } from '../../../storage/ports.ts';
-import { readParts } from '../../data/read-part.ts';
+import { batchesOf, fetchParts } from '../../data/read-part.ts';
 import type { HeadName } from '../../heads/items.ts';
+import type { Pace } from '../pace.ts';
 
 /** A segment in memory, not written yet. */
 export interface NewSegment {
@@ -37,10 +38,9 @@ export interface MergedNodes {
   readonly bytes: number;
 }
 
-/** After as much data, which takes some milliseconds, `pause` lets other work of the process run. */
-const PAUSE_BYTES = 2 * 1024 * 1024;
-/** Entries whose data is read at once. */
+/** Entries whose data is read at once, if it is not more than this. */
 const READS_AT_ONCE = 16;
+const READ_BYTES_MAX = 1024 * 1024;
 
 /**
  * Reads the data of consecutive nodes, at least one, and makes segments of it, in memory. What lies below the log start is
@@ -54,7 +54,7 @@ export async function buildSegments(
   nodes: readonly TailNode[],
   before: readonly SlotTotals[],
   limits: SegmentLimits,
-  pause: () => Promise<void>,
+  pace: Pace,
 ): Promise<MergedNodes> {
   const first = nodes[0] as TailNode;
   const last = nodes.at(-1) as TailNode;
@@ -63,29 +63,37 @@ export async function buildSegments(
       details: { ...name, firstEntry: first.firstEntry },
     });
   const builders = new SlotBuilders(limits);
-  const entries = nodes.flatMap(entriesOf);
+  const isKept = (placed: PlacedPart): boolean =>
+    endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset;
+  const entries = nodes.flatMap(entriesOf).map((parts) => parts.filter(isKept));
   let bytes = 0;
-  for (let at = 0; at < entries.length; at += READS_AT_ONCE) {
-    const some = entries
-      .slice(at, at + READS_AT_ONCE)
-      .map((parts) =>
-        parts.filter((placed) => endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset),
-      );
-    const read = await Promise.all(some.map((parts) => readParts(stores, name, parts)));
-    const bytesBefore = bytes;
-    for (const [i, parts] of some.entries()) {
-      for (const [j, placed] of parts.entries()) {
+  for (let at = 0; at < entries.length; ) {
+    const some = entries.slice(at, at + entriesAtOnce(entries, at));
+    at += some.length;
+    for (const fetched of await Promise.all(some.map((parts) => fetchParts(stores, name, parts)))) {
+      for (const placed of fetched.placed) {
         bytes += placed.part.bytes;
-        builders.add(placed, read[i]?.[j] as StoredBatch[]);
+        for (const batch of batchesOf(fetched, name, placed)) {
+          builders.add(placed, batch);
+          if (pace.worked(batch.bytes.length)) await pace.rest();
+        }
       }
     }
-    if (bytes - bytesBefore >= PAUSE_BYTES) await pause();
   }
   const segments = builders.finish();
-  for (const one of segments) await checkBuilt(one, one.hash, pause);
+  for (const one of segments) await checkBuilt(one, one.hash, pace);
   const totals = addTotals(last.before, last.entries);
   checkComplete(segments, head, before, totals);
   return { toEntry: last.firstEntry + TAIL_NODE_ENTRIES, totals, segments, bytes };
+}
+
+function entriesAtOnce(entries: readonly (readonly PlacedPart[])[], from: number): number {
+  let bytes = 0;
+  for (let count = 0; count < READS_AT_ONCE; count++) {
+    for (const { part } of entries[from + count] ?? []) bytes += part.bytes;
+    if (bytes > READ_BYTES_MAX) return Math.max(1, count);
+  }
+  return READS_AT_ONCE;
 }
 
 /** The parts of each entry of a node. */
@@ -122,19 +130,17 @@ class SlotBuilders {
     this.#limits = limits;
   }
 
-  add({ entry, part: { slot } }: PlacedPart, batches: readonly StoredBatch[]): void {
+  add({ entry, part: { slot } }: PlacedPart, { bytes, header, baseOffset }: StoredBatch): void {
     const atMs = writtenAtMs(entry);
-    for (const { bytes, header, baseOffset } of batches) {
-      let growing = this.#growing.get(slot);
-      if (growing !== undefined && this.#isFull(growing, bytes.length, atMs)) {
-        this.#close(slot, growing);
-        growing = undefined;
-      }
-      growing ??= { builder: new SegmentBuilder(), writtenAtMs: atMs, hash: 0n };
-      this.#growing.set(slot, growing);
-      growing.builder.add(bytes, header, baseOffset);
-      growing.hash = addHashes(growing.hash, batchHash(header, baseOffset));
+    let growing = this.#growing.get(slot);
+    if (growing !== undefined && this.#isFull(growing, bytes.length, atMs)) {
+      this.#close(slot, growing);
+      growing = undefined;
     }
+    growing ??= { builder: new SegmentBuilder(), writtenAtMs: atMs, hash: 0n };
+    this.#growing.set(slot, growing);
+    growing.builder.add(bytes, header, baseOffset);
+    growing.hash = addHashes(growing.hash, batchHash(header, baseOffset));
   }
 
   finish(): (NewSegment & { readonly hash: bigint })[] {
@@ -180,19 +186,15 @@ export function checkComplete(
  * Reads back what is about to be written, and compares it with the set hash of what was read.
  * @throws EventLogError `internal` if a batch is missing, doubled, damaged or at another offset
  */
-export async function checkBuilt({ slot, built }: NewSegment, hash: bigint, pause: () => Promise<void>): Promise<void> {
+export async function checkBuilt({ slot, built }: NewSegment, hash: bigint, pace: Pace): Promise<void> {
   let written = 0n;
-  let unpaused = 0;
   let end = built.facts.startOffset;
   for (const chunk of built.chunks.slice(0, -1)) {
     const header = readBatchHeader(chunk);
     written = addHashes(written, batchHash(header, header.baseOffset));
     if (header.baseOffset !== end) break;
     end = header.baseOffset + header.lastOffsetDelta + 1;
-    unpaused += chunk.length;
-    if (unpaused < PAUSE_BYTES) continue;
-    unpaused = 0;
-    await pause();
+    if (pace.worked(chunk.length)) await pace.rest();
   }
   if (written === hash && hash === built.facts.setHash && end === built.facts.endOffset) return;
   throw new EventLogError('internal', `A segment of slot ${slot} does not hold what was read for it.`);

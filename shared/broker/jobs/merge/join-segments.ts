@@ -12,7 +12,7 @@ import type { HeadName } from '../../heads/items.ts';
 import { retrying } from '../../retry.ts';
 import { readSegmentIndex } from '../../segments/read-batches.ts';
 import { checkIndexOf, type SegmentPlace, segmentKey } from '../../segments/segment-blocks.ts';
-import { announceNames, commitAnnounced, segmentName } from '../announced-work.ts';
+import { announceNames, commitAnnounced, isUnderWay, segmentName } from '../announced-work.ts';
 import { GRACE_MS } from '../grace.ts';
 import type { HeadJobOptions } from '../head-job.ts';
 
@@ -71,11 +71,10 @@ async function joinOnce(
     known,
     names: (list) => {
       const plan = planCoalesce(list.slots[slot]?.segments ?? [], limits);
-      const isUnderWay = list.announcements.some(
-        ({ job, untilMs, names }) =>
-          job === 'coalesce' && untilMs > context.clock.nowMs() && names.some((one) => one.slot === slot),
+      const isTaken = list.announcements.some(
+        (one) => one.job === 'coalesce' && isUnderWay(context, one) && one.names.some((name) => name.slot === slot),
       );
-      if (plan === undefined || isUnderWay) return undefined;
+      if (plan === undefined || isTaken) return undefined;
       sources = plan;
       return [segmentName(slot, plan[0] as Segment)];
     },

@@ -18,7 +18,7 @@ const RETRY_MS = 60_000;
  */
 export async function mergeBusy(context: BrokerContext, { signal }: HeadJobOptions = {}): Promise<DueRun<MergeResult>> {
   const { busyHeads, clock } = context;
-  const results: MergeResult[] = [];
+  const results: DueRun<MergeResult>['results'][number][] = [];
   let blocked = 0;
   let first: EventLogError | undefined;
   const putBack = (head: BusyHead, more: Partial<BusyHead> = {}): void => busyHeads.putBack({ ...head, ...more });
@@ -27,7 +27,8 @@ export async function mergeBusy(context: BrokerContext, { signal }: HeadJobOptio
       const topic = await context.topics.byId(head.topicId);
       if (topic === undefined) return;
       const result = await runOnHead(context, 'merge', mergeHead, topic, head.headNumber, { signal });
-      results.push(result);
+      const { list: _, ...done } = result;
+      results.push(done);
       if (result.nodesMerged === 0 && result.waitedMs !== undefined)
         putBack(head, { isScheduled: true, notBeforeMs: clock.nowMs() + RETRY_MS });
     } catch (error) {

@@ -23,9 +23,10 @@ import { checkpointProducers } from '../../heads/producers.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { usesOfNode } from '../../heads/uses.ts';
 import { retrying } from '../../retry.ts';
-import { announceNames, commitAnnounced, segmentName } from '../announced-work.ts';
+import { announceNames, commitAnnounced, isUnderWay, segmentName } from '../announced-work.ts';
 import { GRACE_MS } from '../grace.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
+import { Pace } from '../pace.ts';
 import { buildSegments, type MergedNodes, type NewSegment } from './build-segments.ts';
 import { joinSegments } from './join-segments.ts';
 
@@ -68,6 +69,7 @@ export async function mergeHead(
   };
   let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
   const head = await retrying(context, 'not_applied', () => readHead(stores.items, name));
+  const pace = new Pace(context, signal);
   let nodesMerged = 0;
   let bytesMerged = 0;
   let segmentsWritten = 0;
@@ -81,7 +83,7 @@ export async function mergeHead(
     waitedMs ??= context.clock.nowMs() - oldestMs;
     const isFull = nodes.length < waiting;
     const isDue = isFull || isMergeDue({ nodes: waiting, oldestMs }, context.clock.nowMs());
-    const running = list.announcements.find(({ job, untilMs }) => job === 'merge' && untilMs > context.clock.nowMs());
+    const running = list.announcements.find((one) => one.job === 'merge' && isUnderWay(context, one));
     if (running !== undefined || (!isDue && !force)) {
       const ageMs = waiting >= MERGE_NODES ? MERGE_AGE_MS : MERGE_AGE_MS_MAX;
       nextAtMs = running?.untilMs ?? oldestMs + ageMs;
@@ -89,8 +91,7 @@ export async function mergeHead(
     }
     const known = list;
     const { merged, committed } = await context.mergeBytes.use(bytesOf(nodes), async () => {
-      const pause = (): Promise<void> => context.clock.sleep(0);
-      const built = await buildSegments(stores, name, head, nodes, known.totals, limits, pause);
+      const built = await buildSegments(stores, name, head, nodes, known.totals, limits, pace);
       return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, nodes, built) };
     });
     list = committed.list;
@@ -155,8 +156,11 @@ async function writeAndCommit(
   const announced = await announceNames(context, items, name, {
     job: 'merge',
     known,
+    // A list of a lower version was deleted with its topic, and is not made again.
     names: (list) =>
-      list.mergedEntry === fromEntry ? segments.map(({ slot, built }) => segmentName(slot, built.facts)) : undefined,
+      list.mergedEntry === fromEntry && list.version >= known.version
+        ? segments.map(({ slot, built }) => segmentName(slot, built.facts))
+        : undefined,
   });
   if (announced === undefined) return { applied: false, list: await readSegmentList(items, name) };
   const { id } = announced.announcement;

@@ -137,6 +137,41 @@ describe('what is left of a deleted topic', () => {
     expect(await readHead(log.stores.items, name)).toMatchObject({ closed: true, firstEntry: 0, partitions: [] });
   });
 
+  /** Merges a head of which nothing is merged. Before the merge announces its segment, the topic is deleted and swept. */
+  async function mergeAcrossDeletion(log: Awaited<ReturnType<typeof setUp>>): Promise<string[]> {
+    let isDeleted = false;
+    const late = beforeRequests(log.stores, async (request, [key]) => {
+      const isList = request === 'putItem' && (key as { pk: string }).pk === `segments#${log.topicId}#2`;
+      if (!isList || isDeleted) return;
+      isDeleted = true;
+      await log.broker.deleteTopic('gone');
+      await log.clock.advance(HOUR);
+      await sweepDeletedTopics(jobContext(log.stores));
+    });
+    const merge = memoryBroker(late).mergeHead(log.topicId, 2, { force: true });
+    // The nodes are gone.
+    expect(await log.clock.run(codeOf(merge))).toBe('corrupt_data');
+    return (await log.ofTopic()).filter((one) => one.startsWith('segments'));
+  }
+
+  it('goes with the list that a merge makes after all, at the second look', async () => {
+    const log = await setUp();
+    for (let i = 0; i < 8; i++) await appendTo(log.broker, 'gone', 32, ['z']);
+    await log.broker.idle();
+    expect(await mergeAcrossDeletion(log)).toHaveLength(2);
+    await log.clock.advance(DAY);
+    expect(await log.sweep()).toMatchObject({ topicsSwept: 1 });
+    expect(await log.ofTopic()).toEqual(stubs(log.topicId));
+  });
+
+  it('gets no list again by a merge that knew one', async () => {
+    const log = await setUp();
+    for (let i = 0; i < 8; i++) await appendTo(log.broker, 'gone', 32, ['z']);
+    await log.broker.idle();
+    expect(await log.clock.run(log.broker.mergeHead(log.topicId, 2))).toMatchObject({ nodesMerged: 0 });
+    expect(await mergeAcrossDeletion(log)).toEqual([]);
+  });
+
   it('leaves an object to another topic that shares it', async () => {
     const log = await setUp();
     const large = (topic: string) => ({

@@ -88,7 +88,10 @@ it('schedules a quiet head, so that another process merges it when its nodes are
   await stores.clock.run(broker.mergeHead(topicId, 0, { force: true }));
   await appendNodes('quiet', 1);
   await stores.clock.advance(6 * MINUTE_MS);
-  expect((await busy()).results).toMatchObject([{ nodesMerged: 0 }]);
+  const { results } = await busy();
+  expect(results).toMatchObject([{ nodesMerged: 0 }]);
+  // The lists of many heads would not fit in memory.
+  expect(results[0]).not.toHaveProperty('list');
   const { due } = await readSegmentList(stores.items, { topicId, headNumber: 0 });
   expect(due.merge?.atMs).toBeLessThanOrEqual(stores.clock.nowMs() + HOUR_MS);
   // Once is enough.

@@ -2,13 +2,11 @@ import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
-import { checkBuilt, checkComplete, type NewSegment } from '../../../../shared/broker/jobs/merge/build-segments.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
-import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
-import { type Head, packTotals } from '../../../../shared/log/head/head.ts';
+import { encodeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
+import { packTotals } from '../../../../shared/log/head/head.ts';
 import { announce, schedule } from '../../../../shared/log/segment/list-changes.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
-import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import { unpackIndex } from '../../../../shared/log/segment/segment-index.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
 import { NODE, segmentObjectKey } from '../../../../shared/storage/keys.ts';
@@ -178,6 +176,23 @@ describe('a merge, besides', () => {
     expect(await merge()).toMatchObject({ nodesMerged: 1 });
   });
 
+  it('waits for no merge that died before its process began, if that is the only process', async () => {
+    const { stores, topicId, append, list } = await setUp();
+    await append(0, 8);
+    const before = memoryBroker(stores, { isOnlyProcess: true });
+    const died = dyingStores(stores, 14);
+    const dead = memoryBroker(died.stores).mergeHead(topicId, 0, { force: true });
+    expect(await Promise.race([dead, died.died])).toBe('died');
+    const merge = (broker: Broker) => stores.clock.run(broker.mergeHead(topicId, 0, { force: true }));
+    // This process may have made the announcement itself.
+    expect(await merge(before)).toMatchObject({ nodesMerged: 0 });
+    await stores.clock.advance(1);
+    const after = memoryBroker(stores, { isOnlyProcess: true });
+    expect(await merge(after)).toMatchObject({ nodesMerged: 1 });
+    // The sweep finds what the dead merge wrote as it does otherwise.
+    expect((await list()).announcements).toHaveLength(1);
+  });
+
   it('that was stopped goes on at once', async () => {
     const { stores, broker, topicId, append } = await setUp();
     await append(0, 8);
@@ -294,87 +309,6 @@ describe('a join', () => {
     expect(keys).toHaveLength(9);
     const dueAtMs = stores.clock.nowMs() + GRACE_MS;
     expect(garbage).toMatchObject([{ what: 'segment', slot: 1, startOffset: 0, dueAtMs }]);
-  });
-});
-
-describe('a segment that was built', () => {
-  const batches = [0, 1, 2].map((offset) => {
-    const bytes = encodeBatch([{ timestampMs: offset, key: null, value: new Uint8Array(9), headers: [] }]);
-    placeBatch(bytes, 0, offset);
-    return bytes;
-  });
-  const build = (parts: readonly Uint8Array[]) => {
-    const builder = new SegmentBuilder();
-    for (const part of parts) {
-      const header = readBatchHeader(part);
-      builder.add(part, header, header.baseOffset);
-    }
-    return { slot: 0, built: builder.finish(), writtenAtMs: 0 };
-  };
-  const whole = build(batches);
-  const hash = whole.built.facts.setHash;
-  const withChunks = (chunks: readonly Uint8Array[]) => ({
-    ...whole,
-    built: { ...whole.built, chunks: [...chunks, new Uint8Array(0)] },
-  });
-
-  const pause = async (): Promise<void> => {};
-
-  it('is what was read', async () => {
-    await expect(checkBuilt(whole, hash, pause)).resolves.toBeUndefined();
-  });
-
-  it('lets other work run while much of it is checked', async () => {
-    const large = Array.from({ length: 5 }, () =>
-      encodeBatch([{ key: null, value: new Uint8Array(1_000_000), headers: [], timestampMs: 1 }]),
-    );
-    large.forEach((batch, offset) => {
-      placeBatch(batch, 0, offset);
-    });
-    const segment = build(large);
-    let pauses = 0;
-    await checkBuilt(segment, segment.built.facts.setHash, async () => {
-      pauses++;
-    });
-    expect(pauses).toBe(1);
-  });
-
-  it.each([
-    ['lacks a batch at its end', build(batches.slice(0, 2))],
-    ['lacks a batch in the middle', build([batches[0], batches[2]] as Uint8Array[])],
-    ['has a batch twice', withChunks([...batches, batches[2] as Uint8Array])],
-    ['has batches in another order', withChunks(batches.toReversed())],
-    ['has other bytes than its facts say', withChunks(batches.slice(0, 2))],
-  ])('is refused if it %s', async (_, segment) => {
-    await expect(checkBuilt(segment, hash, pause)).rejects.toThrow('does not hold what was read');
-  });
-});
-
-describe('the segments of a merge', () => {
-  const built = (slot: number, startOffset: number, endOffset: number) =>
-    ({ slot, built: { facts: { startOffset, endOffset } }, writtenAtMs: 0 }) as NewSegment;
-  const totals = (...ends: number[]) => ends.map((nextOffset) => ({ nextOffset, maxTimestampMs: 1, bytes: 1 }));
-  const headFrom = (...starts: number[]) =>
-    ({ partitions: starts.map((logStartOffset) => ({ logStartOffset, nextOffset: 50 })) }) as unknown as Head;
-  const before = totals(10, 0);
-  const after = totals(20, 5);
-
-  it.each<[string, NewSegment[], Head]>([
-    ['all', [built(0, 10, 15), built(0, 15, 20), built(1, 0, 5)], headFrom(0, 0)],
-    ['all but what is below the log start', [built(0, 14, 20)], headFrom(14, 5)],
-    ['a batch that reaches below the log start', [built(0, 12, 20)], headFrom(14, 5)],
-  ])('may have %s', (_, segments, head) => {
-    expect(() => checkComplete(segments, head, before, after)).not.toThrow();
-  });
-
-  it.each<[string, NewSegment[], Head]>([
-    ['the last records', [built(0, 10, 19), built(1, 0, 5)], headFrom(0, 0)],
-    ['the first records', [built(0, 11, 20), built(1, 0, 5)], headFrom(0, 0)],
-    ['records in the middle', [built(0, 10, 14), built(0, 15, 20), built(1, 0, 5)], headFrom(0, 0)],
-    ['a partition', [built(0, 10, 20)], headFrom(0, 4)],
-    ['records behind the log start', [built(0, 15, 20)], headFrom(14, 5)],
-  ])('may not lack %s', (_, segments, head) => {
-    expect(() => checkComplete(segments, head, before, after)).toThrow('lacks records');
   });
 });
 
