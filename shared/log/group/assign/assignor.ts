@@ -1,4 +1,4 @@
-import type { PartitionSet } from '../partition-set.ts';
+import type { PartitionSet } from './partition-set.ts';
 
 /** The assignors that a group can choose, under Kafka's names. */
 export const ASSIGNOR_NAMES = ['uniform', 'range'] as const;
