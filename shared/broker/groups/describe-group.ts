@@ -1,4 +1,4 @@
-import type { AssignorName } from '../../log/group/assign/assignor.ts';
+import type { AssignorName } from '../../log/group/assignor.ts';
 import { checkGroupName } from '../../log/group/group.ts';
 import { isSettled, type Member, type MemberClient } from '../../log/group/member.ts';
 import type { PartitionSet } from '../../log/group/partition-set.ts';

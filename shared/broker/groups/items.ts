@@ -1,4 +1,4 @@
-import type { AssignorName } from '../../log/group/assign/assignor.ts';
+import type { AssignorName } from '../../log/group/assignor.ts';
 import type { Group } from '../../log/group/group.ts';
 import type { Member, MemberClient } from '../../log/group/member.ts';
 import { type PartitionSet, packPartitions, unpackPartitions } from '../../log/group/partition-set.ts';

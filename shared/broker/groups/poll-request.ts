@@ -1,5 +1,5 @@
 import { invalidField } from '../../log/errors.ts';
-import type { AssignorName } from '../../log/group/assign/assignor.ts';
+import type { AssignorName } from '../../log/group/assignor.ts';
 import { checkGroupName } from '../../log/group/group.ts';
 import { decodePollToken, type PollToken } from '../../log/group/poll-token.ts';
 import type { Subscription } from '../../log/group/subscription.ts';

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { ASSIGNOR_NAMES } from '../../log/group/assign/assignor.ts';
+import { ASSIGNOR_NAMES } from '../../log/group/assignor.ts';
 import { POLL_TOKEN_LENGTH_MAX } from '../../log/group/poll-token.ts';
 import {
   GROUP_ID_BYTES_MAX,

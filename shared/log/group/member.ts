@@ -1,4 +1,4 @@
-import type { AssignorName } from './assign/assignor.ts';
+import type { AssignorName } from './assignor.ts';
 import { difference, hasPartition, intersection, NO_PARTITIONS, type PartitionSet, union } from './partition-set.ts';
 import type { Subscription } from './subscription.ts';
 

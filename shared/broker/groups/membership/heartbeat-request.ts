@@ -1,5 +1,5 @@
 import { invalidField } from '../../../log/errors.ts';
-import { ASSIGNOR_NAMES, type AssignorName } from '../../../log/group/assign/assignor.ts';
+import { ASSIGNOR_NAMES, type AssignorName } from '../../../log/group/assignor.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
 import type { MemberClient } from '../../../log/group/member.ts';
 import type { PartitionSet } from '../../../log/group/partition-set.ts';

@@ -1,6 +1,6 @@
 import { concatBytes } from '../../../log/bytes.ts';
-import { assign } from '../../../log/group/assign/assign.ts';
-import type { AssignorName } from '../../../log/group/assign/assignor.ts';
+import { assign } from '../../../log/group/assign.ts';
+import type { AssignorName } from '../../../log/group/assignor.ts';
 import type { Group } from '../../../log/group/group.ts';
 import { CLOCK_MARGIN_MS, type Member } from '../../../log/group/member.ts';
 import { difference, eachPartition, partitionSet, union } from '../../../log/group/partition-set.ts';

@@ -1,19 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { assign } from '../../../../../shared/log/group/assign/assign.ts';
+import { assign } from '../../../../shared/log/group/assign.ts';
 import {
   ASSIGNOR_NAMES,
   type Assignment,
   type AssignorMember,
   type AssignorTopic,
-} from '../../../../../shared/log/group/assign/assignor.ts';
+} from '../../../../shared/log/group/assignor.ts';
 import {
   countPartitions,
   NO_PARTITIONS,
   type PartitionSet,
   pagesOf,
   partitionSet,
-} from '../../../../../shared/log/group/partition-set.ts';
+} from '../../../../shared/log/group/partition-set.ts';
 
 const topic = (name: string, partitions: number): AssignorTopic => ({ topicId: `id-${name}`, name, partitions });
 const member = (key: string, topics: readonly AssignorTopic[], owned = NO_PARTITIONS): AssignorMember => ({
