@@ -106,7 +106,11 @@ const RULES: readonly ImportRule[] = [
     ],
     exists: true,
   },
-  { of: 'shared/log/group/', may: ['shared/log/group/', 'shared/log/batch/', ...LOG_ROOT], exists: true },
+  {
+    of: 'shared/log/group/',
+    may: ['shared/log/group/', 'shared/log/batch/', 'shared/log/topic/topic.ts', ...LOG_ROOT],
+    exists: true,
+  },
   { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
   { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },
@@ -177,7 +181,14 @@ const RULES: readonly ImportRule[] = [
   })),
   {
     of: 'shared/broker/groups/',
-    may: ['shared/broker/groups/', 'shared/broker/read/', 'shared/broker/jobs/job-run.ts', ...STORED_LOG],
+    may: [
+      'shared/broker/groups/',
+      'shared/broker/read/',
+      'shared/broker/jobs/job-run.ts',
+      ...STORED_LOG,
+      'lru-cache',
+      're2js',
+    ],
     exists: true,
   },
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },

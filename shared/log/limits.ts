@@ -59,6 +59,7 @@ export const PRODUCER_BATCHES_KEPT = 5;
 /** The maximum length of a group id, a member id and an instance id, in bytes of UTF-8. */
 export const GROUP_ID_BYTES_MAX = 255;
 export const SUBSCRIBED_TOPICS_MAX = 1_000;
+export const TOPIC_PATTERN_LENGTH_MAX = 1_000;
 /** Kafka's `offset.metadata.max.bytes`. */
 export const OFFSET_METADATA_BYTES_MAX = 4_096;
 /** The maximum number of partitions in one commit, fetch or reset of offsets. */

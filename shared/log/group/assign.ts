@@ -7,8 +7,8 @@ import {
   assignorGroup,
   type GroupAssignment,
 } from './assignor.ts';
-import { assignRange } from './range.ts';
-import { assignUniform } from './uniform.ts';
+import { assignRange } from './assignors/range.ts';
+import { assignUniform } from './assignors/uniform.ts';
 
 const ASSIGNORS: Readonly<Record<AssignorName, (group: AssignorGroup) => GroupAssignment>> = {
   uniform: assignUniform,

@@ -11,6 +11,7 @@ import {
   SESSION_TIMEOUT_MS_MAX,
   SESSION_TIMEOUT_MS_MIN,
 } from '../../../log/limits.ts';
+import { checkTopicPattern } from './topic-pattern.ts';
 
 export interface HeartbeatRequest {
   readonly group: string;
@@ -51,7 +52,7 @@ const CLIENT_TEXT_LENGTH_MAX = 256;
 const EPOCH_MAX = 2 ** 31 - 1;
 
 /** @throws EventLogError `invalid_request` naming the field */
-export function checkHeartbeat(request: HeartbeatRequest): void {
+export async function checkHeartbeat(request: HeartbeatRequest): Promise<void> {
   const { group, memberId, memberEpoch, instanceId, subscription, assignor, client = {} } = request;
   checkGroupName(group, 'group');
   checkGroupName(memberId, 'memberId');
@@ -70,6 +71,7 @@ export function checkHeartbeat(request: HeartbeatRequest): void {
     if (text !== undefined && text.length > CLIENT_TEXT_LENGTH_MAX)
       throw invalidField(field, `${field} can have at most ${CLIENT_TEXT_LENGTH_MAX} characters.`);
   }
+  if (subscription?.pattern !== undefined) await checkTopicPattern(subscription.pattern);
 }
 
 /** The request must have passed `checkHeartbeat`, with a subscription. */

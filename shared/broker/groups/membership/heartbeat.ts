@@ -43,7 +43,7 @@ const TRIES = 8;
  * `instance_in_use`, `throttled`
  */
 export async function heartbeat(context: BrokerContext, request: HeartbeatRequest): Promise<HeartbeatResult> {
-  checkHeartbeat(request);
+  await checkHeartbeat(request);
   const { items } = context.usage.of(NO_TOPIC, 'group');
   return retrying(context, 'from_error', async () => {
     for (let tries = 0; tries < TRIES; tries++) {

@@ -1,4 +1,4 @@
-import type { AssignorGroup, GroupAssignment } from './assignor.ts';
+import type { AssignorGroup, GroupAssignment } from '../assignor.ts';
 
 /**
  * Gives each subscriber of a topic a range of consecutive partitions. The first subscribers get one more if the number

@@ -1,5 +1,5 @@
-import type { AssignorGroup, AssignorTopic, GroupAssignment } from './assignor.ts';
-import { GROUP_PAGE_PARTITIONS } from './partition-set.ts';
+import type { AssignorGroup, AssignorTopic, GroupAssignment } from '../assignor.ts';
+import { GROUP_PAGE_PARTITIONS } from '../partition-set.ts';
 
 /** Passes over the pools, as many as Kafka's assignor makes over the topics; two are enough for most groups. */
 const PASSES_MAX = 16;
