@@ -62,6 +62,8 @@ describe('golden bytes', () => {
       'segment-list-v1.json',
       'segment-page-v1.json',
       'sharers-v1.json',
+      'subscription-v1.json',
+      'target-v1.json',
       'totals-v1.json',
       'use-v1.json',
     ]);
