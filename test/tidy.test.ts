@@ -63,6 +63,8 @@ const STORED_LOG = [
   'shared/broker/topics/',
   ...BROKER_ROOT,
 ];
+const TOPIC = 'shared/log/topic/topic.ts';
+const PATTERNS = ['re2js', 'lru-cache'];
 /** Imports that are allowed in every area of the HTTP API, in addition to the area itself. */
 const HTTP_ROOT = [
   'shared/http/contract.ts',
@@ -106,11 +108,7 @@ const RULES: readonly ImportRule[] = [
     ],
     exists: true,
   },
-  {
-    of: 'shared/log/group/',
-    may: ['shared/log/group/', 'shared/log/batch/', 'shared/log/topic/topic.ts', ...LOG_ROOT],
-    exists: true,
-  },
+  { of: 'shared/log/group/', may: ['shared/log/group/', 'shared/log/batch/', TOPIC, ...LOG_ROOT], exists: true },
   { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
   { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },
@@ -181,14 +179,7 @@ const RULES: readonly ImportRule[] = [
   })),
   {
     of: 'shared/broker/groups/',
-    may: [
-      'shared/broker/groups/',
-      'shared/broker/read/',
-      'shared/broker/jobs/job-run.ts',
-      ...STORED_LOG,
-      're2js',
-      'lru-cache',
-    ],
+    may: ['shared/broker/groups/', 'shared/broker/read/', 'shared/broker/jobs/job-run.ts', ...STORED_LOG, ...PATTERNS],
     exists: true,
   },
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },
