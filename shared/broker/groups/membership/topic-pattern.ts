@@ -42,9 +42,10 @@ export async function compileTopicPattern(pattern: string): Promise<Matcher> {
     return matches;
   } catch (cause) {
     if (!(cause instanceof RE2JSException)) throw cause;
+    const why = cause.message.replace(/^error parsing regexp: /, '');
     throw invalidField(
       'topicPattern',
-      `\`topicPattern\` is not a regular expression in RE2's syntax, which has no look-around and no back-references: ${cause.message}.`,
+      `\`topicPattern\` is not a regular expression in RE2's syntax, which has no look-around and no back-references: ${why}.`,
     );
   }
 }
