@@ -83,8 +83,8 @@ const ONE_BY_ONE = 0;
 const RUNS = 1;
 
 /**
- * The packed form is persisted (`docs/format.md`). 10,000 partitions of 1,000 members take 65 KB at most, and 45 KB of these
- * are the members.
+ * The packed form is persisted (`docs/format.md`). For 10,000 partitions of a topic and 1,000 members with ids of 36
+ * characters it takes 50 KB, and 66 KB if no two neighbours have the same member; 46 KB are the members. A topic takes 26 bytes.
  */
 export function packTarget({ members, topics }: TargetAssignment): Uint8Array {
   const writer = new ByteWriter(64 * 1024);

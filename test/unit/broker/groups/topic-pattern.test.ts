@@ -3,6 +3,8 @@ import { RE2JS } from 're2js';
 import { describe, expect, it } from 'vitest';
 import { checkTopicPattern, compileTopicPattern } from '../../../../shared/broker/groups/membership/topic-pattern.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import type { HeartbeatResult } from '../../../../shared/log/group/heartbeat-result.ts';
+import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const matches = async (pattern: string, name: string): Promise<boolean> => (await compileTopicPattern(pattern))(name);
 
@@ -157,5 +159,50 @@ describe('a pattern of topics', () => {
     for (let i = 0; i < 100; i++) await compileTopicPattern(`other-${i}`);
     expect(await compileTopicPattern('first.*')).not.toBe(first);
     expect(await matches('first.*', 'first-of-all')).toBe(true);
+  });
+
+  it('of a heartbeat is checked before anything is stored, also for a member that has joined', async () => {
+    const world = memoryStores();
+    const broker = memoryBroker(world);
+    const beat = (memberEpoch: number, pattern: string) =>
+      world.clock.run(
+        broker.heartbeat({ group: 'g', memberId: 'm', memberEpoch, subscription: { topics: [], pattern } }),
+      );
+    const refused = expect.objectContaining({
+      code: 'invalid_request',
+      details: expect.objectContaining({ field: 'topicPattern' }),
+    });
+    for (const pattern of ['', '(', 'x{1000}', 'x'.repeat(1_001)])
+      await expect(beat(0, pattern)).rejects.toThrow(refused);
+    await expect(world.clock.run(broker.describeGroup('g'))).rejects.toThrow(
+      expect.objectContaining({ code: 'unknown_group' }),
+    );
+    const { memberEpoch } = await beat(0, 'orders-.*');
+    await expect(beat(memberEpoch, '(')).rejects.toThrow(refused);
+  });
+
+  it('gives a member the topics that match, and those that are made later', async () => {
+    const world = memoryStores();
+    const broker = memoryBroker(world);
+    const { clock } = world;
+    for (const name of ['orders-eu', 'my-orders-eu']) await clock.run(broker.putTopic({ name, partitions: 2 }));
+    let answer: HeartbeatResult | undefined;
+    const settle = async (): Promise<readonly string[]> => {
+      for (let i = 0; i < 40; i++) {
+        answer = await clock.run(
+          broker.heartbeat({
+            group: 'g',
+            memberId: 'm',
+            memberEpoch: answer?.memberEpoch ?? 0,
+            subscription: { topics: [], pattern: 'orders-.*' },
+          }),
+        );
+        await clock.run(clock.sleep(answer.heartbeatIntervalMs));
+      }
+      return (answer?.assignment ?? []).map(({ topic }) => topic).toSorted();
+    };
+    expect(await settle()).toEqual(['orders-eu']);
+    await clock.run(broker.putTopic({ name: 'orders-us', partitions: 1 }));
+    expect(await settle()).toEqual(['orders-eu', 'orders-us']);
   });
 });
