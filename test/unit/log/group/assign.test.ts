@@ -256,6 +256,19 @@ describe('uniform', () => {
     expect(again.reduce((sum, share) => sum + pagesOf(share).length, 0)).toBeLessThanOrEqual(22);
   });
 
+  /** 32 partitions are two pages. Each member ends with one of them. */
+  it.each<[what: string, x: [from: number, to: number], y: [from: number, to: number]]>([
+    ['gives a member the rest of a page that it has a part of', [24, 32], [32, 32]],
+    ['takes from a member the page that it has the least of', [0, 24], [24, 32]],
+  ])('%s', (_, x, y) => {
+    const topics = [topic('a', 32)];
+    const owned = ([from, to]: readonly [number, number]): PartitionSet =>
+      partitionSet(Array.from({ length: to - from }, (__, i) => ['id-a', from + i] as const));
+    const members = [member('x', topics, owned(x)), member('y', topics, owned(y))];
+    const after = shares(assign('uniform', members, topics), members);
+    expect(after.map((share) => pagesOf(share).length)).toEqual([1, 1]);
+  });
+
   it('settles 100,000 partitions of 20 topics with 1,000 members of many subscriptions', () => {
     const topics = Array.from({ length: 20 }, (_, i) => topic(`t${i}`, 5_000));
     const members = keysUpTo(1_000).map((key, i) =>
