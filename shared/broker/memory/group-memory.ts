@@ -24,7 +24,7 @@ export class GroupMemory {
     sizeCalculation: ({ members, topics }) => {
       let size = 64;
       for (const { key } of members) size += 64 + 2 * key.length;
-      for (const owners of topics.values()) size += 128 + owners.byteLength;
+      for (const owners of topics.values()) size += 128 + 3 * owners.byteLength;
       return size;
     },
   });
