@@ -60,6 +60,9 @@ it('tells what was appended, read and requested, and how the jobs and the proces
   expect(samples.get('tailrace_job_last_success_timestamp_seconds{job="merge"}')).toBe(1_700_000_001);
   expect(samples.has('tailrace_job_last_success_timestamp_seconds{job="new"}')).toBe(false);
   expect(samples.get('tailrace_unmerged_heads')).toBe(1);
+  const ofGroup = ['lag_records', 'lag_seconds', 'partitions_without_offset'].map((name) => `tailrace_group_${name}`);
+  expect(ofGroup.map((name) => samples.get(`${name}{group="g\\"1"}`))).toEqual([12, 2.5, 4]);
+  expect(ofGroup.map((name) => samples.get(`${name}{group="idle"}`))).toEqual([0, 0, 0]);
   expect(samples.get('process_start_time_seconds')).toBe(1_700_000_000.5);
   expect(samples.get('process_cpu_seconds_total')).toBe(1.25);
   expect(samples.get('tailrace_build_info{version="0.0.0"}')).toBe(1);
