@@ -1,6 +1,5 @@
 import { Duration } from 'aws-cdk-lib';
 import { type IAlarmAction, Metric, Stats } from 'aws-cdk-lib/aws-cloudwatch';
-import { checkGroupName } from '../../../shared/log/group/group.ts';
 import type { LogTable } from '../access.ts';
 import { METRIC_NAMESPACE, type Watched } from './watched.ts';
 
@@ -22,8 +21,8 @@ export interface LagAlarm {
 /** The event that names the groups has 8,192 characters at most; an id in JSON has up to 512. */
 const GROUPS_MAX = 15;
 const PERIOD = Duration.minutes(5);
-/** What CloudWatch takes as the value of a dimension. */
-const DIMENSION_VALUE = /^[ -~]*[!-~][ -~]*$/;
+/** What CloudWatch takes as the value of a dimension: printable ASCII, not spaces alone. Of these, ids of groups have up to 255. */
+const DIMENSION_VALUE = /^(?=.*\S)[ -~]{1,255}$/;
 
 /** @throws Error if an alarm cannot be made, or would never go off */
 export function checkLagAlarms(alarms: readonly LagAlarm[]): void {
@@ -31,9 +30,10 @@ export function checkLagAlarms(alarms: readonly LagAlarm[]): void {
     throw new Error(`lagAlarms takes at most ${GROUPS_MAX} groups, not ${alarms.length}.`);
   const seen = new Set<string>();
   for (const { group, records, seconds } of alarms) {
-    checkGroupName(group, 'lagAlarms.group');
     if (!DIMENSION_VALUE.test(group))
-      throw new Error(`CloudWatch takes only printable ASCII, so lagAlarms cannot watch the group '${group}'.`);
+      throw new Error(
+        `lagAlarms takes groups of 1 to 255 printable ASCII characters, as CloudWatch does, not '${group}'.`,
+      );
     if (seen.has(group))
       throw new Error(`lagAlarms names the group '${group}' twice. Give it records and seconds at once.`);
     seen.add(group);

@@ -96,8 +96,9 @@ describe('alarms on the lag of consumer groups', () => {
   });
 
   it.each<[LagAlarm[], RegExp]>([
-    [[{ group: '', records: 1 }], /lagAlarms.group must have 1 to 255 bytes/],
-    [[{ group: 'g\n', records: 1 }], /control/],
+    [[{ group: '', records: 1 }], /1 to 255 printable ASCII characters/],
+    [[{ group: 'g'.repeat(256), records: 1 }], /1 to 255/],
+    [[{ group: 'g\n', records: 1 }], /printable/],
     [[{ group: 'ä', records: 1 }], /printable ASCII.*'ä'/],
     [[{ group: '  ', records: 1 }], /printable ASCII/],
     [[{ group: 'g' }], /'g' needs records, seconds or both/],
