@@ -68,6 +68,15 @@ it('tells what was appended, read and requested, and how the jobs and the proces
   expect(samples.get('tailrace_build_info{version="0.0.0"}')).toBe(1);
 });
 
+it('tells the lag of those groups only that the caller has a right on', async () => {
+  const { call, broker } = memoryApp({ http: { access: { mode: 'authenticated', apiKeys: true } } });
+  const scopes = [{ actions: ['admin'], topics: ['*'], groups: ['idl*'] }] as const;
+  const { key } = await broker.createApiKey({ name: 'scraper', scopes });
+  const answer = await call('GET', '/metrics', { headers: { Authorization: `Bearer ${key}` } });
+  const lags = [...parsed(await answer.text()).keys()].filter((name) => name.startsWith('tailrace_group_lag_records'));
+  expect(lags).toEqual(['tailrace_group_lag_records{group="idle"}']);
+});
+
 it('tells how long records wait to be merged', async () => {
   const stores = memoryStores();
   const clock: SimulatedClock = stores.clock;
