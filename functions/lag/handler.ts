@@ -6,8 +6,9 @@ import { logLine } from '../lambda/log-line.ts';
 import { groupsOf, measureAndLog } from './measure-and-log.ts';
 
 /** A schedule invokes this function; the event names the groups to measure. */
-const { tableName, ...settings } = parseSettings(process.env);
-const broker = composeBroker({ tableName, ...settings });
+const settings = parseSettings(process.env);
+const { tableName } = settings;
+const broker = composeBroker(settings);
 
 export async function handler(event: unknown, context: LambdaContext): Promise<Record<string, number | boolean>> {
   const groups = groupsOf(event);

@@ -27,7 +27,7 @@ export function groupsOf(event: unknown): readonly string[] {
 
 /**
  * Measures the groups, and writes a line with metrics for each that exists, also if nothing is behind: an alarm needs the
- * figures of when the group has caught up.
+ * figures of when the group has caught up. A run that was stopped before its last group has an error.
  */
 export async function measureAndLog(
   broker: Pick<Broker, 'measureLag'>,
@@ -44,6 +44,8 @@ export async function measureAndLog(
       partitionsWithoutOffset,
       ...embedded(DIMENSIONS, METRICS),
     });
+  // The next run begins with the same groups, so those after them would never be measured, and nobody would know.
+  const late = run.complete ? undefined : new Error('The time was over before all groups were measured. Name fewer.');
   // The figures of groups are no counts that could be added up.
-  return { results: [], ...run };
+  return { results: [], ...run, error: run.error ?? late };
 }

@@ -73,6 +73,14 @@ it('fails after the others were measured, and makes no metric of sums over group
   expect(JSON.stringify(logged[1])).not.toMatch(/[lL]agRecords/);
 });
 
+it('fails if it was stopped before the last group, which the next run would not reach either', async () => {
+  const { stores, broker, logged, log } = await filled();
+  const request = { groups: ['behind'], tableName: 'T', signal: AbortSignal.abort(), log };
+  const run = await stores.clock.run(measureAndLog(broker, request));
+  expect(run).toMatchObject({ complete: false, error: { message: expect.stringContaining('Name fewer') } });
+  expect(logged).toEqual([]);
+});
+
 it('takes the groups from the event of the schedule, and says what one needs', () => {
   expect(groupsOf({ groups: ['a', 'b'] })).toEqual(['a', 'b']);
   for (const event of [undefined, null, 'x', {}, { groups: [] }, { groups: 'a' }, { groups: ['a', 1] }])
