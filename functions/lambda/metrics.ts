@@ -1,6 +1,17 @@
-/** CloudWatch metrics of the jobs, in the embedded metric format: a field of a log line that says which others are metrics. */
+/** CloudWatch metrics, in the embedded metric format: a field of a log line that says which others are metrics. */
 
 export const METRIC_NAMESPACE = 'Tailrace';
+
+export interface Metric {
+  readonly Name: string;
+  readonly Unit: 'Bytes' | 'Milliseconds' | 'Seconds' | 'Count';
+}
+
+/** The field `_aws` of a line, whose fields of these names are the dimensions and the metrics. */
+export function embedded(dimensions: readonly string[], metrics: readonly Metric[]): { readonly _aws: object } {
+  const CloudWatchMetrics = [{ Namespace: METRIC_NAMESPACE, Dimensions: [dimensions], Metrics: metrics }];
+  return { _aws: { Timestamp: Date.now(), CloudWatchMetrics } };
+}
 
 /**
  * Makes metrics of those counts that are not 0, with the job and the table as dimensions. A metric costs $0.30 for each
@@ -12,23 +23,11 @@ export function metricsOf(
 ): { readonly _aws?: object; readonly job: string; readonly table: string } {
   const names = Object.keys(counts).filter((name) => counts[name] !== 0);
   if (names.length === 0) return { job, table };
-  return {
-    job,
-    table,
-    _aws: {
-      Timestamp: Date.now(),
-      CloudWatchMetrics: [
-        {
-          Namespace: METRIC_NAMESPACE,
-          Dimensions: [['table', 'job']],
-          Metrics: names.map((name) => ({ Name: name, Unit: unitOf(name) })),
-        },
-      ],
-    },
-  };
+  const metrics = names.map((name) => ({ Name: name, Unit: unitOf(name) }));
+  return { job, table, ...embedded(['table', 'job'], metrics) };
 }
 
-function unitOf(name: string): 'Bytes' | 'Milliseconds' | 'Count' {
+function unitOf(name: string): Metric['Unit'] {
   if (/^bytes|Bytes$/.test(name)) return 'Bytes';
   return name.endsWith('Ms') ? 'Milliseconds' : 'Count';
 }

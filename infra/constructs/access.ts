@@ -81,6 +81,18 @@ export const GROUPS: Access = {
   objects: {},
 };
 
+/**
+ * Permissions to measure the lag of consumer groups: it takes one record of each partition that is behind, so nodes are read
+ * singly. They allow no change.
+ */
+export const LAG: Access = {
+  items: {
+    GetItem: ['group', 'topic', 'head', 'node', 'inlineBatch', 'segments'],
+    Query: ['member', 'offsets', 'topic'],
+  },
+  objects: { GetObject: ['hot', 'segment'] },
+};
+
 /** Permissions to delete consumer groups that have no members. */
 export const DELETE_GROUPS: Access = {
   items: {

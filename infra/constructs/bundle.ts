@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type * as esbuild from 'esbuild';
 import { SDK_PACKAGES } from '../../shared/aws/sdk-packages.ts';
 
-export const FUNCTION_NAMES = ['produce', 'http', 'merge', 'expire', 'sweep', 'compact'] as const;
+export const FUNCTION_NAMES = ['produce', 'http', 'merge', 'expire', 'sweep', 'compact', 'lag'] as const;
 export type FunctionName = (typeof FUNCTION_NAMES)[number];
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -30,7 +30,8 @@ import { acknowledge } from './acknowledge.ts';
 import { checkOrigins, functionUrlCors } from './cors.ts';
 import { HttpApi } from './http-api.ts';
 import { Job } from './jobs/job.ts';
-import { JOB_NAMES, JOBS, type JobName } from './jobs/jobs.ts';
+import { JOB_NAMES, JOBS, type JobName, LAG_JOB } from './jobs/jobs.ts';
+import { checkLagAlarms, type LagAlarm } from './jobs/measure-lag.ts';
 import { NodeStream } from './jobs/node-stream.ts';
 import { LogFunction } from './log-function.ts';
 import { Observation } from './observation.ts';
@@ -120,6 +121,12 @@ export interface EventLogProps {
   readonly alarms?: boolean;
   /** Actions that an alarm starts, such as `new SnsAction(topic)`. @default - none: alarms are only shown */
   readonly alarmActions?: readonly IAlarmAction[];
+  /**
+   * Consumer groups whose lag is measured each minute, by a function of its own, with alarms on it. A group costs about a dollar
+   * a month for its metrics, and what measuring it costs (docs/operations.md). At most 15 groups; no other group is measured.
+   * @default - none, and no function
+   */
+  readonly lagAlarms?: readonly LagAlarm[];
   /** Whether a CloudWatch dashboard is made. It costs $3.00 a month beyond the account's first three. @default true */
   readonly dashboard?: boolean;
 }
@@ -157,6 +164,8 @@ export class EventLog extends Construct {
   /** The function that only appends; `undefined` without `http`. */
   readonly produceFunction: LambdaFunction | undefined;
   readonly jobFunctions: Readonly<Record<JobName, LambdaFunction>>;
+  /** The function that measures lag; `undefined` without `lagAlarms`. */
+  readonly lagFunction: LambdaFunction | undefined;
   /** The address of the whole API: that of the API Gateway HTTP API if there is one, otherwise the Function URL. */
   readonly apiUrl: string | undefined;
   /** The address of the operations that append. */
@@ -278,6 +287,18 @@ export class EventLog extends Construct {
       JobName,
       LambdaFunction
     >;
+    const { lagAlarms = [] } = props;
+    checkLagAlarms(lagAlarms);
+    this.lagFunction =
+      lagAlarms.length === 0
+        ? undefined
+        : new Job(this, 'Lag', {
+            ...common,
+            ...LAG_JOB,
+            environment: this.environment,
+            name: 'lag',
+            event: { groups: lagAlarms.map(({ group }) => group) },
+          }).function;
     const stream =
       table.tableStreamArn === undefined
         ? undefined
@@ -296,6 +317,13 @@ export class EventLog extends Construct {
       http: this.httpFunction,
       jobs,
       failedRecords: stream?.failed,
+      lag:
+        this.lagFunction === undefined
+          ? undefined
+          : {
+              job: { name: 'lag', id: 'Lag', function: this.lagFunction, every: LAG_JOB.every },
+              alarms: lagAlarms,
+            },
       alarms: props.alarms ?? true,
       alarmActions: props.alarmActions ?? [],
       dashboard: props.dashboard ?? true,

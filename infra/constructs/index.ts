@@ -10,6 +10,7 @@ import type * as segmentBucket from './storage/segment-bucket.ts';
  */
 export type { LogBucket, LogTable } from './access.ts';
 export type { EventLogProps, JwtProps } from './event-log.ts';
+export type { LagAlarm } from './jobs/measure-lag.ts';
 export type { HotBucketProps, LogHotBucket } from './storage/hot-bucket.ts';
 export type { MetadataTableProps } from './storage/metadata-table.ts';
 export type { SegmentBucketProps } from './storage/segment-bucket.ts';

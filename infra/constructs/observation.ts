@@ -16,7 +16,8 @@ import {
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import { Construct } from 'constructs';
 import type { LogBucket } from './access.ts';
-import { jobGraphs, type Watched, type WatchJobsProps, watchedJobs } from './jobs/watch-jobs.ts';
+import { jobGraphs, type WatchJobsProps, watchedJobs } from './jobs/watch-jobs.ts';
+import type { Watched } from './jobs/watched.ts';
 import { REQUEST_METRICS_ID } from './storage/segment-bucket.ts';
 
 export interface ObservationProps extends WatchJobsProps {
@@ -116,7 +117,7 @@ export class Observation extends Construct {
   }
 
   private addAlarm(
-    { id, metric, what, threshold, periods = 1, below = false }: Watched,
+    { id, metric, what, threshold, periods = 1, below = false, actions }: Watched,
     props: ObservationProps,
   ): Alarm {
     const alarm = new Alarm(this, id, {
@@ -130,13 +131,15 @@ export class Observation extends Construct {
       // Without activity there are no data points. Only the jobs' alarms report their absence: the job was not run.
       treatMissingData: below ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
     });
-    alarm.addAlarmAction(...props.alarmActions);
+    alarm.addAlarmAction(...(actions ?? props.alarmActions));
     return alarm;
   }
 
   private addDashboard(props: ObservationProps, alarms: readonly Alarm[]): void {
-    const { produce, http, jobs, table, bucket } = props;
-    const functions = [produce, http, ...jobs.map((job) => job.function)].filter((each) => each !== undefined);
+    const { produce, http, jobs, lag, table, bucket } = props;
+    const functions = [produce, http, ...jobs.map((job) => job.function), lag?.job.function].filter(
+      (each) => each !== undefined,
+    );
     const dashboard = new Dashboard(this, 'Dashboard', { defaultInterval: Duration.hours(3) });
     const graph = (title: string, left: IMetric[], right: IMetric[] = []): GraphWidget =>
       new GraphWidget({ title, left, right, width: 8, height: 6 });

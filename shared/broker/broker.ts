@@ -16,6 +16,7 @@ import { type CommitOffsetsRequest, type CommitOutcome, commitOffsets } from './
 import { type DeleteOffsetsRequest, deleteOffsets } from './groups/offsets/delete-offsets.ts';
 import { type FetchOffsetsRequest, fetchOffsets, type PartitionOffset } from './groups/offsets/fetch-offsets.ts';
 import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/lag.ts';
+import { type MeasuredLags, type MeasureLagRequest, measureLag } from './groups/offsets/measure-lag.ts';
 import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
 import { type PollResult, pollGroup } from './groups/poll.ts';
 import type { PollRequest } from './groups/poll-request.ts';
@@ -229,6 +230,10 @@ export class Broker {
 
   groupLag(request: GroupLagRequest): Promise<GroupLag> {
     return groupLag(this.#context, request);
+  }
+
+  measureLag(request: MeasureLagRequest): Promise<MeasuredLags> {
+    return measureLag(this.#context, request);
   }
 
   listGroups(request?: ListGroupsRequest): Promise<Page<ListedGroup>> {

@@ -1,4 +1,5 @@
 import type { Broker } from '../broker/broker.ts';
+import type { MeasuredLag } from '../broker/groups/offsets/measure-lag.ts';
 import type { Clock, Random } from '../storage/ports.ts';
 import type { AnswerContext } from './answer/respond.ts';
 import type { Inputs, Operation, Tag } from './operation.ts';
@@ -50,6 +51,8 @@ export interface ProcessMetrics {
     readonly blocked: number;
     readonly lastSuccessMs: number | undefined;
   }[];
+  /** As they were last measured. */
+  readonly groupLags: readonly MeasuredLag[];
 }
 
 /** The settings and components of the app. */

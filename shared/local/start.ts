@@ -17,7 +17,7 @@ import { VERSION } from '../version.ts';
 import { closeInTime } from './close-in-time.ts';
 import { LocalHttpServer } from './http-server.ts';
 import { JobTimers } from './job-timers.ts';
-import { processMetrics } from './process-metrics.ts';
+import { KnownLags, processMetrics } from './process-metrics.ts';
 import { removeExpired } from './remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './timed-jobs.ts';
 
@@ -135,13 +135,14 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl, slowly });
   try {
     const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings: EMBEDDED_SETTINGS });
+    const lags = new KnownLags();
     const jobs = new JobTimers({
-      jobs: timedJobs(broker, options.jobs),
+      jobs: timedJobs(broker, lags, options.jobs),
       clock: systemClock,
       onError: (job, error) => console.error(`The job ${job} failed, and will be tried again:`, error),
     });
     const app = createHttpApp({
-      processMetrics: () => processMetrics(jobs.statuses()),
+      processMetrics: () => processMetrics(jobs.statuses(), lags.lags),
       broker,
       clock: systemClock,
       random: systemRandom,

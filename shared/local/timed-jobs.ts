@@ -1,6 +1,7 @@
 import type { Broker } from '../broker/broker.ts';
 import { invalidField } from '../log/errors.ts';
 import type { TimedJob } from './job-timers.ts';
+import type { KnownLags } from './process-metrics.ts';
 
 /** The jobs of the embedded log. */
 export interface JobIntervals {
@@ -16,6 +17,8 @@ export interface JobIntervals {
   readonly sweepGroups: number;
   /** Compacts topics that keep the newest record of each key. */
   readonly compact: number;
+  /** Measures how far consumer groups are behind, for `GET /metrics`. It costs one small request if there are no groups. */
+  readonly measureLag: number;
 }
 
 export const DEFAULT_JOB_INTERVALS: JobIntervals = {
@@ -25,12 +28,13 @@ export const DEFAULT_JOB_INTERVALS: JobIntervals = {
   sweep: 60_000,
   sweepGroups: 3_600_000,
   compact: 60_000,
+  measureLag: 15_000,
 };
 /** A timer of Node cannot wait for longer. */
 const JOB_INTERVAL_MS_MAX = 2_147_483_647;
 
 /** The jobs of a log with their intervals; none if they are switched off. */
-export function timedJobs(broker: Broker, intervals: false | Partial<JobIntervals> = {}): TimedJob[] {
+export function timedJobs(broker: Broker, lags: KnownLags, intervals: false | Partial<JobIntervals> = {}): TimedJob[] {
   if (intervals === false) return [];
   const every = { ...DEFAULT_JOB_INTERVALS, ...intervals };
   const runs: Readonly<Record<keyof JobIntervals, TimedJob['run']>> = {
@@ -40,6 +44,7 @@ export function timedJobs(broker: Broker, intervals: false | Partial<JobInterval
     sweep: (options) => broker.sweep(options),
     sweepGroups: (options) => broker.sweepGroups(options),
     compact: (options) => broker.runCompactions(options),
+    measureLag: (options) => lags.measure(broker, options),
   };
   return (Object.keys(runs) as (keyof JobIntervals)[]).map((name) => ({ name, everyMs: every[name], run: runs[name] }));
 }

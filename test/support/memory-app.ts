@@ -33,6 +33,10 @@ export const PROCESS_METRICS: ProcessMetrics = {
     { name: 'merge', runs: 3, failures: 1, blocked: 2, lastSuccessMs: 1_700_000_001_000 },
     { name: 'new', runs: 0, failures: 0, blocked: 0, lastSuccessMs: undefined },
   ],
+  groupLags: [
+    { group: 'g"1', totalLagRecords: 12, maxLagMs: 2_500, partitionsWithLag: 3, partitionsWithoutOffset: 4 },
+    { group: 'idle', totalLagRecords: 0, maxLagMs: 0, partitionsWithLag: 0, partitionsWithoutOffset: 0 },
+  ],
 };
 
 export function memoryApp(options: MemoryAppOptions = {}) {

@@ -1,5 +1,5 @@
 import { Duration } from 'aws-cdk-lib';
-import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
+import { Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
 import { Construct } from 'constructs';
 import { acknowledge } from '../acknowledge.ts';
@@ -7,6 +7,8 @@ import { LogFunction, type LogFunctionProps } from '../log-function.ts';
 
 export interface JobProps extends Omit<LogFunctionProps, 'exportName'> {
   readonly every: Duration;
+  /** What the function is invoked with. @default - the event of the schedule */
+  readonly event?: object;
 }
 
 /** A function that a schedule runs. The next run makes up for a run that was lost or failed, so no run is retried. */
@@ -22,7 +24,13 @@ export class Job extends Construct {
     this.rule = new Rule(this, 'Schedule', {
       description: `Tailrace: ${props.description}`,
       schedule: Schedule.rate(props.every),
-      targets: [new LambdaFunction(job.function, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
+      targets: [
+        new LambdaFunction(job.function, {
+          retryAttempts: 0,
+          maxEventAge: Duration.minutes(1),
+          ...(props.event === undefined ? {} : { event: RuleTargetInput.fromObject(props.event) }),
+        }),
+      ],
     });
     const reason =
       'The next run on the schedule does what a lost one did not, and an alarm tells when none succeeds; an event kept aside would say nothing more.';

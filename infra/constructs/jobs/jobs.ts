@@ -3,6 +3,7 @@ import {
   type Access,
   COMPACT,
   EXPIRE,
+  LAG,
   MAINTAIN,
   MERGE,
   SWEEP,
@@ -62,6 +63,17 @@ export const JOBS = {
     timeout: Duration.minutes(15),
   },
 } as const satisfies Partial<Record<FunctionName, JobSpec>>;
+
+/** The job that measures the lag of consumer groups, made only if there are groups to measure. */
+export const LAG_JOB = {
+  description: 'measures how far consumer groups are behind',
+  access: LAG,
+  every: Duration.minutes(1),
+  // Of each partition that is behind it reads one record.
+  memorySize: 512,
+  // By then the next run begins.
+  timeout: Duration.minutes(1),
+} as const satisfies JobSpec;
 
 export type JobName = keyof typeof JOBS;
 export const JOB_NAMES = Object.keys(JOBS) as JobName[];

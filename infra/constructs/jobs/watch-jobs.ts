@@ -4,21 +4,11 @@ import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { IQueue } from 'aws-cdk-lib/aws-sqs';
 import type { LogTable } from '../access.ts';
 import type { JobName } from './jobs.ts';
+import { type LagAlarm, lagGraph, watchedLags } from './measure-lag.ts';
+import { METRIC_NAMESPACE, type Watched } from './watched.ts';
 
-/** What an alarm watches. */
-export interface Watched {
-  readonly id: string;
-  readonly metric: IMetric;
-  readonly what: string;
-  readonly threshold: number;
-  /** The number of consecutive periods. */
-  readonly periods?: number;
-  /** The alarm reports values below the threshold, and that there are none. */
-  readonly below?: boolean;
-}
-
-export interface WatchedJob {
-  readonly name: JobName;
+export interface WatchedJob<Name extends string = JobName> {
+  readonly name: Name;
   /** The name in ids of alarms. */
   readonly id: string;
   readonly function: IFunction;
@@ -30,18 +20,19 @@ export interface WatchJobsProps {
   readonly jobs: readonly WatchedJob[];
   /** The queue of the stream's records that failed; `undefined` without a stream. */
   readonly failedRecords: IQueue | undefined;
+  /** The job that measures lag, and what is watched of it; `undefined` without. */
+  readonly lag: { readonly job: WatchedJob<'lag'>; readonly alarms: readonly LagAlarm[] } | undefined;
 }
 
-/** The namespace of the metrics that the functions make (`functions/lambda/metrics.ts`). */
-const NAMESPACE = 'Tailrace';
 const PERIOD = Duration.minutes(15);
 /** Each process that dies in an append leaves one. */
 const ORPHANS_MAX = 100;
 /** Records are merged within an hour, and within a minute if there are many. */
 const UNMERGED_MAX = Duration.hours(2);
 
-export function watchedJobs({ table, jobs, failedRecords }: WatchJobsProps): Watched[] {
-  const notFinished = jobs.map(({ id, name, function: job, every }) => ({
+export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps): Watched[] {
+  const scheduled = lag === undefined ? jobs : [...jobs, lag.job];
+  const notFinished = scheduled.map(({ id, name, function: job, every }) => ({
     id: `${id}NotFinished`,
     metric: finishedRuns(job, every),
     what: `The job ${name} has not finished a run for an hour, or for three times its interval. Read its log group.`,
@@ -83,11 +74,17 @@ export function watchedJobs({ table, jobs, failedRecords }: WatchJobsProps): Wat
             threshold: 1,
           },
         ]),
+    ...(lag === undefined ? [] : watchedLags(table, lag.alarms)),
   ];
 }
 
 /** What the dashboard shows of the jobs: graphs with their metrics. */
-export function jobGraphs({ table, jobs, failedRecords }: WatchJobsProps): (readonly [string, IMetric[], IMetric[]])[] {
+export function jobGraphs({
+  table,
+  jobs,
+  failedRecords,
+  lag,
+}: WatchJobsProps): (readonly [string, IMetric[], IMetric[]])[] {
   const all = (metric: string, statistic: string): Metric[] =>
     jobs.map(({ name }) => jobMetric(table, name, metric, statistic));
   return [
@@ -106,6 +103,7 @@ export function jobGraphs({ table, jobs, failedRecords }: WatchJobsProps): (read
       all('blocked', Stats.MAXIMUM),
       failedRecords === undefined ? [] : [failedRecords.metricApproximateNumberOfMessagesVisible({ period: PERIOD })],
     ],
+    ...(lag === undefined ? [] : [lagGraph(table, lag.alarms)]),
   ];
 }
 
@@ -123,7 +121,7 @@ function finishedRuns(job: IFunction, every: Duration): IMetric {
 
 function jobMetric(table: LogTable, job: JobName, metricName: string, statistic: string): Metric {
   return new Metric({
-    namespace: NAMESPACE,
+    namespace: METRIC_NAMESPACE,
     metricName,
     statistic,
     period: PERIOD,

@@ -28,10 +28,14 @@ export async function extendLease(
   return retrying(context, 'from_error', async () => {
     for (let epoch = memberEpoch; ; ) {
       const nowMs = context.clock.nowMs();
-      const key = { key: memberKey(memberId, instanceId), memberId, memberEpoch: epoch };
-      const { noted, member } = await noteHeartbeat(items, group, key, nowMs);
+      const key = memberKey(memberId, instanceId);
+      const { noted, member } = await noteHeartbeat(items, group, { key, memberId, memberEpoch: epoch }, nowMs);
       if (member === undefined || member.isGone || member.isAway) throw unknownMember({ group, memberId });
-      if (noted) return { leaseExpiresAtMs: nowMs + member.sessionTimeoutMs };
+      if (noted) {
+        // A poll that needs no heartbeat must not promise less.
+        context.groups.noteLease(group, key, nowMs);
+        return { leaseExpiresAtMs: nowMs + member.sessionTimeoutMs };
+      }
       // The member was told more since. This tells only that its owner is alive, so its present epoch does as well.
       if (member.memberId !== memberId || epoch >= member.epoch) throw fencedMember({ group, memberId });
       epoch = member.epoch;

@@ -20,7 +20,10 @@ export interface PollResult {
   readonly memberEpoch: number;
   /** For the next poll's `after`, and for `extendLease`. */
   readonly token: string;
-  /** By then the next poll or `extendLease` must come, or other members get the partitions. */
+  /**
+   * By then the next poll or `extendLease` must come, or other members get the partitions. Never earlier than what this process
+   * promised before; another process does not know of an extension until its next heartbeat.
+   */
   readonly leaseExpiresAtMs: number;
   readonly assignment: readonly AssignedTopic[];
   /** Whether the member has all partitions that it will get for now. */
@@ -360,7 +363,8 @@ class Poll {
 
   #result(commits: readonly PolledCommit[]): PollResult {
     const member = this.#assigned();
-    const { memberId, instanceId, commitAtOnce = false } = this.#request;
+    const { group, memberId, instanceId, commitAtOnce = false } = this.#request;
+    const extendedAtMs = this.#context.groups.leasedAtMs(group, memberKey(memberId, instanceId));
     // The next poll reads in this order, so partitions that had no turn now are the first then.
     const all = [...this.#positions.values()];
     const inTurn = [...all.filter((each) => !this.#read.has(each)), ...all.filter((each) => this.#read.has(each))];
@@ -371,7 +375,7 @@ class Poll {
       memberId,
       memberEpoch: member.memberEpoch,
       token: encodePollToken({ memberId, instanceId, memberEpoch: member.memberEpoch, positions }),
-      leaseExpiresAtMs: this.#beatAtMs + member.sessionTimeoutMs,
+      leaseExpiresAtMs: Math.max(this.#beatAtMs, extendedAtMs) + member.sessionTimeoutMs,
       assignment: member.assignment,
       isSettled: member.isSettled,
       commits,

@@ -14,6 +14,8 @@ interface KnownAnswer {
   readonly answer: HeartbeatResult;
   /** When the request was sent. */
   readonly atMs: number;
+  /** From when the member's lease counts: the last heartbeat, or the last extension of the lease. */
+  readonly leasedAtMs: number;
 }
 
 /** What a process remembers of consumer groups. It only saves requests. */
@@ -69,7 +71,23 @@ export class GroupMemory {
   }
 
   noteAnswer(group: string, memberKey: string, answer: HeartbeatResult, atMs: number): void {
-    this.#answers.set(keyOf(group, memberKey), { answer, atMs });
+    const leasedAtMs = Math.max(atMs, this.leasedAtMs(group, memberKey));
+    this.#answers.set(keyOf(group, memberKey), { answer, atMs, leasedAtMs });
+  }
+
+  /**
+   * The lease of a member was extended. Its next heartbeat is due when it was: only a heartbeat tells the member of partitions
+   * that come and go.
+   */
+  noteLease(group: string, memberKey: string, leasedAtMs: number): void {
+    const key = keyOf(group, memberKey);
+    const known = this.#answers.get(key);
+    if (known !== undefined) this.#answers.set(key, { ...known, leasedAtMs: Math.max(known.leasedAtMs, leasedAtMs) });
+  }
+
+  /** From when a lease of the member was last promised here; negative infinity if that is not known. */
+  leasedAtMs(group: string, memberKey: string): number {
+    return this.#answers.get(keyOf(group, memberKey))?.leasedAtMs ?? Number.NEGATIVE_INFINITY;
   }
 
   /** The last answer to a settled member that is at this epoch, while its next heartbeat is not due. */

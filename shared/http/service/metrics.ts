@@ -24,7 +24,7 @@ const REQUESTS = {
   query: 'Query',
 } as const satisfies Partial<Record<keyof RequestCounts, string>>;
 
-/** What this process has done since it started, and how it is. Nothing in it is secret but the names of topics. */
+/** What this process has done since it started, and how it is. Nothing in it is secret but the names of topics and groups. */
 export function metricFamilies(
   broker: Pick<Broker, 'usage' | 'traffic' | 'unmerged'>,
   of: ProcessMetrics,
@@ -36,6 +36,7 @@ export function metricFamilies(
     ...trafficFamilies(broker),
     ...storageFamilies(broker.usage()),
     ...jobFamilies(broker, of, nowMs),
+    ...groupFamilies(of),
     gauge('process_start_time_seconds', 'When the process started, since 1970.', [{ value: of.startedAtMs / 1_000 }]),
     counter('process_cpu_seconds_total', 'Processor time of the process.', [{ value: of.cpuSeconds }]),
     gauge('process_resident_memory_bytes', 'Memory of the process.', [{ value: of.residentBytes }]),
@@ -141,6 +142,28 @@ function jobFamilies(broker: Pick<Broker, 'unmerged'>, { jobs }: ProcessMetrics,
     gauge('tailrace_unmerged_age_seconds', 'The age of the oldest record in them; 0 if there are none.', [
       { value: oldestMs === undefined ? 0 : Math.max(0, nowMs - oldestMs) / 1_000 },
     ]),
+  ];
+}
+
+function groupFamilies({ groupLags }: ProcessMetrics): MetricFamily[] {
+  const samples = (figureOf: (lag: ProcessMetrics['groupLags'][number]) => number): Sample[] =>
+    groupLags.map((lag) => ({ labels: { group: lag.group }, value: figureOf(lag) }));
+  return [
+    gauge(
+      'tailrace_group_lag_records',
+      'Records that a consumer group has not read yet, where it has committed an offset.',
+      samples(({ totalLagRecords }) => totalLagRecords),
+    ),
+    gauge(
+      'tailrace_group_lag_seconds',
+      'The age of the oldest record that a consumer group has to read next; 0 if there is none.',
+      samples(({ maxLagMs }) => maxLagMs / 1_000),
+    ),
+    gauge(
+      'tailrace_group_partitions_without_offset',
+      'Partitions that a consumer group reads, and has never committed an offset for.',
+      samples(({ partitionsWithoutOffset }) => partitionsWithoutOffset),
+    ),
   ];
 }
 

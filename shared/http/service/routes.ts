@@ -1,6 +1,7 @@
 import { PRICES } from '../../broker/usage/prices.ts';
 import { addCounts, dollars, noRequests } from '../../broker/usage/request-counts.ts';
 import { ERROR_CODES, EventLogError } from '../../log/errors.ts';
+import { allowsGroup } from '../../log/scopes.ts';
 import { PROBLEMS } from '../answer/problem.ts';
 import { json, text } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
@@ -43,7 +44,10 @@ export function serviceHandlers(
 
     getMetrics(call) {
       if (processMetrics === undefined) throw new EventLogError('internal', 'The process tells no metrics.');
-      const families = metricFamilies(broker, processMetrics(), settings.version, clock.nowMs());
+      const told = processMetrics();
+      // The right that the route needs is one on topics: it says nothing of groups.
+      const groupLags = told.groupLags.filter(({ group }) => allowsGroup(call.principal.scopes, 'any', group));
+      const families = metricFamilies(broker, { ...told, groupLags }, settings.version, clock.nowMs());
       return text(call, 200, exposition(families), { 'Content-Type': EXPOSITION_TYPE });
     },
 

@@ -8,7 +8,7 @@ import { functionUrlEvent, lambdaContext } from '../../support/lambda-events.ts'
 
 /** 150 KB of these are RE2, for patterns of topics, which is not run before the first pattern. */
 const BYTES_MAX = 1_250_000;
-const isJob = (name: string): boolean => JOB_NAMES.some((job) => job === name);
+const isJob = (name: string): boolean => name === 'lag' || JOB_NAMES.some((job) => job === name);
 
 let bundles: Bundles;
 beforeAll(() => {

@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { type Access, CONSUME, DELETE_GROUPS, GROUPS, SWEEP_GROUPS, union } from '../../../infra/constructs/access.ts';
+import {
+  type Access,
+  CONSUME,
+  DELETE_GROUPS,
+  GROUPS,
+  LAG,
+  SWEEP_GROUPS,
+  union,
+} from '../../../infra/constructs/access.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import type { AssignedTopic } from '../../../shared/log/group/heartbeat-result.ts';
 import { partitionSet } from '../../../shared/log/group/partition-set.ts';
@@ -58,6 +66,40 @@ const works: Work[] = [
       expect((await broker.fetchOffsets({ group: 'h' })).items).toMatchObject([{ offset: 2 }]);
       expect((await broker.fetchOffsets({ group: 'h', partitions: [at(0, 0)] })).items).toHaveLength(1);
       expect((await broker.listGroups()).items).toEqual([{ group: 'g' }, { group: 'h' }]);
+    },
+  },
+  {
+    name: 'measuring lag',
+    access: LAG,
+    async prepare(broker, stores) {
+      await broker.putTopic({ name: 'orders', partitions: 20 });
+      await broker.putTopic({ name: 'few' });
+      await broker.putTopic({ name: 'gone' });
+      await new TestMember(broker, stores, 'first', { topics: ['orders'] }).until(20);
+      // Merged; in an object; in the table, named by a node that has left the head; and in the head.
+      for (let i = 0; i < 30; i++) await appendTo(broker, 'orders', 0, ['x']);
+      await broker.idle();
+      await stores.clock.sleep(2 * 3_600_000);
+      expect((await broker.runMerges()).error).toBeUndefined();
+      await appendTo(broker, 'orders', 1, ['x'.repeat(20_000)]);
+      for (let i = 0; i < 30; i++) await appendTo(broker, 'orders', 2, ['x']);
+      await broker.idle();
+      await broker.commitOffsets({ group: 'h', offsets: [0, 1, 2].map((partition) => at(partition, 0)) });
+      // In the only node of a head.
+      for (let i = 0; i < 8; i++) await appendTo(broker, 'few', 0, ['x']);
+      await broker.idle();
+      for (const topic of ['few', 'gone'])
+        await broker.commitOffsets({ group: 'h', offsets: [{ ...at(0, 0), topic }] });
+      await broker.deleteTopic('gone');
+    },
+    async run(broker) {
+      const { lags, error } = await broker.measureLag({ groups: ['g', 'h', 'nobody'] });
+      expect(error).toBeUndefined();
+      expect(lags).toMatchObject([
+        { group: 'g', partitionsWithoutOffset: 20 },
+        { group: 'h', totalLagRecords: 69, partitionsWithLag: 4 },
+      ]);
+      expect(lags[1]?.maxLagMs).toBeGreaterThan(3_600_000);
     },
   },
   {
@@ -177,6 +219,10 @@ it('lets who reads as a group change neither records nor topics, and delete noth
     'UpdateItem member',
     'UpdateItem offsets',
   ]);
+});
+
+it('lets who measures lag change nothing', () => {
+  expect(listed(LAG).filter((what) => !/^(GetItem|Query|GetObject) /.test(what))).toEqual([]);
 });
 
 it('lets who deletes or sweeps groups read no record', () => {

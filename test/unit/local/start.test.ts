@@ -101,6 +101,17 @@ describe('startTailrace', () => {
     expect(await merged({ jobs: false })).toBe(false);
   }, 30_000);
 
+  test('measures the lag of groups by a timer, and tells it at /metrics', async () => {
+    const { broker, url } = await start({ memory: true, jobs: { measureLag: 10 } });
+    await broker.putTopic({ name: 'orders' });
+    await broker.appendRecords({ topic: 'orders', records: [{ key: null, value: null, headers: [] }] });
+    await broker.commitOffsets({ group: 'billing', offsets: [{ topic: 'orders', partition: 0, offset: 0 }] });
+    await vi.waitFor(async () => {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      expect(metrics).toContain('tailrace_group_lag_records{group="billing"} 1\n');
+    });
+  });
+
   test('runs no job once it is closed', async () => {
     const tailrace = await start({ memory: true, jobs: { merge: 5 } });
     const runs = vi.spyOn(tailrace.broker, 'runMerges');

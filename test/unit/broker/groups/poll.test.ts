@@ -143,6 +143,37 @@ describe('a poll', () => {
     expect(second.commits.map(({ outcome }) => outcome.ok)).toEqual([true, true]);
   });
 
+  it('promises no shorter lease than an extension did', async () => {
+    const { broker, run, clock } = await filled(2, 4);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    await clock.advance(1_000);
+    const extended = await run(broker.extendLease({ group: 'g', token: first.token }));
+    expect(extended.leaseExpiresAtMs).toBeGreaterThan(first.leaseExpiresAtMs);
+    const second = await run(broker.pollGroup({ group: 'g', after: first.token }));
+    expect(second.leaseExpiresAtMs).toBe(extended.leaseExpiresAtMs);
+    // A poll that waits learns of an extension that comes meanwhile.
+    await clock.advance(100);
+    const waiting = broker.pollGroup({ group: 'g', after: second.token, waitMs: 1_500 });
+    const meanwhile = clock.sleep(500).then(() => broker.extendLease({ group: 'g', token: second.token }));
+    const [waited, { leaseExpiresAtMs }] = await run(Promise.all([waiting, meanwhile]));
+    expect(waited.leaseExpiresAtMs).toBe(leaseExpiresAtMs);
+  });
+
+  it('sends the heartbeats that are due all the same, so that a member whose lease is extended learns of others', async () => {
+    const { broker, run, clock } = await filled(2, 4);
+    let { token } = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    await run(broker.pollGroup({ group: 'g', memberId: 'b', subscription }));
+    let partitions = 2;
+    for (let i = 0; i < 20 && partitions > 1; i++) {
+      await clock.advance(1_000);
+      await run(broker.extendLease({ group: 'g', token }));
+      const next = await run(broker.pollGroup({ group: 'g', after: token, waitMs: 0, maxRecords: 0 }));
+      token = next.token;
+      partitions = next.assignment.reduce((sum, each) => sum + each.partitions.length, 0);
+    }
+    expect(partitions).toBe(1);
+  });
+
   it('costs one read of each head, and nothing else, while nothing is new', async () => {
     const { broker, run } = await filled(20, 20);
     const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));

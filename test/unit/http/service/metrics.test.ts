@@ -60,9 +60,21 @@ it('tells what was appended, read and requested, and how the jobs and the proces
   expect(samples.get('tailrace_job_last_success_timestamp_seconds{job="merge"}')).toBe(1_700_000_001);
   expect(samples.has('tailrace_job_last_success_timestamp_seconds{job="new"}')).toBe(false);
   expect(samples.get('tailrace_unmerged_heads')).toBe(1);
+  const ofGroup = ['lag_records', 'lag_seconds', 'partitions_without_offset'].map((name) => `tailrace_group_${name}`);
+  expect(ofGroup.map((name) => samples.get(`${name}{group="g\\"1"}`))).toEqual([12, 2.5, 4]);
+  expect(ofGroup.map((name) => samples.get(`${name}{group="idle"}`))).toEqual([0, 0, 0]);
   expect(samples.get('process_start_time_seconds')).toBe(1_700_000_000.5);
   expect(samples.get('process_cpu_seconds_total')).toBe(1.25);
   expect(samples.get('tailrace_build_info{version="0.0.0"}')).toBe(1);
+});
+
+it('tells the lag of those groups only that the caller has a right on', async () => {
+  const { call, broker } = memoryApp({ http: { access: { mode: 'authenticated', apiKeys: true } } });
+  const scopes = [{ actions: ['admin'], topics: ['*'], groups: ['idl*'] }] as const;
+  const { key } = await broker.createApiKey({ name: 'scraper', scopes });
+  const answer = await call('GET', '/metrics', { headers: { Authorization: `Bearer ${key}` } });
+  const lags = [...parsed(await answer.text()).keys()].filter((name) => name.startsWith('tailrace_group_lag_records'));
+  expect(lags).toEqual(['tailrace_group_lag_records{group="idle"}']);
 });
 
 it('tells how long records wait to be merged', async () => {
