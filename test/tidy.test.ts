@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { archaicPhrases } from './support/archaic-phrases.ts';
+import { CLIENT_IMPORTS } from './support/client-imports.ts';
 import { BY_PATH, FILES, FOLDERS, ROOT } from './support/source-files.ts';
 import { WAITING_FILES } from './support/waiting-files.ts';
 
@@ -191,7 +192,7 @@ const RULES: readonly ImportRule[] = [
   { of: 'shared/http/', may: [...HTTP_ROOT, 'shared/http/', 'jose', 'node:zlib', 'node:util'], exists: true },
   { of: 'shared/version.ts', may: [], exists: true },
   { of: 'shared/kafka/', may: ['shared/kafka/', 'shared/broker/', 'shared/log/'], exists: false },
-  { of: 'shared/client/', may: ['shared/client/', 'shared/http/contract.ts'], exists: false },
+  { of: 'shared/client/', may: [...CLIENT_IMPORTS, ...LOG_ROOT], exists: true },
   { of: 'shared/console/', may: ['shared/console/', 'shared/client/'], exists: false },
   {
     of: 'shared/local/',
@@ -372,7 +373,7 @@ describe('the core', () => {
   it('asks neither a clock nor chance, and waits for nothing by itself', () => {
     const forbidden =
       /\b(?:Date\.now|new Date\(\)|performance\.|process\.hrtime|Math\.random|randomBytes|randomUUID|randomInt|randomFill\w*|getRandomValues|setTimeout|setInterval|setImmediate|AbortSignal\.timeout)\b|new Date\(\)/;
-    const core = FILES.filter(({ path }) => /^shared\/(?:log|broker|http|kafka|storage\/[\w-]+\.ts)/.test(path));
+    const core = FILES.filter(({ path }) => /^shared\/(?:log|broker|http|client|kafka|storage\/[\w-]+\.ts)/.test(path));
     expect(core.length).toBeGreaterThan(40);
     expect(core.filter(({ code }) => forbidden.test(code)).map(({ path }) => path)).toEqual([]);
     expect(

@@ -36,6 +36,7 @@ import { type Follower, type FollowRequest, follow } from './read/follow.ts';
 import { listSegments, type SegmentDescription } from './read/list-segments.ts';
 import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
+import { type ReadRecordsRequest, type RecordsRead, readRecords } from './read/read-records.ts';
 import { type DeletedRecords, type DeleteRecordsRequest, deleteRecords } from './topics/delete-records.ts';
 import { deleteTopic } from './topics/delete-topic.ts';
 import {
@@ -163,6 +164,10 @@ export class Broker {
 
   read(request: ReadRequest): Promise<ReadResult> {
     return read(this.#context, request);
+  }
+
+  readRecords(request: ReadRecordsRequest): Promise<RecordsRead> {
+    return readRecords(this.#context, request);
   }
 
   offsetForTime(topic: string, partition: number, timestampMs: number): Promise<OffsetForTime> {

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { compressionsAlgorithms } from '@platformatic/kafka';
-import { COMPRESSIONS, type Compression, compress, decompress } from '../../shared/log/batch/compression.ts';
+import { COMPRESSIONS, type Compression } from '../../shared/log/batch/codecs.ts';
+import { compress, decompress } from '../../shared/log/batch/compression.ts';
 
 /**
  * `npm run bench:codecs`: how fast batches of real data are packed and unpacked by every codec, and how small they become;

@@ -9,7 +9,7 @@ export interface DocExample {
   readonly name: string;
   readonly code: string;
   /** Which of the package's entries it uses. */
-  readonly entry: 'tailrace' | 'tailrace/local' | 'tailrace/cdk';
+  readonly entry: 'tailrace' | 'tailrace/client' | 'tailrace/local' | 'tailrace/cdk';
 }
 
 /** Every document that a reader of the package finds, as a path from the root. */
@@ -24,7 +24,7 @@ export function docExamples(): DocExample[] {
     return [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map((match) => {
       const code = match[1] as string;
       const heading = [...text.slice(0, match.index).matchAll(/^#+ (.+)$/gm)].at(-1)?.[1];
-      const entry = /from '(tailrace(?:\/(?:local|cdk))?)'/.exec(code)?.[1] as DocExample['entry'] | undefined;
+      const entry = /from '(tailrace(?:\/(?:client|local|cdk))?)'/.exec(code)?.[1] as DocExample['entry'] | undefined;
       if (entry === undefined)
         throw new Error(`An example of ${path} uses nothing of the package, so nothing runs it.`);
       return { name: `${path}, ${heading}`, code, entry };

@@ -1,4 +1,5 @@
-import { BATCH_HEADER_BYTES, encodeBatch, recordBytesBound } from '../../log/batch/record-batch.ts';
+import { encodeBatch } from '../../log/batch/record-batch.ts';
+import { BATCH_HEADER_BYTES, recordBytesBound } from '../../log/batch/write-batch.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { addSequence } from '../../log/head/producer.ts';
 import { HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../../log/limits.ts';

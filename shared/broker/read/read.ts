@@ -163,7 +163,8 @@ export function checkFrom(from: ReadFrom): void {
   else bounded('timestamp', from.timestampMs, 0, OFFSET_MAX);
 }
 
-function bounded(field: string, value: number, min: number, max: number): number {
+/** @throws EventLogError `invalid_request` */
+export function bounded(field: string, value: number, min: number, max: number): number {
   if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
   throw invalidField(field, `${field} takes a whole number from ${min} to ${max}.`, { min, max });
 }

@@ -58,6 +58,9 @@ export const batchesAppendOutput = z
             baseOffset: offset,
             records: count,
             duplicate: z.boolean().describe('An earlier attempt appended the batch, at this offset.'),
+            timestamp: timeMs
+              .optional()
+              .describe('The time that the topic gave the records; absent if they keep their own (`CreateTime`).'),
           }),
           failed,
         ]),

@@ -172,7 +172,13 @@ async function appendRaw(
   const output: BatchesAppendOutput = {
     batches: outcomes.map((outcome) =>
       outcome.ok
-        ? { partition, baseOffset: outcome.baseOffset, records: outcome.records, duplicate: outcome.duplicate }
+        ? {
+            partition,
+            baseOffset: outcome.baseOffset,
+            records: outcome.records,
+            duplicate: outcome.duplicate,
+            ...(outcome.logAppendTimeMs === undefined ? {} : { timestamp: outcome.logAppendTimeMs }),
+          }
         : { error: toProblem(outcome.error) },
     ),
   };

@@ -1,12 +1,9 @@
 import zlib from 'node:zlib';
 import snappy from 'snappyjs';
 import { ByteFormatError, ByteReader, ByteWriter, concatBytes } from '../bytes.ts';
+import type { Compression } from './codecs.ts';
 import { compressLz4, decompressLz4 } from './lz4.ts';
 import { decompressSnappyBlock } from './snappy.ts';
-
-/** Kafka's codecs; the position in the list is the number in a batch's attributes. */
-export const COMPRESSIONS = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const;
-export type Compression = (typeof COMPRESSIONS)[number];
 
 export function compress(compression: Compression, content: Uint8Array): Uint8Array {
   switch (compression) {

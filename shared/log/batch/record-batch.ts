@@ -1,40 +1,37 @@
-import { ByteFormatError, ByteReader, ByteWriter, concatBytes, varintLength } from '../bytes.ts';
+import { ByteFormatError, ByteReader, concatBytes } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../limits.ts';
-import { COMPRESSIONS, type Compression, compress, decompress } from './compression.ts';
+import { COMPRESSIONS, type Compression } from './codecs.ts';
+import { compress, decompress } from './compression.ts';
 import { crc32c } from './crc32c.ts';
 import type { LogRecord, RecordHeader, StoredRecord } from './record.ts';
+import {
+  BATCH_HEADER_BYTES,
+  CRC_AT,
+  CRC_END,
+  type EncodeBatchOptions,
+  encodeRecords,
+  LENGTH_AT,
+  LENGTH_END,
+  LOG_APPEND_TIME,
+  MAGIC,
+  MAX_TIMESTAMP_AT,
+  sealBatch,
+  setInt64,
+  TRANSACTIONAL,
+  viewOf,
+  writeBatch,
+} from './write-batch.ts';
 
-/**
- * Apache Kafka's RecordBatch, magic 2 (Kafka documentation, "Message Format"; KIP-98): the unit of append, compression
- * and idempotence, stored and served byte for byte. Base offset and partition leader epoch precede the bytes that the CRC
- * covers, so assigning an offset changes nothing else.
- *
- *  0 baseOffset int64          17 crc uint32 (of all from 21)   43 producerId int64
- *  8 batchLength int32         21 attributes int16              51 producerEpoch int16
- * 12 partitionLeaderEpoch i32  23 lastOffsetDelta int32         53 baseSequence int32
- * 16 magic int8                27 baseTimestamp int64           57 recordCount int32
- *                              35 maxTimestamp int64            61 records, compressed together
- */
-const LENGTH_AT = 8;
-const LENGTH_END = 12;
+/** Reads batches, and makes those that need a codec. `write-batch.ts` has the layout. */
 const MAGIC_AT = 16;
-const CRC_AT = 17;
-const CRC_END = 21;
 const BASE_TIMESTAMP_AT = 27;
-const MAX_TIMESTAMP_AT = 35;
 const RECORD_COUNT_AT = 57;
-export const BATCH_HEADER_BYTES = 61;
-const MAGIC = 2;
-
 const COMPRESSION_MASK = 0x07;
-const LOG_APPEND_TIME = 0x08;
-const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const DELETE_HORIZON = 0x40;
 
 export const NO_TIMESTAMP = -1;
-export const NO_PRODUCER_ID = -1;
 
 export type TimestampType = 'create_time' | 'log_append_time';
 
@@ -193,110 +190,14 @@ function readNullable(reader: ByteReader): Uint8Array | null {
   return length === -1 ? null : reader.view(length);
 }
 
-export interface BatchProducer {
-  readonly producerId: number;
-  readonly producerEpoch: number;
-  readonly baseSequence: number;
-}
-
-export interface EncodeBatchOptions {
-  readonly compression?: Compression;
-  readonly producer?: BatchProducer | undefined;
-  readonly transactional?: boolean;
-  /** Gives every record this time, as Kafka's `message.timestamp.type=LogAppendTime` does. */
-  readonly logAppendTimeMs?: number | undefined;
-}
-
-const UTF8 = new TextEncoder();
-
 /** Encodes at least one record into a batch with base offset 0 and offset deltas 0, 1, 2 … */
 export function encodeBatch(records: readonly LogRecord[], options: EncodeBatchOptions = {}): Uint8Array {
-  const first = records[0];
-  if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
-  const compression = options.compression ?? 'none';
-  // −1 would not do: the largest time is further away from −1 than a delta can be.
-  const baseTimestamp = Math.max(0, first.timestampMs);
-  let maxTimestamp = first.timestampMs;
-  const writer = new ByteWriter(BATCH_HEADER_BYTES + estimateBytes(records));
-  const { producerId, producerEpoch, baseSequence } = options.producer ?? NO_PRODUCER;
-  const logAppend = options.logAppendTimeMs !== undefined;
-  writer.int64(0);
-  writer.int32(0);
-  writer.int32(-1);
-  writer.uint8(MAGIC);
-  writer.uint32(0);
-  writer.int16(
-    COMPRESSIONS.indexOf(compression) | (logAppend ? LOG_APPEND_TIME : 0) | (options.transactional ? TRANSACTIONAL : 0),
+  const batch = writeBatch(records, options);
+  const { compression = 'none' } = options;
+  return sealBatch(
+    batch,
+    compression === 'none' ? undefined : compress(compression, batch.subarray(BATCH_HEADER_BYTES)),
   );
-  writer.int32(records.length - 1);
-  writer.int64(baseTimestamp);
-  writer.int64(0);
-  writer.int64(producerId);
-  writer.int16(producerEpoch);
-  writer.int32(baseSequence);
-  writer.int32(records.length);
-  for (let i = 0; i < records.length; i++) {
-    const record = records[i] as LogRecord;
-    if (record.timestampMs > maxTimestamp) maxTimestamp = record.timestampMs;
-    writeRecord(writer, record, i, record.timestampMs - baseTimestamp);
-  }
-  let batch = writer.finish();
-  if (compression !== 'none') {
-    const packed = compress(compression, batch.subarray(BATCH_HEADER_BYTES));
-    const whole = new Uint8Array(BATCH_HEADER_BYTES + packed.length);
-    whole.set(batch.subarray(0, BATCH_HEADER_BYTES));
-    whole.set(packed, BATCH_HEADER_BYTES);
-    batch = whole;
-  }
-  const view = viewOf(batch);
-  view.setInt32(LENGTH_AT, batch.length - LENGTH_END);
-  setInt64(view, MAX_TIMESTAMP_AT, options.logAppendTimeMs ?? maxTimestamp);
-  view.setUint32(CRC_AT, crc32c(batch.subarray(CRC_END)));
-  return batch;
-}
-
-const NO_PRODUCER: BatchProducer = { producerId: NO_PRODUCER_ID, producerEpoch: -1, baseSequence: -1 };
-
-function estimateBytes(records: readonly LogRecord[]): number {
-  let total = 0;
-  for (const record of records) total += recordBytesBound(record);
-  return total;
-}
-
-/** An upper bound for the size of a record in a batch, uncompressed. */
-export function recordBytesBound(record: Pick<LogRecord, 'key' | 'value' | 'headers'>): number {
-  let total = 32 + (record.key?.length ?? 0) + (record.value?.length ?? 0);
-  for (const header of record.headers) total += 10 + header.key.length * 3 + (header.value?.length ?? 0);
-  return total;
-}
-
-function writeRecord(writer: ByteWriter, record: LogRecord, offsetDelta: number, timestampDelta: number): void {
-  const names = record.headers.map((header) => UTF8.encode(header.key));
-  let length = 1 + varintLength(timestampDelta) + varintLength(offsetDelta);
-  length += nullableLength(record.key) + nullableLength(record.value) + varintLength(names.length);
-  for (let i = 0; i < names.length; i++) {
-    length += nullableLength(names[i] as Uint8Array) + nullableLength((record.headers[i] as RecordHeader).value);
-  }
-  writer.varint(length);
-  writer.uint8(0);
-  writer.varint(timestampDelta);
-  writer.varint(offsetDelta);
-  writeNullable(writer, record.key);
-  writeNullable(writer, record.value);
-  writer.varint(names.length);
-  for (let i = 0; i < names.length; i++) {
-    writeNullable(writer, names[i] as Uint8Array);
-    writeNullable(writer, (record.headers[i] as RecordHeader).value);
-  }
-}
-
-function nullableLength(bytes: Uint8Array | null): number {
-  return bytes === null ? 1 : varintLength(bytes.length) + bytes.length;
-}
-
-function writeNullable(writer: ByteWriter, bytes: Uint8Array | null): void {
-  writer.varint(bytes === null ? -1 : bytes.length);
-  if (bytes !== null) writer.write(bytes);
 }
 
 /** Sets in place the two fields that the CRC does not cover. The leader epoch is always 0: no partition has a leader. */
@@ -330,13 +231,8 @@ export function retainRecords(
   deleteHorizonMs: number | undefined,
 ): Uint8Array | undefined {
   const baseTimestamp = deleteHorizonMs ?? Math.max(0, records[0]?.timestampMs ?? 0);
-  let maxTimestamp = NO_TIMESTAMP;
-  const writer = new ByteWriter(estimateBytes(records));
-  for (const record of records) {
-    maxTimestamp = Math.max(maxTimestamp, record.timestampMs);
-    writeRecord(writer, record, record.offset - header.baseOffset, record.timestampMs - baseTimestamp);
-  }
-  const content = writer.finish();
+  const maxTimestamp = records.reduce((max, { timestampMs }) => Math.max(max, timestampMs), NO_TIMESTAMP);
+  const content = encodeRecords(records, header.baseOffset, baseTimestamp);
   if (content.length > BATCH_UNCOMPRESSED_BYTES_MAX) return undefined;
   const batch = concatBytes([bytes.subarray(0, BATCH_HEADER_BYTES), compress(header.compression, content)]);
   const view = viewOf(batch);
@@ -348,15 +244,6 @@ export function retainRecords(
   view.setInt32(RECORD_COUNT_AT, records.length);
   view.setUint32(CRC_AT, crc32c(batch.subarray(CRC_END)));
   return batch;
-}
-
-function setInt64(view: DataView, position: number, value: number): void {
-  view.setInt32(position, Math.floor(value / 0x1_0000_0000));
-  view.setUint32(position + 4, value >>> 0);
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function attempt<T>(position: number, read: () => T): T {

@@ -2,12 +2,12 @@ import type { StoredRecord } from '../batch/record.ts';
 import {
   decodeRecords,
   encodeBatch,
-  NO_PRODUCER_ID,
   NO_TIMESTAMP,
   type RecordBatchHeader,
   readBatchHeader,
   withTimestamps,
 } from '../batch/record-batch.ts';
+import { NO_PRODUCER_ID } from '../batch/write-batch.ts';
 import { EventLogError } from '../errors.ts';
 import type { CheckedBatch } from '../head/head-append.ts';
 import { PRODUCER_EPOCH_MAX } from '../limits.ts';

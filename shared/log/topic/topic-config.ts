@@ -1,4 +1,4 @@
-import { COMPRESSIONS, type Compression } from '../batch/compression.ts';
+import { COMPRESSIONS, type Compression } from '../batch/codecs.ts';
 import { invalidField } from '../errors.ts';
 import { BATCH_BYTES_DEFAULT, BATCH_BYTES_MAX } from '../limits.ts';
 

@@ -5,13 +5,9 @@ import { readBatches } from '../../../../shared/broker/segments/read-batches.ts'
 import { SlotParts } from '../../../../shared/broker/segments/slot-parts.ts';
 import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
 import type { LogRecord, StoredRecord } from '../../../../shared/log/batch/record.ts';
-import {
-  type EncodeBatchOptions,
-  encodeBatch,
-  placeBatch,
-  readBatchHeader,
-} from '../../../../shared/log/batch/record-batch.ts';
+import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { recordsOf, type StoredBatch } from '../../../../shared/log/batch/stored-batch.ts';
+import type { EncodeBatchOptions } from '../../../../shared/log/batch/write-batch.ts';
 import { EMPTY_TOTALS, type SlotTotals, TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import { announce, commitMerge, spill } from '../../../../shared/log/segment/list-changes.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';

@@ -1,9 +1,10 @@
 import { createRequire } from 'node:module';
 import { compressionsAlgorithms, crc32c as crcOfPlatformatic, Reader, readRecordsBatch } from '@platformatic/kafka';
 import { describe, expect, it } from 'vitest';
-import { COMPRESSIONS, type Compression } from '../../../../shared/log/batch/compression.ts';
+import { COMPRESSIONS, type Compression } from '../../../../shared/log/batch/codecs.ts';
 import type { LogRecord } from '../../../../shared/log/batch/record.ts';
-import { type EncodeBatchOptions, encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
+import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
+import type { EncodeBatchOptions } from '../../../../shared/log/batch/write-batch.ts';
 
 /** What other clients read from the batches that we make. */
 const require = createRequire(import.meta.url);

@@ -1,17 +1,17 @@
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { COMPRESSIONS, compress } from '../../../../shared/log/batch/compression.ts';
+import { COMPRESSIONS } from '../../../../shared/log/batch/codecs.ts';
+import { compress } from '../../../../shared/log/batch/compression.ts';
 import type { LogRecord } from '../../../../shared/log/batch/record.ts';
 import {
-  BATCH_HEADER_BYTES,
   decodeRecords,
   encodeBatch,
   placeBatch,
   readBatchHeader,
-  recordBytesBound,
   withTimestamps,
 } from '../../../../shared/log/batch/record-batch.ts';
+import { BATCH_HEADER_BYTES, recordBytesBound } from '../../../../shared/log/batch/write-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { BATCH_UNCOMPRESSED_BYTES_MAX } from '../../../../shared/log/limits.ts';
 import { recordsArbitrary } from '../../../support/arbitraries.ts';

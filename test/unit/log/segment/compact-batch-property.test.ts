@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { COMPRESSIONS } from '../../../../shared/log/batch/compression.ts';
+import { COMPRESSIONS } from '../../../../shared/log/batch/codecs.ts';
 import type { LogRecord, StoredRecord } from '../../../../shared/log/batch/record.ts';
 import { decodeRecords, encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { compactBatch } from '../../../../shared/log/segment/compact-batch.ts';

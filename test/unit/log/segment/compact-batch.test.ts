@@ -2,16 +2,11 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Reader, readRecordsBatch } from '@platformatic/kafka';
 import { describe, expect, it } from 'vitest';
-import { COMPRESSIONS } from '../../../../shared/log/batch/compression.ts';
+import { COMPRESSIONS } from '../../../../shared/log/batch/codecs.ts';
 import type { LogRecord } from '../../../../shared/log/batch/record.ts';
-import {
-  decodeRecords,
-  type EncodeBatchOptions,
-  encodeBatch,
-  placeBatch,
-  readBatchHeader,
-} from '../../../../shared/log/batch/record-batch.ts';
+import { decodeRecords, encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
+import type { EncodeBatchOptions } from '../../../../shared/log/batch/write-batch.ts';
 import { type CompactOptions, compactBatch } from '../../../../shared/log/segment/compact-batch.ts';
 import { edited } from '../../../support/batch-edit.ts';
 

@@ -1,0 +1,145 @@
+import type { RecordHeader, StoredRecord } from '../log/batch/record.ts';
+import type { Clock, Random } from '../storage/ports.ts';
+import { systemClock } from '../storage/system/clock.ts';
+import { webRandom } from '../storage/system/web-random.ts';
+import { type Plain, plain, type Topic } from './codec.ts';
+import { HttpLog, type HttpLogOptions } from './http-log.ts';
+import type { LogApi, ReadFrom } from './log-api.ts';
+import type { ProducedRecord, RecordToProduce } from './produce/pending-record.ts';
+import { type CloseOptions, type ProduceOptions, Producer } from './produce/producer.ts';
+import type { ProducerOptions } from './produce/settings.ts';
+
+export interface EventLogOptions {
+  /** The settings of the producer behind `produce`. */
+  readonly producer?: ProducerOptions;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
+  /** Default: Web Crypto. */
+  readonly random?: Random;
+}
+
+export interface ReadOptions {
+  readonly partition: number;
+  /** Default: the log start offset. */
+  readonly from?: ReadFrom | undefined;
+  /** Default 500, at most 100,000. */
+  readonly maxRecords?: number | undefined;
+  /** Default 1 MiB, at most 64 MiB; at least one record comes. */
+  readonly maxBytes?: number | undefined;
+  /** At the end of the partition, wait so long for records; default 0, at most 20,000. */
+  readonly waitMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ConsumedRecord<V, K> {
+  readonly partition: number;
+  readonly offset: number;
+  /** Milliseconds since 1970-01-01T00:00:00Z; −1 if the producer gave none. */
+  readonly timestamp: number;
+  readonly key: K | null;
+  /** `null` is a tombstone. */
+  readonly value: V | null;
+  readonly headers: readonly { readonly name: string; readonly value: Uint8Array | null }[];
+}
+
+export interface RecordPage<V, K> {
+  readonly records: readonly ConsumedRecord<V, K>[];
+  /** Where the next read goes on. It can be further on although no records came: dropped offsets are passed over. */
+  readonly nextOffset: number;
+  readonly logStartOffset: number;
+  readonly highWatermark: number;
+}
+
+/**
+ * The log for programs, wherever it is: `new EventLog(broker)` with the broker of `startTailrace` or `openEventLog`, or
+ * `connect({ url })` over HTTP. All three behave alike and throw the same errors.
+ */
+export class EventLog {
+  readonly #log: LogApi;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #options: EventLogOptions;
+  /** Those that were made here and are not closed. */
+  readonly #producers = new Set<Producer>();
+  #own: Producer | undefined;
+
+  constructor(log: LogApi, options: EventLogOptions = {}) {
+    this.#log = log;
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? webRandom;
+    this.#options = options;
+  }
+
+  /** A producer of its own, with its own id, buffer and settings. Makes no request. @throws EventLogError `invalid_request` */
+  producer(options: ProducerOptions = {}): Producer {
+    const producer = new Producer({ log: this.#log, clock: this.#clock, random: this.#random }, options);
+    this.#producers.add(producer);
+    return producer;
+  }
+
+  /** Appends a record by a producer that all calls share. See `Producer.produce`. */
+  produce(topic: string, record: RecordToProduce<Plain, Plain>, options?: ProduceOptions): Promise<ProducedRecord>;
+  produce<V, K>(topic: Topic<V, K>, record: RecordToProduce<V, K>, options?: ProduceOptions): Promise<ProducedRecord>;
+  async produce(
+    topic: string | Topic<unknown, unknown>,
+    record: RecordToProduce<unknown, unknown>,
+    options?: ProduceOptions,
+  ): Promise<ProducedRecord> {
+    this.#own ??= this.producer(this.#options.producer);
+    return this.#own.produce(topic as Topic<unknown, unknown>, record, options);
+  }
+
+  /**
+   * Reads records of one partition, without a group.
+   * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` with both ends, `invalid_request`;
+   * whatever a codec throws
+   */
+  read(topic: string, options: ReadOptions): Promise<RecordPage<Plain, Plain>>;
+  read<V, K>(topic: Topic<V, K>, options: ReadOptions): Promise<RecordPage<V, K>>;
+  async read(topic: string | Topic<unknown, unknown>, options: ReadOptions): Promise<RecordPage<unknown, unknown>> {
+    const { name, key, value } =
+      typeof topic === 'string' ? ({ name: topic, key: plain, value: plain } as Topic<unknown, unknown>) : topic;
+    const { partition, from = FROM_START, ...more } = options;
+    const { records, ...ends } = await this.#log.readRecords({ topic: name, partition, from, ...more });
+    const decoded = records.map((record) => ({
+      partition,
+      offset: record.offset,
+      timestamp: record.timestampMs,
+      ...decodedKeyAndValue(record, { key, value }),
+      headers: record.headers.map(namedHeader),
+    }));
+    return { ...ends, records: decoded };
+  }
+
+  /** Sends at once what its producers hold, and resolves when the records of all calls before this one are settled. */
+  async flush(): Promise<void> {
+    await Promise.all([...this.#producers].map((producer) => producer.flush()));
+  }
+
+  /** Closes its producers. The log itself stays open: it belongs to the caller. See `Producer.close`. */
+  async close(options?: CloseOptions): Promise<void> {
+    await Promise.all([...this.#producers].map((producer) => producer.close(options)));
+  }
+}
+
+/** The tail of everything is everything. */
+const FROM_START: ReadFrom = { tail: Number.MAX_SAFE_INTEGER };
+
+function decodedKeyAndValue<V, K>(
+  { key, value }: StoredRecord,
+  codecs: Pick<Topic<V, K>, 'key' | 'value'>,
+): { readonly key: K | null; readonly value: V | null } {
+  return {
+    key: key === null ? null : codecs.key.decode(key),
+    value: value === null ? null : codecs.value.decode(value),
+  };
+}
+
+function namedHeader({ key, value }: RecordHeader): { readonly name: string; readonly value: Uint8Array | null } {
+  return { name: key, value };
+}
+
+/** The log over HTTP, with `fetch` alone. Makes no request. @throws EventLogError `invalid_request` naming the option */
+export function connect(options: HttpLogOptions & EventLogOptions): EventLog {
+  return new EventLog(new HttpLog(options), options);
+}
