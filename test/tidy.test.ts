@@ -106,6 +106,7 @@ const RULES: readonly ImportRule[] = [
     ],
     exists: true,
   },
+  { of: 'shared/log/group/', may: ['shared/log/group/', 'shared/log/batch/', ...LOG_ROOT], exists: true },
   { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
   { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },

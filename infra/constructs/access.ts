@@ -68,6 +68,31 @@ export const ADMIN: Access = {
 };
 
 /**
+ * Permissions to be a member of consumer groups, to commit and reset offsets, and to see the lag. `CONSUME` must come with
+ * it: the lag is measured on records. They allow deleting no group.
+ */
+export const GROUPS: Access = {
+  items: {
+    GetItem: ['group', 'member', 'target', 'offsets', 'topic'],
+    Query: ['groupListing', 'member', 'offsets', 'topic'],
+    PutItem: ['groupListing', 'member', 'target'],
+    UpdateItem: ['group', 'member', 'offsets'],
+  },
+  objects: {},
+};
+
+/** Permissions to delete consumer groups that have no members. */
+export const DELETE_GROUPS: Access = {
+  items: {
+    GetItem: ['groupListing', 'group'],
+    Query: ['member', 'offsets', 'target'],
+    UpdateItem: ['group'],
+    DeleteItem: ['groupListing', 'offsets', 'target'],
+  },
+  objects: {},
+};
+
+/**
  * Permissions to make, list and revoke API keys. A principal with these permissions in the direct mode could do everything
  * over HTTP, so no grant includes them.
  */
@@ -166,6 +191,18 @@ export const SWEEP_HOT: Access = {
     DeleteItem: ['reference'],
   },
   objects: { GetObject: ['hot'], DeleteObject: ['hot'], ListBucket: ['hot'] },
+};
+
+/** Permissions of the sweep of consumer groups, which deletes what they have not used for long. */
+export const SWEEP_GROUPS: Access = {
+  items: {
+    GetItem: ['groupListing', 'group', 'topic', 'job'],
+    Query: ['groupListing', 'member', 'offsets', 'target', 'topic'],
+    PutItem: ['job'],
+    UpdateItem: ['group', 'offsets'],
+    DeleteItem: ['groupListing', 'offsets', 'target', 'job'],
+  },
+  objects: {},
 };
 
 /** Permissions of the sweep of deleted topics. */

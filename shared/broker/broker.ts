@@ -7,6 +7,7 @@ import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome 
 import type { BrokerContext } from './context.ts';
 import { deleteGroup } from './groups/delete-group.ts';
 import { describeGroup, type GroupDescription } from './groups/describe-group.ts';
+import { type ExtendLeaseRequest, extendLease } from './groups/extend-lease.ts';
 import { type ListedGroup, type ListGroupsRequest, listGroups } from './groups/list-groups.ts';
 import { type HeartbeatResult, heartbeat } from './groups/membership/heartbeat.ts';
 import type { HeartbeatRequest } from './groups/membership/heartbeat-request.ts';
@@ -16,7 +17,8 @@ import { type DeleteOffsetsRequest, deleteOffsets } from './groups/offsets/delet
 import { type FetchOffsetsRequest, fetchOffsets, type PartitionOffset } from './groups/offsets/fetch-offsets.ts';
 import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/lag.ts';
 import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
-import { type ExtendLeaseRequest, extendLease, type PollRequest, type PollResult, pollGroup } from './groups/poll.ts';
+import { type PollResult, pollGroup } from './groups/poll.ts';
+import type { PollRequest } from './groups/poll-request.ts';
 import { type SweptGroups, sweepGroups } from './groups/sweep-groups.ts';
 import { type CompactionReport, compactHead } from './jobs/compact/compact-head.ts';
 import { type ExpiredHead, expireHead } from './jobs/expire/expire-head.ts';

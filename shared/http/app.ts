@@ -6,6 +6,7 @@ import { asEventLogError } from './answer/problem.ts';
 import { type AnswerContext, empty, problem } from './answer/respond.ts';
 import { appendHandlers } from './append/routes.ts';
 import { MEDIA } from './contract.ts';
+import { groupHandlers } from './groups/routes.ts';
 import {
   DEFAULT_HTTP_SETTINGS,
   type Handler,
@@ -68,6 +69,7 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
     ...topicHandlers(context),
     ...appendHandlers(context),
     ...readHandlers(context),
+    ...groupHandlers(context),
     ...accessHandlers(context),
     ...serviceHandlers(context, () => JSON.stringify(openApiDocument(served, describedAs(context)))),
   };
@@ -127,7 +129,7 @@ function register(app: HttpApp, operation: Operation, handler: Handler, { access
     const request = c.req.raw;
     const params: Readonly<Record<string, string>> = c.req.param();
     // The caller is admitted before the request is checked: a caller without the right must learn nothing from the checks.
-    const { principal, isStillAllowed } = await admit(c, operation, access, params.topic);
+    const { principal, isStillAllowed } = await admit(c, operation, access, params);
     const inputs = read(params, request.url, request.headers);
     if (jsonOnly) chooseMediaType(request.headers.get('accept'), [MEDIA.json]);
     return handler({ requestId, allowedOrigin, request, principal, isStillAllowed, ...inputs });
@@ -150,9 +152,9 @@ async function admit(
   c: Context<HttpEnv>,
   operation: Operation,
   access: AccessCheck,
-  topic: string | undefined,
+  { topic, group }: Readonly<Record<string, string>>,
 ): Promise<{ readonly principal: Principal; readonly isStillAllowed?: (() => Promise<boolean>) | undefined }> {
-  const ask = (): Promise<Principal> | Principal => access.admit(c.req.raw, operation, topic);
+  const ask = (): Promise<Principal> | Principal => access.admit(c.req.raw, operation, { topic, group });
   const principal = await ask();
   if (access.mode === 'open') return { principal };
   const isStillAllowed = async (): Promise<boolean> => {

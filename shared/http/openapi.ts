@@ -61,7 +61,7 @@ function security({ action }: Operation, authenticated: boolean): JsonObject[] {
 }
 
 /** Describes the right that an operation requires, and on which resource. */
-function rightOf({ action, topics }: Operation): string {
+function rightOf({ action, topics, groups }: Operation): string {
   if (action === 'open') return 'Requires no right.';
   const right = action === 'any' ? 'any right' : `the right \`${action}\``;
   const on = {
@@ -71,7 +71,9 @@ function rightOf({ action, topics }: Operation): string {
     all: 'all topics (`*`)',
     none: 'nothing',
   };
-  return `Takes ${right} on ${on[topics]}.`;
+  if (groups === undefined) return `Takes ${right} on ${on[topics]}.`;
+  const onGroup = groups === 'path' ? 'the group' : 'some group';
+  return `Takes ${right} on ${onGroup}${topics === 'body' && action === 'consume' ? `, and on ${on.body}` : ''}.`;
 }
 
 function describeOperation(id: string, operation: Operation, schemas: SchemaPrinter): JsonObject {

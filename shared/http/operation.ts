@@ -18,6 +18,11 @@ export interface Operation {
    * operation checks these itself. `some`: at least one topic. `all`: all topics, by the pattern `*`.
    */
   readonly topics: 'path' | 'body' | 'some' | 'all' | 'none';
+  /**
+   * The consumer groups that the right must cover, if it is one on groups. `path`: the group of the path. `some`: at least one
+   * group. With `topics: 'body'` the operation itself checks the right on topics.
+   */
+  readonly groups?: 'path' | 'some';
   readonly summary: string;
   readonly description?: string;
   readonly params: z.ZodObject;
@@ -49,6 +54,7 @@ export const TAGS = {
   topics: 'Make, change, list and delete topics.',
   append: 'Append records: as JSON, lines, CloudEvents, any body, or Kafka record batches.',
   read: 'Read records: a page, a long poll, a live stream, or directly from the storage.',
+  groups: 'Consumer groups: share partitions, commit offsets, and see the lag.',
   access: 'API keys.',
   service: 'Information about the server.',
 } as const;

@@ -3,6 +3,8 @@ import { accessOperations } from './access/operations.ts';
 import { appendSchemas } from './append/contract.ts';
 import { appendOperations } from './append/operations.ts';
 import { problem } from './contract.ts';
+import { groupSchemas } from './groups/contract.ts';
+import { groupOperations } from './groups/operations.ts';
 import type { Operation } from './operation.ts';
 import { readSchemas } from './read/contract.ts';
 import { readOperations } from './read/operations.ts';
@@ -17,6 +19,7 @@ export const OPERATIONS = {
   ...topicOperations,
   ...appendOperations,
   ...readOperations,
+  ...groupOperations,
   ...accessOperations,
   ...serviceOperations,
 } as const satisfies Record<string, Operation>;
@@ -31,6 +34,7 @@ export const SCHEMAS = {
   ...topicSchemas,
   ...appendSchemas,
   ...readSchemas,
+  ...groupSchemas,
   ...accessSchemas,
   ...serviceSchemas,
 };

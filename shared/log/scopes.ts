@@ -35,6 +35,21 @@ export function allowsAllTopics(scopes: readonly Scope[], action: Action | 'any'
   return scopes.some((scope) => hasAction(scope, action) && scope.topics.includes(ALL));
 }
 
+/** Whether an action on a consumer group is allowed; `any`: whether some action on it is. */
+export function allowsGroup(scopes: readonly Scope[], action: Action | 'any', group: string): boolean {
+  return scopes.some((scope) => hasAction(scope, action) && scope.groups.some((pattern) => covers(pattern, group)));
+}
+
+/** Whether an action is allowed on at least one group name; such a group need not exist. */
+export function allowsSomeGroup(scopes: readonly Scope[], action: Action | 'any'): boolean {
+  return scopes.some((scope) => hasAction(scope, action) && scope.groups.length > 0);
+}
+
+/** Whether an action is allowed on every group, by the pattern `*`. */
+export function allowsAllGroups(scopes: readonly Scope[], action: Action | 'any'): boolean {
+  return scopes.some((scope) => hasAction(scope, action) && scope.groups.includes(ALL));
+}
+
 function hasAction({ actions }: Scope, action: Action | 'any'): boolean {
   return action === 'any' ? actions.length > 0 : actions.includes(action);
 }

@@ -216,6 +216,62 @@ describe('the deployed stack', () => {
     expect(positionsOf(/^id: (.*)$/m.exec(events.at(-1) ?? '')?.[1])).toBe('0:2');
   });
 
+  test('runs consumer groups: polls, heartbeats, commits, lag, resets', async () => {
+    await api.json('/v1/topics/grouped', 'PUT', { partitions: 2 }, 201);
+    const records = [0, 0, 1].map((partition, i) => ({ partition, value: i }));
+    await produce.json('/v1/topics/grouped/records', 'POST', { records });
+    interface Polled {
+      readonly token: string;
+      readonly commits: readonly object[];
+      readonly partitions: readonly { readonly records: readonly object[] }[];
+    }
+    const polled: object[] = [];
+    let after: string | undefined;
+    for (let i = 0; i < 20 && polled.length < 3; i++) {
+      const body = after === undefined ? { topics: ['grouped'], memberId: 'cron' } : { after };
+      const answer = await api.json<Polled>('/v1/groups/stack/poll', 'POST', { waitMs: 5_000, ...body });
+      polled.push(...answer.partitions.flatMap((partition) => partition.records));
+      after = answer.token;
+    }
+    expect(polled).toHaveLength(3);
+    expect(await api.json('/v1/groups/stack/lag', 'GET')).toMatchObject({ group: 'stack', partitionsWithLag: 0 });
+    await api.json('/v1/groups/stack/members/cron/extend', 'POST', { token: after });
+    const last = await api.json<Polled>('/v1/groups/stack/poll', 'POST', { after, maxRecords: 0 });
+    expect(last.commits.every((commit) => !('error' in commit))).toBe(true);
+    expect(await api.json('/v1/groups/stack/lag', 'GET')).toMatchObject({ totalLagRecords: 0 });
+    expect(await api.json('/v1/groups/stack', 'GET')).toMatchObject({ members: [{ memberId: 'cron' }] });
+    expect((await api.send('/v1/groups/stack', { method: 'DELETE' })).status).toBe(409);
+    expect((await api.send('/v1/groups/stack/members/cron', { method: 'DELETE' })).status).toBe(204);
+
+    interface Beat {
+      readonly memberEpoch: number;
+      readonly heartbeatIntervalMs: number;
+      readonly assignment: readonly object[];
+    }
+    const member = '/v1/groups/stack/members/one';
+    let beat = await api.json<Beat>(member, 'PUT', { memberEpoch: 0, topics: ['grouped'] });
+    for (let i = 0; i < 40 && beat.assignment.length === 0; i++) {
+      await new Promise((resolve) => setTimeout(resolve, Math.min(500, beat.heartbeatIntervalMs)));
+      beat = await api.json<Beat>(member, 'PUT', { memberEpoch: beat.memberEpoch });
+    }
+    expect(beat.assignment).toMatchObject([{ topic: 'grouped', partitions: [0, 1] }]);
+    const offsets = [{ topic: 'grouped', partition: 0, offset: 1 }];
+    await api.json('/v1/groups/stack/offsets', 'PUT', { memberId: 'one', memberEpoch: beat.memberEpoch, offsets });
+    expect(await api.json('/v1/groups/stack/lag', 'GET')).toMatchObject({ totalLagRecords: 1 });
+    expect((await api.send(member, { method: 'DELETE' })).status).toBe(204);
+
+    const reset = { topics: [{ topic: 'grouped', partitions: [0] }], to: 'latest', dryRun: true };
+    expect(await api.json('/v1/groups/stack/offsets/reset', 'POST', reset)).toMatchObject({
+      partitions: [{ oldOffset: 1, newOffset: 2 }],
+    });
+    // The emulator decodes paths on their way, so a slash or a question mark in a name would not arrive as one.
+    await api.json('/v1/groups/team%20%C3%A4/offsets', 'PUT', { offsets });
+    expect(await api.json('/v1/groups', 'GET')).toMatchObject({ items: [{ group: 'stack' }, { group: 'team ä' }] });
+    for (const group of ['stack', 'team%20%C3%A4'])
+      expect((await api.send(`/v1/groups/${group}`, { method: 'DELETE' })).status).toBe(204);
+    expect((await api.send('/v1/groups/stack')).status).toBe(404);
+  }, 120_000);
+
   test('merges what the stream of the table tells of, without any schedule', async () => {
     const { broker, items, objects, close } = directLog(emulator, stack, 2 * HOUR_MS);
     try {

@@ -21,9 +21,7 @@ const CREDENTIALS = { accessKeyId: 'test', secretAccessKey: 'test' };
 /** The AWS adapters over their own table and bucket at an emulator. */
 export async function makeAwsStores(endpoint: string): Promise<AwsStores> {
   const name = `tailrace-${randomUUID()}`;
-  const config = { endpoint, region: 'us-east-1', credentials: CREDENTIALS, maxAttempts: 1 };
-  const dynamo = new DynamoDBClient(config);
-  const s3 = new S3Client({ ...config, forcePathStyle: true });
+  const { dynamo, s3 } = clientsOf(endpoint);
   await dynamo.send(
     new CreateTableCommand({
       TableName: name,
@@ -40,6 +38,14 @@ export async function makeAwsStores(endpoint: string): Promise<AwsStores> {
   );
   await waitUntilTableExists({ client: dynamo, maxWaitTime: 60 }, { TableName: name });
   await s3.send(new CreateBucketCommand({ Bucket: name }));
+  dynamo.destroy();
+  s3.destroy();
+  return openAwsStores(endpoint, name);
+}
+
+/** The AWS adapters over a table and a bucket that `makeAwsStores` made, in this process or another. */
+export function openAwsStores(endpoint: string, name: string): AwsStores {
+  const { dynamo, s3 } = clientsOf(endpoint);
   const sent = new Map<string, number>();
   const count = (command: string | undefined): void => {
     sent.set(String(command), (sent.get(String(command)) ?? 0) + 1);
@@ -71,4 +77,9 @@ export async function makeAwsStores(endpoint: string): Promise<AwsStores> {
       s3.destroy();
     },
   };
+}
+
+function clientsOf(endpoint: string): { readonly dynamo: DynamoDBClient; readonly s3: S3Client } {
+  const config = { endpoint, region: 'us-east-1', credentials: CREDENTIALS, maxAttempts: 1 };
+  return { dynamo: new DynamoDBClient(config), s3: new S3Client({ ...config, forcePathStyle: true }) };
 }

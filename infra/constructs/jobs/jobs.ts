@@ -6,6 +6,7 @@ import {
   MAINTAIN,
   MERGE,
   SWEEP,
+  SWEEP_GROUPS,
   SWEEP_HOT,
   SWEEP_TOPICS,
   union,
@@ -44,8 +45,8 @@ export const JOBS = {
     timeout: Duration.minutes(5),
   },
   sweep: {
-    description: 'deletes what nothing refers to, and finishes deletions of topics',
-    access: union(VISIT, SWEEP, SWEEP_HOT, SWEEP_TOPICS, MAINTAIN),
+    description: 'deletes what nothing refers to or uses any more, and finishes deletions',
+    access: union(VISIT, SWEEP, SWEEP_HOT, SWEEP_TOPICS, SWEEP_GROUPS, MAINTAIN),
     every: Duration.minutes(15),
     // It holds keys and the beginnings of objects.
     memorySize: 512,

@@ -1,54 +1,19 @@
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
-import { EventLogError, invalidField } from '../../log/errors.ts';
-import type { AssignorName } from '../../log/group/assignor.ts';
-import { checkGroupName } from '../../log/group/group.ts';
+import { EventLogError } from '../../log/errors.ts';
 import type { AssignedTopic, HeartbeatResult } from '../../log/group/heartbeat-result.ts';
 import { memberKey } from '../../log/group/member.ts';
 import { NO_PARTITIONS, pagesOf } from '../../log/group/partition-set.ts';
-import { decodePollToken, encodePollToken, type PollPosition, type PollToken } from '../../log/group/poll-token.ts';
-import type { Subscription } from '../../log/group/subscription.ts';
-import {
-  FOLLOWED_PARTITIONS_MAX,
-  OFFSET_MAX,
-  READ_BYTES_DEFAULT,
-  READ_BYTES_MAX,
-  READ_RECORDS_DEFAULT,
-  READ_RECORDS_MAX,
-  READ_WAIT_MS_MAX,
-} from '../../log/limits.ts';
+import { encodePollToken, type PollPosition, type PollToken } from '../../log/group/poll-token.ts';
+import { FOLLOWED_PARTITIONS_MAX, OFFSET_MAX } from '../../log/limits.ts';
 import type { BrokerContext } from '../context.ts';
 import { type Follower, follow } from '../read/follow.ts';
 import type { ReadResult } from '../read/read.ts';
-import { retrying } from '../retry.ts';
 import { eachOf } from '../topics/each-head.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
-import { noteHeartbeat } from './items.ts';
-import { fencedMember, heartbeat, unknownMember } from './membership/heartbeat.ts';
+import { heartbeat } from './membership/heartbeat.ts';
 import { type CommitOutcome, commitOffsets, type OffsetToCommit } from './offsets/commit-offsets.ts';
 import { readPage, slotState } from './offsets/pages.ts';
-
-export interface PollRequest {
-  readonly group: string;
-  /** Default: that of `after`, otherwise a random one. */
-  readonly memberId?: string | undefined;
-  readonly instanceId?: string | undefined;
-  /** Needed to join; otherwise `undefined` leaves it as it is. */
-  readonly subscription?: Subscription | undefined;
-  readonly assignor?: AssignorName | undefined;
-  /** The token of the last poll: its records are processed, and are committed now. */
-  readonly after?: string | undefined;
-  /** Commit the records of this poll before they are returned: each is given out at most once. Default false. */
-  readonly commitAtOnce?: boolean | undefined;
-  /** Where partitions begin of which the group has committed nothing. Default `earliest`. */
-  readonly startAt?: 'earliest' | 'latest' | undefined;
-  readonly maxRecords?: number | undefined;
-  readonly maxBytes?: number | undefined;
-  /** At the end of all partitions, wait this long for records; default 0. */
-  readonly waitMs?: number | undefined;
-  /** The member keeps its partitions for this long after each poll. Taken when it joins; default 30 s. */
-  readonly leaseMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+import { type CheckedPoll, checkPoll, type PollRequest } from './poll-request.ts';
 
 export interface PollResult {
   readonly memberId: string;
@@ -112,49 +77,7 @@ const LOOK_MS_ALONE = 1_000;
  * @throws EventLogError `invalid_request`, `instance_in_use`, `throttled`, `corrupt_data`
  */
 export async function pollGroup(context: BrokerContext, request: PollRequest): Promise<PollResult> {
-  return new Poll(context, checkPoll(context, request)).run();
-}
-
-interface CheckedPoll extends PollRequest {
-  readonly memberId: string;
-  readonly token: PollToken | undefined;
-  readonly maxRecords: number;
-  readonly maxBytes: number;
-  readonly waitMs: number;
-}
-
-function checkPoll(context: BrokerContext, request: PollRequest): CheckedPoll {
-  checkGroupName(request.group, 'group');
-  const token = request.after === undefined ? undefined : decodePollToken(request.after, 'after');
-  const differs = (given: string | undefined, known: string | undefined): boolean =>
-    given !== undefined && given !== known;
-  if (
-    token !== undefined &&
-    (differs(request.memberId, token.memberId) || differs(request.instanceId, token.instanceId))
-  )
-    throw invalidField(
-      'after',
-      'The token in `after` is of another member. Leave out `memberId` and `instanceId`, or give its own.',
-    );
-  if (token === undefined && request.subscription === undefined)
-    throw invalidField(
-      'topics',
-      'The first poll of a member must say what it subscribes to: `topics`, or `topicPattern`.',
-    );
-  return {
-    ...request,
-    token,
-    memberId: token?.memberId ?? request.memberId ?? Buffer.from(context.random.bytes(16)).toString('base64url'),
-    instanceId: token?.instanceId ?? request.instanceId,
-    maxRecords: bounded('maxRecords', request.maxRecords ?? READ_RECORDS_DEFAULT, 0, READ_RECORDS_MAX),
-    maxBytes: bounded('maxBytes', request.maxBytes ?? READ_BYTES_DEFAULT, 1, READ_BYTES_MAX),
-    waitMs: bounded('waitMs', request.waitMs ?? 0, 0, READ_WAIT_MS_MAX),
-  };
-}
-
-function bounded(field: string, value: number, min: number, max: number): number {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-  throw invalidField(field, `${field} takes a whole number from ${min} to ${max}.`, { min, max });
+  return new Poll(context, checkPoll(context.random, request)).run();
 }
 
 interface Position {
@@ -220,11 +143,13 @@ class Poll {
     const offsets: OffsetToCommit[] = [];
     for (const { topicId, partition, offset, isNew } of positions) {
       const topic = isNew ? await this.#context.topics.byId(topicId) : undefined;
+      if (topic !== undefined) this.#mustBeReadable(topic.name);
       if (topic !== undefined && offset !== undefined) offsets.push({ topic: topic.name, partition, offset });
     }
     if (offsets.length === 0) return [];
     const member = { memberId, instanceId, memberEpoch: this.#memberEpoch };
-    const outcomes = await commitOffsets(this.#context, { group, member, offsets });
+    // A late copy of a former poll must not take the offsets back.
+    const outcomes = await commitOffsets(this.#context, { group, member, offsets, onlyForward: true });
     return offsets.map(({ topic, partition, offset }, i) => ({
       topic,
       partition,
@@ -305,6 +230,7 @@ class Poll {
     this.#positionsOf = this.#memberEpoch;
     const { items } = this.#context.usage.of(NO_TOPIC, 'group');
     const missing = this.#assigned().assignment.flatMap(({ topic, topicId, partitions }) => {
+      this.#mustBeReadable(topic);
       if (this.#goneTopics.has(topicId)) return [];
       const unplaced = partitions.filter((partition) => !this.#positions.has(placeOf(topic, partition)));
       return pagesOf(new Map([[topicId, unplaced]])).map((page) => ({ ...page, topic }));
@@ -451,6 +377,13 @@ class Poll {
     };
   }
 
+  #mustBeReadable(topic: string): void {
+    if (this.#request.mayRead?.(topic) ?? true) return;
+    throw new EventLogError('access_denied', 'The member reads a topic on which the caller lacks the right.', {
+      retry: 'never',
+    });
+  }
+
   #place(position: Position): void {
     this.#positions.set(placeOf(position.topic, position.partition), position);
   }
@@ -473,36 +406,4 @@ class Poll {
 /** A topic's name contains no slash. */
 function placeOf(topic: string, partition: number): string {
   return `${topic}/${partition}`;
-}
-
-export interface ExtendLeaseRequest {
-  readonly group: string;
-  /** The token of the last poll. */
-  readonly token: string;
-}
-
-/**
- * The member keeps its partitions for another lease: for a caller that needs longer for the records of a poll. It lets go of
- * nothing. 1 UpdateItem, 2 if the token is not the member's last.
- * @throws EventLogError `invalid_request`, `unknown_member`, `fenced_member_epoch`
- */
-export async function extendLease(
-  context: BrokerContext,
-  { group, token }: ExtendLeaseRequest,
-): Promise<{ readonly leaseExpiresAtMs: number }> {
-  checkGroupName(group, 'group');
-  const { memberId, instanceId, memberEpoch } = decodePollToken(token, 'token');
-  const { items } = context.usage.of(NO_TOPIC, 'group');
-  return retrying(context, 'from_error', async () => {
-    for (let epoch = memberEpoch; ; ) {
-      const nowMs = context.clock.nowMs();
-      const key = { key: memberKey(memberId, instanceId), memberId, memberEpoch: epoch };
-      const { noted, member } = await noteHeartbeat(items, group, key, nowMs);
-      if (member === undefined || member.isGone || member.isAway) throw unknownMember({ group, memberId });
-      if (noted) return { leaseExpiresAtMs: nowMs + member.sessionTimeoutMs };
-      // The member was told more since. This tells only that its owner is alive, so its present epoch does as well.
-      if (member.memberId !== memberId || epoch >= member.epoch) throw fencedMember({ group, memberId });
-      epoch = member.epoch;
-    }
-  });
 }

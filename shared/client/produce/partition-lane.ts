@@ -18,7 +18,7 @@ import type { PendingRecord } from './pending-record.ts';
  * When a batch fails, its sequences are missing, so the log rejects the batches behind it. The lane then starts no batch
  * until all that are in flight have ended, and numbers the records that were rejected from 0 in the partition's next epoch.
  * This epoch shuts out late attempts of the old one. A batch is numbered again only if no attempt under the old number can
- * be applied any more; otherwise its records are rejected with the outcome `unknown` (docs/design/0008-client.md).
+ * be applied any more; otherwise its records are rejected with the outcome `unknown` (docs/design/0009-client.md).
  */
 export class PartitionLane {
   readonly partition: number;

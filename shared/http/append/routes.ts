@@ -1,7 +1,8 @@
 import type { RecordOutcome, RecordToAppend } from '../../broker/append/outcomes.ts';
-import { EventLogError, invalidField } from '../../log/errors.ts';
+import { type EventLogError, invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX } from '../../log/limits.ts';
 import { allowsTopic } from '../../log/scopes.ts';
+import { failureOf, throwIfAllFailed, worst } from '../answer/outcomes.ts';
 import { asEventLogError, toProblem } from '../answer/problem.ts';
 import { json } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
@@ -234,30 +235,4 @@ function place({ partition, offset, timestampMs }: RecordOutcome & { readonly ok
 
 function toOutput(outcome: RecordOutcome): RecordOutcomeOutput {
   return outcome.ok ? place(outcome) : { error: toProblem(outcome.error) };
-}
-
-type Outcome = { readonly ok: true } | { readonly ok: false; readonly error: EventLogError };
-
-function throwIfAllFailed(outcomes: readonly Outcome[]): void {
-  const error = failureOf(outcomes);
-  if (error !== undefined) throw error;
-}
-
-/** The error that represents all outcomes, if all of them are errors. */
-function failureOf(outcomes: readonly Outcome[]): EventLogError | undefined {
-  const errors: EventLogError[] = [];
-  for (const outcome of outcomes) {
-    if (outcome.ok) return undefined;
-    errors.push(outcome.error);
-  }
-  return worst(errors);
-}
-
-/** Chooses the most important error: an unknown outcome comes before all others, and a cause before its effects. */
-function worst(errors: readonly EventLogError[]): EventLogError {
-  const found =
-    errors.find((error) => error.outcome === 'unknown') ??
-    errors.find((error) => error.code !== 'atomic_append_refused') ??
-    errors[0];
-  return found ?? new EventLogError('internal', 'An append was left without an outcome.');
 }

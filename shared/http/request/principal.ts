@@ -2,7 +2,15 @@ import { hashOfToken, looksLikeApiKey } from '../../broker/access/api-keys.ts';
 import type { Broker } from '../../broker/broker.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { TOKEN_LENGTH_MAX } from '../../log/limits.ts';
-import { ALL_SCOPES, allowsAllTopics, allowsSomeTopic, allowsTopic, type Scope } from '../../log/scopes.ts';
+import {
+  ALL_SCOPES,
+  allowsAllTopics,
+  allowsGroup,
+  allowsSomeGroup,
+  allowsSomeTopic,
+  allowsTopic,
+  type Scope,
+} from '../../log/scopes.ts';
 import type { Clock } from '../../storage/ports.ts';
 import type { Operation } from '../operation.ts';
 import { type JwtSettings, type JwtVerifier, jwtVerifier } from './jwt.ts';
@@ -41,7 +49,13 @@ export interface AccessCheck {
    * Returns the caller, if the caller may use the operation on the path's resource. The operation itself must check the
    * topics in the body. @throws EventLogError `unauthenticated`, `access_denied`, `storage_unavailable`, `throttled`
    */
-  admit(request: Request, operation: Operation, topic: string | undefined): Promise<Principal> | Principal;
+  admit(request: Request, operation: Operation, named: Named): Promise<Principal> | Principal;
+}
+
+/** What the path names. */
+interface Named {
+  readonly topic?: string | undefined;
+  readonly group?: string | undefined;
 }
 
 export interface AccessComponents {
@@ -54,10 +68,10 @@ export function createAccess(settings: AccessSettings, components: AccessCompone
   const authenticator = new Authenticator(settings, components);
   return {
     mode: 'authenticated',
-    async admit(request, operation, topic) {
+    async admit(request, operation, named) {
       if (operation.action === 'open') return NOBODY;
       const principal = await authenticator.principalOf(request);
-      if (!hasRight(principal, operation, topic)) throw accessDenied();
+      if (!hasRight(principal, operation, named)) throw accessDenied();
       return principal;
     },
   };
@@ -66,8 +80,10 @@ export function createAccess(settings: AccessSettings, components: AccessCompone
 /** The caller of operations that require no right. */
 const NOBODY: Principal = { id: 'nobody', scopes: [] };
 
-function hasRight({ scopes }: Principal, { action, topics }: Operation, topic: string | undefined): boolean {
+function hasRight({ scopes }: Principal, { action, topics, groups }: Operation, { topic, group }: Named): boolean {
   if (action === 'open') return true;
+  if (groups === 'path') return group !== undefined && allowsGroup(scopes, action, group);
+  if (groups === 'some') return allowsSomeGroup(scopes, action);
   if (topics === 'all') return allowsAllTopics(scopes, action);
   if (topics === 'path') return topic !== undefined && allowsTopic(scopes, action, topic);
   return allowsSomeTopic(scopes, action);

@@ -7,7 +7,7 @@ export type AssignorName = (typeof ASSIGNOR_NAMES)[number];
 export interface AssignorMember {
   /** Unique in the group. Members that are equal otherwise are treated in the order of their keys. */
   readonly key: string;
-  /** No assignor uses it yet: Kafka's own ignore racks too, because their consumers can read from any replica's rack. */
+  /** No assignor uses it yet. */
   readonly rack?: string;
   /** Ids of the topics that the member subscribes to. Topics that do not exist are ignored. */
   readonly topics: readonly string[];

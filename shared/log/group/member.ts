@@ -13,14 +13,14 @@ export interface Member {
   /** Rises with every update. */
   readonly version: number;
   /**
-   * Rises with every change of what the member is told. So a request that names it proves that its sender knows `assigned`.
+   * Rises with every change of what the member was told. So a request that names it proves that its sender knows `assigned`.
    * Nothing else proves that: heartbeats have no number, and may come late. It is at least 1, and never falls, also when a
    * member that is gone joins again.
    */
   readonly epoch: number;
   /** The epoch of the target that the member works towards. */
   readonly targetEpoch: number;
-  /** The partitions that the member is told to read. */
+  /** The partitions that the member was told to read. */
   readonly assigned: PartitionSet;
   /** The partitions that it was told to let go of, and has not. */
   readonly revoking: PartitionSet;
@@ -100,7 +100,7 @@ export function acknowledge(member: Member, held: PartitionSet | undefined): Mem
   };
 }
 
-/** The member works towards another target. What it has and is not given there, it is told to let go of. */
+/** The member works towards another target. What it has and is not given there, it has to let go of. */
 export function takeTarget(
   member: Member,
   target: { readonly epoch: number; readonly share: PartitionSet; readonly computedFrom: ComputedFrom | undefined },
@@ -116,7 +116,7 @@ export function takeTarget(
   };
 }
 
-/** The member gets partitions that can be had. They must be claimed before it is told of them. */
+/** The member gets partitions that can be had. They must be claimed before an answer names them. */
 export function gain(member: Member, gained: PartitionSet): Member {
   return {
     ...member,

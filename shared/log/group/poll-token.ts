@@ -24,7 +24,7 @@ export interface PollPosition {
 
 const VERSION = 1;
 /** 10,000 positions of 10 bytes, in base64url. */
-const TOKEN_LENGTH_MAX = 256 * 1024;
+export const POLL_TOKEN_LENGTH_MAX = 256 * 1024;
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -51,7 +51,7 @@ export function encodePollToken({ memberId, instanceId, memberEpoch, positions }
 
 /** @throws EventLogError `invalid_request` naming the field */
 export function decodePollToken(token: string, field: string): PollToken {
-  if (token.length > TOKEN_LENGTH_MAX) throw notAToken(field);
+  if (token.length > POLL_TOKEN_LENGTH_MAX) throw notAToken(field);
   try {
     const reader = new ByteReader(Buffer.from(token, 'base64url'));
     if (reader.uint8() !== VERSION) throw notAToken(field);

@@ -55,7 +55,7 @@ export function requestCases(test: Case<Client>): void {
       '/v1/topics/a/b/c',
       '//v1/topics',
       '/V1/topics',
-      '/v1/groups',
+      '/v1/streams',
     ]) {
       expect(await http.problem('GET', path), path).toMatchObject({ code: 'not_found', status: 404 });
     }

@@ -1,6 +1,7 @@
 import { type SuiteOptions, suite } from '../suite.ts';
 import { appendCases } from './append-cases.ts';
 import { Client, type HttpTarget } from './client.ts';
+import { groupCases } from './group-cases.ts';
 import { readCases } from './read-cases.ts';
 import { requestCases } from './request-cases.ts';
 import { tailCases } from './tail-cases.ts';
@@ -17,6 +18,7 @@ export function httpSuite(name: string, make: () => Promise<HttpTarget>, options
     appendCases(test);
     readCases(test);
     tailCases(test);
+    groupCases(test);
     requestCases(test);
   });
 }

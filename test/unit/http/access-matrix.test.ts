@@ -8,11 +8,14 @@ import { memoryApp } from '../../support/memory-app.ts';
 import { SimulatedClock } from '../../support/simulated-clock.ts';
 
 /**
- * Every operation with every kind of credential, for a topic that exists and for one that doesn't: what it answers. What
+ * Every operation with every kind of credential, for a topic that exists and for one that doesn't, and for groups of these
+ * names: what it answers. What
  * each operation takes is written down here once more, so that a change of the table of operations is seen.
  */
+type Resource = 'topic' | 'some topic' | 'all topics' | 'group' | 'some group' | 'group and topic';
+
 interface Case {
-  readonly right: readonly [Action | 'any', 'topic' | 'some topic' | 'all topics'] | 'open';
+  readonly right: readonly [Action | 'any', Resource] | 'open';
   request(topic: string): { readonly path: string; readonly body?: unknown };
   /** Of those who have the right: where the topic exists, and where it doesn't. */
   readonly granted: readonly [number, number];
@@ -26,6 +29,10 @@ const OTHER = 'others';
 const onTopic =
   (rest: string, body?: unknown): Case['request'] =>
   (topic) => ({ path: `/v1/topics/${topic}${rest}`, body });
+/** A group has the name of the topic that it reads. */
+const onGroup =
+  (rest: string, bodyOf: (topic: string) => unknown = () => undefined): Case['request'] =>
+  (topic) => ({ path: `/v1/groups/${topic}${rest.replace('TOPIC', topic)}`, body: bodyOf(topic) });
 const at =
   (path: string, body?: unknown): Case['request'] =>
   () => ({ path, body });
@@ -60,6 +67,43 @@ const CASES: Readonly<Record<OperationId, Case>> = {
   getOffset: {
     right: ['consume', 'topic'],
     request: onTopic('/partitions/0/offsets?timestamp=0'),
+    granted: [200, 404],
+  },
+  listGroups: { right: ['any', 'some group'], request: at('/v1/groups'), granted: [200, 200] },
+  getGroup: { right: ['any', 'group'], request: onGroup(''), granted: [200, 404] },
+  deleteGroup: { right: ['admin', 'group'], request: onGroup(''), granted: [204, 404] },
+  heartbeat: {
+    right: ['consume', 'group and topic'],
+    request: onGroup('/members/m', (topic) => ({ memberEpoch: 0, topics: [topic] })),
+    granted: [200, 200],
+  },
+  leaveGroup: { right: ['consume', 'group'], request: onGroup('/members/m'), granted: [404, 404] },
+  extendLease: {
+    right: ['consume', 'group'],
+    request: onGroup('/members/m/extend', () => ({ token: '!' })),
+    granted: [400, 400],
+  },
+  // The token is looked at only after the rights on the topics.
+  pollGroup: {
+    right: ['consume', 'group and topic'],
+    request: onGroup('/poll', (topic) => ({ topics: [topic], after: '!' })),
+    granted: [400, 400],
+  },
+  getGroupLag: { right: ['any', 'group'], request: onGroup('/lag'), granted: [200, 404] },
+  getOffsets: { right: ['any', 'group'], request: onGroup('/offsets'), granted: [200, 200] },
+  commitOffsets: {
+    right: ['consume', 'group and topic'],
+    request: onGroup('/offsets', (topic) => ({ offsets: [{ topic, partition: 0, offset: 0 }] })),
+    granted: [200, 404],
+  },
+  resetOffsets: {
+    right: ['consume', 'group and topic'],
+    request: onGroup('/offsets/reset', (topic) => ({ topics: [{ topic }], to: 'latest' })),
+    granted: [200, 404],
+  },
+  deleteOffsets: {
+    right: ['admin', 'group and topic'],
+    request: onGroup('/offsets?topic=TOPIC'),
     granted: [200, 404],
   },
   createApiKey: {
@@ -118,6 +162,7 @@ type Memory = ReturnType<typeof memoryApp>;
 async function makeMemory(): Promise<Memory> {
   const memory = memoryApp({ clock, http: { access } });
   await memory.broker.putTopic({ name: EXISTING, partitions: 2 });
+  await memory.broker.commitOffsets({ group: EXISTING, offsets: [{ topic: EXISTING, partition: 0, offset: 0 }] });
   return memory;
 }
 
@@ -131,18 +176,34 @@ function jwtWith(claims: Readonly<Record<string, unknown>>, expiresInS = 60): Pr
     .sign(signing.privateKey);
 }
 
-/** Just what the operation takes, on these topics. */
-function scopesFor({ right }: Case, topics: readonly string[]): Scope[] {
+/** Just what the operation takes, on what these patterns name. */
+function scopesFor({ right }: Case, patterns: readonly string[]): Scope[] {
   const action = right === 'open' || right[0] === 'any' ? 'consume' : right[0];
-  return [{ actions: [action], topics: right[1] === 'all topics' ? ['*'] : topics, groups: [] }];
+  if (right[1] === 'all topics') return [{ actions: [action], topics: ['*'], groups: [] }];
+  const { onGroups, onTopics } = concerned(right);
+  // On different scopes: a right on a group and one on a topic need not come together.
+  return [
+    ...(onTopics ? [{ actions: [action], topics: patterns, groups: [] }] : []),
+    ...(onGroups ? [{ actions: [action], topics: [], groups: patterns }] : []),
+  ];
+}
+
+function concerned(right: Case['right']): { readonly onGroups: boolean; readonly onTopics: boolean } {
+  const onGroups = right !== 'open' && /group/.test(right[1]);
+  return { onGroups, onTopics: !onGroups || right[1] === 'group and topic' };
 }
 
 /** All but what the operation takes, on everything. */
 function otherScopes({ right }: Case): Scope[] {
   const others = ACTIONS.filter((action) => right === 'open' || (right[0] !== 'any' && right[0] !== action));
+  const { onGroups } = concerned(right);
   return others.length === 0
-    ? [{ actions: ACTIONS, topics: [], groups: ['*'] }]
+    ? [{ actions: ACTIONS, topics: onGroups ? ['*'] : [], groups: onGroups ? [] : ['*'] }]
     : [{ actions: others, topics: ['*'], groups: ['*'] }];
+}
+
+function actionsOf(right: Case['right']): readonly Action[] {
+  return right === 'open' || right[0] === 'any' ? ACTIONS : [right[0]];
 }
 
 type Verdict = 401 | 403 | 'granted';
@@ -223,9 +284,24 @@ const CREDENTIALS: readonly Credential[] = [
   { name: 'a token without scopes', make: async () => `Bearer ${await jwtWith({})}`, verdict: denied },
   {
     name: 'a key with the right on another topic',
-    make: async (memory, { right }) =>
-      `Bearer ${await keyWith(memory, [{ actions: right === 'open' || right[0] === 'any' ? ACTIONS : [right[0]], topics: [OTHER, `${OTHER}*`], groups: ['*'] }])}`,
-    verdict: ({ right }) => (right[1] === 'some topic' ? 'granted' : 403),
+    make: async (memory, { right }) => {
+      const others = [OTHER, `${OTHER}*`];
+      const { onGroups } = concerned(right);
+      const scope = { topics: onGroups ? ['*'] : others, groups: onGroups ? others : ['*'] };
+      return `Bearer ${await keyWith(memory, [{ actions: actionsOf(right), ...scope }])}`;
+    },
+    verdict: ({ right }) => (right[1] === 'some topic' || right[1] === 'some group' ? 'granted' : 403),
+  },
+  {
+    name: 'a key with the right on the group, and on another topic',
+    make: async (memory, { right }, topic) => {
+      const patterns = concerned(right).onGroups
+        ? { topics: [OTHER], groups: [topic] }
+        : { topics: [OTHER], groups: ['*'] };
+      return `Bearer ${await keyWith(memory, [{ actions: actionsOf(right), ...patterns }])}`;
+    },
+    verdict: ({ right }) =>
+      right[1] === 'some topic' || right[1] === 'some group' || right[1] === 'group' ? 'granted' : 403,
   },
   {
     name: 'a key with the right on just this topic',

@@ -3,7 +3,17 @@ import { Match, Template } from 'aws-cdk-lib/assertions';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { ADMIN, CHECK_KEYS, CONSUME, MANAGE_KEYS, PRODUCE, union, VERIFY } from '../../../infra/constructs/access.ts';
+import {
+  ADMIN,
+  CHECK_KEYS,
+  CONSUME,
+  DELETE_GROUPS,
+  GROUPS,
+  MANAGE_KEYS,
+  PRODUCE,
+  union,
+  VERIFY,
+} from '../../../infra/constructs/access.ts';
 import { EventLog } from '../../../infra/constructs/event-log.ts';
 import { JOB_NAMES, JOBS } from '../../../infra/constructs/jobs/jobs.ts';
 import { parseSettings } from '../../../shared/aws/environment.ts';
@@ -167,7 +177,7 @@ describe('the stateless stack', () => {
 
   it.each([
     ['Produce', PRODUCE, []],
-    ['Http', union(PRODUCE, CONSUME, ADMIN, VERIFY, MANAGE_KEYS), []],
+    ['Http', union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS), []],
     ['Merge', JOBS.merge.access, [...STREAM, 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage']],
     ['Expire', JOBS.expire.access, []],
     ['Sweep', JOBS.sweep.access, []],
@@ -228,7 +238,7 @@ describe('what can be chosen', () => {
       expect(Properties.AuthType).toBe('NONE');
     for (const [id, access] of [
       ['Produce', union(PRODUCE, CHECK_KEYS)],
-      ['Http', union(PRODUCE, CONSUME, ADMIN, VERIFY, MANAGE_KEYS, CHECK_KEYS)],
+      ['Http', union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS, CHECK_KEYS)],
     ] as const) {
       const functions = Object.entries(resourcesOf(stateless, 'AWS::Lambda::Function'));
       const [, made] = functions.find(([name]) => name.startsWith(`EventLog${id}`)) ?? [];
@@ -275,7 +285,7 @@ describe('what can be chosen', () => {
     stateless.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', Timeout: 29 });
     expect(JSON.stringify(stateless.findOutputs('ApiUrl'))).toContain('ApiEndpoint');
     expect(granted(statementsOf(stateless, 'EventLogGateway'))).toEqual(
-      expected(union(PRODUCE, CONSUME, ADMIN, VERIFY, MANAGE_KEYS)),
+      expected(union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS)),
     );
     const whole = testTemplates({ httpApi: 'true', streaming: 'false' }).stateless;
     whole.resourceCountIs('AWS::Lambda::Function', 2 + JOB_NAMES.length);
@@ -369,7 +379,8 @@ describe('EventLog in a stack of its own', () => {
   it.each([
     ['grantProduce', PRODUCE],
     ['grantConsume', CONSUME],
-    ['grantAdmin', ADMIN],
+    ['grantConsumeAsGroup', union(CONSUME, GROUPS)],
+    ['grantAdmin', union(ADMIN, DELETE_GROUPS)],
   ] as const)('%s gives what the direct mode needs, and no more', (grant, access) => {
     const { stack, log, template } = eventLog({ http: false });
     log[grant](new Role(stack, 'Caller', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') }));

@@ -56,6 +56,7 @@ describe('golden bytes', () => {
       'entry-v1.json',
       'keys-v1.json',
       'once-key-v1.json',
+      'partition-set-v1.json',
       'producer-v1.json',
       'segment-index-v1.json',
       'segment-list-v1.json',

@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   ALL_SCOPES,
+  allowsAllGroups,
   allowsAllTopics,
+  allowsGroup,
+  allowsSomeGroup,
   allowsSomeTopic,
   allowsTopic,
   parseScopes,
@@ -64,6 +67,31 @@ describe('allowsTopic', () => {
         expect(allowsTopic([scope([isPrefix ? `${text}*` : text])], 'consume', topic)).toBe(expected);
       }),
     );
+  });
+});
+
+describe('allowsGroup', () => {
+  const scopes = [scope(['*'], ['admin']), scope([], ['consume'], ['billing', 'team-*'])];
+
+  it.each([
+    ['billing', true],
+    ['billing2', false],
+    ['team-a/b', true],
+    ['team', false],
+    ['*', false],
+  ])('of %s: %s', (group, expected) => {
+    expect(allowsGroup(scopes, 'consume', group)).toBe(expected);
+    expect(allowsGroup(scopes, 'any', group)).toBe(expected);
+    expect(allowsGroup(scopes, 'admin', group)).toBe(false);
+  });
+
+  it('takes no right on topics for one on groups', () => {
+    expect(allowsSomeGroup([scope(['*'])], 'any')).toBe(false);
+    expect(allowsAllGroups([scope(['*'])], 'any')).toBe(false);
+    expect(allowsSomeGroup(scopes, 'consume')).toBe(true);
+    expect(allowsSomeGroup(scopes, 'admin')).toBe(false);
+    expect(allowsAllGroups(scopes, 'consume')).toBe(false);
+    expect(allowsAllGroups(ALL_SCOPES, 'admin')).toBe(true);
   });
 });
 

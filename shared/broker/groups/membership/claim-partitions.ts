@@ -16,7 +16,7 @@ import { changeSlots, type PageName, readPage, type SlotChange, slotState } from
 
 /**
  * How a member gets partitions. First the partitions are listed in the member, then their slots are claimed, and only then
- * the member is told. So whoever finds a slot's owner without the partition in its item can take the slot.
+ * an answer names them. So whoever finds a slot's owner without the partition in its item can take the slot.
  */
 
 /** A member that lacks more than this many pages gets this many in one heartbeat; others get one. */
@@ -66,7 +66,7 @@ export async function gainPartitions(
 }
 
 /**
- * Claims what a member is assigned and may not own. What cannot be claimed any more, it is told to let go of. Returns the
+ * Claims what a member is assigned and may not own. What cannot be claimed any more, it has to let go of. Returns the
  * member, which can then be told of all that it is assigned; `undefined` if another request got in between. Nothing if
  * nothing is unclaimed; otherwise for each page the cost of a look and of a claim.
  */
@@ -99,7 +99,7 @@ interface LookedAt {
 
 /**
  * Reads a page, then the owners that it names, in this order (`decideClaim`). `memberEpoch`: at most the epoch under which the
- * member is told of the partitions.
+ * member learns of the partitions.
  */
 async function lookAt(
   items: ItemStore,

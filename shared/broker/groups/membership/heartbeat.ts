@@ -110,7 +110,7 @@ class Beat {
     return this.#atEpoch(member, group);
   }
 
-  /** The member was told more than the request knows. Nothing moves: it is told again. */
+  /** The member was told more than the request knows. Nothing moves: the answer repeats it. */
   async #answerEarlier(member: Member): Promise<Answer | undefined> {
     const claimed = await claimUnclaimed(this.#context, this.#items, this.#request.group, member);
     return claimed && this.#answer(claimed, INTERVAL_MS_UNSETTLED);
@@ -142,7 +142,7 @@ class Beat {
       return this.#answer(seen, INTERVAL_MS_UNSETTLED);
     }
     if (group.targetEpoch > member.targetEpoch) return this.#takeTarget(seen, member, group);
-    if (!samePartitions(member.revoking, seen.revoking)) {
+    if (seen.unclaimed.size > 0 || !samePartitions(member.revoking, seen.revoking)) {
       const stored = await replaceMember(this.#items, name, seen, member);
       return stored && this.#answer(stored, INTERVAL_MS_UNSETTLED);
     }

@@ -29,7 +29,7 @@ export async function joinGroup(
   const made = newMember(request, nowMs);
   const put = await putNewMember(items, group, made);
   if (put.ok) {
-    await raiseEpoch(items, context.random, group);
+    await raiseEpoch(items, context.random, group, { hasMember: true });
     return made;
   }
   const seen = memberFromAttributes(made.key, put.attributes ?? {});
@@ -40,7 +40,7 @@ export async function joinGroup(
     !seen.isGone &&
     changed.computedFrom !== undefined &&
     subscriptionHash(seen.subscription) === subscriptionHash(changed.subscription);
-  if (!isKnown) await raiseEpoch(items, context.random, group);
+  if (!isKnown) await raiseEpoch(items, context.random, group, { hasMember: true });
   return stored;
 }
 

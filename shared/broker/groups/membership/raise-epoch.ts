@@ -11,9 +11,15 @@ import { groupFromAttributes } from '../items.ts';
  *
  * If the group is new, or was deleted, this makes it: 1 refused UpdateItem, 1 PutItem, 1 UpdateItem, 1 PutItem. It is listed
  * before, so that nothing is stored for a group that is not listed; and again after, because a deletion under way may have seen
- * the first listing and remove it.
+ * the first listing and remove it. `hasMember`: a live member was stored before, so such a deletion finds it and stops, and the
+ * last PutItem is saved.
  */
-export async function raiseEpoch(items: ItemStore, random: Random, group: string): Promise<Group> {
+export async function raiseEpoch(
+  items: ItemStore,
+  random: Random,
+  group: string,
+  { hasMember = false }: { readonly hasMember?: boolean } = {},
+): Promise<Group> {
   const raised = await items.update(
     groupKey(group),
     [
@@ -31,7 +37,7 @@ export async function raiseEpoch(items: ItemStore, random: Random, group: string
     { do: 'remove', name: GROUP.expiresAt },
     { do: 'remove', name: GROUP.emptySinceMs },
   ]);
-  await listGroup(items, random, group);
+  if (!hasMember) await listGroup(items, random, group);
   return groupFromAttributes(made.attributes ?? {});
 }
 

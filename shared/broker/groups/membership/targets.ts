@@ -69,7 +69,7 @@ async function assignPartitions(context: BrokerContext, members: readonly Member
     key: member.key,
     ...(member.client.rack === undefined ? {} : { rack: member.client.rack }),
     topics: (topicsOf[i] ?? []).map(({ topicId }) => topicId),
-    // It keeps what it is told to read, and what it was to get and nobody is told to read.
+    // It keeps what it reads, and what it was to get and nobody reads.
     owned: union(member.assigned, difference(member.wanted, allAssigned)),
   }));
   return {

@@ -35,10 +35,16 @@ export interface CommitOffsetsRequest {
   readonly group: string;
   /** `undefined`: nobody is a member (manual assignment). The group must have no live member. */
   readonly member?: CommittingMember | undefined;
+  /** A partition of which more is committed already succeeds unchanged. Only with `member`; default false. */
+  readonly onlyForward?: boolean | undefined;
   readonly offsets: readonly OffsetToCommit[];
 }
 
 export type CommitOutcome = { readonly ok: true } | { readonly ok: false; readonly error: EventLogError };
+
+interface Committing extends CommittingMember {
+  readonly onlyForward: boolean;
+}
 
 interface Entry {
   readonly topic: string;
@@ -62,7 +68,7 @@ const utf8 = new TextEncoder();
  */
 export async function commitOffsets(context: BrokerContext, request: CommitOffsetsRequest): Promise<CommitOutcome[]> {
   checkCommit(request);
-  const { group, member, offsets } = request;
+  const { group, member, offsets, onlyForward = false } = request;
   const { items } = context.usage.of(NO_TOPIC, 'group');
   const committedAtMs = context.clock.nowMs();
   const found = (await withTopicIds(context, offsets)).map((each): Entry | EventLogError => {
@@ -77,7 +83,7 @@ export async function commitOffsets(context: BrokerContext, request: CommitOffse
     for (const [i, entry] of entries.entries()) errors.set(entry, done[i]);
   } else {
     await eachOf(byPage(group, entries), async (page) => {
-      const done = await commitPage(context, items, member, page);
+      const done = await commitPage(context, items, { ...member, onlyForward }, page);
       for (const [i, entry] of page.entries.entries()) errors.set(entry, done[i]);
     });
   }
@@ -107,7 +113,7 @@ async function commitUnowned(
 async function commitPage(
   context: BrokerContext,
   items: ItemStore,
-  member: CommittingMember,
+  member: Committing,
   { name, entries }: PageOf<Entry>,
 ): Promise<(EventLogError | undefined)[]> {
   const { group, topicId, page } = name;
@@ -162,7 +168,7 @@ async function commitPage(
 }
 
 function decide(
-  { memberId, instanceId, memberEpoch }: CommittingMember,
+  { memberId, instanceId, memberEpoch, onlyForward }: Committing,
   { partition, committed, tag }: Entry & { readonly tag: number },
   page: OffsetPage,
   first: OffsetPage | undefined,
@@ -175,7 +181,7 @@ function decide(
   if (memberEpoch !== undefined && memberEpoch < owner.memberEpoch) return 'fenced';
   // The member has committed more while this request was under way: this one was sent again after it, or is late.
   const hasChanged = first !== undefined && slot.tag !== slotState(first, partition).tag;
-  return hasChanged && (slot.committed?.offset ?? 0) >= committed.offset ? 'done' : 'write';
+  return (hasChanged || onlyForward) && (slot.committed?.offset ?? 0) >= committed.offset ? 'done' : 'write';
 }
 
 function fenced(group: string, { memberId }: CommittingMember, { topic, partition }: Entry): EventLogError {

@@ -54,6 +54,15 @@ describe('a poll', () => {
     expect(valuesOf(again)).toHaveLength(4);
   });
 
+  it('does not take offsets back for a token of a former poll', async () => {
+    const { broker, run } = await filled(1, 4);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, maxRecords: 1 }));
+    const second = await run(broker.pollGroup({ group: 'g', after: first.token, maxRecords: 1 }));
+    await run(broker.pollGroup({ group: 'g', after: second.token, maxRecords: 0 }));
+    await run(broker.pollGroup({ group: 'g', after: first.token, maxRecords: 0 }));
+    expect(await run(broker.groupLag({ group: 'g' }))).toMatchObject({ totalLagRecords: 2 });
+  });
+
   it('commits before it answers, if asked to', async () => {
     const { broker, run } = await filled();
     await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, commitAtOnce: true }));

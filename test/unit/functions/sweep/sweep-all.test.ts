@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest';
+import { sweepAll } from '../../../../functions/sweep/sweep-all.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import { groupKey, groupListingKey } from '../../../../shared/storage/keys.ts';
+import { faultyStores } from '../../../support/faulty-stores.ts';
+import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
+
+const options = { signal: new AbortController().signal };
+
+it('sweeps consumer groups after the log, and counts both', async () => {
+  const stores = memoryStores();
+  const broker = memoryBroker(stores);
+  // A group whose deletion was interrupted.
+  await stores.items.put(groupListingKey('g'), { n: 'x' });
+  await stores.items.put(groupKey('g'), { E: 1, d: 1 });
+  await stores.clock.run(async () => {
+    expect(await sweepAll(broker, options)).toMatchObject({ groupsDeleted: 1, blocked: 0, complete: true });
+  });
+});
+
+it('tells what the sweep of the log did if groups cannot be swept', async () => {
+  const stores = memoryStores();
+  const broker = memoryBroker(stores);
+  const groupsFail = {
+    sweep: () => broker.sweep(options),
+    sweepGroups: () => Promise.reject(new EventLogError('storage_unavailable', 'Not now.')),
+  };
+  await stores.clock.run(async () => {
+    const run = await sweepAll(groupsFail, options);
+    expect(run).toMatchObject({ blocked: 1, complete: false, topicsSwept: 0 });
+    expect(run.error?.code).toBe('storage_unavailable');
+  });
+  const broken = { ...groupsFail, sweepGroups: () => Promise.reject(new TypeError('a bug')) };
+  await stores.clock.run(async () => {
+    await expect(sweepAll(broken, options)).rejects.toThrow('a bug');
+  });
+});
+
+it('names the group that it could not sweep as blocked, and goes on with the others', async () => {
+  const stores = memoryStores();
+  for (const group of ['a', 'b']) await stores.items.put(groupListingKey(group), { n: 'x' });
+  const failing = faultyStores(stores, ({ method, key }) =>
+    method === 'get' && key.startsWith('group#a') ? { fault: 'lost_request' } : undefined,
+  );
+  await stores.clock.run(async () => {
+    const run = await sweepAll(memoryBroker(failing), options);
+    expect([run.blocked, run.groupsDeleted, run.complete]).toEqual([1, 1, true]);
+  });
+});
