@@ -18,6 +18,7 @@ import { type FetchOffsetsRequest, fetchOffsets, type PartitionOffset } from './
 import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/lag.ts';
 import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
 import { type PollResult, pollGroup } from './groups/poll.ts';
+import { type PollRecordsResult, pollRecords } from './groups/poll-records.ts';
 import type { PollRequest } from './groups/poll-request.ts';
 import { type SweptGroups, sweepGroups } from './groups/sweep-groups.ts';
 import { type CompactionReport, compactHead } from './jobs/compact/compact-head.ts';
@@ -201,6 +202,10 @@ export class Broker {
 
   pollGroup(request: PollRequest): Promise<PollResult> {
     return pollGroup(this.#context, request);
+  }
+
+  pollRecords(request: PollRequest): Promise<PollRecordsResult> {
+    return pollRecords(this.#context, request);
   }
 
   extendLease(request: ExtendLeaseRequest): ReturnType<typeof extendLease> {
