@@ -46,6 +46,8 @@ const LEASE_MS_DEFAULT = 30_000;
 /** Checks what no request would check before the first lease is over. @throws EventLogError `invalid_request` */
 export function checkOptions(options: ConsumeOptions<AnyTopic>): CheckedOptions {
   const { topics = [], topicPattern, leaseMs = LEASE_MS_DEFAULT, autoCommit = true, maxRecords } = options;
+  // HTTP has no path for it.
+  if (options.group === '') throw invalidField('group', 'A consumer needs the name of its group.');
   if (topics.length === 0 && topicPattern === undefined)
     throw invalidField('topics', 'A consumer needs topics: give `topics`, `topicPattern` or both.');
   if (!Number.isSafeInteger(leaseMs) || leaseMs < 1)

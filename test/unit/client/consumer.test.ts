@@ -259,14 +259,17 @@ describe.each(['embedded', 'http'] as const)('a consumer, %s', (transport) => {
     expect(await membersOf(made)).toEqual([]);
     const plainly = made.log().consumer({ group: GROUP, topics: TOPICS });
     expect(await clock.run(collect(plainly, (all) => all.length >= 6))).toHaveLength(6);
-    await expect(clock.run(iterate({ group: '' }))).rejects.toMatchObject({ code: 'invalid_request' });
+    await expect(clock.run(iterate({ startAt: 'middle', maxBytes: -1 }))).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
     for (const [field, options] of [
+      ['group', { group: '' }],
       ['topics', { topics: [] }],
       ['leaseMs', { leaseMs: 0 }],
       ['maxRecords', { maxRecords: 0 }],
     ] as const)
       await expect(iterate(options)).rejects.toMatchObject({ code: 'invalid_request', details: { field } });
-    const twice = made.log().consumer({ group: GROUP, topics: TOPICS });
+    const twice = made.log().consumer({ group: 'other', topics: TOPICS });
     await clock.run(collect(twice, () => true));
     await expect(collect(twice, () => true)).rejects.toMatchObject({ code: 'invalid_request' });
   });
