@@ -19,6 +19,7 @@ import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/
 import { type MeasuredLags, type MeasureLagRequest, measureLag } from './groups/offsets/measure-lag.ts';
 import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
 import { type PollResult, pollGroup } from './groups/poll.ts';
+import { type PollRecordsResult, pollRecords } from './groups/poll-records.ts';
 import type { PollRequest } from './groups/poll-request.ts';
 import { type SweptGroups, sweepGroups } from './groups/sweep-groups.ts';
 import { type CompactionReport, compactHead } from './jobs/compact/compact-head.ts';
@@ -202,6 +203,10 @@ export class Broker {
 
   pollGroup(request: PollRequest): Promise<PollResult> {
     return pollGroup(this.#context, request);
+  }
+
+  pollRecords(request: PollRequest): Promise<PollRecordsResult> {
+    return pollRecords(this.#context, request);
   }
 
   extendLease(request: ExtendLeaseRequest): ReturnType<typeof extendLease> {

@@ -1,8 +1,10 @@
-import type { RecordHeader, StoredRecord } from '../log/batch/record.ts';
 import type { Clock, Random } from '../storage/ports.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { webRandom } from '../storage/system/web-random.ts';
 import { type Plain, plain, type Topic } from './codec.ts';
+import { type ConsumedBatch, Consumer } from './consume/consumer.ts';
+import type { AnyTopic, ConsumeOptions } from './consume/options.ts';
+import { type ConsumedRecord, decoded } from './decode.ts';
 import { HttpLog, type HttpLogOptions } from './http-log.ts';
 import type { LogApi, ReadFrom } from './log-api.ts';
 import type { ProducedRecord, RecordToProduce } from './produce/pending-record.ts';
@@ -29,17 +31,6 @@ export interface ReadOptions {
   /** At the end of the partition, wait so long for records; default 0, at most 20,000. */
   readonly waitMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
-}
-
-export interface ConsumedRecord<V, K> {
-  readonly partition: number;
-  readonly offset: number;
-  /** Milliseconds since 1970-01-01T00:00:00Z; −1 if the producer gave none. */
-  readonly timestamp: number;
-  readonly key: K | null;
-  /** `null` is a tombstone. */
-  readonly value: V | null;
-  readonly headers: readonly { readonly name: string; readonly value: Uint8Array | null }[];
 }
 
 export interface RecordPage<V, K> {
@@ -101,14 +92,27 @@ export class EventLog {
       typeof topic === 'string' ? ({ name: topic, key: plain, value: plain } as Topic<unknown, unknown>) : topic;
     const { partition, from = FROM_START, ...more } = options;
     const { records, ...ends } = await this.#log.readRecords({ topic: name, partition, from, ...more });
-    const decoded = records.map((record) => ({
-      partition,
-      offset: record.offset,
-      timestamp: record.timestampMs,
-      ...decodedKeyAndValue(record, { key, value }),
-      headers: record.headers.map(namedHeader),
-    }));
-    return { ...ends, records: decoded };
+    return { ...ends, records: records.map((record) => decoded(record, partition, { key, value })) };
+  }
+
+  /**
+   * Reads as a member of a group: `for await (const batch of log.consume({ group, topics }))`. Each record comes at least once
+   * in the group, in order within its partition. A batch is committed when its loop body has ended. Whoever leaves the loop
+   * within a body, by `break` or an error, has not processed that batch, unless `batch.commit()` was called. At the end the
+   * member leaves, so that others get its partitions at once. Failures that pass are waited out.
+   * @throws EventLogError `invalid_request`, `access_denied`, `instance_in_use`; whatever a codec throws
+   */
+  consume(options: ConsumeOptions<string>): AsyncIterable<ConsumedBatch<Plain, Plain>>;
+  consume<V, K>(options: ConsumeOptions<Topic<V, K>>): AsyncIterable<ConsumedBatch<V, K>>;
+  consume(options: ConsumeOptions<AnyTopic>): AsyncIterable<ConsumedBatch<unknown, unknown>> {
+    return this.consumer(options as ConsumeOptions<Topic<unknown, unknown>>);
+  }
+
+  /** As `consume`, with the means to pause, resume and close. Makes no request. @throws EventLogError `invalid_request` */
+  consumer(options: ConsumeOptions<string>): Consumer<Plain, Plain>;
+  consumer<V, K>(options: ConsumeOptions<Topic<V, K>>): Consumer<V, K>;
+  consumer(options: ConsumeOptions<AnyTopic>): Consumer<unknown, unknown> {
+    return new Consumer({ log: this.#log, clock: this.#clock, random: this.#random }, options);
   }
 
   /** Sends at once what its producers hold, and resolves when the records of all calls before this one are settled. */
@@ -124,20 +128,6 @@ export class EventLog {
 
 /** The tail of everything is everything. */
 const FROM_START: ReadFrom = { tail: Number.MAX_SAFE_INTEGER };
-
-function decodedKeyAndValue<V, K>(
-  { key, value }: StoredRecord,
-  codecs: Pick<Topic<V, K>, 'key' | 'value'>,
-): { readonly key: K | null; readonly value: V | null } {
-  return {
-    key: key === null ? null : codecs.key.decode(key),
-    value: value === null ? null : codecs.value.decode(value),
-  };
-}
-
-function namedHeader({ key, value }: RecordHeader): { readonly name: string; readonly value: Uint8Array | null } {
-  return { name: key, value };
-}
 
 /** The log over HTTP, with `fetch` alone. Makes no request. @throws EventLogError `invalid_request` naming the option */
 export function connect(options: HttpLogOptions & EventLogOptions): EventLog {

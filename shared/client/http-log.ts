@@ -1,4 +1,5 @@
 import type { BatchesAppendOutput, ProducerOutput } from '../http/append/contract.ts';
+import type { ExtendOutput, PollInput, PollOutput } from '../http/groups/contract.ts';
 import type { ReadOutput } from '../http/read/contract.ts';
 import type { TopicDetail } from '../http/topics/contract.ts';
 import type { StoredRecord } from '../log/batch/record.ts';
@@ -12,6 +13,10 @@ import type {
   BatchOutcome,
   BatchToAppend,
   CallOptions,
+  GroupPoll,
+  GroupPollRequest,
+  GroupToLeave,
+  LeaseToExtend,
   LogApi,
   ReadFrom,
   ReadRecordsRequest,
@@ -19,6 +24,7 @@ import type {
   TopicFacts,
 } from './log-api.ts';
 
+const JSON_BODY = { 'content-type': 'application/json' };
 const BATCHES = 'application/vnd.apache.kafka.record-batches';
 
 export interface HttpLogOptions {
@@ -112,17 +118,51 @@ export class HttpLog implements LogApi {
     return { ...ends, records: records.map(storedRecord) };
   }
 
+  async pollRecords({ group, subscription, commitLater, signal, ...request }: GroupPollRequest): Promise<GroupPoll> {
+    const { topics, pattern } = subscription ?? {};
+    const commit = commitLater ? 'later' : 'after';
+    const input = { ...request, topics, topicPattern: pattern, commit, encoding: 'base64' } satisfies PollInput;
+    const call = { method: 'POST', headers: JSON_BODY, body: UTF8.encode(JSON.stringify(input)), signal };
+    const { commits, partitions, ...about } = await this.#ask<PollOutput>(`${groupPath(group)}/poll`, call);
+    return {
+      ...about,
+      commits: commits.map(({ error, ...where }) => ({
+        ...where,
+        outcome: error === undefined ? { ok: true } : { ok: false, error: errorOfProblem(error) },
+      })),
+      partitions: partitions.map(({ records, ...where }) => ({ ...where, records: records.map(storedRecord) })),
+    };
+  }
+
+  extendLease({ group, memberId, token, signal }: LeaseToExtend): Promise<ExtendOutput> {
+    const call = { method: 'POST', headers: JSON_BODY, body: UTF8.encode(JSON.stringify({ token })), signal };
+    return this.#ask<ExtendOutput>(`${memberPath(group, memberId)}/extend`, call);
+  }
+
+  async leaveGroup({ group, memberId, instanceId, willReturn, signal }: GroupToLeave): Promise<void> {
+    const query = new URLSearchParams();
+    if (instanceId !== undefined) query.set('instanceId', instanceId);
+    if (willReturn !== undefined) query.set('willReturn', String(willReturn));
+    const answer = await this.#answerOf(`${memberPath(group, memberId)}?${query}`, { method: 'DELETE', signal });
+    await answer.body?.cancel();
+  }
+
   async #ask<Output>(path: string, call: Call): Promise<Output> {
-    const response = await this.#send(path, call);
-    const { token } = this.#options;
-    // A token that expired on the way is not asked for twice.
-    const answer = response.status === 401 && typeof token === 'function' ? await this.#send(path, call) : response;
-    if (!answer.ok) throw await errorOfResponse(answer);
+    const answer = await this.#answerOf(path, call);
     try {
       return (await answer.json()) as Output;
     } catch (cause) {
       throw noWholeAnswer(this.#url, cause);
     }
+  }
+
+  async #answerOf(path: string, call: Call): Promise<Response> {
+    const response = await this.#send(path, call);
+    const { token } = this.#options;
+    // A token that expired on the way is not asked for twice.
+    const answer = response.status === 401 && typeof token === 'function' ? await this.#send(path, call) : response;
+    if (!answer.ok) throw await errorOfResponse(answer);
+    return answer;
   }
 
   async #send(path: string, { method = 'GET', headers, body, signal }: Call): Promise<Response> {
@@ -162,6 +202,14 @@ interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
   readonly signal: AbortSignal | undefined;
+}
+
+function groupPath(group: string): string {
+  return `/v1/groups/${encodeURIComponent(group)}`;
+}
+
+function memberPath(group: string, memberId: string): string {
+  return `${groupPath(group)}/members/${encodeURIComponent(memberId)}`;
 }
 
 function queryOf(from: ReadFrom): Record<string, string> {

@@ -2,8 +2,10 @@
 export type { Compression } from '../log/batch/codecs.ts';
 export { type ErrorCode, type ErrorDetails, EventLogError, type Outcome, type Retry } from '../log/errors.ts';
 export { bytes, type Codec, json, type Plain, plain, type Topic, text, topic } from './codec.ts';
+export type { ConsumedBatch, ConsumedPartition, Consumer } from './consume/consumer.ts';
+export type { ConsumeOptions, PartitionName } from './consume/options.ts';
+export type { ConsumedRecord } from './decode.ts';
 export {
-  type ConsumedRecord,
   connect,
   EventLog,
   type EventLogOptions,

@@ -16,6 +16,71 @@ export interface LogApi {
 
   /** Reads records of a partition from an offset or a time on, or the last ones. */
   readRecords(request: ReadRecordsRequest): Promise<RecordsRead>;
+
+  /** Joins a group or goes on as its member, commits what the last poll gave out, and reads from its partitions. */
+  pollRecords(request: GroupPollRequest): Promise<GroupPoll>;
+
+  /** The member keeps the partitions of its last poll for another lease. */
+  extendLease(request: LeaseToExtend): Promise<{ readonly leaseExpiresAtMs: number }>;
+
+  /** A member that has stopped reading gives its partitions away. */
+  leaveGroup(request: GroupToLeave): Promise<void>;
+}
+
+export interface GroupPollRequest extends CallOptions {
+  readonly group: string;
+  readonly memberId: string;
+  readonly instanceId?: string | undefined;
+  /** Only to join: without it a late copy of a poll cannot make a member of one that has left. */
+  readonly subscription?: { readonly topics: readonly string[]; readonly pattern?: string } | undefined;
+  /** The token of the last poll, whose records are committed now, unless `commitLater`. */
+  readonly after?: string | undefined;
+  readonly commitLater?: boolean | undefined;
+  readonly paused?: readonly { readonly topic: string; readonly partitions?: readonly number[] | undefined }[];
+  readonly startAt?: 'earliest' | 'latest' | undefined;
+  /** With 0 the poll only commits. */
+  readonly maxRecords?: number | undefined;
+  readonly maxBytes?: number | undefined;
+  readonly waitMs?: number | undefined;
+  readonly leaseMs?: number | undefined;
+}
+
+export interface GroupPoll {
+  readonly token: string;
+  readonly leaseExpiresAtMs: number;
+  readonly assignment: readonly { readonly topic: string; readonly partitions: readonly number[] }[];
+  readonly commits: readonly {
+    readonly topic: string;
+    readonly partition: number;
+    readonly offset: number;
+    readonly outcome: { readonly ok: true } | { readonly ok: false; readonly error: EventLogError };
+  }[];
+  readonly partitions: readonly {
+    readonly topic: string;
+    readonly partition: number;
+    readonly records: readonly StoredRecord[];
+    readonly nextOffset: number;
+    readonly highWatermark: number;
+  }[];
+  readonly gaps: readonly {
+    readonly topic: string;
+    readonly partition: number;
+    readonly from: number;
+    readonly to: number;
+  }[];
+}
+
+export interface LeaseToExtend extends CallOptions {
+  readonly group: string;
+  readonly memberId: string;
+  readonly token: string;
+}
+
+export interface GroupToLeave extends CallOptions {
+  readonly group: string;
+  readonly memberId: string;
+  readonly instanceId?: string | undefined;
+  readonly willReturn?: boolean | undefined;
 }
 
 export interface CallOptions {

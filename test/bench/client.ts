@@ -68,5 +68,45 @@ for (const [name, log] of [
     );
   }
 }
+
+/** Members of one group read all that is there, with commits. Returns records/s. */
+async function consumeAll(log: EventLog, group: string, members: number, total: number): Promise<number> {
+  let left = total;
+  const stop = new AbortController();
+  let firstMs: number | undefined;
+  const consume = async (): Promise<void> => {
+    for await (const batch of log.consume({
+      group,
+      topics: ['read'],
+      maxRecords: 10_000,
+      maxBytes: 4 * 1024 * 1024,
+      signal: stop.signal,
+    })) {
+      firstMs ??= performance.now();
+      left -= batch.records.length;
+      if (left <= 0) stop.abort();
+    }
+  };
+  await Promise.all(Array.from({ length: members }, consume));
+  // From the first batch on: joining waits for heartbeats, not for work.
+  return (total * 1_000) / (performance.now() - (firstMs as number));
+}
+
+const READ = 400_000;
+await broker.putTopic({ name: 'read', partitions: 16 });
+for (let i = 0; i < READ / 1_000; i++)
+  await broker.appendRecords({
+    topic: 'read',
+    records: records.map((record) => ({ ...record, partition: i % 16 })),
+  });
+for (const [name, log] of [
+  ['embedded', embedded],
+  ['over HTTP', http],
+] as const) {
+  for (const members of [1, 4]) {
+    const rate = await consumeAll(log, `${name} ${members}`, members, READ);
+    row(`consumers ${name}, ${members} in the group`, `${count(rate)}/s`, '', 'with commits');
+  }
+}
 await tailrace.close();
 await rm(folder, { recursive: true });

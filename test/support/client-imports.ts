@@ -14,6 +14,7 @@ export const CLIENT_IMPORTS: readonly string[] = [
   'shared/storage/system/web-random.ts',
   'shared/http/contract.ts',
   'shared/http/append/contract.ts',
+  'shared/http/groups/contract.ts',
   'shared/http/read/contract.ts',
   'shared/http/topics/contract.ts',
 ];

@@ -24,6 +24,13 @@ export interface PollRequest {
   readonly after?: string | undefined;
   /** Commit the records of this poll before they are returned: each is given out at most once. Default false. */
   readonly commitAtOnce?: boolean | undefined;
+  /**
+   * The records of `after` are not processed yet: read on after them, and commit nothing. A later poll without this commits
+   * them too. Default false.
+   */
+  readonly commitLater?: boolean | undefined;
+  /** Partitions that stay the member's, and are not read now. Without `partitions`, all of the topic. */
+  readonly paused?: readonly PausedTopic[] | undefined;
   /** Where partitions begin of which the group has committed nothing. Default `earliest`. */
   readonly startAt?: 'earliest' | 'latest' | undefined;
   readonly maxRecords?: number | undefined;
@@ -38,6 +45,11 @@ export interface PollRequest {
    */
   readonly mayRead?: ((topic: string) => boolean) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface PausedTopic {
+  readonly topic: string;
+  readonly partitions?: readonly number[] | undefined;
 }
 
 /** A checked request. */
@@ -68,6 +80,8 @@ export function checkPoll(random: Random, request: PollRequest): CheckedPoll {
       'topics',
       'The first poll of a member must say what it subscribes to: `topics`, or `topicPattern`.',
     );
+  if (request.commitAtOnce && request.commitLater)
+    throw invalidField('commitLater', 'A poll commits at once or later. Leave out `commitAtOnce` or `commitLater`.');
   return {
     ...request,
     token,

@@ -121,15 +121,16 @@ class Poll {
   }
 
   async run(): Promise<PollResult> {
-    const { waitMs, token, signal, commitAtOnce } = this.#request;
+    const { waitMs, token, signal, commitAtOnce, commitLater, maxRecords } = this.#request;
     const onAbort = (): void => this.#stop.abort();
     signal?.addEventListener('abort', onAbort);
     if (signal?.aborted) this.#stop.abort();
     try {
       const startedAtMs = this.#now();
-      const commits = token === undefined ? [] : await this.#commit(token.positions);
+      const commits = token === undefined || commitLater ? [] : await this.#commit(token.positions);
       await this.#beat();
-      await this.#settle(startedAtMs + Math.max(waitMs, SETTLE_MS));
+      // A member that only commits does not wait for its partitions.
+      if (maxRecords > 0 || token === undefined) await this.#settle(startedAtMs + Math.max(waitMs, SETTLE_MS));
       if (token !== undefined && token.memberEpoch === this.#memberEpoch) await this.#takePositions(token);
       await this.#fetch(startedAtMs + waitMs);
       if (commitAtOnce) commits.push(...(await this.#commit([...this.#positions.values()])));
@@ -211,7 +212,8 @@ class Poll {
       const { heartbeatIntervalMs } = this.#assigned();
       await this.#findPositions();
       const lookUntilMs = Math.min(untilMs, this.#beatAtMs + heartbeatIntervalMs);
-      if (this.#positions.size > 0) await this.#readUntil(lookUntilMs);
+      const readable = this.#readable();
+      if (readable.length > 0) await this.#readUntil(readable, lookUntilMs);
       else await this.#context.clock.sleep(Math.max(0, lookUntilMs - this.#now()), this.#stop.signal);
       if (this.#records > 0 || this.#gaps.length > 0 || this.#now() >= untilMs) return;
       await this.#beat();
@@ -220,9 +222,10 @@ class Poll {
 
   /** The token is of this epoch, so the member has had its partitions ever since: nobody else has committed for them. */
   async #takePositions(token: PollToken): Promise<void> {
-    for (const { topicId, partition, offset } of token.positions) {
+    const { commitLater = false } = this.#request;
+    for (const { topicId, partition, offset, isNew } of token.positions) {
       const topic = await this.#context.topics.nameOf(topicId);
-      if (topic !== undefined) this.#place({ topic, topicId, partition, offset, isNew: false });
+      if (topic !== undefined) this.#place({ topic, topicId, partition, offset, isNew: isNew && commitLater });
     }
     this.#positionsOf = this.#memberEpoch;
   }
@@ -247,12 +250,23 @@ class Poll {
     });
   }
 
-  async #readUntil(untilMs: number): Promise<void> {
+  #readable(): Position[] {
+    const { paused = [] } = this.#request;
+    const all = [...this.#positions.values()];
+    if (paused.length === 0) return all;
+    const topics = new Set(paused.flatMap(({ topic, partitions }) => (partitions === undefined ? [topic] : [])));
+    const places = new Set(
+      paused.flatMap(({ topic, partitions = [] }) => partitions.map((partition) => placeOf(topic, partition))),
+    );
+    return all.filter(({ topic, partition }) => !topics.has(topic) && !places.has(placeOf(topic, partition)));
+  }
+
+  async #readUntil(readable: readonly Position[], untilMs: number): Promise<void> {
     const reading = new AbortController();
     const end = (): void => reading.abort();
     this.#stop.signal.addEventListener('abort', end);
     try {
-      const follower = await this.#follow(reading.signal);
+      const follower = await this.#follow(readable, reading.signal);
       while (this.#records < this.#request.maxRecords && this.#bytes < this.#request.maxBytes) {
         // Once there is something, only what is there already is added.
         const step = await follower.next(this.#records > 0 ? 0 : untilMs);
@@ -285,8 +299,7 @@ class Poll {
   }
 
   /** Follows up to 1,000 partitions, others each time if there are more. */
-  async #follow(signal: AbortSignal): Promise<Follower> {
-    const all = [...this.#positions.values()];
+  async #follow(all: readonly Position[], signal: AbortSignal): Promise<Follower> {
     const first = all.length <= FOLLOWED_PARTITIONS_MAX ? 0 : this.#random() % all.length;
     const chosen = [...all.slice(first), ...all.slice(0, first)].slice(0, FOLLOWED_PARTITIONS_MAX);
     const { startAt, maxBytes } = this.#request;

@@ -18,9 +18,14 @@ export interface LaneContext {
   isUrgent(): boolean;
 }
 
+/** What a wait before a retry takes. */
+export interface Backing extends Pick<LaneContext, 'clock' | 'random' | 'stop'> {
+  readonly settings: Pick<ProducerSettings, 'retryBackoffMs' | 'retryBackoffMaxMs'>;
+}
+
 /** Waits before the attempt after so many failures in a row, at most until the deadline; longer if the log asks for it. */
 export async function backOff(
-  { clock, random, settings, stop }: LaneContext,
+  { clock, random, settings, stop }: Backing,
   error: EventLogError,
   failures: number,
   deadlineMs: number,

@@ -143,12 +143,19 @@ export const pollInput = z
       .nullish()
       .describe('The `token` of the last poll: its records are processed, and are committed now.'),
     commit: z
-      .enum(['after', 'at_once'])
+      .enum(['after', 'at_once', 'later'])
       .nullish()
       .describe(
         '`after` (default): the next poll commits the records of this one, so each is given out at least once. `at_once`: they ' +
-          'are committed before they are returned, so each is given out at most once.',
+          'are committed before they are returned, so each is given out at most once. `later`: the records of `after` are not ' +
+          'processed yet, so read on and commit nothing; a later poll with `after` commits them too.',
       ),
+    paused: z
+      .array(z.strictObject({ topic: topicName, partitions: partitions.nullish() }))
+      .max(SUBSCRIBED_TOPICS_MAX)
+      .readonly()
+      .nullish()
+      .describe('Partitions that stay the member’s, and are not read now. Without `partitions`, all of the topic.'),
     startAt: z
       .enum(['earliest', 'latest'])
       .nullish()

@@ -105,6 +105,8 @@ export function groupHandlers(context: HttpContext): Handlers<typeof groupOperat
           assignor: input.assignor ?? undefined,
           after: input.after ?? undefined,
           commitAtOnce: input.commit === 'at_once',
+          commitLater: input.commit === 'later',
+          paused: input.paused?.map(({ topic, partitions }) => ({ topic, partitions: partitions ?? undefined })),
           startAt: input.startAt ?? undefined,
           maxRecords: input.maxRecords ?? undefined,
           maxBytes: input.maxBytes ?? undefined,

@@ -16,6 +16,8 @@ export interface ClientLog {
   readonly api: LogApi;
   /** The fault of the next attempts of appends. */
   fault: (attempt: number, request: Parameters<LogApi['append']>[0]) => Fault;
+  /** What happens around a request of a group's member. */
+  around: <T>(what: 'poll' | 'extend' | 'leave', run: () => Promise<T>) => Promise<T>;
   attempts: number;
   /** The appends that are on their way at this moment, and the most there were. */
   inFlight: number;
@@ -39,6 +41,7 @@ export function clientLog(transport: Transport, seed = 1): ClientLog {
     app,
     clock,
     fault: () => undefined,
+    around: (_what, run) => run(),
     attempts: 0,
     inFlight: 0,
     inFlightMost: 0,
@@ -46,6 +49,9 @@ export function clientLog(transport: Transport, seed = 1): ClientLog {
       describeTopic: (name, options) => inner.describeTopic(name, options),
       allocateProducerId: (options) => inner.allocateProducerId(options),
       readRecords: (request) => inner.readRecords(request),
+      pollRecords: (request) => made.around('poll', () => inner.pollRecords(request)),
+      extendLease: (request) => made.around('extend', () => inner.extendLease(request)),
+      leaveGroup: (request) => made.around('leave', () => inner.leaveGroup(request)),
       append: async (request) => {
         const fault = made.fault(made.attempts++, request);
         made.inFlight++;

@@ -54,6 +54,43 @@ describe('a poll', () => {
     expect(valuesOf(again)).toHaveLength(4);
   });
 
+  it('reads on without a commit, and commits all of it later', async () => {
+    const { broker, run } = await filled(1, 4);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, maxRecords: 1 }));
+    const more = { group: 'g', maxRecords: 1 };
+    const second = await run(broker.pollGroup({ ...more, after: first.token, commitLater: true }));
+    expect(second.commits).toEqual([]);
+    expect(valuesOf(second)).toEqual(['0:v1']);
+    const idle = await run(
+      broker.pollGroup({ ...more, after: second.token, commitLater: true, paused: [{ topic: 'orders' }] }),
+    );
+    expect(valuesOf(idle)).toEqual([]);
+    const last = await run(broker.pollGroup({ group: 'g', after: idle.token, maxRecords: 0 }));
+    expect(last.commits).toMatchObject([{ offset: 2, outcome: { ok: true } }]);
+    const both = { ...more, after: last.token, commitLater: true, commitAtOnce: true };
+    await expect(run(broker.pollGroup(both))).rejects.toMatchObject({ details: { field: 'commitLater' } });
+  });
+
+  it('does not read paused partitions, and keeps them', async () => {
+    const { broker, run } = await filled();
+    const request = { group: 'g', memberId: 'a', subscription };
+    const first = await run(broker.pollGroup({ ...request, paused: [{ topic: 'orders', partitions: [0] }] }));
+    expect(valuesOf(first)).toEqual(['1:v1', '1:v3']);
+    expect(first.assignment[0]?.partitions).toEqual([0, 1]);
+    const second = await run(broker.pollGroup({ group: 'g', after: first.token, paused: [{ topic: 'other' }] }));
+    expect(valuesOf(second)).toEqual(['0:v0', '0:v2']);
+  });
+
+  it('does not wait for partitions if it only commits', async () => {
+    const { broker, run, clock } = await filled();
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription }));
+    await run(broker.pollGroup({ group: 'g', memberId: 'b', subscription }));
+    await clock.advance(6_000);
+    const atMs = clock.nowMs();
+    await run(broker.pollGroup({ group: 'g', after: first.token, maxRecords: 0 }));
+    expect(clock.nowMs()).toBe(atMs);
+  });
+
   it('does not take offsets back for a token of a former poll', async () => {
     const { broker, run } = await filled(1, 4);
     const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, maxRecords: 1 }));
