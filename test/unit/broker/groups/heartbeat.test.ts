@@ -92,10 +92,11 @@ describe('a static member', () => {
   it('that is away is not a member for heartbeats, and loses its partitions when its session ends', async () => {
     const [away, other] = await settle({ memberId: 'a1', instanceId: 'a' }, { memberId: 'b' });
     await clock.run(broker.leaveGroup({ group: 'g', memberId: 'a1', instanceId: 'a', willReturn: true }));
+    await clock.advance(SESSION_MS - 1_000);
+    // It does not make the session longer either.
     await expect(beat('a1', away?.memberEpoch as number, { instanceId: 'a' })).rejects.toMatchObject({
       code: 'unknown_member',
     });
-    await clock.advance(SESSION_MS - 1_000);
     const [kept] = await settle({ memberId: 'b', answer: other as HeartbeatResult });
     expect(names(kept as HeartbeatResult)).toHaveLength(2);
     await clock.advance(4_000);
@@ -105,6 +106,18 @@ describe('a static member', () => {
       await clock.advance(600);
     }
     expect(names(answer)).toEqual(ALL_ORDERS);
+  });
+});
+
+describe('a member that leaves', () => {
+  it('makes the group compute a new target at once', async () => {
+    await settle({ memberId: 'a' }, { memberId: 'b' });
+    const { epoch } = await clock.run(broker.describeGroup('g'));
+    await clock.run(broker.leaveGroup({ group: 'g', memberId: 'a' }));
+    expect(await clock.run(broker.describeGroup('g'))).toMatchObject({ epoch: epoch + 1, state: 'computing' });
+    await expect(clock.run(broker.leaveGroup({ group: 'g', memberId: 'a' }))).rejects.toMatchObject({
+      code: 'unknown_member',
+    });
   });
 });
 

@@ -168,6 +168,33 @@ describe('a poll', () => {
     expect(late.commits.map(({ outcome }) => outcome.ok)).toEqual([false, false]);
   });
 
+  it('skips nothing that another member did not get to, with a token of an earlier membership', async () => {
+    const { broker, run, clock } = await filled(1, 4);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, leaseMs: 6_000 }));
+    expect(valuesOf(first)).toHaveLength(4);
+    await clock.advance(9_000);
+    const other = await run(
+      broker.pollGroup({ group: 'g', memberId: 'b', subscription, maxRecords: 1, waitMs: 15_000 }),
+    );
+    expect(valuesOf(other)).toEqual(['0:v0']);
+    await run(broker.pollGroup({ group: 'g', after: other.token, maxRecords: 0 }));
+    await run(broker.leaveGroup({ group: 'g', memberId: 'b' }));
+    const again = await run(broker.pollGroup({ group: 'g', after: first.token, subscription, waitMs: 15_000 }));
+    expect(valuesOf(again)).toEqual(['0:v1', '0:v2', '0:v3']);
+  });
+
+  it('extends the lease of a member that was told more since its token', async () => {
+    const { broker, run, clock } = await filled(2, 0);
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, leaseMs: 6_000 }));
+    await run(broker.pollGroup({ group: 'g', memberId: 'b', subscription }));
+    await clock.advance(5_000);
+    const later = await run(broker.pollGroup({ group: 'g', after: first.token }));
+    expect(later.memberEpoch).toBeGreaterThan(first.memberEpoch);
+    await clock.advance(5_000);
+    const { leaseExpiresAtMs } = await run(broker.extendLease({ group: 'g', token: first.token }));
+    expect(leaseExpiresAtMs).toBeGreaterThanOrEqual(clock.nowMs() + 6_000);
+  });
+
   it('extends the lease', async () => {
     const { broker, run, clock } = await filled(2, 4);
     const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, leaseMs: 6_000 }));
