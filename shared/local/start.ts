@@ -91,7 +91,7 @@ const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
   pollIntervalMs: undefined,
   // SQLite's lock on the folder ensures it, and files and SQLite do nothing after the end of their process.
   isOnlyProcess: true,
-  // Work of about half a millisecond. With these rests the p99 of appends rises less during a merge (`npm run bench`).
+  // Work of about half a millisecond. With these rests the p99 of appends hardly rises during a merge (`npm run bench`).
   jobStepBytes: 1024 * 1024,
   jobRestMs: 2,
 };
