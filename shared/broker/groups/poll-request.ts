@@ -11,6 +11,7 @@ import {
   READ_WAIT_MS_MAX,
 } from '../../log/limits.ts';
 import type { Random } from '../../storage/ports.ts';
+import { bounded } from '../read/read.ts';
 
 export interface PollRequest {
   readonly group: string;
@@ -91,9 +92,4 @@ export function checkPoll(random: Random, request: PollRequest): CheckedPoll {
     maxBytes: bounded('maxBytes', request.maxBytes ?? READ_BYTES_DEFAULT, 1, READ_BYTES_MAX),
     waitMs: bounded('waitMs', request.waitMs ?? 0, 0, READ_WAIT_MS_MAX),
   };
-}
-
-function bounded(field: string, value: number, min: number, max: number): number {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return value;
-  throw invalidField(field, `${field} takes a whole number from ${min} to ${max}.`, { min, max });
 }

@@ -11,6 +11,7 @@ import {
   SESSION_TIMEOUT_MS_MAX,
   SESSION_TIMEOUT_MS_MIN,
 } from '../../../log/limits.ts';
+import { bounded } from '../../read/read.ts';
 import { checkTopicPattern } from './topic-pattern.ts';
 
 export interface HeartbeatRequest {
@@ -86,9 +87,4 @@ export function joinRequest(request: HeartbeatRequest, subscription: Subscriptio
     rebalanceTimeoutMs: request.rebalanceTimeoutMs ?? REBALANCE_TIMEOUT_MS_DEFAULT,
     client: request.client ?? {},
   };
-}
-
-function bounded(field: string, value: number, min: number, max: number): void {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return;
-  throw invalidField(field, `${field} takes a whole number from ${min} to ${max}.`, { min, max });
 }

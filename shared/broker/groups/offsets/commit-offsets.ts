@@ -5,6 +5,7 @@ import type { CommittedOffset, OffsetPage, SlotState } from '../../../log/group/
 import { OFFSET_MAX, OFFSET_METADATA_BYTES_MAX } from '../../../log/limits.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
+import { bounded } from '../../read/read.ts';
 import { retrying } from '../../retry.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
@@ -211,9 +212,4 @@ function checkCommit({ group, member, offsets }: CommitOffsetsRequest): void {
         { bytesMax: OFFSET_METADATA_BYTES_MAX },
       );
   }
-}
-
-function bounded(field: string, value: number, min: number, max: number): void {
-  if (Number.isSafeInteger(value) && value >= min && value <= max) return;
-  throw invalidField(field, `${field} takes a whole number from ${min} to ${max}, not ${value}.`, { min, max });
 }
