@@ -18,6 +18,7 @@ import {
   SESSION_TIMEOUT_MS_MAX,
   SESSION_TIMEOUT_MS_MIN,
   SUBSCRIBED_TOPICS_MAX,
+  TOPIC_PATTERN_LENGTH_MAX,
 } from '../../log/limits.ts';
 import {
   count,
@@ -64,7 +65,7 @@ const subscription = {
   topicPattern: z
     .string()
     .min(1)
-    .max(1_000)
+    .max(TOPIC_PATTERN_LENGTH_MAX)
     .nullish()
     .describe('A regular expression (RE2) that whole names of topics must match. Needs the right on all topics.'),
 };

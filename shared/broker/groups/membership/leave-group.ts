@@ -1,4 +1,4 @@
-import { EventLogError } from '../../../log/errors.ts';
+import { EventLogError, invalidField } from '../../../log/errors.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
 import { end, memberKey } from '../../../log/group/member.ts';
 import type { BrokerContext } from '../../context.ts';
@@ -28,6 +28,11 @@ export async function leaveGroup(context: BrokerContext, request: LeaveRequest):
   checkGroupName(group, 'group');
   checkGroupName(memberId, 'memberId');
   if (instanceId !== undefined) checkGroupName(instanceId, 'instanceId');
+  else if (willReturn)
+    throw invalidField(
+      'willReturn',
+      'Only a static member can come back: give its `instanceId`, or leave out `willReturn`.',
+    );
   const { items } = context.usage.of(NO_TOPIC, 'group');
   let hasTried = false;
   await retrying(context, 'from_error', async () => {
@@ -35,11 +40,10 @@ export async function leaveGroup(context: BrokerContext, request: LeaveRequest):
       const member = await readMember(items, group, memberKey(memberId, instanceId));
       if (member === undefined || (member.isGone && !hasTried)) throw unknownMember(request);
       if (member.memberId !== memberId) throw fencedMember(request);
-      const stays = willReturn && instanceId !== undefined;
       hasTried = true;
       const stored = member.isGone
         ? member
-        : await replaceMember(items, group, member, stays ? { ...member, isAway: true } : end(member));
+        : await replaceMember(items, group, member, willReturn ? { ...member, isAway: true } : end(member));
       if (stored === undefined) continue;
       if (stored.isGone) await raiseEpoch(items, context.random, group);
       return;

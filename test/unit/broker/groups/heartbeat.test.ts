@@ -124,6 +124,15 @@ describe('a member that leaves', () => {
   });
 });
 
+it('rejects to leave for a while without an instance id', async () => {
+  const [a] = await settle({ memberId: 'a' });
+  await expect(clock.run(broker.leaveGroup({ group: 'g', memberId: 'a', willReturn: true }))).rejects.toMatchObject({
+    code: 'invalid_request',
+    details: { field: 'willReturn' },
+  });
+  expect(await beat('a', a?.memberEpoch as number)).toMatchObject({ isSettled: true });
+});
+
 describe('a heartbeat', () => {
   it('of an epoch that the group has not given is fenced', async () => {
     const [a] = await settle({ memberId: 'a' });
