@@ -234,6 +234,35 @@ describe.each(['embedded', 'http'] as const)('a consumer, %s', (transport) => {
     expect(seen.sort()).toEqual(['p0', 'p0', 'p1', 'p1']);
   });
 
+  it('gives out nothing of a poll that was answered after its partition was paused, and reads it later', async () => {
+    const made = await filled(transport, 1, 4);
+    const { clock } = made;
+    const consumer = made.log().consumer({ group: GROUP, topics: TOPICS });
+    const seen: string[] = [];
+    let isPaused = false;
+    made.around = async (what, run) => {
+      const answer = await run();
+      if (what === 'poll' && !isPaused) {
+        isPaused = true;
+        consumer.pause('orders');
+      }
+      return answer;
+    };
+    await clock.run(async () => {
+      const running = (async () => {
+        for await (const batch of consumer) seen.push(...valuesOf(batch));
+      })();
+      await clock.sleep(40_000);
+      expect(seen).toEqual([]);
+      consumer.resume('orders');
+      await clock.sleep(20_000);
+      await consumer.close();
+      await running;
+    });
+    expect(seen).toEqual(['v0', 'v1', 'v2', 'v3']);
+    expect(await lagOf(made)).toBe(0);
+  });
+
   it('ends without an error when it is aborted while it waits', async () => {
     const made = await filled(transport);
     const stop = new AbortController();
