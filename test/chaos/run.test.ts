@@ -105,7 +105,9 @@ describe.concurrent('runChaos', () => {
       anew: (right) => ({
         read: async (topic, read) => {
           const answer = await right.read(topic, read);
-          return { ...answer, records: answer.records?.slice(0, -1) ?? [] };
+          const { records = [], nextOffset = 0, highWatermark = 0 } = answer;
+          // A gap before the end would break another promise first, and how many answers a read takes depends on time.
+          return nextOffset < highWatermark ? answer : { ...answer, records: records.slice(0, -1) };
         },
       }),
     });
