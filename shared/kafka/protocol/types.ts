@@ -1,0 +1,170 @@
+import { ByteFormatError } from '../../log/bytes.ts';
+import type { MessageReader, MessageWriter } from './message-bytes.ts';
+
+/**
+ * The types that Kafka's messages are made of (https://kafka.apache.org/protocol, "Protocol Primitive Types"). A type is
+ * described once; `at` makes what reads and writes it in one version of a message.
+ */
+
+/** How a value is encoded in one version of a message. */
+export interface Form {
+  readonly version: number;
+  /** Lengths are varints, and every struct ends with tagged fields (KIP-482). */
+  readonly flexible: boolean;
+  readonly nullable: boolean;
+}
+
+export interface Codec<Read, Written> {
+  /** @throws ByteFormatError */
+  read(from: MessageReader): Read;
+  write(to: MessageWriter, value: Written): void;
+}
+
+/** `Read` is what reading gives, `Written` what writing takes: fields with a default may be left out there. */
+export interface Type<Read, Written = Read> {
+  /** What a field has in versions without it. */
+  readonly empty: Read;
+  at(form: Form): Codec<Read, Written>;
+}
+
+function fixed<T>(empty: T, codec: Codec<T, T>): Type<T> {
+  return { empty, at: () => codec };
+}
+
+export const int8 = fixed(0, { read: (from) => from.int8(), write: (to, value) => to.out.uint8(value & 0xff) });
+export const int16 = fixed(0, { read: (from) => from.int16(), write: (to, value) => to.out.int16(value) });
+export const int32 = fixed(0, { read: (from) => from.int32(), write: (to, value) => to.out.int32(value) });
+
+/** Beyond ±(2^53 − 1) it is read as the nearest number, which no check of an offset or a time accepts. */
+export const int64 = fixed(0, {
+  read: (from) => from.int32() * 0x1_0000_0000 + from.uint32(),
+  write: (to, value) => to.out.int64(value),
+});
+
+export const float64 = fixed(0, {
+  read: (from) => new DataView(from.view(8).slice().buffer).getFloat64(0),
+  write: (to, value) => {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setFloat64(0, value);
+    to.out.write(bytes);
+  },
+});
+
+export const bool = fixed(false, {
+  read: (from) => from.uint8() !== 0,
+  write: (to, value) => to.out.uint8(value ? 1 : 0),
+});
+
+/** Kafka's own text form of 16 bytes: base64url without padding, 22 characters. */
+export const ZERO_UUID = 'AAAAAAAAAAAAAAAAAAAAAA';
+const UUID_BYTES = 16;
+
+export const uuid = fixed(ZERO_UUID, {
+  read: (from) => Buffer.from(from.view(UUID_BYTES)).toString('base64url'),
+  write: (to, value) => to.out.write(Buffer.from(value, 'base64url')),
+});
+
+const NO_BYTES = new Uint8Array(0);
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+const encoder = new TextEncoder();
+
+export const string: Type<string> = {
+  empty: '',
+  at: (form) => ({
+    read(from) {
+      const length = readLength(from, form, 'int16');
+      return (length === null ? null : decoder.decode(from.view(length))) as string;
+    },
+    write(to, value) {
+      const bytes = value === null ? null : encoder.encode(value);
+      writeLength(to, bytes === null ? null : bytes.length, form, 'int16');
+      if (bytes !== null) to.out.write(bytes);
+    },
+  }),
+};
+
+/** Read as a view on the message. */
+export const bytes: Type<Uint8Array> = {
+  empty: NO_BYTES,
+  at: (form) => ({
+    read(from) {
+      const length = readLength(from, form, 'int32');
+      return (length === null ? null : from.view(length)) as Uint8Array;
+    },
+    write(to, value) {
+      writeLength(to, value === null ? null : value.length, form, 'int32');
+      if (value !== null) to.bytes(value);
+    },
+  }),
+};
+
+/** Record batches, one behind the other; none for null. Read as one view on the message, written without a copy. */
+export const records: Type<readonly Uint8Array[]> = {
+  empty: [],
+  at: (form) => ({
+    read(from) {
+      const length = readLength(from, { ...form, nullable: true }, 'int32') ?? 0;
+      return length === 0 ? [] : [from.view(length)];
+    },
+    write(to, value) {
+      let length = 0;
+      for (const batch of value) length += batch.length;
+      writeLength(to, length, form, 'int32');
+      for (const batch of value) to.bytes(batch);
+    },
+  }),
+};
+
+export function array<Read, Written>(type: Type<Read, Written>): Type<readonly Read[], readonly Written[]> {
+  return {
+    empty: [],
+    at(form) {
+      const codec = type.at({ ...form, nullable: false });
+      return {
+        read(from) {
+          const count = readLength(from, form, 'int32');
+          if (count === null) return null as unknown as readonly Read[];
+          from.elements(count);
+          const elements: Read[] = [];
+          for (let i = 0; i < count; i++) elements.push(codec.read(from));
+          return elements;
+        },
+        write(to, value) {
+          writeLength(to, value === null ? null : value.length, form, 'int32');
+          if (value !== null) for (const item of value) codec.write(to, item);
+        },
+      };
+    },
+  };
+}
+
+/** `from`: the first version that can hold null. */
+export function nullable<Read, Written>(type: Type<Read, Written>, from = 0): Type<Read | null, Written | null> {
+  return {
+    empty: null,
+    at: (form) => type.at({ ...form, nullable: form.version >= from }) as Codec<Read | null, Written | null>,
+  };
+}
+
+/**
+ * The length of a string, of bytes or of an array; `null` only where null may be. A flexible form adds 1, so that 0 is null.
+ * Whether so many bytes are there is checked by who takes them.
+ */
+function readLength(from: MessageReader, { flexible, nullable }: Form, size: 'int16' | 'int32'): number | null {
+  const length = flexible ? from.varuint() - 1 : size === 'int16' ? from.int16() : from.int32();
+  if (length >= 0) return length;
+  if (length === -1 && nullable) return null;
+  throw new ByteFormatError(length === -1 ? 'null where a value must be' : `the length ${length}`);
+}
+
+function writeLength(
+  to: MessageWriter,
+  length: number | null,
+  { flexible, nullable }: Form,
+  size: 'int16' | 'int32',
+): void {
+  if (length === null && !nullable) throw new Error('null is to be written where this version has no null');
+  if (flexible) to.out.varuint((length ?? -1) + 1);
+  else if (size === 'int16') to.out.int16(length ?? -1);
+  else to.out.int32(length ?? -1);
+}
