@@ -1,3 +1,4 @@
+import { checkTopicName, type Topic } from '../log/topic/topic.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
@@ -5,6 +6,7 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
+import { clusterId } from './gateways/cluster-id.ts';
 import { deleteGroup } from './groups/delete-group.ts';
 import { describeGroup, type GroupDescription } from './groups/describe-group.ts';
 import { type ExtendLeaseRequest, extendLease } from './groups/extend-lease.ts';
@@ -36,11 +38,15 @@ import { runSweep, type SweepRun } from './jobs/sweep/run-sweep.ts';
 import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { type BrokerComponents, makeContext } from './make-context.ts';
 import type { Page, PageRequest } from './page.ts';
+import { type FetchedPartition, type FetchPartitionsRequest, fetchPartitions } from './read/fetch-partitions.ts';
+import type { FoundTime } from './read/find-time.ts';
 import { type Follower, type FollowRequest, follow } from './read/follow.ts';
 import { listSegments, type SegmentDescription } from './read/list-segments.ts';
+import { newestTime } from './read/newest-time.ts';
 import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
 import { type ReadRecordsRequest, type RecordsRead, readRecords } from './read/read-records.ts';
+import { viewPartition } from './read/view-partitions.ts';
 import { type DeletedRecords, type DeleteRecordsRequest, deleteRecords } from './topics/delete-records.ts';
 import { deleteTopic } from './topics/delete-topic.ts';
 import {
@@ -79,6 +85,17 @@ export class Broker {
 
   listTopics(request?: ListTopicsRequest): Promise<Page<TopicDescription>> {
     return listTopics(this.#context, request);
+  }
+
+  /** The topic as this process remembers it, for a second on AWS. @throws EventLogError `unknown_topic` */
+  async knownTopic(name: string): Promise<Topic> {
+    checkTopicName(name);
+    return this.#context.topics.get(name);
+  }
+
+  /** See `TopicCache.byId`. */
+  topicById(topicId: string): Promise<Topic | undefined> {
+    return this.#context.topics.byId(topicId);
   }
 
   describeTopic(name: string): Promise<TopicDescription> {
@@ -178,6 +195,21 @@ export class Broker {
     return offsetForTime(this.#context, topic, partition, timestampMs);
   }
 
+  /** Where the partition begins and ends now. 1 GetItem. @throws EventLogError `unknown_topic`, `unknown_partition` */
+  async partitionEnds(topic: string, partition: number): Promise<{ logStartOffset: number; highWatermark: number }> {
+    checkTopicName(topic);
+    const { logStartOffset, highWatermark } = await viewPartition(this.#context, topic, partition);
+    return { logStartOffset, highWatermark };
+  }
+
+  newestTime(topic: string, partition: number): Promise<FoundTime | undefined> {
+    return newestTime(this.#context, topic, partition);
+  }
+
+  fetchPartitions(request: FetchPartitionsRequest): Promise<FetchedPartition[]> {
+    return fetchPartitions(this.#context, request);
+  }
+
   follow(request: FollowRequest): Promise<Follower> {
     return follow(this.#context, request);
   }
@@ -255,6 +287,10 @@ export class Broker {
 
   sweepGroups(options?: JobRequest): Promise<SweptGroups> {
     return sweepGroups(this.#context, options);
+  }
+
+  clusterId(): Promise<string> {
+    return clusterId(this.#context);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {

@@ -17,6 +17,7 @@ import { VERSION } from '../version.ts';
 import { closeInTime } from './close-in-time.ts';
 import { LocalHttpServer } from './http-server.ts';
 import { JobTimers } from './job-timers.ts';
+import { listenForKafka } from './kafka.ts';
 import { KnownLags, processMetrics } from './process-metrics.ts';
 import { removeExpired } from './remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './timed-jobs.ts';
@@ -55,11 +56,26 @@ export interface TailraceOptions {
    * nothing is merged and removed but by `broker`. Default: `DEFAULT_JOB_INTERVALS`.
    */
   readonly jobs?: false | Partial<JobIntervals>;
+  /** Listen for Kafka's clients too. Default: no. */
+  readonly kafka?: KafkaOptions;
+}
+
+export interface KafkaOptions {
+  /** Default 0: any free port. */
+  readonly port?: number;
+  /** Where clients reach this process, if that is not where it listens. */
+  readonly advertised?: { readonly host: string; readonly port: number };
+  /** Make topics that clients ask for and that are not there. Default true, as Kafka's. */
+  readonly autoCreateTopics?: boolean;
+  /** The partitions of such topics. Default 1, as Kafka's. */
+  readonly partitionsDefault?: number;
 }
 
 export interface Tailrace {
   /** Where the HTTP API answers, such as `http://127.0.0.1:8080`. */
   readonly url: string;
+  /** Where Kafka's clients connect, such as `127.0.0.1:9092`; `undefined` without `kafka`. */
+  readonly bootstrapServers: string | undefined;
   /** Whether requests need an API key. */
   readonly keys: boolean;
   /** The log itself, in this process, without HTTP. */
@@ -156,6 +172,9 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     const server = new LocalHttpServer({ fetch: app.fetch, ownProcess: options.ownProcess ?? false });
     // What was looked up is what is listened on: a second look could find another address.
     url = await server.listen(port, address);
+    const kafka =
+      options.kafka &&
+      (await listenForKafka({ broker, host: address, options: options.kafka, stopping: stopping.signal }));
     void removeExpired({
       items: storage.items,
       clock: systemClock,
@@ -168,8 +187,13 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       stopping.abort();
       const jobsEnd = jobs.stop();
       return closeInTime(systemClock, {
-        finishRequests: () => server.finish(),
-        cutRequests: () => server.cut(),
+        finishRequests: async () => {
+          await Promise.all([server.finish(), kafka?.server.finish()]);
+        },
+        cutRequests: () => {
+          server.cut();
+          kafka?.server.cut();
+        },
         finishAppends: async () => {
           await Promise.all([broker.close(), jobsEnd]);
         },
@@ -178,6 +202,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     };
     return {
       url,
+      bootstrapServers: kafka?.bootstrapServers,
       keys,
       broker,
       close: () => {

@@ -448,3 +448,10 @@ export type ObjectKind = keyof typeof OBJECT_PATTERNS;
 function paddedNumber(value: number): string {
   return value.toString().padStart(16, '0');
 }
+
+/** pk `cluster`: what all processes of one log share. */
+export const CLUSTER_KEY: ItemKey = { pk: 'cluster', sk: ALONE };
+export const CLUSTER = {
+  /** 16 random bytes in base64url. */
+  id: 'id',
+} as const;

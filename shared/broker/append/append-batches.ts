@@ -45,7 +45,7 @@ export async function appendBatches(
     // Batches under a key are committed as a whole in each head: otherwise a retry would not recognise them.
     const error = identity === undefined ? undefined : prepared.find((item) => item.error !== undefined)?.error;
     if (error !== undefined) return batches.map(() => ({ ok: false, error }));
-    const closed = await appendPrepared(groupCommit, usable, request.atomic ?? false, identity, outcomes);
+    const closed = await appendPrepared(groupCommit, request, usable, identity, outcomes);
     for (const { topic } of closed) context.topics.forget(topic.name);
     if (round === 1 || identity !== undefined) {
       for (const { index, topic } of closed) outcomes[index] = { ok: false, error: deletedMeanwhile(topic.name) };
@@ -77,7 +77,8 @@ async function prepare(
   try {
     checkTopicName(given.topic);
     const topic = await context.topics.get(given.topic);
-    if (identity !== undefined && topic.topicId !== identity.topicId) throw deletedMeanwhile(given.topic);
+    const topicId = identity?.topicId ?? given.topicId;
+    if (topicId !== undefined && topic.topicId !== topicId) throw deletedMeanwhile(given.topic);
     checkPartition(topic, given.partition);
     const { partition, expectedOffset } = given;
     const checked =
@@ -94,8 +95,8 @@ async function prepare(
 /** Commits the batches, head by head, and records their outcomes. Returns the batches whose head is closed. */
 async function appendPrepared(
   groupCommit: GroupCommit,
+  { atomic = false, onPlaced }: AppendRequest,
   prepared: readonly PreparedBatch[],
-  atomic: boolean,
   identity: AppendIdentity | undefined,
   outcomes: (AppendOutcome | undefined)[],
 ): Promise<PreparedBatch[]> {
@@ -111,10 +112,14 @@ async function appendPrepared(
   // This comes before any append: an error thrown here says that nothing was appended.
   groupCommit.admit(prepared.reduce((sum, { batch }) => sum + batch.data.length, 0));
   const closed: PreparedBatch[] = [];
+  const placed = work.map(({ topic, headNumber, made }) => {
+    const appends = made.map(({ append }) => append);
+    return { made, settling: groupCommit.append(topic, headNumber, appends) };
+  });
+  onPlaced?.();
   await Promise.all(
-    work.map(async ({ topic, headNumber, made }) => {
-      const appends = made.map(({ append }) => append);
-      const settled = await groupCommit.append(topic, headNumber, appends);
+    placed.map(async ({ made, settling }) => {
+      const settled = await settling;
       settled.forEach((result, i) => {
         const members = made[i]?.members ?? [];
         if (result.type === 'head_closed') closed.push(...members);

@@ -9,10 +9,17 @@ export interface AppendRequest {
   readonly batches: readonly BatchToAppend[];
   /** Appends all batches by one commit, or none. All must belong to one topic and to partitions that one head decides. */
   readonly atomic?: boolean | undefined;
+  /**
+   * Called when every batch has its place in the order of its partition: a batch that is appended afterwards comes behind it.
+   * Not called if nothing can be appended.
+   */
+  readonly onPlaced?: (() => void) | undefined;
 }
 
 export interface BatchToAppend {
   readonly topic: string;
+  /** Append only to the topic with this id, and to no other that has its name now. */
+  readonly topicId?: string | undefined;
   readonly partition: number;
   /**
    * One Kafka RecordBatch, magic 2, or a batch that was made and checked here. The batch's base offset is ignored; its

@@ -1,0 +1,212 @@
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { EventLogError } from '../../log/errors.ts';
+import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
+import type { BrokerContext } from '../context.ts';
+import { unknownTopic } from '../memory/topic-cache.ts';
+import { eachOf } from '../topics/each-head.ts';
+import { lookUntil } from './look-until.ts';
+import { readView } from './read.ts';
+import { checkInRange, type PartitionView, viewPartitions } from './view-partitions.ts';
+
+/** Reading many partitions at once, as Kafka's Fetch does: what each has, within limits over all of them. */
+export interface PartitionToFetch {
+  readonly topic: string;
+  /** The topic must have this id. */
+  readonly topicId?: string | undefined;
+  readonly partition: number;
+  readonly offset: number;
+  /** As `maxBytes` of a read. */
+  readonly bytesMax: number;
+}
+
+export interface FetchPartitionsRequest {
+  /** Those named first are read first. */
+  readonly partitions: readonly PartitionToFetch[];
+  /** Wait until there are so many bytes; 0: do not wait. */
+  readonly bytesMin: number;
+  /** Of all partitions together. One batch is always given. */
+  readonly bytesMax: number;
+  readonly waitMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export type FetchedPartition =
+  | {
+      readonly ok: true;
+      readonly logStartOffset: number;
+      readonly highWatermark: number;
+      /** Whole batches in order; the first may begin before the offset that was asked for. */
+      readonly batches: readonly StoredBatch[];
+    }
+  | { readonly ok: false; readonly error: EventLogError };
+
+/** So many partitions are read at once. */
+const READS_AT_ONCE = 8;
+
+/** A partition on the way: where its next read begins, and what the reads before gave. */
+interface Fetching {
+  readonly wanted: PartitionToFetch;
+  nextOffset: number;
+  bytes: number;
+  readonly batches: StoredBatch[];
+  view: PartitionView | undefined;
+  error: EventLogError | undefined;
+}
+
+/**
+ * Reads from all these partitions what they have, in the order of the request. A partition that can't be read has an error of
+ * its own, and ends the wait. Sees every record that was acknowledged before the call. Costs 1 GetItem for each head, again
+ * for each look while it waits, and for each partition that has more what `readView` costs.
+ * @throws EventLogError of the storage
+ */
+export async function fetchPartitions(
+  context: BrokerContext,
+  { partitions, bytesMin, bytesMax, waitMs, signal }: FetchPartitionsRequest,
+): Promise<FetchedPartition[]> {
+  const fetching: Fetching[] = partitions.map((wanted) => ({
+    wanted,
+    nextOffset: wanted.offset,
+    bytes: 0,
+    batches: [],
+    view: undefined,
+    error: undefined,
+  }));
+  const listener = waitMs > 0 ? context.signals.listen() : undefined;
+  const look = async (): Promise<number> => {
+    await viewAll(context, fetching, (topicId, partition) => listener?.add(topicId, partition));
+    return readAll(context, fetching, bytesMax);
+  };
+  try {
+    await lookUntil(context, {
+      listener,
+      look,
+      isEnough: (bytes) => bytes >= Math.min(bytesMin, bytesMax) || fetching.some(({ error }) => error !== undefined),
+      untilMs: context.clock.nowMs() + waitMs,
+      lookMs: context.settings.pollIntervalMs,
+      signal,
+    });
+  } finally {
+    listener?.close();
+  }
+  return fetching.map(outcomeOf);
+}
+
+/** Looks where the partitions begin and end now. */
+async function viewAll(
+  context: BrokerContext,
+  fetching: readonly Fetching[],
+  listen: (topicId: string, partition: number) => void,
+): Promise<void> {
+  const byTopic = Map.groupBy(
+    fetching.filter(({ error }) => error === undefined),
+    ({ wanted }) => wanted.topic,
+  );
+  await eachOf([...byTopic.values()], async (ofTopic) => {
+    const { topic: name } = (ofTopic[0] as Fetching).wanted;
+    try {
+      checkTopicName(name);
+      const topic = await topicWith(context, name, ofTopic);
+      // Listening comes first, so that no append after the look is missed.
+      for (const { wanted } of ofTopic) listen(topic.topicId, wanted.partition);
+      const known = ofTopic.filter((one) => isKnown(one, topic));
+      const views = await viewPartitions(
+        context,
+        topic,
+        known.map(({ wanted }) => wanted.partition),
+      );
+      for (const [i, one] of known.entries()) see(one, views[i] as PartitionView);
+    } catch (error) {
+      if (!(error instanceof EventLogError)) throw error;
+      for (const one of ofTopic) one.error ??= error;
+    }
+  });
+}
+
+/** The topic from memory, unless a partition is asked for that it did not have then. */
+async function topicWith(context: BrokerContext, name: string, wanted: readonly Fetching[]): Promise<Topic> {
+  const known = await context.topics.get(name);
+  return wanted.every(({ wanted: { partition } }) => partition < known.partitions)
+    ? known
+    : context.topics.refresh(name);
+}
+
+/** Whether the topic has the partition; if not, that is its error. */
+function isKnown(one: Fetching, topic: Topic): boolean {
+  const { partition } = one.wanted;
+  if (Number.isSafeInteger(partition) && partition >= 0 && partition < topic.partitions) return true;
+  one.error = new EventLogError('unknown_partition', `Topic '${topic.name}' has no partition ${partition}.`, {
+    details: { topic: topic.name, partition, partitions: topic.partitions },
+  });
+  return false;
+}
+
+function see(one: Fetching, view: PartitionView): void {
+  const { topicId, topic } = one.wanted;
+  const isOther = topicId !== undefined && view.topic.topicId !== topicId;
+  const isMadeAgain = one.view !== undefined && one.view.topic.topicId !== view.topic.topicId;
+  if (isOther || isMadeAgain) {
+    one.error = unknownTopic(topic);
+    return;
+  }
+  one.view = view;
+  if (one.batches.length > 0) return;
+  try {
+    checkInRange(view, one.nextOffset);
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    one.error = error;
+  }
+}
+
+/** Reads on where there is more, and returns the bytes that are together now. */
+async function readAll(context: BrokerContext, fetching: readonly Fetching[], bytesMax: number): Promise<number> {
+  let total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
+  const behind = fetching.filter(
+    ({ error, view, nextOffset, bytes, wanted }) =>
+      error === undefined && nextOffset < (view?.highWatermark ?? 0) && bytes < wanted.bytesMax,
+  );
+  for (let next = 0; next < behind.length && total < bytesMax; ) {
+    const largest = Math.max(...behind.slice(next, next + READS_AT_ONCE).map(({ wanted }) => wanted.bytesMax));
+    const count = Math.min(READS_AT_ONCE, Math.max(1, Math.floor((bytesMax - total) / largest)));
+    const turn = behind.slice(next, next + count);
+    const left = bytesMax - total;
+    await Promise.all(turn.map((one) => readOne(context, one, left)));
+    total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
+    next += count;
+  }
+  return total;
+}
+
+async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number): Promise<void> {
+  const { highWatermark } = one.view as PartitionView;
+  const bytesMax = Math.max(1, Math.min(one.wanted.bytesMax - one.bytes, bytesLeft));
+  try {
+    // A read may find only offsets whose records are gone. Whoever gets nothing asks for the same again and again.
+    do one.bytes += await readOnce(context, one, bytesMax);
+    while (one.batches.length === 0 && one.nextOffset < highWatermark);
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    // What was read before is good.
+    if (one.batches.length === 0) one.error = error;
+  }
+}
+
+/** Returns the bytes that were taken. */
+async function readOnce(context: BrokerContext, one: Fetching, bytesMax: number): Promise<number> {
+  const result = await readView(context, one.view as PartitionView, one.nextOffset, bytesMax);
+  let taken = 0;
+  for await (const batch of result.batches) {
+    if (one.batches.length > 0 && taken + batch.bytes.length > bytesMax) return taken;
+    one.batches.push(batch);
+    taken += batch.bytes.length;
+    one.nextOffset = batch.endOffset;
+  }
+  one.nextOffset = result.nextOffset;
+  return taken;
+}
+
+function outcomeOf({ error, view, batches }: Fetching): FetchedPartition {
+  if (error !== undefined) return { ok: false, error };
+  const { logStartOffset, highWatermark } = view as PartitionView;
+  return { ok: true, logStartOffset, highWatermark, batches };
+}

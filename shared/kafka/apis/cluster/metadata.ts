@@ -1,0 +1,120 @@
+import { EventLogError } from '../../../log/errors.ts';
+import type { Topic } from '../../../log/topic/topic.ts';
+import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
+import type { Gateway } from '../../gateway.ts';
+import { type Call, handler } from '../../handler.ts';
+import { leaderOf } from '../../leaders.ts';
+import type { ResponseOf } from '../../protocol/api.ts';
+import { METADATA } from '../../protocol/messages/cluster/metadata.ts';
+import { ZERO_UUID } from '../../protocol/types.ts';
+
+type DescribedTopic = ResponseOf<typeof METADATA>['topics'][number];
+
+/** Topics that one request asks for at once are looked up side by side. */
+const LOOKUPS_AT_ONCE = 32;
+/** From this version on an empty list asks for no topic; before it asked for all. */
+const EMPTY_IS_NONE_FROM = 1;
+
+/** Where the topics are. Every gateway can serve every partition; a leader is named so that clients spread over them. */
+export const metadata = handler(METADATA, async (call, request) => {
+  const { gateway, version } = call;
+  const { topics: asked } = request;
+  const isForAll = asked === null || (version < EMPTY_IS_NONE_FROM && asked.length === 0);
+  const topics: DescribedTopic[] = [];
+  if (isForAll) {
+    for await (const topic of allTopics(gateway)) topics.push(describe(gateway, topic));
+  } else {
+    for (let i = 0; i < asked.length; i += LOOKUPS_AT_ONCE)
+      topics.push(
+        ...(await Promise.all(
+          asked
+            .slice(i, i + LOOKUPS_AT_ONCE)
+            .map(({ name, topicId }) =>
+              name === null
+                ? describeById(gateway, topicId)
+                : describeByName(call, name, request.allowAutoTopicCreation),
+            ),
+        )),
+      );
+  }
+  return {
+    brokers: gateway.nodes().map(({ nodeId, host, port }) => ({ nodeId, host, port })),
+    clusterId: gateway.settings.clusterId,
+    controllerId: gateway.self.nodeId,
+    topics,
+    errorCode: KAFKA_ERRORS.NONE,
+  };
+});
+
+interface NamedTopic {
+  readonly name: string;
+  readonly topicId: string;
+  readonly partitions: number;
+}
+
+async function* allTopics({ broker }: Gateway): AsyncGenerator<NamedTopic> {
+  let pageToken: string | undefined;
+  do {
+    const page = await broker.listTopics({ limit: 1_000, pageToken });
+    yield* page.items;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== undefined);
+}
+
+function describe(gateway: Gateway, { name, topicId, partitions }: NamedTopic): DescribedTopic {
+  return {
+    errorCode: KAFKA_ERRORS.NONE,
+    name,
+    topicId,
+    partitions: Array.from({ length: partitions }, (_, partitionIndex) => {
+      const { nodeId } = leaderOf(gateway, topicId, partitionIndex);
+      return {
+        errorCode: KAFKA_ERRORS.NONE,
+        partitionIndex,
+        leaderId: nodeId,
+        leaderEpoch: 0,
+        replicaNodes: [nodeId],
+        isrNodes: [nodeId],
+        offlineReplicas: [],
+      };
+    }),
+  };
+}
+
+async function describeById(gateway: Gateway, topicId: string): Promise<DescribedTopic> {
+  const topic = await gateway.broker.topicById(topicId);
+  if (topic !== undefined) return describe(gateway, topic);
+  return { errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, name: null, topicId, partitions: [] };
+}
+
+async function describeByName(call: Call, name: string, mayCreate: boolean): Promise<DescribedTopic> {
+  const { gateway } = call;
+  try {
+    return describe(gateway, await findOrCreate(gateway, name, mayCreate));
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    const isNameInvalid = error.code === 'invalid_request' && error.details.field === 'topic';
+    const errorCode = isNameInvalid ? KAFKA_ERRORS.INVALID_TOPIC_EXCEPTION : kafkaError(error.code);
+    return { errorCode, name, topicId: ZERO_UUID, partitions: [] };
+  }
+}
+
+async function findOrCreate(
+  { broker, settings }: Gateway,
+  name: string,
+  mayCreate: boolean,
+): Promise<Topic | NamedTopic> {
+  try {
+    return await broker.knownTopic(name);
+  } catch (error) {
+    const isUnknown = error instanceof EventLogError && error.code === 'unknown_topic';
+    if (!isUnknown || !mayCreate || !settings.autoCreateTopics) throw error;
+    // Made by someone else meanwhile, it stays as that one made it: without settings nothing of it is changed.
+    try {
+      return (await broker.putTopic({ name, partitions: settings.partitionsDefault })).topic;
+    } catch (conflict) {
+      if (!(conflict instanceof EventLogError) || conflict.code !== 'topic_conflict') throw conflict;
+      return broker.describeTopic(name);
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import { EventLogError } from '../../../log/errors.ts';
+import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
+import type { Gateway } from '../../gateway.ts';
+import { handler } from '../../handler.ts';
+import type { ResponseOf } from '../../protocol/api.ts';
+import { LIST_OFFSETS } from '../../protocol/messages/records/list-offsets.ts';
+
+type ListedPartition = ResponseOf<typeof LIST_OFFSETS>['topics'][number]['partitions'][number];
+
+/** Times that stand for something else. */
+const LATEST = -1;
+const EARLIEST = -2;
+const MAX_TIMESTAMP = -3;
+/** The earliest offset on the broker's own disk, where there is a second tier: here there is one. */
+const EARLIEST_LOCAL = -4;
+/** The end of what a second tier has: there is none. */
+const LATEST_TIERED = -5;
+const EARLIEST_PENDING_UPLOAD = -6;
+
+/** Offsets by time: the first record of a time or later, the ends, or the record with the newest time. */
+export const listOffsets = handler(LIST_OFFSETS, async ({ gateway }, { topics }) => {
+  const listed = topics.map(async ({ name, partitions }) => ({
+    name,
+    partitions: await Promise.all(
+      partitions.map(({ partitionIndex, timestamp }) => listPartition(gateway, name, partitionIndex, timestamp)),
+    ),
+  }));
+  return { topics: await Promise.all(listed) };
+});
+
+async function listPartition(
+  gateway: Gateway,
+  topic: string,
+  partitionIndex: number,
+  time: number,
+): Promise<ListedPartition> {
+  try {
+    const { offset, timestampMs } = await findOffset(gateway, topic, partitionIndex, time);
+    const leaderEpoch = offset === NONE ? NONE : 0;
+    return { partitionIndex, errorCode: KAFKA_ERRORS.NONE, offset, timestamp: timestampMs, leaderEpoch };
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    return { partitionIndex, errorCode: kafkaError(error.code) };
+  }
+}
+
+interface FoundOffset {
+  readonly offset: number;
+  readonly timestampMs: number;
+}
+
+const NONE = -1;
+
+async function findOffset({ broker }: Gateway, topic: string, partition: number, time: number): Promise<FoundOffset> {
+  switch (time) {
+    case LATEST:
+      return { offset: (await broker.partitionEnds(topic, partition)).highWatermark, timestampMs: NONE };
+    case EARLIEST:
+    case EARLIEST_LOCAL:
+      return { offset: (await broker.partitionEnds(topic, partition)).logStartOffset, timestampMs: NONE };
+    case LATEST_TIERED:
+    case EARLIEST_PENDING_UPLOAD:
+      return { offset: NONE, timestampMs: NONE };
+    case MAX_TIMESTAMP:
+      return (await broker.newestTime(topic, partition)) ?? { offset: NONE, timestampMs: NONE };
+    default: {
+      // Kafka answers none, not the end, where no record is so new.
+      const { offset, timestampMs } = await broker.offsetForTime(topic, partition, time);
+      return timestampMs === null ? { offset: NONE, timestampMs: NONE } : { offset, timestampMs };
+    }
+  }
+}

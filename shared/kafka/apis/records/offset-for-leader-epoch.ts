@@ -1,0 +1,29 @@
+import { EventLogError } from '../../../log/errors.ts';
+import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
+import { handler } from '../../handler.ts';
+import { OFFSET_FOR_LEADER_EPOCH } from '../../protocol/messages/records/offset-for-leader-epoch.ts';
+
+/** The log never loses acknowledged records to a change of leaders, so all of it is of one epoch. */
+const LEADER_EPOCH = 0;
+
+/** Where the records of a leader epoch end: consumers ask it to find out whether the log was cut off behind their back. */
+export const offsetForLeaderEpoch = handler(OFFSET_FOR_LEADER_EPOCH, async ({ gateway: { broker } }, { topics }) => ({
+  topics: await Promise.all(
+    topics.map(async ({ topic, partitions }) => ({
+      topic,
+      partitions: await Promise.all(
+        partitions.map(async ({ partition, leaderEpoch, currentLeaderEpoch }) => {
+          if (currentLeaderEpoch > LEADER_EPOCH) return { errorCode: KAFKA_ERRORS.UNKNOWN_LEADER_EPOCH, partition };
+          try {
+            const { highWatermark } = await broker.partitionEnds(topic, partition);
+            const known = leaderEpoch >= LEADER_EPOCH ? { leaderEpoch: LEADER_EPOCH, endOffset: highWatermark } : {};
+            return { errorCode: KAFKA_ERRORS.NONE, partition, ...known };
+          } catch (error) {
+            if (!(error instanceof EventLogError)) throw error;
+            return { errorCode: kafkaError(error.code), partition };
+          }
+        }),
+      ),
+    })),
+  ),
+}));

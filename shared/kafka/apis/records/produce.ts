@@ -1,0 +1,150 @@
+import type { AppendOutcome, BatchToAppend } from '../../../broker/append/outcomes.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import { BATCHES_PER_REQUEST_MAX } from '../../../log/limits.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../../error-codes.ts';
+import { type Call, ConnectionEnd, handler } from '../../handler.ts';
+import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
+import { PRODUCE } from '../../protocol/messages/records/produce.ts';
+import { FirstBatches } from './first-batches.ts';
+
+type ProducedPartition = ResponseOf<typeof PRODUCE>['responses'][number]['partitionResponses'][number];
+interface Refusal {
+  readonly errorCode: KafkaErrorNumber;
+  readonly message: string;
+}
+type Outcome = ({ readonly ok: false } & Refusal) | AppendOutcome;
+
+const TOPIC_IDS_FROM = 13;
+const ACKS = [-1, 0, 1];
+
+/**
+ * Appends record batches. A batch is answered when it is durable, whatever `acks` says; with `acks=0` nothing is answered.
+ * The next request of the connection begins when the batches of this one have their place in the order.
+ */
+export const produce = handler(PRODUCE, async (call, request) => {
+  const batches = await batchesOf(call, request);
+  const outcomes = await appendAll(call, request, batches);
+  if (request.acks === 0) {
+    // The only way to tell such a client that something failed, as with Kafka.
+    if (outcomes.some(({ ok }) => !ok)) throw new ConnectionEnd();
+    return undefined;
+  }
+  let next = 0;
+  return {
+    responses: request.topicData.map(({ name, topicId, partitionData }) => ({
+      name,
+      topicId,
+      partitionResponses: partitionData.map(({ index }) => answerOf(index, outcomes[next++] as Outcome, call.version)),
+    })),
+  };
+});
+
+/** What is to be appended, or why not, in the order of the request. */
+type Produced = BatchToAppend | Refusal;
+
+async function batchesOf(call: Call, { topicData }: RequestOf<typeof PRODUCE>): Promise<Produced[]> {
+  const produced: Produced[] = [];
+  for (const { name, topicId, partitionData } of topicData) {
+    const isById = call.version >= TOPIC_IDS_FROM;
+    const topic = isById ? (await call.gateway.broker.topicById(topicId))?.name : name;
+    for (const { index, records } of partitionData) {
+      const [batch] = records;
+      if (topic === undefined)
+        produced.push({
+          errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID,
+          message: `There is no topic with the id ${topicId}.`,
+        });
+      else if (batch === undefined)
+        produced.push({ errorCode: KAFKA_ERRORS.INVALID_RECORD, message: 'There is no record batch.' });
+      else produced.push({ topic, topicId: isById ? topicId : undefined, partition: index, batch });
+    }
+  }
+  return produced;
+}
+
+async function appendAll(
+  call: Call,
+  { acks, timeoutMs }: RequestOf<typeof PRODUCE>,
+  produced: readonly Produced[],
+): Promise<Outcome[]> {
+  if (!ACKS.includes(acks)) {
+    const message = `acks is -1, 0 or 1, not ${acks}.`;
+    return produced.map(() => ({ ok: false, errorCode: KAFKA_ERRORS.INVALID_REQUIRED_ACKS, message }));
+  }
+  const batches = produced.filter((one): one is BatchToAppend => 'batch' in one);
+  const untilMs = call.gateway.clock.nowMs() + timeoutMs;
+  const appended: Outcome[] = [];
+  for (let i = 0; i < batches.length || i === 0; i += BATCHES_PER_REQUEST_MAX) {
+    const isLast = i + BATCHES_PER_REQUEST_MAX >= batches.length;
+    const some = batches.slice(i, i + BATCHES_PER_REQUEST_MAX);
+    appended.push(...(await appendInOrder(call, some, untilMs, isLast ? call.letNextBegin : undefined)));
+  }
+  let next = 0;
+  return produced.map((one) => ('batch' in one ? (appended[next++] as Outcome) : { ok: false, ...one }));
+}
+
+/** Appends the batches but for those behind a first batch of their producer that failed. */
+async function appendInOrder(
+  call: Call,
+  batches: readonly BatchToAppend[],
+  untilMs: number,
+  onPlaced: (() => void) | undefined,
+): Promise<Outcome[]> {
+  const inOrder = await call.connection.of(makeFirstBatches).admit(batches);
+  const admitted = batches.filter((_, i) => inOrder.isAdmitted[i]);
+  let next = 0;
+  const appended = admitted.length === 0 ? [] : await appendWithin(call, admitted, untilMs, onPlaced);
+  const outcomes = batches.map((_, i): Outcome => {
+    if (inOrder.isAdmitted[i]) return appended[next++] as Outcome;
+    const message = 'A batch before this one failed, or its outcome is unknown: this one was not tried.';
+    return { ok: false, errorCode: KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER, message };
+  });
+  inOrder.settle(outcomes.map(({ ok }) => ok));
+  return outcomes;
+}
+
+/** While too many appends wait, this one waits until it may join them. */
+async function appendWithin(
+  { gateway: { broker, clock }, signal }: Call,
+  batches: readonly BatchToAppend[],
+  untilMs: number,
+  onPlaced: (() => void) | undefined,
+): Promise<Outcome[]> {
+  for (;;) {
+    try {
+      return await broker.append({ batches, onPlaced });
+    } catch (error) {
+      if (!(error instanceof EventLogError)) throw error;
+      const mayWait = error.code === 'throttled' && clock.nowMs() < untilMs && !signal.aborted;
+      if (!mayWait) return batches.map(() => ({ ok: false, error }));
+      await clock.sleep(THROTTLED_MS, signal);
+    }
+  }
+}
+
+const THROTTLED_MS = 20;
+
+function makeFirstBatches(): FirstBatches {
+  return new FirstBatches();
+}
+
+function answerOf(index: number, outcome: Outcome, version: number): ProducedPartition {
+  if (outcome.ok) {
+    const { baseOffset, logStartOffset, logAppendTimeMs } = outcome;
+    return { index, errorCode: KAFKA_ERRORS.NONE, baseOffset, logStartOffset, logAppendTimeMs, recordErrors: [] };
+  }
+  const [errorCode, errorMessage] =
+    'error' in outcome
+      ? [errorOf(outcome.error, version), outcome.error.message]
+      : [outcome.errorCode, outcome.message];
+  return { index, errorCode, baseOffset: -1, recordErrors: [], errorMessage };
+}
+
+/** Older versions do not know the error of invalid records. */
+const INVALID_RECORD_FROM = 8;
+
+function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
+  if (error.code === 'invalid_batch' && version < INVALID_RECORD_FROM) return KAFKA_ERRORS.CORRUPT_MESSAGE;
+  const isTimestamp = error.code === 'invalid_request' && error.details.timestampMs !== undefined;
+  return isTimestamp ? KAFKA_ERRORS.INVALID_TIMESTAMP : kafkaError(error.code);
+}

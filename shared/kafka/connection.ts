@@ -1,0 +1,214 @@
+import type { Socket } from 'node:net';
+import { ByteFormatError } from '../log/bytes.ts';
+import { answerUnsupportedVersion } from './apis/cluster/api-versions.ts';
+import type { Gateway } from './gateway.ts';
+import { ConnectionEnd, ConnectionState, type Handler } from './handler.ts';
+import { readClientId, readRequestHeader, writeResponse } from './protocol/api.ts';
+import { FrameLengthError, FrameReader } from './protocol/frames.ts';
+import { MessageReader } from './protocol/message-bytes.ts';
+import type { RequestBytes } from './request-bytes.ts';
+
+/** Requests of one connection that are being worked on. Kafka's clients have five in flight. */
+const REQUESTS_IN_WORK_MAX = 64;
+/** Frames up to this size need no share of the budget: their number is bounded by that of the connections. */
+const SMALL_FRAME_BYTES = 16 * 1024;
+
+export interface ConnectionComponents {
+  readonly gateway: Gateway;
+  readonly socket: Socket;
+  readonly handlers: ReadonlyMap<number, Handler>;
+  readonly requestBytes: RequestBytes;
+  readonly onError: (error: unknown, api: string) => void;
+}
+
+/**
+ * One client. Its requests begin in the order in which they came, and are answered in this order; one begins when the one
+ * before it is answered or lets it begin. A message that can't be read ends the connection, as with Kafka.
+ */
+export class Connection {
+  readonly #gateway: Gateway;
+  readonly #socket: Socket;
+  readonly #handlers: ReadonlyMap<number, Handler>;
+  readonly #requestBytes: RequestBytes;
+  readonly #onError: ConnectionComponents['onError'];
+  readonly #frames: FrameReader;
+  readonly #state = new ConnectionState();
+  readonly #gone = new AbortController();
+  readonly #signal: AbortSignal;
+  #inWork = 0;
+  #answered: Promise<void> = Promise.resolve();
+  #isWorking = false;
+  #isEnding = false;
+  /** What the frame that is being received takes of the budget. */
+  #reserved = 0;
+  #frameTimer: NodeJS.Timeout | undefined;
+
+  constructor({ gateway, socket, handlers, requestBytes, onError }: ConnectionComponents) {
+    this.#gateway = gateway;
+    this.#socket = socket;
+    this.#handlers = handlers;
+    this.#requestBytes = requestBytes;
+    this.#onError = onError;
+    this.#frames = new FrameReader(gateway.settings.frameBytesMax);
+    this.#signal = AbortSignal.any([this.#gone.signal, gateway.stopping]);
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_MS);
+    socket.setTimeout(gateway.settings.idleMs, () => {
+      // A long poll may last longer than a client is silent.
+      if (this.#inWork === 0) socket.destroy();
+    });
+    socket.on('data', (chunk: Buffer) => {
+      this.#frames.push(chunk);
+      void this.#work();
+    });
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => {
+      clearTimeout(this.#frameTimer);
+      if (!this.#isWorking) this.#giveReserved();
+      this.#gone.abort(CLIENT_IS_GONE);
+    });
+  }
+
+  /** Resolves when the requests that have come are answered; no more begin. */
+  async finish(): Promise<void> {
+    this.#isEnding = true;
+    this.#socket.pause();
+    while (this.#isWorking) await this.#answered.then(() => new Promise((resolve) => setImmediate(resolve)));
+    await this.#answered;
+    this.#socket.end();
+  }
+
+  cut(): void {
+    this.#socket.destroy();
+  }
+
+  /** Takes the frames that have come, one after the other. Meanwhile nothing more is read than the system's buffer holds. */
+  async #work(): Promise<void> {
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    this.#socket.pause();
+    try {
+      for (;;) {
+        const frame = this.#frames.next();
+        if (this.#isEnding || this.#socket.destroyed) break;
+        if (frame !== undefined) {
+          const bytes = this.#reserved;
+          this.#reserved = 0;
+          await this.#begin(frame, bytes);
+        } else {
+          const { announced = 0 } = this.#frames;
+          if (announced <= SMALL_FRAME_BYTES || this.#reserved > 0) break;
+          await this.#requestBytes.take(announced);
+          this.#reserved = announced;
+        }
+      }
+      this.#watchFrame();
+    } catch (error) {
+      if (!(error instanceof FrameLengthError) && !(error instanceof ByteFormatError)) this.#onError(error, 'unknown');
+      // What was asked before is still answered.
+      await this.#answered;
+      this.#socket.destroy();
+    } finally {
+      this.#isWorking = false;
+      if (this.#socket.destroyed) this.#giveReserved();
+      if (!this.#isEnding) this.#socket.resume();
+    }
+  }
+
+  /** A frame that has begun must be complete in time. */
+  #watchFrame(): void {
+    clearTimeout(this.#frameTimer);
+    this.#frameTimer = undefined;
+    if (!this.#frames.isInFrame) return;
+    this.#frameTimer = setTimeout(() => this.#socket.destroy(), this.#gateway.settings.frameMs);
+    this.#frameTimer.unref();
+  }
+
+  #giveReserved(): void {
+    this.#requestBytes.give(this.#reserved);
+    this.#reserved = 0;
+  }
+
+  /** Resolves when the next request may begin. `bytes` are given back when it is answered. @throws ByteFormatError */
+  async #begin(frame: Uint8Array, bytes: number): Promise<void> {
+    try {
+      await this.#read(frame, bytes);
+    } catch (error) {
+      this.#requestBytes.give(bytes);
+      throw error;
+    }
+  }
+
+  async #read(frame: Uint8Array, bytes: number): Promise<void> {
+    const from = new MessageReader(frame);
+    const { apiKey, apiVersion: version, correlationId } = readRequestHeader(from);
+    const handler = this.#handlers.get(apiKey);
+    if (handler === undefined) throw new ByteFormatError(`the API ${apiKey} is not known`);
+    const { api } = handler;
+    const [oldest, newest] = api.versions;
+    if (version < oldest || version > newest) {
+      const answer = answerUnsupportedVersion(api, correlationId, this.#handlers.values());
+      if (answer === undefined) throw new ByteFormatError(`version ${version} of ${api.name} is not known`);
+      this.#requestBytes.give(bytes);
+      await this.#send(Promise.resolve(answer));
+      return;
+    }
+    const clientId = readClientId(from, version >= api.flexible) ?? '';
+    const request = api.request.at(version).read(from);
+    const { promise: mayNextBegin, resolve: letNextBegin } = Promise.withResolvers<void>();
+    const work = handler.handle(
+      {
+        gateway: this.#gateway,
+        version,
+        clientId,
+        clientHost: this.#socket.remoteAddress ?? '',
+        connection: this.#state,
+        signal: this.#signal,
+        letNextBegin,
+      },
+      request,
+    );
+    this.#inWork++;
+    const answer = work
+      .then((response) =>
+        response === undefined ? undefined : writeResponse(api, version, correlationId, response as never),
+      )
+      .catch((error: unknown) => {
+        // Handlers answer what they expect. After this nobody knows what was done, so the client must not get an answer.
+        if (!(error instanceof ConnectionEnd)) this.#onError(error, api.name);
+        this.#socket.destroy();
+        return undefined;
+      })
+      .finally(() => {
+        this.#inWork--;
+        this.#requestBytes.give(bytes);
+      });
+    const sent = this.#send(answer);
+    await (this.#inWork < REQUESTS_IN_WORK_MAX ? Promise.race([mayNextBegin, sent]) : sent);
+  }
+
+  /** Sends it when all before it are sent; resolves when the client has taken so much that more can be sent. */
+  #send(answer: Promise<readonly Uint8Array[] | undefined>): Promise<void> {
+    this.#answered = Promise.all([answer, this.#answered]).then(([chunks]) => {
+      if (chunks === undefined || this.#socket.destroyed) return;
+      this.#socket.cork();
+      let hasRoom = true;
+      for (const chunk of chunks) hasRoom = this.#socket.write(chunk);
+      this.#socket.uncork();
+      if (hasRoom) return;
+      return new Promise<void>((resolve) => {
+        const done = (): void => {
+          this.#socket.off('drain', done);
+          this.#socket.off('close', done);
+          resolve();
+        };
+        this.#socket.on('drain', done);
+        this.#socket.on('close', done);
+      });
+    });
+    return this.#answered;
+  }
+}
+
+const KEEP_ALIVE_MS = 60_000;
+const CLIENT_IS_GONE = 'the client is gone';

@@ -1,0 +1,51 @@
+import type { Broker } from '../broker/broker.ts';
+import type { Clock, Random } from '../storage/ports.ts';
+
+/** A process that answers Kafka's clients, as they are told of it. */
+export interface GatewayNode {
+  readonly nodeId: number;
+  /** Where clients reach it, as they are told in metadata. */
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface GatewaySettings {
+  /** What `kafka-topics` and others show as the cluster. All gateways of one log have the same. */
+  readonly clusterId: string;
+  /** Make topics that clients name in metadata requests and allow to be made, as Kafka's `auto.create.topics.enable`. */
+  readonly autoCreateTopics: boolean;
+  /** The partitions of a topic that is made without a number: Kafka's `num.partitions`. */
+  readonly partitionsDefault: number;
+  /** The longest frame that is accepted, in bytes: Kafka's `socket.request.max.bytes`. */
+  readonly frameBytesMax: number;
+  /** The bytes of all requests in work. A connection waits with a frame that does not fit. */
+  readonly requestBytesMax: number;
+  /** A connection on which nothing comes for so long is closed, also in the middle of a frame. */
+  readonly idleMs: number;
+  readonly frameMs: number;
+  readonly connectionsMax: number;
+}
+
+export const DEFAULT_GATEWAY_SETTINGS: Omit<GatewaySettings, 'clusterId'> = {
+  autoCreateTopics: true,
+  partitionsDefault: 1,
+  frameBytesMax: 16 * 1024 * 1024,
+  requestBytesMax: 48 * 1024 * 1024,
+  // Kafka's connections.max.idle.ms.
+  idleMs: 600_000,
+  frameMs: 30_000,
+  connectionsMax: 20_000,
+};
+
+/** What the handlers of all APIs share. It holds nothing that must not be lost. */
+export interface Gateway {
+  readonly broker: Broker;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly settings: GatewaySettings;
+  /** The gateways of this log, this one among them. */
+  nodes(): readonly GatewayNode[];
+  readonly self: GatewayNode;
+  /** Aborted when the gateway closes: long polls end. */
+  readonly stopping: AbortSignal;
+}

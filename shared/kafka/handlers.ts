@@ -1,0 +1,21 @@
+import { apiVersions } from './apis/cluster/api-versions.ts';
+import { metadata } from './apis/cluster/metadata.ts';
+import { fetch } from './apis/records/fetch.ts';
+import { initProducerId } from './apis/records/init-producer-id.ts';
+import { listOffsets } from './apis/records/list-offsets.ts';
+import { offsetForLeaderEpoch } from './apis/records/offset-for-leader-epoch.ts';
+import { produce } from './apis/records/produce.ts';
+import type { Handler } from './handler.ts';
+
+const ALL: readonly Handler[] = [
+  apiVersions(() => ALL),
+  metadata,
+  produce,
+  fetch,
+  listOffsets,
+  initProducerId,
+  offsetForLeaderEpoch,
+];
+
+/** API key -> its handler. What is here is what ApiVersions announces. */
+export const HANDLERS: ReadonlyMap<number, Handler> = new Map(ALL.map((handler) => [handler.api.key, handler]));
