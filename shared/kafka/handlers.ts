@@ -1,5 +1,12 @@
 import { apiVersions } from './apis/cluster/api-versions.ts';
 import { metadata } from './apis/cluster/metadata.ts';
+import { consumerGroupDescribe } from './apis/groups/consumer-group-describe.ts';
+import { deleteGroups } from './apis/groups/delete-groups.ts';
+import { offsetCommit } from './apis/groups/offset-commit.ts';
+import { offsetDelete } from './apis/groups/offset-delete.ts';
+import { offsetFetch } from './apis/groups/offset-fetch.ts';
+import { consumerGroupHeartbeat } from './apis/members/consumer-group-heartbeat.ts';
+import { findCoordinator } from './apis/members/find-coordinator.ts';
 import { fetch } from './apis/records/fetch.ts';
 import { initProducerId } from './apis/records/init-producer-id.ts';
 import { listOffsets } from './apis/records/list-offsets.ts';
@@ -15,6 +22,13 @@ const ALL: readonly Handler[] = [
   listOffsets,
   initProducerId,
   offsetForLeaderEpoch,
+  findCoordinator,
+  consumerGroupHeartbeat,
+  consumerGroupDescribe,
+  offsetCommit,
+  offsetFetch,
+  offsetDelete,
+  deleteGroups,
 ];
 
 /** API key -> its handler. What is here is what ApiVersions announces. */

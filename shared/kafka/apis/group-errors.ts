@@ -1,0 +1,43 @@
+import { EventLogError } from '../../log/errors.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../error-codes.ts';
+
+/**
+ * What clients are told of the errors of groups. Clients ask a coordinator about groups, so what should be tried again has
+ * the numbers of a coordinator that is busy, or gone.
+ */
+export function groupError({ code, details }: EventLogError): KafkaErrorNumber {
+  switch (code) {
+    case 'throttled':
+      return KAFKA_ERRORS.COORDINATOR_LOAD_IN_PROGRESS;
+    case 'storage_unavailable':
+      return KAFKA_ERRORS.COORDINATOR_NOT_AVAILABLE;
+    case 'shutting_down':
+      return KAFKA_ERRORS.NOT_COORDINATOR;
+    case 'access_denied':
+      return KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED;
+    case 'invalid_request':
+      return NUMBERS_BY_FIELD[String(details.field)] ?? KAFKA_ERRORS.INVALID_REQUEST;
+    default:
+      return kafkaError(code);
+  }
+}
+
+const NUMBERS_BY_FIELD: Readonly<Record<string, KafkaErrorNumber>> = {
+  group: KAFKA_ERRORS.INVALID_GROUP_ID,
+  assignor: KAFKA_ERRORS.UNSUPPORTED_ASSIGNOR,
+  topicPattern: KAFKA_ERRORS.INVALID_REGULAR_EXPRESSION,
+  metadata: KAFKA_ERRORS.OFFSET_METADATA_TOO_LARGE,
+};
+
+/** Answers with what `work` gives, or with what `refuse` makes of its error. */
+export async function answering<Answer>(
+  work: () => Promise<Answer>,
+  refuse: (errorCode: KafkaErrorNumber, message: string) => Answer,
+): Promise<Answer> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    return refuse(groupError(error), error.message);
+  }
+}

@@ -1,0 +1,70 @@
+import type { GroupDescription, GroupState, TopicPartitions } from '../../../broker/groups/describe-group.ts';
+import { KAFKA_ERRORS } from '../../error-codes.ts';
+import type { Gateway } from '../../gateway.ts';
+import { handler } from '../../handler.ts';
+import type { ResponseOf } from '../../protocol/api.ts';
+import { CONSUMER_GROUP_DESCRIBE } from '../../protocol/messages/groups/consumer-group-describe.ts';
+import { ZERO_UUID } from '../../protocol/types.ts';
+import { answering } from '../group-errors.ts';
+
+type Described = ResponseOf<typeof CONSUMER_GROUP_DESCRIBE>['groups'][number];
+type Assignment = Described['members'][number]['assignment'];
+
+/** Kafka's names for the states. */
+export const STATE_NAMES: Readonly<Record<GroupState, string>> = {
+  empty: 'Empty',
+  computing: 'Assigning',
+  reconciling: 'Reconciling',
+  stable: 'Stable',
+};
+const CONSUMER_MEMBER = 1;
+
+/** Groups of KIP-848 with their members. */
+export const consumerGroupDescribe = handler(CONSUMER_GROUP_DESCRIBE, async ({ gateway }, { groupIds }) => {
+  const groups: Described[] = [];
+  for (const groupId of groupIds)
+    groups.push(
+      await answering<Described>(
+        async () => describe(gateway, await gateway.broker.describeGroup(groupId)),
+        (errorCode, errorMessage) => ({
+          ...{ errorCode, errorMessage, groupId, groupState: '', groupEpoch: 0 },
+          ...{ assignmentEpoch: 0, assignorName: '', members: [] },
+        }),
+      ),
+    );
+  return { groups };
+});
+
+async function describe(gateway: Gateway, found: GroupDescription): Promise<Described> {
+  const members = found.members.map(async (member) => ({
+    memberId: member.memberId,
+    instanceId: member.instanceId,
+    rackId: member.client.rack ?? null,
+    memberEpoch: member.memberEpoch,
+    clientId: member.client.clientId ?? '',
+    clientHost: `/${member.client.host ?? ''}`,
+    subscribedTopicNames: member.topics,
+    subscribedTopicRegex: member.topicPattern,
+    assignment: await assignmentOf(gateway, member.assigned),
+    targetAssignment: await assignmentOf(gateway, member.wanted),
+    memberType: CONSUMER_MEMBER,
+  }));
+  return {
+    errorCode: KAFKA_ERRORS.NONE,
+    groupId: found.group,
+    groupState: STATE_NAMES[found.state],
+    groupEpoch: found.epoch,
+    assignmentEpoch: found.targetEpoch,
+    assignorName: found.assignor,
+    members: await Promise.all(members),
+  };
+}
+
+async function assignmentOf({ broker }: Gateway, topics: readonly TopicPartitions[]): Promise<Assignment> {
+  const withIds = topics.map(async ({ topic, partitions }) => {
+    // A topic that was deleted since is shown by its name alone.
+    const known = await broker.knownTopic(topic).catch(() => undefined);
+    return { topicId: known?.topicId ?? ZERO_UUID, topicName: topic, partitions };
+  });
+  return { topicPartitions: await Promise.all(withIds) };
+}

@@ -1,0 +1,23 @@
+import { KAFKA_ERRORS } from '../../error-codes.ts';
+import { handler } from '../../handler.ts';
+import type { ResponseOf } from '../../protocol/api.ts';
+import { DELETE_GROUPS } from '../../protocol/messages/groups/delete-groups.ts';
+import { answering } from '../group-errors.ts';
+
+type Result = ResponseOf<typeof DELETE_GROUPS>['results'][number];
+
+/** Deletes groups that have no members, each by itself. */
+export const deleteGroups = handler(DELETE_GROUPS, async ({ gateway: { broker } }, { groupsNames }) => {
+  const results: Result[] = [];
+  for (const groupId of groupsNames)
+    results.push(
+      await answering<Result>(
+        async () => {
+          await broker.deleteGroup(groupId);
+          return { groupId, errorCode: KAFKA_ERRORS.NONE };
+        },
+        (errorCode) => ({ groupId, errorCode }),
+      ),
+    );
+  return { results };
+});

@@ -1,0 +1,82 @@
+import type { CommitOutcome, OffsetToCommit } from '../../../broker/groups/offsets/commit-offsets.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
+import { type Call, handler } from '../../handler.ts';
+import type { RequestOf } from '../../protocol/api.ts';
+import { OFFSET_COMMIT } from '../../protocol/messages/groups/offset-commit.ts';
+import { groupError } from '../group-errors.ts';
+import { nameOf } from '../topic-names.ts';
+
+const TOPIC_IDS_FROM = 10;
+/** From this version on a client of KIP-848 knows that its epoch is old, and may commit again with the newer one. */
+const STALE_EPOCH_FROM = 9;
+
+type Request = RequestOf<typeof OFFSET_COMMIT>;
+
+/** Commits offsets of a group, each partition by itself. */
+export const offsetCommit = handler(OFFSET_COMMIT, async (call, request) => {
+  const { topics } = request;
+  const names = await Promise.all(topics.map((topic) => nameOf(call, topic, TOPIC_IDS_FROM)));
+  const offsets = topics.flatMap(({ partitions }, i) => {
+    const topic = names[i];
+    if (topic === undefined) return [];
+    return partitions.map(
+      ({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }): OffsetToCommit => ({
+        topic,
+        partition: partitionIndex,
+        offset: committedOffset,
+        leaderEpoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,
+        metadata: committedMetadata ?? undefined,
+      }),
+    );
+  });
+  const errors = await commit(call, request, offsets);
+  let next = 0;
+  return {
+    topics: topics.map(({ name, topicId, partitions }, i) => ({
+      name,
+      topicId,
+      partitions: partitions.map(({ partitionIndex }) => ({
+        partitionIndex,
+        errorCode: names[i] === undefined ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : (errors[next++] as KafkaErrorNumber),
+      })),
+    })),
+  };
+});
+
+async function commit(call: Call, request: Request, offsets: readonly OffsetToCommit[]): Promise<KafkaErrorNumber[]> {
+  const { groupId, memberId, groupInstanceId, generationIdOrMemberEpoch: epoch } = request;
+  const member =
+    memberId === '' && epoch < 0
+      ? undefined
+      : { memberId, instanceId: groupInstanceId ?? undefined, memberEpoch: epoch < 0 ? undefined : epoch };
+  const errors: KafkaErrorNumber[] = [];
+  for (let i = 0; i < offsets.length; i += OFFSETS_PER_REQUEST_MAX) {
+    const some = offsets.slice(i, i + OFFSETS_PER_REQUEST_MAX);
+    errors.push(...(await commitSome(call, { group: groupId, member, offsets: some })));
+  }
+  return errors;
+}
+
+async function commitSome(
+  { gateway, version }: Call,
+  request: Parameters<Call['gateway']['broker']['commitOffsets']>[0],
+): Promise<KafkaErrorNumber[]> {
+  try {
+    const outcomes = await gateway.broker.commitOffsets(request);
+    return outcomes.map((outcome: CommitOutcome) => (outcome.ok ? KAFKA_ERRORS.NONE : errorOf(outcome.error, version)));
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    const errorCode = errorOf(error, version);
+    return request.offsets.map(() => errorCode);
+  }
+}
+
+function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
+  if (error.code === 'fenced_member_epoch')
+    return version >= STALE_EPOCH_FROM ? KAFKA_ERRORS.STALE_MEMBER_EPOCH : KAFKA_ERRORS.ILLEGAL_GENERATION;
+  // Kafka says so to a client that is no member of a group that has some.
+  if (error.code === 'group_not_empty') return KAFKA_ERRORS.UNKNOWN_MEMBER_ID;
+  return groupError(error);
+}

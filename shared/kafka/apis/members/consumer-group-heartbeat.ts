@@ -1,0 +1,85 @@
+import { invalidField } from '../../../log/errors.ts';
+import { ASSIGNOR_NAMES, type AssignorName } from '../../../log/group/assignor.ts';
+import { partitionSet } from '../../../log/group/partition-set.ts';
+import { KAFKA_ERRORS } from '../../error-codes.ts';
+import { type Call, handler } from '../../handler.ts';
+import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
+import { CONSUMER_GROUP_HEARTBEAT } from '../../protocol/messages/members/consumer-group-heartbeat.ts';
+import { answering } from '../group-errors.ts';
+
+type Request = RequestOf<typeof CONSUMER_GROUP_HEARTBEAT>;
+type Response = ResponseOf<typeof CONSUMER_GROUP_HEARTBEAT>;
+
+/** Epochs that say something else. */
+const LEAVES = -1;
+const LEAVES_FOR_A_WHILE = -2;
+const MEMBER_ID_BYTES = 16;
+/** A client that left needs to know nothing more. */
+const NOTHING_TO_DO = { memberEpoch: LEAVES, heartbeatIntervalMs: 0 };
+
+/** A member of a group of KIP-848 joins, stays or leaves. */
+export const consumerGroupHeartbeat = handler(CONSUMER_GROUP_HEARTBEAT, (call, request) =>
+  answering<Response>(
+    () => (request.memberEpoch < 0 ? leave(call, request) : heartbeat(call, request)),
+    (errorCode, errorMessage) => ({ errorCode, errorMessage, memberId: request.memberId, ...NOTHING_TO_DO }),
+  ),
+);
+
+async function leave({ gateway }: Call, { groupId, memberId, memberEpoch, instanceId }: Request): Promise<Response> {
+  if (memberEpoch !== LEAVES && memberEpoch !== LEAVES_FOR_A_WHILE)
+    throw invalidField('memberEpoch', `A member epoch is -2, -1 or more, not ${memberEpoch}.`);
+  await gateway.broker.leaveGroup({
+    group: groupId,
+    memberId,
+    instanceId: instanceId ?? undefined,
+    willReturn: memberEpoch === LEAVES_FOR_A_WHILE,
+  });
+  return { errorCode: KAFKA_ERRORS.NONE, memberId, memberEpoch, heartbeatIntervalMs: 0 };
+}
+
+async function heartbeat({ gateway, clientId, clientHost }: Call, request: Request): Promise<Response> {
+  const { groupId, memberEpoch, instanceId, rackId, rebalanceTimeoutMs, topicPartitions, serverAssignor } = request;
+  if (serverAssignor !== null && !isAssignor(serverAssignor))
+    throw invalidField('assignor', `The assignors are ${ASSIGNOR_NAMES.join(' and ')}, not '${serverAssignor}'.`);
+  const memberId = request.memberId === '' && memberEpoch === 0 ? newMemberId(gateway.random) : request.memberId;
+  const result = await gateway.broker.heartbeat({
+    group: groupId,
+    memberId,
+    memberEpoch,
+    instanceId: instanceId ?? undefined,
+    subscription: subscriptionOf(request),
+    assignor: serverAssignor ?? undefined,
+    rebalanceTimeoutMs: rebalanceTimeoutMs < 0 ? undefined : rebalanceTimeoutMs,
+    owned:
+      topicPartitions === null
+        ? undefined
+        : partitionSet(
+            topicPartitions.flatMap(({ topicId, partitions }) =>
+              partitions.map((partition): [string, number] => [topicId, partition]),
+            ),
+          ),
+    client: { clientId, host: clientHost, rack: rackId ?? undefined },
+  });
+  return {
+    errorCode: KAFKA_ERRORS.NONE,
+    memberId: result.memberId,
+    memberEpoch: result.memberEpoch,
+    heartbeatIntervalMs: result.heartbeatIntervalMs,
+    assignment: { topicPartitions: result.assignment.map(({ topicId, partitions }) => ({ topicId, partitions })) },
+  };
+}
+
+/** `null` leaves both as they are; an empty pattern is none. */
+function subscriptionOf({ subscribedTopicNames, subscribedTopicRegex }: Request) {
+  if (subscribedTopicNames === null && subscribedTopicRegex === null) return undefined;
+  const pattern = subscribedTopicRegex === '' ? undefined : (subscribedTopicRegex ?? undefined);
+  return { topics: subscribedTopicNames ?? [], pattern };
+}
+
+function isAssignor(name: string): name is AssignorName {
+  return (ASSIGNOR_NAMES as readonly string[]).includes(name);
+}
+
+function newMemberId(random: Call['gateway']['random']): string {
+  return Buffer.from(random.bytes(MEMBER_ID_BYTES)).toString('base64url');
+}

@@ -1,0 +1,28 @@
+import { KAFKA_ERRORS } from '../../error-codes.ts';
+import { handler } from '../../handler.ts';
+import { leaderOf } from '../../leaders.ts';
+import { FIND_COORDINATOR } from '../../protocol/messages/members/find-coordinator.ts';
+
+const GROUP = 0;
+const TRANSACTION = 1;
+
+/**
+ * The gateway that clients are sent to for a group or a transactional id. Any could serve it; one for all members lets them
+ * hear of each other at once.
+ */
+export const findCoordinator = handler(FIND_COORDINATOR, async ({ gateway }, { key, keyType, coordinatorKeys }) => {
+  const isKnown = keyType === GROUP || keyType === TRANSACTION;
+  const coordinatorOf = (of: string) => {
+    if (!isKnown)
+      return {
+        ...{ nodeId: -1, host: '', port: -1, errorCode: KAFKA_ERRORS.INVALID_REQUEST },
+        errorMessage: `There are no coordinators of the type ${keyType}.`,
+      };
+    const { nodeId, host, port } = leaderOf(gateway, of, 0);
+    return { nodeId, host, port, errorCode: KAFKA_ERRORS.NONE, errorMessage: null };
+  };
+  return {
+    ...coordinatorOf(key),
+    coordinators: coordinatorKeys.map((each) => ({ key: each, ...coordinatorOf(each) })),
+  };
+});
