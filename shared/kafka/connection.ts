@@ -58,7 +58,8 @@ export class Connection {
       if (this.#inWork === 0) socket.destroy();
     });
     socket.on('data', (chunk: Buffer) => {
-      this.#frames.push(chunk);
+      // Plain bytes: a Buffer's `slice` is no copy, and the log relies on copies.
+      this.#frames.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
       void this.#work();
     });
     socket.on('error', () => socket.destroy());

@@ -1,4 +1,4 @@
-import { concatBytes } from '../../log/bytes.ts';
+import { ByteReader, concatBytes } from '../../log/bytes.ts';
 
 /** A frame is an int32 with the length of what follows. */
 const LENGTH_BYTES = 4;
@@ -42,7 +42,7 @@ export class FrameReader {
   next(): Uint8Array | undefined {
     if (this.#length === undefined) {
       if (this.#bytes < LENGTH_BYTES) return undefined;
-      const length = new DataView(this.#take(LENGTH_BYTES).slice().buffer).getInt32(0);
+      const length = new ByteReader(this.#take(LENGTH_BYTES)).int32();
       if (length <= 0 || length > this.#bytesMax)
         throw new FrameLengthError(`A frame of ${length} bytes: 1 to ${this.#bytesMax} are allowed.`);
       this.#length = length;

@@ -42,7 +42,10 @@ export const int64 = fixed(0, {
 });
 
 export const float64 = fixed(0, {
-  read: (from) => new DataView(from.view(8).slice().buffer).getFloat64(0),
+  read: (from) => {
+    const { buffer, byteOffset } = from.view(8);
+    return new DataView(buffer, byteOffset).getFloat64(0);
+  },
   write: (to, value) => {
     const bytes = new Uint8Array(8);
     new DataView(bytes.buffer).setFloat64(0, value);

@@ -35,12 +35,10 @@ export class FirstBatches {
     );
     const { promise, resolve } = Promise.withResolvers<readonly boolean[]>();
     const first = keys.map((key) => key !== undefined && this.#known.get(key) !== 'appended');
-    keys.forEach((key, i) => {
-      if (key === undefined || !first[i]) return;
-      this.#keep(
-        key,
-        promise.then((isAppended) => isAppended[i] === true),
-      );
+    const underWay = keys.map((key, i) => {
+      const ended = promise.then((isAppended) => isAppended[i] === true);
+      if (key !== undefined && first[i]) this.#keep(key, ended);
+      return ended;
     });
     return {
       isAdmitted,
@@ -48,6 +46,8 @@ export class FirstBatches {
         keys.forEach((key, i) => {
           if (key === undefined || !first[i]) return;
           if (isAppended[i]) this.#keep(key, 'appended');
+          // Only those that wait for it now are behind it: the producer sends it again, and then it is the first.
+          else if (this.#known.get(key) === underWay[i]) this.#known.delete(key);
         });
         resolve(isAppended);
       },
