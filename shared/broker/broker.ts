@@ -1,4 +1,3 @@
-import { checkTopicName, type Topic } from '../log/topic/topic.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
@@ -39,14 +38,14 @@ import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { type BrokerComponents, makeContext } from './make-context.ts';
 import type { Page, PageRequest } from './page.ts';
 import { type FetchedPartition, type FetchPartitionsRequest, fetchPartitions } from './read/fetch-partitions.ts';
-import type { FoundTime } from './read/find-time.ts';
 import { type Follower, type FollowRequest, follow } from './read/follow.ts';
 import { listSegments, type SegmentDescription } from './read/list-segments.ts';
-import { newestTime } from './read/newest-time.ts';
 import { type FetchPlan, type FetchPlanRequest, planFetch } from './read/plan-fetch.ts';
 import { type OffsetForTime, offsetForTime, type ReadRequest, type ReadResult, read } from './read/read.ts';
 import { type ReadRecordsRequest, type RecordsRead, readRecords } from './read/read-records.ts';
-import { viewPartition } from './read/view-partitions.ts';
+import type { FoundTime } from './read/times/find-time.ts';
+import { newestTime } from './read/times/newest-time.ts';
+import { type PartitionEnds, partitionEnds } from './read/view-partitions.ts';
 import { type DeletedRecords, type DeleteRecordsRequest, deleteRecords } from './topics/delete-records.ts';
 import { deleteTopic } from './topics/delete-topic.ts';
 import {
@@ -55,6 +54,7 @@ import {
   type PartitionDescription,
   type TopicDescription,
 } from './topics/describe.ts';
+import { knownTopic, type Topic, topicById } from './topics/known-topic.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
 import type { TrafficRow } from './usage/traffic.ts';
@@ -87,15 +87,12 @@ export class Broker {
     return listTopics(this.#context, request);
   }
 
-  /** The topic as this process remembers it, for a second on AWS. @throws EventLogError `unknown_topic` */
-  async knownTopic(name: string): Promise<Topic> {
-    checkTopicName(name);
-    return this.#context.topics.get(name);
+  knownTopic(name: string): Promise<Topic> {
+    return knownTopic(this.#context, name);
   }
 
-  /** See `TopicCache.byId`. */
   topicById(topicId: string): Promise<Topic | undefined> {
-    return this.#context.topics.byId(topicId);
+    return topicById(this.#context, topicId);
   }
 
   describeTopic(name: string): Promise<TopicDescription> {
@@ -195,11 +192,8 @@ export class Broker {
     return offsetForTime(this.#context, topic, partition, timestampMs);
   }
 
-  /** Where the partition begins and ends now. 1 GetItem. @throws EventLogError `unknown_topic`, `unknown_partition` */
-  async partitionEnds(topic: string, partition: number): Promise<{ logStartOffset: number; highWatermark: number }> {
-    checkTopicName(topic);
-    const { logStartOffset, highWatermark } = await viewPartition(this.#context, topic, partition);
-    return { logStartOffset, highWatermark };
+  partitionEnds(topic: string, partition: number): Promise<PartitionEnds> {
+    return partitionEnds(this.#context, topic, partition);
   }
 
   newestTime(topic: string, partition: number): Promise<FoundTime | undefined> {

@@ -37,11 +37,14 @@ export class Connection {
   readonly #signal: AbortSignal;
   #inWork = 0;
   #answered: Promise<void> = Promise.resolve();
-  #isWorking = false;
+  /** The taking of frames that is under way. */
+  #work: Promise<void> | undefined;
   #isEnding = false;
+  #heardAtMs: number;
   /** What the frame that is being received takes of the budget. */
   #reserved = 0;
-  #frameTimer: NodeJS.Timeout | undefined;
+  /** Ends the watch over the frame that is being received. */
+  #frameWatch: AbortController | undefined;
 
   constructor({ gateway, socket, handlers, requestBytes, onError }: ConnectionComponents) {
     this.#gateway = gateway;
@@ -51,21 +54,19 @@ export class Connection {
     this.#onError = onError;
     this.#frames = new FrameReader(gateway.settings.frameBytesMax);
     this.#signal = AbortSignal.any([this.#gone.signal, gateway.stopping]);
+    this.#heardAtMs = gateway.clock.nowMs();
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
-    socket.setTimeout(gateway.settings.idleMs, () => {
-      // A long poll may last longer than a client is silent.
-      if (this.#inWork === 0) socket.destroy();
-    });
     socket.on('data', (chunk: Buffer) => {
+      this.#heardAtMs = gateway.clock.nowMs();
       // Plain bytes: a Buffer's `slice` is no copy, and the log relies on copies.
       this.#frames.push(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.length));
-      void this.#work();
+      this.#takeFrames();
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
-      clearTimeout(this.#frameTimer);
-      if (!this.#isWorking) this.#giveReserved();
+      this.#frameWatch?.abort();
+      if (this.#work === undefined) this.#giveReserved();
       this.#gone.abort(CLIENT_IS_GONE);
     });
   }
@@ -74,9 +75,15 @@ export class Connection {
   async finish(): Promise<void> {
     this.#isEnding = true;
     this.#socket.pause();
-    while (this.#isWorking) await this.#answered.then(() => new Promise((resolve) => setImmediate(resolve)));
+    await this.#work;
     await this.#answered;
     this.#socket.end();
+  }
+
+  /** Ends a connection on which nothing came for `idleMs`, unless it waits for an answer. */
+  cutIfIdle(): void {
+    const { clock, settings } = this.#gateway;
+    if (this.#inWork === 0 && clock.nowMs() - this.#heardAtMs >= settings.idleMs) this.cut();
   }
 
   cut(): void {
@@ -84,10 +91,17 @@ export class Connection {
   }
 
   /** Takes the frames that have come, one after the other. Meanwhile nothing more is read than the system's buffer holds. */
-  async #work(): Promise<void> {
-    if (this.#isWorking) return;
-    this.#isWorking = true;
+  #takeFrames(): void {
+    if (this.#work !== undefined) return;
     this.#socket.pause();
+    this.#work = this.#takeAll().finally(() => {
+      this.#work = undefined;
+      if (this.#socket.destroyed) this.#giveReserved();
+      else if (!this.#isEnding) this.#socket.resume();
+    });
+  }
+
+  async #takeAll(): Promise<void> {
     try {
       for (;;) {
         const frame = this.#frames.next();
@@ -109,20 +123,20 @@ export class Connection {
       // What was asked before is still answered.
       await this.#answered;
       this.#socket.destroy();
-    } finally {
-      this.#isWorking = false;
-      if (this.#socket.destroyed) this.#giveReserved();
-      if (!this.#isEnding) this.#socket.resume();
     }
   }
 
   /** A frame that has begun must be complete in time. */
   #watchFrame(): void {
-    clearTimeout(this.#frameTimer);
-    this.#frameTimer = undefined;
+    this.#frameWatch?.abort();
+    this.#frameWatch = undefined;
     if (!this.#frames.isInFrame) return;
-    this.#frameTimer = setTimeout(() => this.#socket.destroy(), this.#gateway.settings.frameMs);
-    this.#frameTimer.unref();
+    const watch = new AbortController();
+    this.#frameWatch = watch;
+    const { clock, settings } = this.#gateway;
+    void clock.sleep(settings.frameMs, watch.signal).then(() => {
+      if (!watch.signal.aborted) this.#socket.destroy();
+    });
   }
 
   #giveReserved(): void {

@@ -68,7 +68,7 @@ export type KafkaErrorName = keyof typeof KAFKA_ERRORS;
 export type KafkaErrorNumber = (typeof KAFKA_ERRORS)[KafkaErrorName];
 
 /**
- * What clients are told of our errors. It decides what they do: those that are retried `as_is`, or whose outcome is unknown,
+ * The number that clients get for each of our errors. It decides what they do: those that are retried `as_is`, or whose outcome is unknown,
  * have numbers that all clients retry, so that an idempotent producer sends the same batch again.
  */
 const NUMBERS: Readonly<Record<ErrorCode, KafkaErrorName>> = {

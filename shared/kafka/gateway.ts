@@ -1,10 +1,10 @@
 import type { Broker } from '../broker/broker.ts';
 import type { Clock, Random } from '../storage/ports.ts';
 
-/** A process that answers Kafka's clients, as they are told of it. */
+/** A process that answers Kafka's clients, as metadata describes it. */
 export interface GatewayNode {
   readonly nodeId: number;
-  /** Where clients reach it, as they are told in metadata. */
+  /** Where clients reach it. */
   readonly host: string;
   readonly port: number;
 }

@@ -5,6 +5,9 @@ import type { Gateway } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
 import { RequestBytes } from './request-bytes.ts';
 
+/** So many times within the time after which a connection is idle. */
+const IDLE_LOOKS = 10;
+
 export interface KafkaServerComponents {
   readonly onError: (error: unknown, api: string) => void;
 }
@@ -51,6 +54,14 @@ export class KafkaServer {
 
   serve(gateway: Gateway): void {
     this.#gateway = gateway;
+    void this.#cutIdle(gateway);
+  }
+
+  async #cutIdle({ clock, settings, stopping }: Gateway): Promise<void> {
+    while (!stopping.aborted) {
+      await clock.sleep(settings.idleMs / IDLE_LOOKS, stopping);
+      for (const connection of this.#connections) connection.cutIfIdle();
+    }
   }
 
   /** Takes no new connections, and resolves when every request that has come is answered. */

@@ -3,7 +3,17 @@ import { DEFAULT_GATEWAY_SETTINGS, type Gateway, type GatewayNode } from '../kaf
 import { KafkaServer } from '../kafka/listen.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
-import type { KafkaOptions } from './start.ts';
+
+export interface KafkaOptions {
+  /** Default 0: any free port. */
+  readonly port?: number;
+  /** Where clients reach this process, if that is not where it listens. */
+  readonly advertised?: { readonly host: string; readonly port: number };
+  /** Make topics that clients ask for and that are not there. Default true, as Kafka's. */
+  readonly autoCreateTopics?: boolean;
+  /** The partitions of such topics. Default 1, as Kafka's. */
+  readonly partitionsDefault?: number;
+}
 
 /** The only gateway of an embedded log. */
 const NODE_ID = 1;

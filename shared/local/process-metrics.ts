@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import type { Broker } from '../broker/broker.ts';
 import type { MeasuredLag } from '../broker/groups/offsets/measure-lag.ts';
 import type { ProcessMetrics } from '../http/handler.ts';
-import type { JobStatus, TimedRun } from './job-timers.ts';
+import type { JobStatus, TimedRun } from './jobs/job-timers.ts';
 
 /** The first groups in the byte order of their ids. So the number of samples, and the work of a run, are bounded. */
 export const GROUPS_MEASURED_MAX = 100;

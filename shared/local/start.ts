@@ -16,11 +16,11 @@ import { systemRandom } from '../storage/system/random.ts';
 import { VERSION } from '../version.ts';
 import { closeInTime } from './close-in-time.ts';
 import { LocalHttpServer } from './http-server.ts';
-import { JobTimers } from './job-timers.ts';
-import { listenForKafka } from './kafka.ts';
+import { JobTimers } from './jobs/job-timers.ts';
+import { removeExpired } from './jobs/remove-expired.ts';
+import { checkIntervals, type JobIntervals, timedJobs } from './jobs/timed-jobs.ts';
+import { type KafkaOptions, listenForKafka } from './kafka.ts';
 import { KnownLags, processMetrics } from './process-metrics.ts';
-import { removeExpired } from './remove-expired.ts';
-import { checkIntervals, type JobIntervals, timedJobs } from './timed-jobs.ts';
 
 export interface TailraceOptions {
   /** Keep everything in memory: nothing is written, and all is gone at the end. Default false. */
@@ -58,17 +58,6 @@ export interface TailraceOptions {
   readonly jobs?: false | Partial<JobIntervals>;
   /** Listen for Kafka's clients too. Default: no. */
   readonly kafka?: KafkaOptions;
-}
-
-export interface KafkaOptions {
-  /** Default 0: any free port. */
-  readonly port?: number;
-  /** Where clients reach this process, if that is not where it listens. */
-  readonly advertised?: { readonly host: string; readonly port: number };
-  /** Make topics that clients ask for and that are not there. Default true, as Kafka's. */
-  readonly autoCreateTopics?: boolean;
-  /** The partitions of such topics. Default 1, as Kafka's. */
-  readonly partitionsDefault?: number;
 }
 
 export interface Tailrace {

@@ -3,10 +3,10 @@ import { invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from '../../log/limits.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { findTime } from './find-time.ts';
 import { lookUntil } from './look-until.ts';
 import { planRead } from './plan-read.ts';
 import { takeBatches } from './take-batches.ts';
+import { findTime } from './times/find-time.ts';
 import { checkInRange, lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
 
 /** Where a read begins: at an offset, at the first record of a time or later, or so many records before the end. */

@@ -1,6 +1,6 @@
 import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { type Head, partitionState } from '../../log/head/head.ts';
-import { checkPartition, headOf, type Topic } from '../../log/topic/topic.ts';
+import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { type HeadName, readHead } from '../heads/items.ts';
@@ -30,6 +30,15 @@ export async function viewPartition(
 ): Promise<PartitionView> {
   const [view] = await viewPartitions(context, await context.topics.get(topicName), [partition]);
   return view as PartitionView;
+}
+
+export type PartitionEnds = Pick<PartitionView, 'logStartOffset' | 'highWatermark'>;
+
+/** Where a partition begins and ends now. 1 GetItem. @throws EventLogError `unknown_topic`, `unknown_partition` */
+export async function partitionEnds(context: BrokerContext, topic: string, partition: number): Promise<PartitionEnds> {
+  checkTopicName(topic);
+  const { logStartOffset, highWatermark } = await viewPartition(context, topic, partition);
+  return { logStartOffset, highWatermark };
 }
 
 /**

@@ -2,7 +2,7 @@ import { EventLogError } from '../../log/errors.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../error-codes.ts';
 
 /**
- * What clients are told of the errors of groups. Clients ask a coordinator about groups, so what should be tried again has
+ * The numbers that clients get for errors of groups. Clients ask a coordinator about groups, so what should be tried again has
  * the numbers of a coordinator that is busy, or gone.
  */
 export function groupError({ code, details }: EventLogError): KafkaErrorNumber {

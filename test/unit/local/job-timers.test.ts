@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { JobTimers, RUN_MS_MAX, type TimedJob, type TimedRun } from '../../../shared/local/job-timers.ts';
+import { JobTimers, RUN_MS_MAX, type TimedJob, type TimedRun } from '../../../shared/local/jobs/job-timers.ts';
 import { SimulatedClock } from '../../support/simulated-clock.ts';
 
 const FINE: TimedRun = { blocked: 0, error: undefined };

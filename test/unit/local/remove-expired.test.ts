@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { INTERVAL_MS, removeExpired, STEP_ITEMS_MAX } from '../../../shared/local/remove-expired.ts';
+import { INTERVAL_MS, removeExpired, STEP_ITEMS_MAX } from '../../../shared/local/jobs/remove-expired.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
 import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';

@@ -23,7 +23,7 @@ export const fetch = handler(FETCH, async (call, request) => {
   const known = partitions.filter(({ topic }) => topic !== undefined);
   const fetched = await call.gateway.broker.fetchPartitions({
     partitions: known as PartitionToFetch[],
-    // A topic that is not known is told at once.
+    // An unknown topic is answered at once.
     bytesMin: known.length < partitions.length ? 0 : Math.max(0, minBytes),
     bytesMax: Math.min(Math.max(1, maxBytes), RESPONSE_BYTES_MAX),
     waitMs: Math.min(Math.max(0, maxWaitMs), WAIT_MS_MAX),

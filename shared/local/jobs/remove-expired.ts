@@ -1,4 +1,4 @@
-import type { Clock, ExpiringItems } from '../storage/ports.ts';
+import type { Clock, ExpiringItems } from '../../storage/ports.ts';
 
 /** A step of this size takes a few milliseconds of the storage. */
 export const STEP_ITEMS_MAX = 500;

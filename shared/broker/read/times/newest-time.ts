@@ -1,8 +1,8 @@
-import { partitionState, placeTail } from '../../log/head/head.ts';
-import { checkTopicName } from '../../log/topic/topic.ts';
-import type { BrokerContext } from '../context.ts';
+import { partitionState, placeTail } from '../../../log/head/head.ts';
+import { checkTopicName } from '../../../log/topic/topic.ts';
+import type { BrokerContext } from '../../context.ts';
+import { lookingAgain, type PartitionView, viewPartition } from '../view-partitions.ts';
 import { type FoundTime, findTime } from './find-time.ts';
-import { lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
 
 /**
  * The first of the records that have the newest time of a partition; `undefined` if it has no record. Costs 1 GetItem and what

@@ -1,15 +1,15 @@
-import { recordsOf, type StoredBatch } from '../../log/batch/stored-batch.ts';
-import { partitionState } from '../../log/head/head.ts';
-import type { Segment } from '../../log/segment/segment.ts';
-import { positionOfOffset, positionOfTime } from '../../log/segment/segment-index.ts';
-import type { BrokerContext } from '../context.ts';
-import { readPart } from '../data/read-part.ts';
-import { mergedOffset, segmentsFrom } from '../segments/find-segments.ts';
-import { knownSegmentList } from '../segments/known-lists.ts';
-import { openSegment, readSegment } from '../segments/read-segment.ts';
-import { blockAt } from '../segments/segment-blocks.ts';
-import { locateTime } from './locate-parts.ts';
-import type { PartitionView } from './view-partitions.ts';
+import { recordsOf, type StoredBatch } from '../../../log/batch/stored-batch.ts';
+import { partitionState } from '../../../log/head/head.ts';
+import type { Segment } from '../../../log/segment/segment.ts';
+import { positionOfOffset, positionOfTime } from '../../../log/segment/segment-index.ts';
+import type { BrokerContext } from '../../context.ts';
+import { readPart } from '../../data/read-part.ts';
+import { mergedOffset, segmentsFrom } from '../../segments/find-segments.ts';
+import { knownSegmentList } from '../../segments/known-lists.ts';
+import { openSegment, readSegment } from '../../segments/read-segment.ts';
+import { blockAt } from '../../segments/segment-blocks.ts';
+import { locateTime } from '../locate-parts.ts';
+import type { PartitionView } from '../view-partitions.ts';
 
 export interface FoundTime {
   readonly offset: number;

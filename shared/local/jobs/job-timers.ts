@@ -1,4 +1,4 @@
-import type { Clock } from '../storage/ports.ts';
+import type { Clock } from '../../storage/ports.ts';
 
 /** A job that runs again and again while the process lives. */
 export interface TimedJob {

@@ -1,7 +1,7 @@
-import type { Broker } from '../broker/broker.ts';
-import { invalidField } from '../log/errors.ts';
+import type { Broker } from '../../broker/broker.ts';
+import { invalidField } from '../../log/errors.ts';
+import type { KnownLags } from '../process-metrics.ts';
 import type { TimedJob } from './job-timers.ts';
-import type { KnownLags } from './process-metrics.ts';
 
 /** The jobs of the embedded log. */
 export interface JobIntervals {
