@@ -1,7 +1,7 @@
 import { ByteFormatError } from '../../log/bytes.ts';
 import { type Fields, type ReadOf, struct, type WrittenOf } from './fields.ts';
 import { type MessageReader, MessageWriter } from './message-bytes.ts';
-import type { Codec, Type } from './types.ts';
+import type { Codec, Layout, Type } from './types.ts';
 
 /** One of Kafka's APIs: its key, the versions that are spoken here, and the layouts of its two messages. */
 export interface Api<Request extends Fields = Fields, Response extends Fields = Fields> {
@@ -20,14 +20,14 @@ export type ResponseOf<A> = A extends Api<infer _, infer Response> ? WrittenOf<R
 
 /** The layout of a message in all versions. What reads and writes a version is made when it is first needed. */
 class Message<F extends Fields> {
-  readonly fields: F;
+  readonly layout: Layout;
   readonly #type: Type<ReadOf<F>, WrittenOf<F>>;
   readonly #flexible: number;
   readonly #codecs = new Map<number, Codec<ReadOf<F>, WrittenOf<F>>>();
 
   constructor(fields: F, flexible: number) {
-    this.fields = fields;
     this.#type = struct(fields);
+    this.layout = this.#type.layout;
     this.#flexible = flexible;
   }
 

@@ -64,7 +64,9 @@ export type WrittenOf<F> = { readonly [K in Exclude<keyof F, OptionalNames<F>>]:
 export function struct<F extends Fields>(fields: F): Type<ReadOf<F>, WrittenOf<F>> {
   const all = Object.entries(fields).map(([name, given]) => ({ name, ...asField(given) }));
   const empty = Object.fromEntries(all.map(({ name, fallback }) => [name, fallback])) as ReadOf<F>;
+  const fieldLayouts = all.map(({ name, type, from, to, tag }) => ({ name, layout: type.layout, from, to, tag }));
   return {
+    layout: { kind: 'struct', fields: fieldLayouts },
     empty,
     at(form) {
       const inside: Form = { ...form, nullable: false };

@@ -20,28 +20,49 @@ export interface Codec<Read, Written> {
   write(to: MessageWriter, value: Written): void;
 }
 
+/** What a type consists of: documentation and checks of the layouts are made from it. */
+export type Layout =
+  | { readonly kind: 'primitive'; readonly name: string }
+  | { readonly kind: 'array'; readonly of: Layout }
+  | { readonly kind: 'nullable'; readonly of: Layout; readonly from: number }
+  | { readonly kind: 'struct'; readonly fields: readonly FieldLayout[] };
+
+export interface FieldLayout {
+  readonly name: string;
+  readonly layout: Layout;
+  /** Versions, inclusive. */
+  readonly from: number;
+  readonly to: number;
+  readonly tag: number | undefined;
+}
+
 /** `Read` is what reading gives, `Written` what writing takes: fields with a default may be left out there. */
 export interface Type<Read, Written = Read> {
+  readonly layout: Layout;
   /** What a field has in versions without it. */
   readonly empty: Read;
   at(form: Form): Codec<Read, Written>;
 }
 
-function fixed<T>(empty: T, codec: Codec<T, T>): Type<T> {
-  return { empty, at: () => codec };
+function primitive(name: string): Layout {
+  return { kind: 'primitive', name };
 }
 
-export const int8 = fixed(0, { read: (from) => from.int8(), write: (to, value) => to.out.uint8(value & 0xff) });
-export const int16 = fixed(0, { read: (from) => from.int16(), write: (to, value) => to.out.int16(value) });
-export const int32 = fixed(0, { read: (from) => from.int32(), write: (to, value) => to.out.int32(value) });
+function fixed<T>(name: string, empty: T, codec: Codec<T, T>): Type<T> {
+  return { layout: primitive(name), empty, at: () => codec };
+}
+
+export const int8 = fixed('int8', 0, { read: (from) => from.int8(), write: (to, value) => to.out.uint8(value & 0xff) });
+export const int16 = fixed('int16', 0, { read: (from) => from.int16(), write: (to, value) => to.out.int16(value) });
+export const int32 = fixed('int32', 0, { read: (from) => from.int32(), write: (to, value) => to.out.int32(value) });
 
 /** Beyond ±(2^53 − 1) it is read as the nearest number, which no check of an offset or a time accepts. */
-export const int64 = fixed(0, {
+export const int64 = fixed('int64', 0, {
   read: (from) => from.int32() * 0x1_0000_0000 + from.uint32(),
   write: (to, value) => to.out.int64(value),
 });
 
-export const float64 = fixed(0, {
+export const float64 = fixed('float64', 0, {
   read: (from) => {
     const { buffer, byteOffset } = from.view(8);
     return new DataView(buffer, byteOffset).getFloat64(0);
@@ -53,7 +74,7 @@ export const float64 = fixed(0, {
   },
 });
 
-export const bool = fixed(false, {
+export const bool = fixed('bool', false, {
   read: (from) => from.uint8() !== 0,
   write: (to, value) => to.out.uint8(value ? 1 : 0),
 });
@@ -62,7 +83,7 @@ export const bool = fixed(false, {
 export const ZERO_UUID = 'AAAAAAAAAAAAAAAAAAAAAA';
 const UUID_BYTES = 16;
 
-export const uuid = fixed(ZERO_UUID, {
+export const uuid = fixed('uuid', ZERO_UUID, {
   read: (from) => Buffer.from(from.view(UUID_BYTES)).toString('base64url'),
   write: (to, value) => to.out.write(Buffer.from(value, 'base64url')),
 });
@@ -72,6 +93,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const encoder = new TextEncoder();
 
 export const string: Type<string> = {
+  layout: primitive('string'),
   empty: '',
   at: (form) => ({
     read(from) {
@@ -88,6 +110,7 @@ export const string: Type<string> = {
 
 /** Read as a view on the message. */
 export const bytes: Type<Uint8Array> = {
+  layout: primitive('bytes'),
   empty: NO_BYTES,
   at: (form) => ({
     read(from) {
@@ -103,6 +126,7 @@ export const bytes: Type<Uint8Array> = {
 
 /** Record batches, one behind the other; none for null. Read as one view on the message, written without a copy. */
 export const records: Type<readonly Uint8Array[]> = {
+  layout: primitive('records'),
   empty: [],
   at: (form) => ({
     read(from) {
@@ -120,6 +144,7 @@ export const records: Type<readonly Uint8Array[]> = {
 
 export function array<Read, Written>(type: Type<Read, Written>): Type<readonly Read[], readonly Written[]> {
   return {
+    layout: { kind: 'array', of: type.layout },
     empty: [],
     at(form) {
       const codec = type.at({ ...form, nullable: false });
@@ -144,6 +169,7 @@ export function array<Read, Written>(type: Type<Read, Written>): Type<readonly R
 /** `from`: the first version that can hold null. */
 export function nullable<Read, Written>(type: Type<Read, Written>, from = 0): Type<Read | null, Written | null> {
   return {
+    layout: { kind: 'nullable', of: type.layout, from },
     empty: null,
     at: (form) => type.at({ ...form, nullable: form.version >= from }) as Codec<Read | null, Written | null>,
   };
