@@ -30,7 +30,7 @@ export class FrameReader {
 
   /** Whether bytes of a frame have come that is not complete. */
   get isInFrame(): boolean {
-    return this.#bytes > 0;
+    return this.#bytes > 0 || this.#length !== undefined;
   }
 
   push(chunk: Uint8Array): void {

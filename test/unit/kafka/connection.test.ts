@@ -1,0 +1,229 @@
+import { once } from 'node:events';
+import { describe, expect, it } from 'vitest';
+import { API_VERSIONS } from '../../../shared/kafka/protocol/messages/cluster/api-versions.ts';
+import { METADATA } from '../../../shared/kafka/protocol/messages/cluster/metadata.ts';
+import { FETCH } from '../../../shared/kafka/protocol/messages/records/fetch.ts';
+import { PRODUCE } from '../../../shared/kafka/protocol/messages/records/produce.ts';
+import { ZERO_UUID } from '../../../shared/kafka/protocol/types.ts';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
+import { type KafkaClient, readAnswer, requestFrame } from '../../support/kafka-client.ts';
+import { runGateway } from '../../support/memory-gateway.ts';
+
+const SOFTWARE = { clientSoftwareName: 'test', clientSoftwareVersion: '1' };
+
+function batchOf(value: string): Uint8Array {
+  const bytes = new TextEncoder().encode(value);
+  return encodeBatch([{ key: null, value: bytes, headers: [], timestampMs: Date.now() }]);
+}
+
+function int32(value: number): Uint8Array {
+  const bytes = Buffer.alloc(4);
+  bytes.writeInt32BE(value);
+  return bytes;
+}
+
+function header(key: number, version: number): Uint8Array {
+  return Buffer.from([key >> 8, key & 0xff, version >> 8, version & 0xff, 0, 0, 0, 7, 0xff, 0xff]);
+}
+
+function framed(bytes: Uint8Array): Uint8Array {
+  return Buffer.concat([int32(bytes.length), bytes]);
+}
+
+async function isAlive(client: KafkaClient): Promise<boolean> {
+  return (await client.request(API_VERSIONS, 3, SOFTWARE)).errorCode === 0;
+}
+
+function produceFrame(batch: Uint8Array, { acks = -1, correlationId = 0, topic = 't' } = {}): Uint8Array {
+  return requestFrame(
+    PRODUCE,
+    9,
+    {
+      acks,
+      timeoutMs: 1_000,
+      topicData: [{ name: topic, topicId: ZERO_UUID, partitionData: [{ index: 0, records: [batch] }] }],
+    },
+    { correlationId },
+  );
+}
+
+function fetchFrame(maxWaitMs: number, correlationId: number): Uint8Array {
+  const partitions = [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 1_000_000 }];
+  const topics = [{ topic: 't', topicId: ZERO_UUID, partitions }];
+  return requestFrame(FETCH, 12, { maxWaitMs, minBytes: 1, topics, forgottenTopicsData: [] }, { correlationId });
+}
+
+describe('a connection', () => {
+  it('puts requests together that come byte by byte', async () => {
+    await using gateway = await runGateway();
+    const client = await gateway.connect();
+    const frame = requestFrame(API_VERSIONS, 3, SOFTWARE, { correlationId: 5 });
+    for (const byte of frame) {
+      client.socket.write(Uint8Array.of(byte));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const answer = await client.nextFrame();
+    expect(readAnswer(API_VERSIONS, 3, answer as Uint8Array, 5).errorCode).toBe(0);
+  });
+
+  it('answers many requests of one chunk, in their order', async () => {
+    await using gateway = await runGateway();
+    const client = await gateway.connect();
+    const frames = Array.from({ length: 200 }, (_, correlationId) =>
+      requestFrame(
+        METADATA,
+        9,
+        { topics: [], includeClusterAuthorizedOperations: false, includeTopicAuthorizedOperations: false },
+        { correlationId },
+      ),
+    );
+    client.socket.write(Buffer.concat(frames));
+    for (let correlationId = 0; correlationId < 200; correlationId++)
+      readAnswer(METADATA, 9, (await client.nextFrame()) as Uint8Array, correlationId);
+  });
+
+  it.each([
+    ['a length of 0', int32(0)],
+    ['a negative length', int32(-1)],
+    ['the length 2^31 - 1', int32(0x7fffffff)],
+    ['a length that is longer than a frame may be', int32(16 * 1024 * 1024 + 1)],
+    ['a header that is cut off', framed(new Uint8Array([0, 3, 0]))],
+    ['an API that there is none of', framed(header(999, 0))],
+    ['a negative API', framed(header(-1, 0))],
+    ['a version that is too old', framed(header(PRODUCE.key, 2))],
+    ['a version that is too new', framed(header(PRODUCE.key, 14))],
+    ['a message that is cut off', framed(header(METADATA.key, 1))],
+    ['2^31 - 1 topics', framed(Buffer.concat([header(METADATA.key, 1), int32(0x7fffffff)]))],
+    ['a request of HTTP', Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')],
+    ['the beginning of TLS', Buffer.from('16030100f8010000f40303', 'hex')],
+  ])('is closed by %s, and harms no other', async (_, bytes) => {
+    await using gateway = await runGateway();
+    const [client, other] = [await gateway.connect(), await gateway.connect()];
+    client.socket.write(bytes);
+    expect(await client.nextFrame()).toBeUndefined();
+    expect(await isAlive(other)).toBe(true);
+    expect(gateway.errors).toEqual([]);
+  });
+
+  it('answers what came before the bytes that it can not read', async () => {
+    await using gateway = await runGateway();
+    const client = await gateway.connect();
+    client.socket.write(Buffer.concat([requestFrame(API_VERSIONS, 3, SOFTWARE), int32(-1)]));
+    expect(await client.nextFrame()).toBeDefined();
+    expect(await client.nextFrame()).toBeUndefined();
+  });
+
+  it('learns the versions from the answer to one that is not known', async () => {
+    await using gateway = await runGateway();
+    const client = await gateway.connect();
+    client.socket.write(framed(header(API_VERSIONS.key, 99)));
+    const answer = readAnswer(API_VERSIONS, 0, (await client.nextFrame()) as Uint8Array, 7);
+    expect(answer.errorCode).toBe(35);
+    expect(answer.apiKeys).toContainEqual({ apiKey: API_VERSIONS.key, minVersion: 0, maxVersion: 4 });
+    expect(await isAlive(client)).toBe(true);
+  });
+
+  it('begins the next request while record batches are being written, and answers in order', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const frames = Array.from({ length: 100 }, (_, i) => produceFrame(batchOf(`value ${i}`), { correlationId: i }));
+    client.socket.write(Buffer.concat(frames));
+    for (let i = 0; i < 100; i++) {
+      const { responses } = readAnswer(PRODUCE, 9, (await client.nextFrame()) as Uint8Array, i);
+      expect(responses[0]?.partitionResponses[0]).toMatchObject({ errorCode: 0, baseOffset: i });
+    }
+  });
+
+  it('answers nothing with acks=0, and is closed if such a batch can not be appended', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const batch = batchOf('value');
+    client.socket.write(produceFrame(batch, { acks: 0 }));
+    expect(await isAlive(client)).toBe(true);
+    expect((await gateway.broker.describePartitions('t'))[0]?.highWatermark).toBe(1);
+    client.socket.write(produceFrame(batch, { acks: 0, topic: 'unknown' }));
+    expect(await client.nextFrame()).toBeUndefined();
+    expect(gateway.errors).toEqual([]);
+  });
+
+  it('ends with a long poll under way, and leaves nothing waiting', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    client.socket.write(fetchFrame(60_000, 1));
+    await gateway.broker.describeTopic('t');
+    client.close();
+    await once(client.socket, 'close');
+    await gateway.server.finish();
+    expect(gateway.errors).toEqual([]);
+  });
+
+  it('is closed in the middle of a frame that does not come in time', async () => {
+    await using gateway = await runGateway({ settings: { frameMs: 20 } });
+    const [client, other] = [await gateway.connect(), await gateway.connect()];
+    client.socket.write(int32(100));
+    expect(await client.nextFrame()).toBeUndefined();
+    expect(await isAlive(other)).toBe(true);
+  });
+
+  it('is closed when nothing came for long, but not while it waits for an answer', async () => {
+    await using gateway = await runGateway({ settings: { idleMs: 50 } });
+    await gateway.broker.putTopic({ name: 't' });
+    const [idle, waiting] = [await gateway.connect(), await gateway.connect()];
+    waiting.socket.write(fetchFrame(300, 1));
+    expect(await idle.nextFrame()).toBeUndefined();
+    expect(await waiting.nextFrame()).toBeDefined();
+  });
+
+  it('waits with a request for which there is no room, and is answered in the end', async () => {
+    await using gateway = await runGateway({ settings: { requestBytesMax: 150_000 } });
+    await gateway.broker.putTopic({ name: 't' });
+    const batch = batchOf('x'.repeat(100_000));
+    const clients = await Promise.all(Array.from({ length: 10 }, () => gateway.connect()));
+    const answers = clients.map(async (client) => {
+      client.socket.write(produceFrame(batch));
+      return readAnswer(PRODUCE, 9, (await client.nextFrame()) as Uint8Array, 0);
+    });
+    for (const { responses } of await Promise.all(answers))
+      expect(responses[0]?.partitionResponses[0]?.errorCode).toBe(0);
+  });
+
+  it('gives the room of a frame back that never came whole', async () => {
+    await using gateway = await runGateway({ settings: { requestBytesMax: 150_000 } });
+    await gateway.broker.putTopic({ name: 't' });
+    const frame = produceFrame(batchOf('x'.repeat(100_000)));
+    for (let i = 0; i < 5; i++) {
+      const client = await gateway.connect();
+      client.socket.write(frame.subarray(0, 50_000));
+      await isAlive(await gateway.connect());
+      client.close();
+    }
+    const client = await gateway.connect();
+    client.socket.write(frame);
+    expect(await client.nextFrame()).toBeDefined();
+  });
+
+  it('is refused beyond the number of connections', async () => {
+    await using gateway = await runGateway({ settings: { connectionsMax: 2 } });
+    const clients = [await gateway.connect(), await gateway.connect()];
+    for (const client of clients) await isAlive(client);
+    expect(await (await gateway.connect()).nextFrame()).toBeUndefined();
+  });
+
+  it('is answered before the server has finished', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    await isAlive(client);
+    client.socket.write(produceFrame(batchOf('value')));
+    const answer = client.nextFrame();
+    await new Promise((resolve) => setImmediate(resolve));
+    const finished = gateway.server.finish();
+    // Either it was read in time and is answered, or nothing of it was done.
+    const isAnswered = (await answer) !== undefined;
+    await finished;
+    expect((await gateway.broker.describePartitions('t'))[0]?.highWatermark).toBe(isAnswered ? 1 : 0);
+  });
+});
