@@ -26,6 +26,7 @@ import {
 /** Reads batches, and makes those that need a codec. `write-batch.ts` has the layout. */
 const MAGIC_AT = 16;
 const BASE_TIMESTAMP_AT = 27;
+const PRODUCER_ID_AT = 43;
 const RECORD_COUNT_AT = 57;
 const COMPRESSION_MASK = 0x07;
 const CONTROL = 0x20;
@@ -84,8 +85,7 @@ export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHea
     reader.int8();
     const crc = reader.uint32();
     const computed = crc32c(bytes.subarray(position + CRC_END, position + total));
-    if (crc !== computed)
-      throw new ByteFormatError(`the CRC-32C is ${hex(computed)}, but the batch contains ${hex(crc)}`);
+    if (crc !== computed) throw new CrcMismatch(`the CRC-32C is ${hex(computed)}, but the batch contains ${hex(crc)}`);
     const attributes = reader.int16();
     const compression = COMPRESSIONS[attributes & COMPRESSION_MASK];
     if (compression === undefined) throw new ByteFormatError(`unknown compression ${attributes & COMPRESSION_MASK}`);
@@ -116,6 +116,20 @@ export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHea
       recordCount,
     };
   });
+}
+
+/**
+ * The producer that a batch names, without a look at the rest of it: `undefined` if it names none, or is too short to be a
+ * batch. The append checks the batch.
+ */
+export function producerNamedIn(
+  bytes: Uint8Array,
+): { readonly producerId: number; readonly producerEpoch: number } | undefined {
+  if (bytes.length < BATCH_HEADER_BYTES) return undefined;
+  const reader = new ByteReader(bytes, PRODUCER_ID_AT);
+  const [high, low] = [reader.int32(), reader.uint32()];
+  if (high < 0) return undefined;
+  return { producerId: high * 0x1_0000_0000 + low, producerEpoch: reader.int16() };
 }
 
 /**
@@ -253,10 +267,15 @@ function attempt<T>(position: number, read: () => T): T {
     if (!(error instanceof ByteFormatError)) throw error;
     const where = position === 0 ? '' : ` at byte ${position}`;
     throw new EventLogError('invalid_batch', `The record batch${where} is invalid: ${error.message}.`, {
-      details: { position },
+      details: { position, ...(error instanceof CrcMismatch ? { reason: CRC_MISMATCH } : {}) },
     });
   }
 }
+
+/** The `reason` in the details of an error: the bytes are not those that were sent, so it helps to send them again. */
+export const CRC_MISMATCH = 'crc_mismatch';
+
+class CrcMismatch extends ByteFormatError {}
 
 function hex(value: number): string {
   return `0x${value.toString(16).padStart(8, '0')}`;

@@ -1,7 +1,5 @@
 import type { BatchToAppend } from '../../../broker/append/outcomes.ts';
-import { readBatchHeader } from '../../../log/batch/record-batch.ts';
-import { NO_PRODUCER_ID } from '../../../log/batch/write-batch.ts';
-import { EventLogError } from '../../../log/errors.ts';
+import { producerNamedIn } from '../../../log/batch/record-batch.ts';
 
 /** Beyond this many the oldest are forgotten: a producer then waits for one answer more. */
 const KEPT_MAX = 10_000;
@@ -61,15 +59,9 @@ export class FirstBatches {
   }
 }
 
-/** `undefined`: the batch has no producer, or is none; the append says so. */
+/** `undefined`: the batch has no producer, so nothing waits for it. */
 function keyOf({ topic, topicId, partition, batch }: BatchToAppend): string | undefined {
-  if (!(batch instanceof Uint8Array)) return undefined;
-  try {
-    const { producerId, producerEpoch } = readBatchHeader(batch);
-    if (producerId === NO_PRODUCER_ID) return undefined;
-    return `${producerId}/${producerEpoch}/${topicId ?? topic}/${partition}`;
-  } catch (error) {
-    if (error instanceof EventLogError) return undefined;
-    throw error;
-  }
+  const producer = batch instanceof Uint8Array ? producerNamedIn(batch) : batch.producer;
+  if (producer === undefined) return undefined;
+  return `${producer.producerId}/${producer.producerEpoch}/${topicId ?? topic}/${partition}`;
 }

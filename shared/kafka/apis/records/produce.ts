@@ -1,4 +1,5 @@
 import type { AppendOutcome, BatchToAppend } from '../../../broker/append/outcomes.ts';
+import { CRC_MISMATCH } from '../../../log/batch/record-batch.ts';
 import { EventLogError } from '../../../log/errors.ts';
 import { BATCHES_PER_REQUEST_MAX } from '../../../log/limits.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../../error-codes.ts';
@@ -144,7 +145,8 @@ function answerOf(index: number, outcome: Outcome, version: number): ProducedPar
 const INVALID_RECORD_FROM = 8;
 
 function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
-  if (error.code === 'invalid_batch' && version < INVALID_RECORD_FROM) return KAFKA_ERRORS.CORRUPT_MESSAGE;
+  if (error.code === 'invalid_batch' && (version < INVALID_RECORD_FROM || error.details.reason === CRC_MISMATCH))
+    return KAFKA_ERRORS.CORRUPT_MESSAGE;
   const isTimestamp = error.code === 'invalid_request' && error.details.timestampMs !== undefined;
   return isTimestamp ? KAFKA_ERRORS.INVALID_TIMESTAMP : kafkaError(error.code);
 }
