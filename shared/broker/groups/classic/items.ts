@@ -2,7 +2,14 @@ import type { ClassicGroup, ClassicPhase, StoredParts } from '../../../log/group
 import { type ClassicMember, isClassicKey } from '../../../log/group/classic/classic-member.ts';
 import { packProtocols, unpackProtocols } from '../../../log/group/classic/protocols.ts';
 import type { MemberClient } from '../../../log/group/member.ts';
-import { CLASSIC_MEMBER, CLASSIC_MEMBERS_END, GROUP, groupKey, memberItemKey, memberPartitionKey } from '../../../storage/keys.ts';
+import {
+  CLASSIC_MEMBER,
+  CLASSIC_MEMBERS_END,
+  GROUP,
+  groupKey,
+  memberItemKey,
+  memberPartitionKey,
+} from '../../../storage/keys.ts';
 import type { Attributes, Condition, ItemStore, Update, WriteResult } from '../../../storage/ports.ts';
 
 /** Converts classic groups and their members from and to items, and changes both on the condition of what was read. */
@@ -161,9 +168,7 @@ export async function storeClassicMember(
 ): Promise<ClassicMember | undefined> {
   const next = { ...changed, version: (seen?.version ?? 0) + 1 };
   const condition: Condition =
-    seen === undefined
-      ? { if: 'item_absent' }
-      : { if: 'equals', name: CLASSIC_MEMBER.version, value: seen.version };
+    seen === undefined ? { if: 'item_absent' } : { if: 'equals', name: CLASSIC_MEMBER.version, value: seen.version };
   const { ok } = await items.put(memberItemKey(group, changed.key), classicMemberToAttributes(next), [condition]);
   return ok ? next : undefined;
 }

@@ -142,11 +142,14 @@ class Join {
       const known = await this.#readKnown();
       const roster = hasGeneration(group) ? await readRoster(this.#context, this.#items, name, group) : undefined;
       await this.#checkFits(group, roster, known.live);
-      const decision = decideJoin(group, roster, known.live, { ...this.#request, key: this.#key, memberId: this.#memberId });
+      const decision = decideJoin(group, roster, known.live, {
+        ...this.#request,
+        key: this.#key,
+        memberId: this.#memberId,
+      });
       const round = decision.type === 'join' ? decision.round : (known.live?.round ?? 0);
       if (!(await this.#store(known, round))) continue;
-      if (decision.type === 'answer')
-        return { type: 'answer', result: this.#resultOf(group, roster as Roster) };
+      if (decision.type === 'answer') return { type: 'answer', result: this.#resultOf(group, roster as Roster) };
       const isUnderWay = group.type === 'classic' && group.phase === 'joining' && group.round === round;
       const timeoutMs = rebalanceTimeout(this.#request);
       if (!isUnderWay && !(await beginClassicRound(this.#context, this.#items, name, group, timeoutMs))) continue;

@@ -59,8 +59,7 @@ export async function tryCompleteRound(
     return true;
   }
   const { group: next, roster, ended } = decision;
-  const stored =
-    next.phase === 'empty' ? undefined : await putRoster(context, items, name, next.epoch, roster);
+  const stored = next.phase === 'empty' ? undefined : await putRoster(context, items, name, next.epoch, roster);
   const hasMoved = await moveClassicGroup(items, name, group, { ...next, roster: stored });
   context.classicGroups.changed(name);
   if (hasMoved) {

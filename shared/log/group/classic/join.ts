@@ -1,4 +1,4 @@
-import { equalBytes } from "../../bytes.ts";
+import { equalBytes } from '../../bytes.ts';
 import { type ClassicGroup, hasGeneration } from './classic-group.ts';
 import type { ClassicMember } from './classic-member.ts';
 import type { Roster } from './generation.ts';
