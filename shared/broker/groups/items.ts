@@ -35,6 +35,9 @@ export function groupFromAttributes(attributes: Attributes): Group {
     computeAfterMs: Number(attributes[GROUP.computeAfterMs] ?? 0),
     emptySinceMs: emptySince === undefined ? undefined : Number(emptySince),
     isClassic: attributes[GROUP.type] !== undefined,
+    namedParts: [GROUP.target, GROUP.roster, GROUP.assignment].flatMap((name) =>
+      attributes[name] === undefined ? [] : [String(attributes[name])],
+    ),
     isDeleted: attributes[GROUP.deleted] !== undefined,
     isUnused: attributes[GROUP.deleted] === GROUP_UNUSED,
   };

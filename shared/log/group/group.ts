@@ -17,6 +17,8 @@ export interface Group {
   readonly emptySinceMs: number | undefined;
   /** Its members use Kafka's classic protocol (`classic/classic-group.ts`), so it has no targets. */
   readonly isClassic: boolean;
+  /** The names of what is stored in parts for the group: its target, or its roster and the assignment of its leader. */
+  readonly namedParts: readonly string[];
   /** The group was deleted, and has had no member since. */
   readonly isDeleted: boolean;
   /** It was deleted because nobody used it, which does not hold if it has an offset all the same. */

@@ -5,8 +5,8 @@ import type { BrokerContext } from '../../context.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { byPage, type PageOf, withTopicIds } from '../offsets/chosen-partitions.ts';
 import { changeSlots, newTag, readPage, type SlotChange, slotState } from '../offsets/pages.ts';
-import { fencedInstance, rebalanceInProgress, tooManyChanges } from './errors.ts';
-import { readClassicMember } from './items.ts';
+import { fencedInstance, rebalanceInProgress, tooManyChanges } from './state/errors.ts';
+import { readClassicMember } from './state/items.ts';
 
 /** The member for whom an assignment is claimed. */
 export interface Claimant {

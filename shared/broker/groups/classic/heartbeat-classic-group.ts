@@ -6,9 +6,9 @@ import type { BrokerContext } from '../../context.ts';
 import { bounded } from '../../read/read.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import { illegalGeneration, rebalanceInProgress, refusal, unknownClassicMember } from './errors.ts';
-import { classicMemberFromAttributes, readClassicGroup, touchClassicMember } from './items.ts';
-import { lookAfterClassicGroup } from './rounds.ts';
+import { illegalGeneration, rebalanceInProgress, refusal, unknownClassicMember } from './state/errors.ts';
+import { classicMemberFromAttributes, readClassicGroup, touchClassicMember } from './state/items.ts';
+import { lookAfterClassicGroup } from './state/rounds.ts';
 
 /** A member of a generation, as its requests name it. */
 export interface InGeneration {

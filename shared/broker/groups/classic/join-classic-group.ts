@@ -15,6 +15,7 @@ import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { hasLiveConsumer } from '../no-members.ts';
+import { checkJoin, clientText, type JoinClassicRequest, newMemberId, rebalanceTimeout } from './join-request.ts';
 import {
   fencedInstance,
   groupFull,
@@ -24,18 +25,17 @@ import {
   refusal,
   tooManyChanges,
   unknownClassicMember,
-} from './errors.ts';
+} from './state/errors.ts';
 import {
   listClassicMembers,
   readClassicGroup,
   readClassicMember,
   storeClassicMember,
   touchClassicMember,
-} from './items.ts';
-import { checkJoin, clientText, type JoinClassicRequest, newMemberId, rebalanceTimeout } from './join-request.ts';
-import { beginClassicRound, tryCompleteRound } from './rounds.ts';
-import { readRoster } from './stored-parts.ts';
-import { LOOK_EVERY_MS, waitForLook } from './wait.ts';
+} from './state/items.ts';
+import { beginClassicRound, tryCompleteRound } from './state/rounds.ts';
+import { readRoster } from './state/stored-parts.ts';
+import { LOOK_EVERY_MS, waitForLook } from './state/wait.ts';
 
 export type { JoinClassicRequest };
 

@@ -6,9 +6,9 @@ import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import { fencedInstance, tooManyChanges, unknownClassicMember } from './errors.ts';
-import { listClassicMembers, readClassicGroup, readClassicMember, storeClassicMember } from './items.ts';
-import { beginIfMissing, tryCompleteRound } from './rounds.ts';
+import { fencedInstance, tooManyChanges, unknownClassicMember } from './state/errors.ts';
+import { listClassicMembers, readClassicGroup, readClassicMember, storeClassicMember } from './state/items.ts';
+import { beginIfMissing, tryCompleteRound } from './state/rounds.ts';
 
 export interface LeavingMember {
   /** Can be empty if `instanceId` is given: an administrator removes whoever uses it. */

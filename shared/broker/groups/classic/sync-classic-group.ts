@@ -8,7 +8,6 @@ import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { claimAssignment } from './claim-assignment.ts';
-import { illegalGeneration, inconsistentProtocol, rebalanceInProgress, unknownClassicMember } from './errors.ts';
 import {
   checkGeneration,
   checkInGeneration,
@@ -16,10 +15,11 @@ import {
   lookAfterIfTime,
   touchMember,
 } from './heartbeat-classic-group.ts';
-import { moveClassicGroup, readClassicGroup } from './items.ts';
-import { beginClassicRound } from './rounds.ts';
-import { putAssignment, readAssignment, readRoster } from './stored-parts.ts';
-import { LOOK_EVERY_MS, waitForLook } from './wait.ts';
+import { illegalGeneration, inconsistentProtocol, rebalanceInProgress, unknownClassicMember } from './state/errors.ts';
+import { moveClassicGroup, readClassicGroup } from './state/items.ts';
+import { beginClassicRound } from './state/rounds.ts';
+import { putAssignment, readAssignment, readRoster } from './state/stored-parts.ts';
+import { LOOK_EVERY_MS, waitForLook } from './state/wait.ts';
 
 export interface SyncClassicRequest extends InGeneration {
   /** As the join gave them; `undefined` from clients that do not send them. */

@@ -2,7 +2,7 @@ import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { raiseEpoch } from '../membership/raise-epoch.ts';
 import { hasLiveClassic } from '../no-members.ts';
-import { moveClassicGroup, readClassicGroup } from './items.ts';
+import { moveClassicGroup, readClassicGroup } from './state/items.ts';
 
 const TRIES = 8;
 

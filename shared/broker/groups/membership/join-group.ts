@@ -4,7 +4,7 @@ import { NO_PARTITIONS } from '../../../log/group/partition-set.ts';
 import { subscriptionHash } from '../../../log/group/subscription.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
-import { groupTypeMismatch } from '../classic/errors.ts';
+import { groupTypeMismatch } from '../classic/state/errors.ts';
 import { takeFromClassic } from '../classic/take-group.ts';
 import { memberFromAttributes, putNewMember, replaceMember } from '../items.ts';
 import type { JoinRequest } from './heartbeat-request.ts';

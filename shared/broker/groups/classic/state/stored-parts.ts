@@ -1,5 +1,5 @@
-import { concatBytes } from '../../../log/bytes.ts';
-import type { ClassicGroup, StoredParts } from '../../../log/group/classic/classic-group.ts';
+import { concatBytes } from '../../../../log/bytes.ts';
+import type { ClassicGroup, StoredParts } from '../../../../log/group/classic/classic-group.ts';
 import {
   type ClassicAssignment,
   packAssignment,
@@ -7,11 +7,11 @@ import {
   type Roster,
   unpackAssignment,
   unpackRoster,
-} from '../../../log/group/classic/generation.ts';
-import { TARGET, targetItemKey, targetName } from '../../../storage/keys.ts';
-import type { ItemStore } from '../../../storage/ports.ts';
-import type { BrokerContext } from '../../context.ts';
-import { eachOf } from '../../topics/each-head.ts';
+} from '../../../../log/group/classic/generation.ts';
+import { TARGET, targetItemKey, targetName } from '../../../../storage/keys.ts';
+import type { ItemStore } from '../../../../storage/ports.ts';
+import type { BrokerContext } from '../../../context.ts';
+import { eachOf } from '../../../topics/each-head.ts';
 
 /** Stores rosters and assignments in immutable parts, and reads them. The group then refers to them by name. */
 

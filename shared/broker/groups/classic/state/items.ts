@@ -1,7 +1,7 @@
-import type { ClassicGroup, ClassicPhase, StoredParts } from '../../../log/group/classic/classic-group.ts';
-import { type ClassicMember, isClassicKey } from '../../../log/group/classic/classic-member.ts';
-import { packProtocols, unpackProtocols } from '../../../log/group/classic/protocols.ts';
-import type { MemberClient } from '../../../log/group/member.ts';
+import type { ClassicGroup, ClassicPhase, StoredParts } from '../../../../log/group/classic/classic-group.ts';
+import { type ClassicMember, isClassicKey } from '../../../../log/group/classic/classic-member.ts';
+import { packProtocols, unpackProtocols } from '../../../../log/group/classic/protocols.ts';
+import type { MemberClient } from '../../../../log/group/member.ts';
 import {
   CLASSIC_MEMBER,
   CLASSIC_MEMBERS_END,
@@ -9,8 +9,8 @@ import {
   groupKey,
   memberItemKey,
   memberPartitionKey,
-} from '../../../storage/keys.ts';
-import type { Attributes, Condition, ItemStore, Update, WriteResult } from '../../../storage/ports.ts';
+} from '../../../../storage/keys.ts';
+import type { Attributes, Condition, ItemStore, Update, WriteResult } from '../../../../storage/ports.ts';
 
 /** Converts classic groups and their members from and to items, and changes both on the condition of what was read. */
 

@@ -1,11 +1,11 @@
-import { beginRound, type ClassicGroup, hasGeneration, isDue } from '../../../log/group/classic/classic-group.ts';
-import { type ClassicMember, endClassic, isClassicOverdue } from '../../../log/group/classic/classic-member.ts';
-import { decideRound } from '../../../log/group/classic/round.ts';
-import { CLASSIC_MEMBER, memberItemKey } from '../../../storage/keys.ts';
-import type { ItemStore } from '../../../storage/ports.ts';
-import type { BrokerContext } from '../../context.ts';
-import { eachOf } from '../../topics/each-head.ts';
-import { listGroup } from '../membership/raise-epoch.ts';
+import { beginRound, type ClassicGroup, hasGeneration, isDue } from '../../../../log/group/classic/classic-group.ts';
+import { type ClassicMember, endClassic, isClassicOverdue } from '../../../../log/group/classic/classic-member.ts';
+import { decideRound } from '../../../../log/group/classic/round.ts';
+import { CLASSIC_MEMBER, memberItemKey } from '../../../../storage/keys.ts';
+import type { ItemStore } from '../../../../storage/ports.ts';
+import type { BrokerContext } from '../../../context.ts';
+import { eachOf } from '../../../topics/each-head.ts';
+import { listGroup } from '../../membership/raise-epoch.ts';
 import { listClassicMembers, listSomeClassicMembers, moveClassicGroup, storeClassicMember } from './items.ts';
 import { putRoster, readRoster } from './stored-parts.ts';
 

@@ -1,4 +1,4 @@
-import type { BrokerContext } from '../../context.ts';
+import type { BrokerContext } from '../../../context.ts';
 import { waitEnded } from './errors.ts';
 
 /** A waiting request looks at its group this often, and at once when its own process has changed the group. */

@@ -1,6 +1,6 @@
-import { EventLogError } from '../../../log/errors.ts';
-import { CLASSIC_MEMBER } from '../../../storage/keys.ts';
-import type { Attributes } from '../../../storage/ports.ts';
+import { EventLogError } from '../../../../log/errors.ts';
+import { CLASSIC_MEMBER } from '../../../../storage/keys.ts';
+import type { Attributes } from '../../../../storage/ports.ts';
 
 /** The errors of classic groups, in one voice. Kafka's clients act on the code alone. */
 
