@@ -35,6 +35,7 @@ export function groupFromAttributes(attributes: Attributes): Group {
     computeAfterMs: Number(attributes[GROUP.computeAfterMs] ?? 0),
     emptySinceMs: emptySince === undefined ? undefined : Number(emptySince),
     isClassic: attributes[GROUP.type] !== undefined,
+    round: Number(attributes[GROUP.round] ?? 0),
     namedParts: [GROUP.target, GROUP.roster, GROUP.assignment].flatMap((name) =>
       attributes[name] === undefined ? [] : [String(attributes[name])],
     ),

@@ -17,6 +17,8 @@ export interface Group {
   readonly emptySinceMs: number | undefined;
   /** Its members use Kafka's classic protocol (`classic/classic-group.ts`), so it has no targets. */
   readonly isClassic: boolean;
+  /** Rises whenever members of a classic group begin to join. The epoch rises only when they have. */
+  readonly round: number;
   /** The names of what is stored in parts for the group: its target, or its roster and the assignment of its leader. */
   readonly namedParts: readonly string[];
   /** The group was deleted, and has had no member since. */
