@@ -1,3 +1,4 @@
+import { EventLogError } from '../../../log/errors.ts';
 import { partitionsOfAssignment } from '../../../log/group/classic/consumer-assignment.ts';
 import type { SlotOwner, SlotState } from '../../../log/group/offset-page.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
@@ -43,7 +44,12 @@ export async function claimAssignment(
     partitions.map((partition) => ({ topic, partition })),
   );
   const found = await withTopicIds(context, named);
-  const entries = found.flatMap((each) => (each instanceof Error ? [] : [each]));
+  const entries = found.flatMap((each) => {
+    if (!(each instanceof EventLogError)) return [each];
+    // Any other error does not say that there is no such partition.
+    if (each.code !== 'unknown_topic' && each.code !== 'unknown_partition') throw each;
+    return [];
+  });
   await eachOf(byPage(claimant.group, entries), (page) => claimPage(context, items, claimant, page));
 }
 
