@@ -6,6 +6,25 @@ import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
 import { clusterId } from './gateways/cluster-id.ts';
+import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
+import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
+import { heartbeatClassicGroup, type InGeneration } from './groups/classic/heartbeat-classic-group.ts';
+import {
+  type JoinClassicRequest,
+  type JoinClassicResult,
+  joinClassicGroup,
+} from './groups/classic/join-classic-group.ts';
+import {
+  type LeaveClassicRequest,
+  type LeaveOutcome,
+  leaveClassicGroup,
+} from './groups/classic/leave-classic-group.ts';
+import { type ListedGroupState, listGroupStates } from './groups/classic/list-group-states.ts';
+import {
+  type SyncClassicRequest,
+  type SyncClassicResult,
+  syncClassicGroup,
+} from './groups/classic/sync-classic-group.ts';
 import { deleteGroup } from './groups/delete-group.ts';
 import { describeGroup, type GroupDescription } from './groups/describe-group.ts';
 import { type ExtendLeaseRequest, extendLease } from './groups/extend-lease.ts';
@@ -269,6 +288,34 @@ export class Broker {
 
   listGroups(request?: ListGroupsRequest): Promise<Page<ListedGroup>> {
     return listGroups(this.#context, request);
+  }
+
+  joinClassicGroup(request: JoinClassicRequest): Promise<JoinClassicResult> {
+    return joinClassicGroup(this.#context, request);
+  }
+
+  syncClassicGroup(request: SyncClassicRequest): Promise<SyncClassicResult> {
+    return syncClassicGroup(this.#context, request);
+  }
+
+  heartbeatClassicGroup(request: InGeneration): Promise<void> {
+    return heartbeatClassicGroup(this.#context, request);
+  }
+
+  leaveClassicGroup(request: LeaveClassicRequest): Promise<LeaveOutcome[]> {
+    return leaveClassicGroup(this.#context, request);
+  }
+
+  commitClassicOffsets(request: CommitClassicRequest): Promise<CommitOutcome[]> {
+    return commitClassicOffsets(this.#context, request);
+  }
+
+  describeClassicGroup(group: string): Promise<ClassicGroupDescription> {
+    return describeClassicGroup(this.#context, group);
+  }
+
+  listGroupStates(request?: ListGroupsRequest): Promise<Page<ListedGroupState>> {
+    return listGroupStates(this.#context, request);
   }
 
   describeGroup(group: string): Promise<GroupDescription> {

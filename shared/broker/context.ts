@@ -2,6 +2,7 @@ import type { Clock, Random } from '../storage/ports.ts';
 import type { AppendSignals } from './memory/append-signals.ts';
 import type { BusyHeads } from './memory/busy-heads.ts';
 import type { ByteBudget } from './memory/byte-budget.ts';
+import type { ClassicMemory } from './memory/classic-memory.ts';
 import type { DataCache } from './memory/data-cache.ts';
 import type { GroupMemory } from './memory/group-memory.ts';
 import type { SegmentCache } from './memory/segment-cache.ts';
@@ -28,5 +29,6 @@ export interface BrokerContext {
   /** For the data of all merges under way. */
   readonly mergeBytes: ByteBudget;
   readonly groups: GroupMemory;
+  readonly classicGroups: ClassicMemory;
   readonly youngProducers: YoungProducers;
 }

@@ -4,6 +4,7 @@ import type { BrokerContext } from './context.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { BusyHeads } from './memory/busy-heads.ts';
 import { ByteBudget } from './memory/byte-budget.ts';
+import { ClassicMemory } from './memory/classic-memory.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { GroupMemory } from './memory/group-memory.ts';
 import { SegmentCache } from './memory/segment-cache.ts';
@@ -37,6 +38,7 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     busyHeads: new BusyHeads(),
     mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
     groups: new GroupMemory(),
+    classicGroups: new ClassicMemory(),
     youngProducers: new YoungProducers(usage, clock),
   };
 }

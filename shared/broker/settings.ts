@@ -40,6 +40,8 @@ export interface BrokerSettings {
   readonly compactionOutputBytes: number;
   /** Committed offsets of a group without members are kept for so long after the last commit and the last member. */
   readonly offsetsRetentionMs: number;
+  /** The first members of an empty classic group wait for more members for this long. Kafka's `group.initial.rebalance.delay.ms`. */
+  readonly initialRebalanceDelayMs: number;
 }
 
 export const DEFAULT_SETTINGS: BrokerSettings = {
@@ -61,4 +63,5 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   compactionMapBytes: 64 * 1024 * 1024,
   compactionOutputBytes: 64 * 1024 * 1024,
   offsetsRetentionMs: 7 * 86_400_000,
+  initialRebalanceDelayMs: 3_000,
 };

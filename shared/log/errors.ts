@@ -56,6 +56,20 @@ export const ERROR_CODES = {
   fenced_member_epoch: { retry: 'after_refresh', outcome: 'not_applied' },
   /** Another member uses this instance id, and has not left. */
   instance_in_use: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The group's members use the other protocol: Kafka's classic one, or KIP-848 and HTTP. They must leave first. */
+  group_type_mismatch: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The generation is not the group's present one. The member must drop its partitions and join again. Only in classic groups. */
+  illegal_generation: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The members of the group join a new round: the member must join too. Only in classic groups. */
+  rebalance_in_progress: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** The member supports no protocol that the other members support, or one of another type. Only in classic groups. */
+  inconsistent_group_protocol: { retry: 'never', outcome: 'not_applied' },
+  /** The member joins again under the id `memberId` of the details. Only in classic groups. */
+  member_id_required: { retry: 'after_refresh', outcome: 'not_applied' },
+  /** A newer member uses the instance id. The older one must stop. Only in classic groups. */
+  fenced_instance_id: { retry: 'never', outcome: 'not_applied' },
+  /** The group has as many members as it can have. Only in classic groups. */
+  group_full: { retry: 'after_refresh', outcome: 'not_applied' },
   /** There is no such path, or no such API key. */
   not_found: { retry: 'never', outcome: 'not_applied' },
   method_not_allowed: { retry: 'never', outcome: 'not_applied' },

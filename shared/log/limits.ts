@@ -70,6 +70,15 @@ export const SESSION_TIMEOUT_MS_DEFAULT = 45_000;
 export const SESSION_TIMEOUT_MS_MAX = 1_800_000;
 export const REBALANCE_TIMEOUT_MS_DEFAULT = 300_000;
 export const REBALANCE_TIMEOUT_MS_MAX = 3_600_000;
+/** Kafka's `group.min.session.timeout.ms`, for members of classic groups. The maximum is that of all members. */
+export const CLASSIC_SESSION_TIMEOUT_MS_MIN = 6_000;
+/** The maximum number of members of a classic group. Kafka calls it `group.max.size`. */
+export const CLASSIC_MEMBERS_MAX = 1_000;
+export const CLASSIC_PROTOCOLS_MAX = 100;
+/** All protocols of a member of a classic group with their metadata. They are kept in the member's item. */
+export const CLASSIC_METADATA_BYTES_MAX = 256 * 1024;
+/** The metadata of all members in a generation, and what its leader assigns to all of them. */
+export const CLASSIC_GENERATION_BYTES_MAX = 16 * 1024 * 1024;
 
 /** DynamoDB's limit for an item, including keys and attribute names. */
 export const ITEM_BYTES_MAX = 400 * 1024;

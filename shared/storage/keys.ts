@@ -334,9 +334,31 @@ export const GROUP = {
    */
   deleted: 'd',
   expiresAt: EXPIRES_AT,
+  /** 2: the group uses Kafka's classic protocol. Absent: KIP-848 or HTTP. The attributes below are those of a classic group. */
+  type: 'y',
+  /** 0: empty. 1: joining. 2: syncing. 3: stable. */
+  phase: 'f',
+  round: 'j',
+  deadlineMs: 'J',
+  /** 1: the first round of an empty group. */
+  initialRound: 'i',
+  leader: 'L',
+  protocol: 'P',
+  protocolType: 'k',
+  /** Where the generation's roster is, like `target`. */
+  roster: 'r',
+  rosterParts: 'q',
+  /** Where the leader's assignment is, like `target`. */
+  assignment: 'b',
+  assignmentParts: 'g',
+  rebalanceTimeoutMs: 'rt',
+  memberCount: 'w',
 } as const;
 
-/** pk `member#<group id, percent-encoded>`, sk the member's key (`log/group/member.ts`). Updated in place by `version`. */
+/**
+ * pk `member#<group id, percent-encoded>`, sk the member's key: of a member by KIP-848 or HTTP (`log/group/member.ts`) from
+ * `i:` on, of a member of a classic group (`log/group/classic/classic-member.ts`) before. Updated in place by `version`.
+ */
 export function memberPartitionKey(group: string): string {
   return `member#${encodeURIComponent(group)}`;
 }
@@ -371,9 +393,31 @@ export const MEMBER = {
   expiresAt: EXPIRES_AT,
 } as const;
 
+/** The sort keys of members of classic groups are below this one, those of other members above. */
+export const CLASSIC_MEMBERS_END = 'e';
+export const CLASSIC_MEMBER = {
+  version: 'v',
+  memberId: 'id',
+  round: 'j',
+  protocolType: 'k',
+  /** Packed (`log/group/classic/protocols.ts`). */
+  protocols: 'p',
+  memberSinceMs: 'm',
+  seenAtMs: 'n',
+  sessionTimeoutMs: 'st',
+  rebalanceTimeoutMs: 'rt',
+  /** JSON. */
+  client: 'c',
+  /** 1: the member has left, or its session has ended. */
+  gone: 'y',
+  /** Only of a member that is gone. */
+  expiresAt: EXPIRES_AT,
+} as const;
+
 /**
  * pk `target#<group id, percent-encoded>`, sk `<group epoch, 16 digits>#<time, 16 digits>#<random, 8 hex digits>#<part, 4 digits>`:
- * a part of a target assignment (`log/group/target.ts`) that was computed at that time. Never changes.
+ * a part of a target assignment (`log/group/target.ts`) that was computed at that time; in a classic group of a roster or an
+ * assignment (`log/group/classic/generation.ts`). Never changes.
  */
 export function targetPartitionKey(group: string): string {
   return `target#${encodeURIComponent(group)}`;

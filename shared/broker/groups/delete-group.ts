@@ -55,8 +55,8 @@ export async function deleteGroup(context: BrokerContext, group: string): Promis
  * One attempt; also finishes an earlier one. The order matters:
  *
  * 1. The listing's nonce is read. Whoever makes the group again lists it under another nonce, so step 6 spares that listing.
- * 2. The group's epoch is read, then the members. A member is stored before the epoch rises, so one that joins is either found,
- *    or changes the epoch that step 3 names, or finds the mark of step 3 and makes the group again.
+ * 2. The group is read, then the members. A member is stored before the epoch rises, so one that joins is either found,
+ *    or changes the epoch (in a classic group the round) that step 3 names, or finds the mark of step 3 and makes the group again.
  * 3. The group is marked, under a higher epoch. From here on it has no offsets.
  * 4. Pages are listed, **then** the mark is looked at again, then they are deleted as they were listed. A claim comes after the
  *    group was made again, so its page is either not deleted, or changed since.
@@ -87,7 +87,10 @@ export async function deleteOnce(
       { do: 'set', name: GROUP.expiresAt, value: expiresAt },
       { do: 'remove', name: GROUP.emptySinceMs },
     ],
-    [{ if: 'equals', name: GROUP.epoch, value: epoch }],
+    [
+      { if: 'equals', name: GROUP.epoch, value: epoch },
+      { if: 'equals', name: GROUP.round, value: found?.round ?? 0 },
+    ],
   );
   if (!marked.ok) return 'again';
   onMark();

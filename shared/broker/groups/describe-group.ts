@@ -4,6 +4,7 @@ import { isSettled, type Member, type MemberClient } from '../../log/group/membe
 import type { PartitionSet } from '../../log/group/partition-set.ts';
 import type { BrokerContext } from '../context.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
+import { groupTypeMismatch } from './classic/state/errors.ts';
 import { listMembers, readGroup } from './items.ts';
 import { assignorOf } from './membership/targets.ts';
 import { unknownGroup } from './no-members.ts';
@@ -52,12 +53,13 @@ export interface GroupDescription {
 /**
  * Describes a group and its members as of now. Topics that were deleted are left out.
  * 1 GetItem, 1 Query for each megabyte of members, and the names of topics that are not in memory: 1 Query for every 500 topics.
- * @throws EventLogError `invalid_request`, `unknown_group`
+ * @throws EventLogError `invalid_request`, `unknown_group`, `group_type_mismatch` (see `describeClassicGroup`)
  */
 export async function describeGroup(context: BrokerContext, group: string): Promise<GroupDescription> {
   checkGroupName(group, 'group');
   const { items } = context.usage.of(NO_TOPIC, 'group');
   const found = await readGroup(items, group);
+  if (found?.isClassic && !found.isDeleted) throw groupTypeMismatch(group, 'classic');
   const members = (await listMembers(items, group)).filter(({ isGone }) => !isGone);
   if (found === undefined || (found.isDeleted && members.length === 0)) throw unknownGroup(group);
   const { epoch, targetEpoch } = found;

@@ -3,7 +3,7 @@ import type { Group } from '../../log/group/group.ts';
 import type { Member, MemberClient } from '../../log/group/member.ts';
 import { type PartitionSet, packPartitions, unpackPartitions } from '../../log/group/partition-set.ts';
 import { packSubscription, unpackSubscription } from '../../log/group/subscription.ts';
-import { GROUP, groupKey, MEMBER, memberItemKey, memberPartitionKey } from '../../storage/keys.ts';
+import { CLASSIC_MEMBERS_END, GROUP, groupKey, MEMBER, memberItemKey, memberPartitionKey } from '../../storage/keys.ts';
 import type { Attributes, ItemStore, Update, WriteResult } from '../../storage/ports.ts';
 
 /** Converts groups and members from and to items, and writes members on the condition that they are as they were read. */
@@ -34,6 +34,11 @@ export function groupFromAttributes(attributes: Attributes): Group {
           },
     computeAfterMs: Number(attributes[GROUP.computeAfterMs] ?? 0),
     emptySinceMs: emptySince === undefined ? undefined : Number(emptySince),
+    isClassic: attributes[GROUP.type] !== undefined,
+    round: Number(attributes[GROUP.round] ?? 0),
+    namedParts: [GROUP.target, GROUP.roster, GROUP.assignment].flatMap((name) =>
+      attributes[name] === undefined ? [] : [String(attributes[name])],
+    ),
     isDeleted: attributes[GROUP.deleted] !== undefined,
     isUnused: attributes[GROUP.deleted] === GROUP_UNUSED,
   };
@@ -180,7 +185,9 @@ export async function listSomeMembers(
   group: string,
   range: { readonly from: string; readonly to?: string; readonly limit: number },
 ): Promise<SomeMembers> {
-  const page = await items.query({ pk: memberPartitionKey(group), ...range });
+  // Members of classic groups are below.
+  const from = range.from === '' ? CLASSIC_MEMBERS_END : range.from;
+  const page = await items.query({ pk: memberPartitionKey(group), ...range, from });
   const last = page.items.at(-1)?.sk;
   return {
     members: page.items.map(({ sk, attributes }) => memberFromAttributes(sk, attributes)),

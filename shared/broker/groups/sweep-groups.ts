@@ -184,7 +184,7 @@ async function sweepTargets(
   context: BrokerContext,
   items: ItemStore,
   name: string,
-  { target }: Group,
+  { namedParts }: Group,
   counts: Counts,
 ): Promise<void> {
   const pk = targetPartitionKey(name);
@@ -192,7 +192,7 @@ async function sweepTargets(
   await eachItem(items, pk, ({ sk }) => {
     const parsed = parseTargetSortKey(sk);
     const isOld = parsed !== undefined && context.clock.nowMs() > parsed.timeMs + TARGET_KEPT_MS;
-    if (isOld && parsed.name !== target?.name) old.push(sk);
+    if (isOld && !namedParts.includes(parsed.name)) old.push(sk);
   });
   await eachOf(old, (sk) => items.delete({ pk, sk }));
   counts.targetsDeleted += old.length;

@@ -118,6 +118,43 @@ export const PROBLEMS = {
     title: 'Instance id in use',
     meaning: 'Another member uses this instance id. It must leave, or its session must end.',
   },
+  group_type_mismatch: {
+    status: 409,
+    title: 'Group uses another protocol',
+    meaning:
+      "The members of the group use the other protocol: Kafka's classic one, or KIP-848 and HTTP. They must leave first, or their sessions must end.",
+  },
+  illegal_generation: {
+    status: 409,
+    title: 'Illegal generation',
+    meaning: "The generation is not the group's present one. Only Kafka's classic protocol has this error.",
+  },
+  rebalance_in_progress: {
+    status: 409,
+    title: 'Rebalance in progress',
+    meaning: "The members of the group join a new round. Only Kafka's classic protocol has this error.",
+  },
+  inconsistent_group_protocol: {
+    status: 409,
+    title: 'Inconsistent group protocol',
+    meaning:
+      "The member supports no protocol that the other members support. Only Kafka's classic protocol has this error.",
+  },
+  member_id_required: {
+    status: 409,
+    title: 'Member id required',
+    meaning: "The member joins again under `memberId` of the details. Only Kafka's classic protocol has this error.",
+  },
+  fenced_instance_id: {
+    status: 409,
+    title: 'Instance id fenced',
+    meaning: "A newer member uses the instance id. Only Kafka's classic protocol has this error.",
+  },
+  group_full: {
+    status: 409,
+    title: 'Group is full',
+    meaning: "The group has as many members as it can have. Only Kafka's classic protocol has this error.",
+  },
   throttled: {
     status: 429,
     title: 'Too many requests',

@@ -15,6 +15,12 @@ export interface Group {
   /** Nobody computes a target before this time, so that the members of a group do not all compute the same. */
   readonly computeAfterMs: number;
   readonly emptySinceMs: number | undefined;
+  /** Its members use Kafka's classic protocol (`classic/classic-group.ts`), so it has no targets. */
+  readonly isClassic: boolean;
+  /** Rises whenever members of a classic group begin to join. The epoch rises only when they have. */
+  readonly round: number;
+  /** The names of what is stored in parts for the group: its target, or its roster and the assignment of its leader. */
+  readonly namedParts: readonly string[];
   /** The group was deleted, and has had no member since. */
   readonly isDeleted: boolean;
   /** It was deleted because nobody used it, which does not hold if it has an offset all the same. */

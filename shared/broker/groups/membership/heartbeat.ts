@@ -40,7 +40,7 @@ const TRIES = 8;
  * Repeating a request is safe. Late copies change nothing. At most 4 requests, of which 1 write if nothing is to be done;
  * more if several requests of one member meet, if a member has more than 128 partitions to get, or if topics are not in memory.
  * @throws EventLogError `invalid_request`, `unknown_member` (join again), `fenced_member_epoch` (drop all, join again),
- * `instance_in_use`, `throttled`
+ * `instance_in_use`, `group_type_mismatch` (the group has members that use Kafka's classic protocol), `throttled`
  */
 export async function heartbeat(context: BrokerContext, request: HeartbeatRequest): Promise<HeartbeatResult> {
   await checkHeartbeat(request);

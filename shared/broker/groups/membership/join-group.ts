@@ -4,6 +4,8 @@ import { NO_PARTITIONS } from '../../../log/group/partition-set.ts';
 import { subscriptionHash } from '../../../log/group/subscription.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
+import { groupTypeMismatch } from '../classic/state/errors.ts';
+import { takeFromClassic } from '../classic/take-group.ts';
 import { memberFromAttributes, putNewMember, replaceMember } from '../items.ts';
 import type { JoinRequest } from './heartbeat-request.ts';
 import { raiseEpoch } from './raise-epoch.ts';
@@ -17,7 +19,8 @@ import { raiseEpoch } from './raise-epoch.ts';
  * a member with another id, who claims its partitions again, so its late commits are rejected.
  *
  * 1 PutItem, 1 UpdateItem; 1 PutItem more for a member that was there.
- * @throws EventLogError `instance_in_use`
+ * In a classic group without live members, 2 GetItems, 1 Query and 1 UpdateItem more: it changes its type.
+ * @throws EventLogError `instance_in_use`, `group_type_mismatch`
  */
 export async function joinGroup(
   context: BrokerContext,
@@ -29,7 +32,7 @@ export async function joinGroup(
   const made = newMember(request, nowMs);
   const put = await putNewMember(items, group, made);
   if (put.ok) {
-    await raiseEpoch(items, context.random, group, { hasMember: true });
+    await raiseEpochOf(context, items, group, made);
     return made;
   }
   const seen = memberFromAttributes(made.key, put.attributes ?? {});
@@ -40,8 +43,16 @@ export async function joinGroup(
     !seen.isGone &&
     changed.computedFrom !== undefined &&
     subscriptionHash(seen.subscription) === subscriptionHash(changed.subscription);
-  if (!isKnown) await raiseEpoch(items, context.random, group, { hasMember: true });
+  if (!isKnown) await raiseEpochOf(context, items, group, stored);
   return stored;
+}
+
+/** The group's epoch rises for a member that was stored. If the group stays a classic one, the member is ended. */
+async function raiseEpochOf(context: BrokerContext, items: ItemStore, group: string, member: Member): Promise<void> {
+  const raised = await raiseEpoch(items, context.random, group, { hasMember: true });
+  if (!raised.isClassic || (await takeFromClassic(context, items, group))) return;
+  await replaceMember(items, group, member, end(member));
+  throw groupTypeMismatch(group, 'classic');
 }
 
 function newMember(request: JoinRequest, nowMs: number): Member {

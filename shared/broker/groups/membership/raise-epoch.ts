@@ -9,6 +9,8 @@ import { groupFromAttributes } from '../items.ts';
  * whoever computes reads the epoch first and the members then, so a target knows every change up to its epoch. Repetitions
  * and concurrent raises do no harm. 1 UpdateItem.
  *
+ * A classic group stays as it is: its epoch is its generation, which only its rounds raise. The caller sees it in the result.
+ *
  * If the group is new, or was deleted, this makes it: 1 refused UpdateItem, 1 PutItem, 1 UpdateItem, 1 PutItem. It is listed
  * before, so that nothing is stored for a group that is not listed; and again after, because a deletion under way may have seen
  * the first listing and remove it. `hasMember`: a live member was stored before, so such a deletion finds it and stops, and the
@@ -20,25 +22,41 @@ export async function raiseEpoch(
   group: string,
   { hasMember = false }: { readonly hasMember?: boolean } = {},
 ): Promise<Group> {
-  const raised = await items.update(
-    groupKey(group),
-    [
-      { do: 'add', name: GROUP.epoch, by: 1 },
-      // The time without members begins again.
-      { do: 'remove', name: GROUP.emptySinceMs },
-    ],
-    [{ if: 'item_exists' }, { if: 'absent', name: GROUP.deleted }],
-  );
-  if (raised.ok) return groupFromAttributes(raised.attributes);
-  await listGroup(items, random, group);
-  const made = await items.update(groupKey(group), [
-    { do: 'add', name: GROUP.epoch, by: 1 },
-    { do: 'remove', name: GROUP.deleted },
-    { do: 'remove', name: GROUP.expiresAt },
-    { do: 'remove', name: GROUP.emptySinceMs },
-  ]);
-  if (!hasMember) await listGroup(items, random, group);
-  return groupFromAttributes(made.attributes ?? {});
+  for (;;) {
+    const raised = await items.update(
+      groupKey(group),
+      [
+        { do: 'add', name: GROUP.epoch, by: 1 },
+        // The time without members begins again.
+        { do: 'remove', name: GROUP.emptySinceMs },
+      ],
+      [{ if: 'item_exists' }, { if: 'absent', name: GROUP.deleted }, { if: 'absent', name: GROUP.type }],
+    );
+    if (raised.ok) return groupFromAttributes(raised.attributes);
+    const found = raised.attributes && groupFromAttributes(raised.attributes);
+    if (found?.isClassic && !found.isDeleted) return found;
+    await listGroup(items, random, group);
+    const made = await items.update(
+      groupKey(group),
+      [
+        { do: 'add', name: GROUP.epoch, by: 1 },
+        { do: 'remove', name: GROUP.deleted },
+        { do: 'remove', name: GROUP.expiresAt },
+        { do: 'remove', name: GROUP.emptySinceMs },
+        { do: 'remove', name: GROUP.type },
+        { do: 'remove', name: GROUP.phase },
+      ],
+      // A classic member may have made the group meanwhile.
+      [
+        found === undefined
+          ? { if: 'absent', name: GROUP.type }
+          : { if: 'equals', name: GROUP.epoch, value: found.epoch },
+      ],
+    );
+    if (!made.ok) continue;
+    if (!hasMember) await listGroup(items, random, group);
+    return groupFromAttributes(made.attributes);
+  }
 }
 
 /** 1 PutItem. */

@@ -13,6 +13,7 @@ import { takeBatches } from '../../read/take-batches.ts';
 import { lookingAgain, type PartitionView, viewPartitions } from '../../read/view-partitions.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import { listClassicMembers } from '../classic/state/items.ts';
 import { listMembers, readGroup } from '../items.ts';
 import { unknownGroup } from '../no-members.ts';
 import { pageFromAttributes } from './pages.ts';
@@ -68,7 +69,7 @@ export async function groupLag(
   const found = await readGroup(items, group);
   if (found === undefined || found.isDeleted) throw unknownGroup(group);
   // The offsets come before the heads: so no offset is past the high watermark that it is compared with.
-  const { slots, live } = await partitionsOfGroup(items, group);
+  const { slots, live } = await partitionsOfGroup(items, group, found.isClassic);
   const views = (await eachOf([...slots], ([topicId, byPartition]) => viewTopic(context, topicId, byPartition))).flat();
   const partitions = await eachOf(views, ({ view, slot }) => partitionLag(context, view, slot, live, withTimes));
   partitions.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
@@ -87,6 +88,7 @@ export async function groupLag(
 async function partitionsOfGroup(
   items: ItemStore,
   group: string,
+  isClassic: boolean,
 ): Promise<{ readonly slots: Map<string, Map<number, SlotState>>; readonly live: ReadonlySet<string> }> {
   const slots = new Map<string, Map<number, SlotState>>();
   const add = (topicId: string, partition: number, slot: SlotState): void => {
@@ -95,6 +97,8 @@ async function partitionsOfGroup(
     slots.set(topicId, partitions);
   };
   const members = (await listMembers(items, group)).filter(({ isGone }) => !isGone);
+  const classic = isClassic ? (await listClassicMembers(items, group)).filter(({ isGone }) => !isGone) : [];
+  const live = new Set([...members, ...classic].map(({ key, memberId }) => liveName(key, memberId)));
   for (const { assigned, wanted } of members)
     for (const set of [assigned, wanted])
       for (const [topicId, partition] of eachPartition(set)) add(topicId, partition, EMPTY_SLOT);
@@ -105,13 +109,21 @@ async function partitionsOfGroup(
       if (name === undefined) continue;
       pageFromAttributes(attributes).slots.forEach((slot, i) => {
         const partition = name.page * GROUP_PAGE_PARTITIONS + i;
-        if (slot.committed !== undefined || slots.get(name.topicId)?.has(partition)) add(name.topicId, partition, slot);
+        const { committed, owner } = slot;
+        const isOwned = owner !== undefined && live.has(liveName(owner.memberKey, owner.memberId));
+        const isKnown = committed !== undefined || isOwned || slots.get(name.topicId)?.has(partition);
+        if (isKnown) add(name.topicId, partition, slot);
       });
     }
     const last: string | undefined = page.items.at(-1)?.sk;
     from = page.more && last !== undefined ? `${last}\0` : undefined;
   }
-  return { slots, live: new Set(members.map(({ key, memberId }) => `${key}\n${memberId}`)) };
+  return { slots, live };
+}
+
+/** Who owns a slot. No id contains a control character. */
+function liveName(memberKey: string, memberId: string): string {
+  return `${memberKey}\n${memberId}`;
 }
 
 /** Nothing if the topic was deleted. */
@@ -160,7 +172,7 @@ async function partitionLag(
   withTimes: boolean,
 ): Promise<PartitionLag> {
   const { logStartOffset, highWatermark } = view;
-  const isOwned = owner !== undefined && live.has(`${owner.memberKey}\n${owner.memberId}`);
+  const isOwned = owner !== undefined && live.has(liveName(owner.memberKey, owner.memberId));
   // Records that retention has dropped can't be read any more, so they are not waiting.
   const next = committed && Math.max(committed.offset, logStartOffset);
   const lagRecords = next === undefined ? null : Math.max(0, highWatermark - next);
@@ -174,7 +186,7 @@ async function partitionLag(
     lagRecords,
     lagMs: next === undefined || !withTimes ? null : lagRecords === 0 ? 0 : await waitingMs(context, view, next),
     memberId: isOwned ? owner.memberId : null,
-    instanceId: isOwned && owner.memberKey.startsWith('i:') ? owner.memberKey.slice(2) : null,
+    instanceId: isOwned && /^[id]:/.test(owner.memberKey) ? owner.memberKey.slice(2) : null,
   };
 }
 

@@ -1,0 +1,72 @@
+import type { EventLogError } from '../../../log/errors.ts';
+import { classicKey } from '../../../log/group/classic/classic-member.ts';
+import type { ItemStore } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import {
+  type CommitJudge,
+  type CommitOutcome,
+  checkOffsets,
+  commitPages,
+  type OffsetToCommit,
+} from '../offsets/commit-page.ts';
+import { checkInGeneration, type InGeneration } from './heartbeat-classic-group.ts';
+import { illegalGeneration, rebalanceInProgress, refusal, unknownClassicMember } from './state/errors.ts';
+import { readClassicGroup, readClassicMember } from './state/items.ts';
+
+export interface CommitClassicRequest extends InGeneration {
+  readonly offsets: readonly OffsetToCommit[];
+}
+
+/**
+ * Commits offsets as a member of a generation: Kafka's OffsetCommit. A commit for a partition that a newer generation has
+ * claimed is refused, whenever it arrives. For a partition that this member has claimed in its generation the slot alone decides, so
+ * the commit is one write. For any other the group and the member are read, as Kafka's coordinator does: a member of the
+ * present generation may commit for all partitions. A reader without membership uses `commitOffsets`.
+ *
+ * Each partition succeeds or fails by itself; the outcomes are in the order of the request. Repeating a request is safe.
+ * 1 UpdateItem for each 16 partitions of a topic; 1 GetItem more for a page that is not in memory, and 2 for partitions that the
+ * member has not claimed.
+ * @throws EventLogError `invalid_request`; then nothing was committed. Outcomes: `illegal_generation`, `unknown_member`,
+ * `fenced_instance_id`, `rebalance_in_progress`, `unknown_topic`, `unknown_partition`, `throttled`
+ */
+export async function commitClassicOffsets(
+  context: BrokerContext,
+  request: CommitClassicRequest,
+): Promise<CommitOutcome[]> {
+  checkInGeneration(request);
+  checkOffsets(request.offsets);
+  const { items } = context.usage.of(NO_TOPIC, 'group');
+  return commitPages(context, items, request.group, request.offsets, judgeOf(items, request));
+}
+
+function judgeOf(items: ItemStore, request: InGeneration): CommitJudge {
+  const { group, memberId, instanceId, generation } = request;
+  const key = classicKey(memberId, instanceId);
+  return {
+    decide: ({ committed }, { owner, fence, committed: present }, hasChanged) => {
+      if (fence > generation) return 'refuse';
+      const isOwn = fence === generation && owner?.memberKey === key && owner.memberId === memberId;
+      if (hasChanged && (present?.offset ?? 0) >= committed.offset) return 'done';
+      return isOwn ? 'write' : 'ask';
+    },
+    errorOf: (_, { fence }) => illegalGeneration(group, generation, fence),
+    confirm: () => whyNot(items, request),
+    // The fence rises also where nobody has claimed: commits of older generations are late.
+    claimOf: ({ owner, fence }) => ({ owner: fence === generation ? owner : undefined, fence: generation }),
+  };
+}
+
+/** Why the sender is no member of the present generation; `undefined` if it is. 2 GetItems. */
+async function whyNot(items: ItemStore, request: InGeneration): Promise<EventLogError | undefined> {
+  const { group: name, memberId, instanceId, generation } = request;
+  const group = await readClassicGroup(items, name);
+  const member = await readClassicMember(items, name, classicKey(memberId, instanceId));
+  if (group.type !== 'classic' || group.phase === 'empty' || member === undefined || member.isGone)
+    return unknownClassicMember({ group: name, memberId });
+  if (member.memberId !== memberId) return refusal(name, memberId, instanceId, {});
+  if (group.epoch !== generation) return illegalGeneration(name, generation, group.epoch);
+  // The partition may be given to another member, which has not claimed it yet.
+  if (group.phase === 'syncing') return rebalanceInProgress(name);
+  return undefined;
+}
