@@ -9,6 +9,7 @@ import { clusterId } from './gateways/cluster-id.ts';
 import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
 import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
 import { heartbeatClassicGroup, type InGeneration } from './groups/classic/heartbeat-classic-group.ts';
+import { isClassicGroup } from './groups/classic/is-classic-group.ts';
 import {
   type JoinClassicRequest,
   type JoinClassicResult,
@@ -288,6 +289,10 @@ export class Broker {
 
   listGroups(request?: ListGroupsRequest): Promise<Page<ListedGroup>> {
     return listGroups(this.#context, request);
+  }
+
+  isClassicGroup(group: string): Promise<boolean> {
+    return isClassicGroup(this.#context, group);
   }
 
   joinClassicGroup(request: JoinClassicRequest): Promise<JoinClassicResult> {

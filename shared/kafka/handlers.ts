@@ -2,11 +2,17 @@ import { apiVersions } from './apis/cluster/api-versions.ts';
 import { metadata } from './apis/cluster/metadata.ts';
 import { consumerGroupDescribe } from './apis/groups/consumer-group-describe.ts';
 import { deleteGroups } from './apis/groups/delete-groups.ts';
+import { describeGroups } from './apis/groups/describe-groups.ts';
+import { listGroups } from './apis/groups/list-groups.ts';
 import { offsetCommit } from './apis/groups/offset-commit.ts';
 import { offsetDelete } from './apis/groups/offset-delete.ts';
 import { offsetFetch } from './apis/groups/offset-fetch.ts';
 import { consumerGroupHeartbeat } from './apis/members/consumer-group-heartbeat.ts';
 import { findCoordinator } from './apis/members/find-coordinator.ts';
+import { heartbeat } from './apis/members/heartbeat.ts';
+import { joinGroup } from './apis/members/join-group.ts';
+import { leaveGroup } from './apis/members/leave-group.ts';
+import { syncGroup } from './apis/members/sync-group.ts';
 import { fetch } from './apis/records/fetch.ts';
 import { initProducerId } from './apis/records/init-producer-id.ts';
 import { listOffsets } from './apis/records/list-offsets.ts';
@@ -23,6 +29,12 @@ const ALL: readonly Handler[] = [
   initProducerId,
   offsetForLeaderEpoch,
   findCoordinator,
+  joinGroup,
+  syncGroup,
+  heartbeat,
+  leaveGroup,
+  listGroups,
+  describeGroups,
   consumerGroupHeartbeat,
   consumerGroupDescribe,
   offsetCommit,

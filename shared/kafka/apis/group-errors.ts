@@ -24,6 +24,8 @@ export function groupError({ code, details }: EventLogError): KafkaErrorNumber {
 
 const NUMBERS_BY_FIELD: Readonly<Record<string, KafkaErrorNumber>> = {
   group: KAFKA_ERRORS.INVALID_GROUP_ID,
+  sessionTimeoutMs: KAFKA_ERRORS.INVALID_SESSION_TIMEOUT,
+  protocols: KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL,
   assignor: KAFKA_ERRORS.UNSUPPORTED_ASSIGNOR,
   topicPattern: KAFKA_ERRORS.INVALID_REGULAR_EXPRESSION,
   metadata: KAFKA_ERRORS.OFFSET_METADATA_TOO_LARGE,

@@ -1,3 +1,4 @@
+import type { ClassicState } from '../../../broker/groups/classic/describe-classic-group.ts';
 import type { GroupDescription, GroupState, TopicPartitions } from '../../../broker/groups/describe-group.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
@@ -11,13 +12,18 @@ type Described = ResponseOf<typeof CONSUMER_GROUP_DESCRIBE>['groups'][number];
 type Assignment = Described['members'][number]['assignment'];
 
 /** Kafka's names for the states. */
-export const STATE_NAMES: Readonly<Record<GroupState, string>> = {
+const STATE_NAMES: Readonly<Record<GroupState, string>> = {
   empty: 'Empty',
   computing: 'Assigning',
   reconciling: 'Reconciling',
   stable: 'Stable',
 };
 const CONSUMER_MEMBER = 1;
+
+/** States of classic groups have Kafka's names already. */
+export function stateName(state: GroupState | ClassicState): string {
+  return state in STATE_NAMES ? STATE_NAMES[state as GroupState] : state;
+}
 
 /** Groups of KIP-848 with their members. */
 export const consumerGroupDescribe = handler(CONSUMER_GROUP_DESCRIBE, async ({ gateway }, { groupIds }) => {
@@ -26,8 +32,10 @@ export const consumerGroupDescribe = handler(CONSUMER_GROUP_DESCRIBE, async ({ g
     groups.push(
       await answering<Described>(
         async () => describe(gateway, await gateway.broker.describeGroup(groupId)),
-        (errorCode, errorMessage) => ({
-          ...{ errorCode, errorMessage, groupId, groupState: '', groupEpoch: 0 },
+        (error, errorMessage) => ({
+          // Clients then ask whether it is a classic group.
+          errorCode: error === KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL ? KAFKA_ERRORS.GROUP_ID_NOT_FOUND : error,
+          ...{ errorMessage, groupId, groupState: '', groupEpoch: 0 },
           ...{ assignmentEpoch: 0, assignorName: '', members: [] },
         }),
       ),

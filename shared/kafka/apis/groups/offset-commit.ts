@@ -1,3 +1,4 @@
+import type { Broker } from '../../../broker/broker.ts';
 import type { CommitOutcome, OffsetToCommit } from '../../../broker/groups/offsets/commit-offsets.ts';
 import { EventLogError } from '../../../log/errors.ts';
 import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
@@ -46,31 +47,38 @@ export const offsetCommit = handler(OFFSET_COMMIT, async (call, request) => {
 });
 
 async function commit(call: Call, request: Request, offsets: readonly OffsetToCommit[]): Promise<KafkaErrorNumber[]> {
-  const { groupId, memberId, groupInstanceId, generationIdOrMemberEpoch: epoch } = request;
-  const member =
-    memberId === '' && epoch < 0
-      ? undefined
-      : { memberId, instanceId: groupInstanceId ?? undefined, memberEpoch: epoch < 0 ? undefined : epoch };
   const errors: KafkaErrorNumber[] = [];
-  for (let i = 0; i < offsets.length; i += OFFSETS_PER_REQUEST_MAX) {
-    const some = offsets.slice(i, i + OFFSETS_PER_REQUEST_MAX);
-    errors.push(...(await commitSome(call, { group: groupId, member, offsets: some })));
-  }
+  for (let i = 0; i < offsets.length; i += OFFSETS_PER_REQUEST_MAX)
+    errors.push(...(await commitSome(call, request, offsets.slice(i, i + OFFSETS_PER_REQUEST_MAX))));
   return errors;
 }
 
 async function commitSome(
-  { gateway, version }: Call,
-  request: Parameters<Call['gateway']['broker']['commitOffsets']>[0],
+  call: Call,
+  request: Request,
+  offsets: readonly OffsetToCommit[],
 ): Promise<KafkaErrorNumber[]> {
   try {
-    const outcomes = await gateway.broker.commitOffsets(request);
-    return outcomes.map((outcome: CommitOutcome) => (outcome.ok ? KAFKA_ERRORS.NONE : errorOf(outcome.error, version)));
+    const outcomes = await commitByProtocol(call.gateway.broker, request, offsets);
+    return outcomes.map((outcome) => (outcome.ok ? KAFKA_ERRORS.NONE : errorOf(outcome.error, call.version)));
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
-    const errorCode = errorOf(error, version);
-    return request.offsets.map(() => errorCode);
+    const errorCode = errorOf(error, call.version);
+    return offsets.map(() => errorCode);
   }
+}
+
+/** The request does not say which protocol the member uses: the group does. */
+async function commitByProtocol(
+  broker: Broker,
+  { groupId: group, memberId, groupInstanceId, generationIdOrMemberEpoch: epoch }: Request,
+  offsets: readonly OffsetToCommit[],
+): Promise<CommitOutcome[]> {
+  if (memberId === '' && epoch < 0) return broker.commitOffsets({ group, offsets });
+  const member = { memberId, instanceId: groupInstanceId ?? undefined };
+  if (await broker.isClassicGroup(group))
+    return broker.commitClassicOffsets({ group, ...member, generation: epoch, offsets });
+  return broker.commitOffsets({ group, member: { ...member, memberEpoch: epoch < 0 ? undefined : epoch }, offsets });
 }
 
 function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
