@@ -53,6 +53,9 @@ describe('golden bytes', () => {
   it('are all tested', () => {
     expect(readdirSync(FOLDER).sort()).toEqual([
       'batch-id-v1.json',
+      'classic-assignment-v1.json',
+      'classic-protocols-v1.json',
+      'classic-roster-v1.json',
       'entry-v1.json',
       'keys-v1.json',
       'once-key-v1.json',

@@ -13,7 +13,7 @@ export interface Joining {
 }
 
 export type JoinDecision =
-  /** The member belongs to the present generation already, and nothing has changed. It is told of that. */
+  /** The member belongs to the present generation already, and nothing has changed. The answer says so. */
   | { readonly type: 'answer' }
   /** The member joins this round. It is under way, or begins with this member. */
   | { readonly type: 'join'; readonly round: number };
