@@ -12,6 +12,7 @@ import { offsetDelete } from './apis/groups/offset-delete.ts';
 import { offsetFetch } from './apis/groups/offset-fetch.ts';
 import { consumerGroupHeartbeat } from './apis/members/consumer-group-heartbeat.ts';
 import { findCoordinator } from './apis/members/find-coordinator.ts';
+import { describeProducers } from './apis/records/describe-producers.ts';
 import { fetch } from './apis/records/fetch.ts';
 import { initProducerId } from './apis/records/init-producer-id.ts';
 import { listOffsets } from './apis/records/list-offsets.ts';
@@ -53,6 +54,7 @@ const ALL: readonly Handler[] = [
   describeLogDirs,
   listPartitionReassignments,
   describeClientQuotas,
+  describeProducers,
 ];
 
 /** API key -> its handler. What is here is what ApiVersions announces. */
