@@ -74,6 +74,7 @@ import {
   type PartitionDescription,
   type TopicDescription,
 } from './topics/describe.ts';
+import { describeProducers, type ProducerDescription } from './topics/describe-producers.ts';
 import { knownTopic, type Topic, topicById } from './topics/known-topic.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
@@ -111,8 +112,8 @@ export class Broker {
     return knownTopic(this.#context, name);
   }
 
-  topicById(topicId: string): Promise<Topic | undefined> {
-    return topicById(this.#context, topicId);
+  topicById(topicId: string, isCertain?: boolean): Promise<Topic | undefined> {
+    return topicById(this.#context, topicId, isCertain);
   }
 
   describeTopic(name: string): Promise<TopicDescription> {
@@ -123,8 +124,12 @@ export class Broker {
     return describePartitions(this.#context, name);
   }
 
-  deleteTopic(name: string): Promise<void> {
-    return deleteTopic(this.#context, name);
+  describeProducers(topic: string, partition: number): Promise<ProducerDescription[]> {
+    return describeProducers(this.#context, topic, partition);
+  }
+
+  deleteTopic(name: string, topicId?: string): Promise<void> {
+    return deleteTopic(this.#context, name, topicId);
   }
 
   deleteRecords(request: DeleteRecordsRequest): Promise<DeletedRecords> {

@@ -7,6 +7,7 @@ import { leaderOf } from '../../leaders.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { METADATA } from '../../protocol/messages/cluster/metadata.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
+import { allTopics } from '../all-topics.ts';
 
 type DescribedTopic = ResponseOf<typeof METADATA>['topics'][number];
 
@@ -14,6 +15,7 @@ type DescribedTopic = ResponseOf<typeof METADATA>['topics'][number];
 const LOOKUPS_AT_ONCE = 32;
 /** From this version on an empty list asks for no topic; before it asked for all. */
 const EMPTY_IS_NONE_FROM = 1;
+const NULL_NAMES_FROM = 12;
 
 /** Where the topics are. Every gateway can serve every partition; a leader is named so that clients spread over them. */
 export const metadata = handler(METADATA, async (call, request) => {
@@ -27,13 +29,12 @@ export const metadata = handler(METADATA, async (call, request) => {
     for (let i = 0; i < asked.length; i += LOOKUPS_AT_ONCE)
       topics.push(
         ...(await Promise.all(
-          asked
-            .slice(i, i + LOOKUPS_AT_ONCE)
-            .map(({ name, topicId }) =>
-              name === null
-                ? describeById(gateway, topicId)
-                : describeByName(call, name, request.allowAutoTopicCreation),
-            ),
+          asked.slice(i, i + LOOKUPS_AT_ONCE).map(({ name, topicId }) =>
+            // Java's client leaves the name empty, not null, beside an id.
+            topicId === ZERO_UUID
+              ? describeByName(call, name ?? '', request.allowAutoTopicCreation)
+              : describeById(call, topicId),
+          ),
         )),
       );
   }
@@ -50,15 +51,6 @@ interface NamedTopic {
   readonly name: string;
   readonly topicId: string;
   readonly partitions: number;
-}
-
-async function* allTopics({ broker }: Gateway): AsyncGenerator<NamedTopic> {
-  let pageToken: string | undefined;
-  do {
-    const page = await broker.listTopics({ limit: 1_000, pageToken });
-    yield* page.items;
-    pageToken = page.nextPageToken;
-  } while (pageToken !== undefined);
 }
 
 function describe(gateway: Gateway, { name, topicId, partitions }: NamedTopic): DescribedTopic {
@@ -81,10 +73,11 @@ function describe(gateway: Gateway, { name, topicId, partitions }: NamedTopic): 
   };
 }
 
-async function describeById(gateway: Gateway, topicId: string): Promise<DescribedTopic> {
+async function describeById({ gateway, version }: Call, topicId: string): Promise<DescribedTopic> {
   const topic = await gateway.broker.topicById(topicId);
   if (topic !== undefined) return describe(gateway, topic);
-  return { errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, name: null, topicId, partitions: [] };
+  const name = version < NULL_NAMES_FROM ? '' : null;
+  return { errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, name, topicId, partitions: [] };
 }
 
 async function describeByName(call: Call, name: string, mayCreate: boolean): Promise<DescribedTopic> {
