@@ -7,7 +7,16 @@ import { runCommand } from '../../localstack/run-command.ts';
 
 const AGENT = fileURLToPath(new URL('../agents/node/kcat-agent.ts', import.meta.url));
 /** kcat and those of its libraries that a small system lacks; the others come with every Debian. */
-const PACKAGES = ['kcat', 'librdkafka1', 'libserdes1', 'libavro23t64', 'libavro23', 'libjansson4', 'libyajl2', 'liblz4-1'];
+const PACKAGES = [
+  'kcat',
+  'librdkafka1',
+  'libserdes1',
+  'libavro23t64',
+  'libavro23',
+  'libjansson4',
+  'libyajl2',
+  'liblz4-1',
+];
 
 /**
  * Resolves with the command that runs the agent of kcat: the kcat on the path, else Debian's package, unpacked into the
@@ -19,7 +28,13 @@ export async function installKcatAgent(): Promise<readonly string[]> {
 
 /** The command to run kcat by, with what goes before it. */
 async function findKcat(): Promise<readonly string[]> {
-  if (await runCommand('kcat', ['-V']).then(() => true, () => false)) return ['kcat'];
+  if (
+    await runCommand('kcat', ['-V']).then(
+      () => true,
+      () => false,
+    )
+  )
+    return ['kcat'];
   const folder = await installOnce({ name: 'kcat', recipe: [new URL(import.meta.url)], install: unpack });
   const libraries = join(folder, 'usr', 'lib');
   const paths = (await readdir(libraries)).map((name) => join(libraries, name));
@@ -43,5 +58,6 @@ async function unpack(folder: string): Promise<void> {
   for (const name of (await readdir(folder)).filter((each) => each.endsWith('.deb'))) {
     await runCommand('dpkg-deb', ['-x', join(folder, name), folder]);
   }
-  if (!existsSync(join(folder, 'usr', 'bin', 'kcat'))) throw new Error("Debian's package of kcat holds no usr/bin/kcat.");
+  if (!existsSync(join(folder, 'usr', 'bin', 'kcat')))
+    throw new Error("Debian's package of kcat holds no usr/bin/kcat.");
 }

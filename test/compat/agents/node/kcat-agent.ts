@@ -162,7 +162,9 @@ async function startOf(request: ConsumeRequest, partition: number): Promise<stri
   const { from } = request;
   if (from === 'earliest') return 'beginning';
   if (from === 'latest') return 'end';
-  return 'offset' in from ? String(from.offset) : String(await offsetAt(request, request.topic, partition, from.timestampMs));
+  return 'offset' in from
+    ? String(from.offset)
+    : String(await offsetAt(request, request.topic, partition, from.timestampMs));
 }
 
 async function group(request: GroupRequest) {
@@ -198,7 +200,11 @@ function noteRebalance(text: string, owned: Set<number>): void {
 
 interface Listing {
   readonly brokers: readonly unknown[];
-  readonly topics: readonly { readonly topic: string; readonly partitions: readonly unknown[]; readonly error?: string }[];
+  readonly topics: readonly {
+    readonly topic: string;
+    readonly partitions: readonly unknown[];
+    readonly error?: string;
+  }[];
 }
 
 async function list(request: Request, topic?: string): Promise<Listing> {

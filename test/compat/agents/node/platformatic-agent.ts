@@ -195,7 +195,7 @@ async function admin(request: AdminRequest): Promise<Readonly<Record<string, unk
         });
         return {};
       case 'create-partitions':
-        await client.createPartitions({ topics: [{ name: topic, count: request.count ?? 1}] });
+        await client.createPartitions({ topics: [{ name: topic, count: request.count ?? 1 }] });
         return {};
       case 'delete-records':
         await client.deleteRecords({

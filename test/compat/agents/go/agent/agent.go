@@ -167,7 +167,7 @@ func Acked(partition int32, offset int64) Body {
 
 // Serve answers one request after another until the input ends.
 func Serve(commands map[string]func(*Request) (Body, error)) {
-	requests := make(chan *Request, 16)
+	requests := make(chan *Request, 1_024)
 	go read(requests)
 	for request := range requests {
 		body, err := commands[request.Command](request)

@@ -54,7 +54,6 @@ func produce(request *agent.Request) (agent.Body, error) {
 	options := []kgo.Opt{
 		kgo.ProducerBatchCompression(codecs[request.Codec]),
 		kgo.ProducerBatchMaxBytes(1_000_000),
-		kgo.RecordDeliveryTimeout(30 * time.Second),
 		kgo.RecordPartitioner(partitioner(request)),
 	}
 	switch request.AcksOr() {
