@@ -119,7 +119,8 @@ async function run(plan: Plan): Promise<void> {
 }
 
 async function report(outcomes: readonly Outcome[], passes: Passes, list: string): Promise<void> {
-  const lists = (passes[list] ??= {});
+  const lists = passes[list] ?? {};
+  passes[list] = lists;
   say('');
   for (const client of new Set(outcomes.map((outcome) => outcome.client))) {
     const own = outcomes.filter((outcome) => outcome.client === client);
