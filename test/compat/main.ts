@@ -55,6 +55,11 @@ function chosenCases(): readonly string[] {
   return chosen;
 }
 
+function casesOf(client: ClientName, cases: readonly string[]): readonly string[] {
+  const own = client === 'console' ? client : undefined;
+  return CASES.filter((each) => each.of === own && cases.includes(each.name)).map(({ name }) => name);
+}
+
 async function installed(clients: readonly ClientName[]): Promise<Map<ClientName, readonly string[]>> {
   const commands = new Map<ClientName, readonly string[]>();
   for (const name of clients) {
@@ -80,7 +85,10 @@ async function main(): Promise<void> {
     // A server that somebody else runs is held to what Kafka does.
     const list = options.server === 'tailrace' ? 'tailrace' : 'kafka';
     const clients = Object.fromEntries(
-      [...commands].map(([name, command]) => [name, { command, cases, listed: passes[list]?.[name] ?? [] }]),
+      [...commands].map(([name, command]) => [
+        name,
+        { command, cases: casesOf(name, cases), listed: passes[list]?.[name] ?? [] },
+      ]),
     );
     const { bootstrap, sasl } = server;
     const outcomes = join(folder, 'outcomes');

@@ -1,4 +1,6 @@
+import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { Agent, type Answer } from '../clients/agent.ts';
 import type {
   AdminRequest,
@@ -11,6 +13,8 @@ import type {
 } from '../clients/contract.ts';
 import type { Plan } from '../matrix-plan.ts';
 import type { Sasl } from '../server/server.ts';
+
+const TOOL_MS = 60_000;
 
 type Without<R extends Request> = Omit<R, 'command' | 'bootstrap' | 'sasl'>;
 
@@ -84,6 +88,25 @@ export class World {
 
   member(request: Without<GroupRequest>): Agent {
     return this.begin({ command: 'group', ...request });
+  }
+
+  /** Runs one of Kafka's console tools by its main class; resolves with what it wrote to its standard output. */
+  async tool(main: string, parameters: readonly string[], input = ''): Promise<string> {
+    const [command = '', ...before] = this.#command;
+    const all = [...before, main, ...parameters, '--bootstrap-server', this.server.bootstrap];
+    const child = spawn(command, all, { stdio: ['pipe', 'pipe', 'pipe'], timeout: TOOL_MS });
+    let [output, errors] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors += text;
+    });
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(input);
+    const [code] = (await once(child, 'close')) as [number | null];
+    if (code !== 0) throw new Error(`${main} ${parameters.join(' ')} ended with ${code}:\n${output}${errors}`);
+    return output;
   }
 
   /** Ends what the case began. */
