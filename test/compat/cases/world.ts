@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Agent, type Answer } from '../clients/agent.ts';
 import type {
   AdminRequest,
@@ -14,6 +15,8 @@ import type {
 import type { Plan } from '../matrix-plan.ts';
 import type { Sasl } from '../server/server.ts';
 
+const KNOWN_ATTEMPTS = 50;
+const KNOWN_WAIT_MS = 50;
 const TOOL_MS = 60_000;
 
 type Without<R extends Request> = Omit<R, 'command' | 'bootstrap' | 'sasl'>;
@@ -36,7 +39,21 @@ export class World {
   async topic(partitions: number, configs: Readonly<Record<string, string>> = {}): Promise<string> {
     const topic = `compat-${randomUUID()}`;
     await this.referenceAdmin({ op: 'create-topic', topic, partitions, configs });
+    await this.#untilKnown(topic);
     return topic;
+  }
+
+  /** Kafka answers CreateTopics before its brokers have heard of the topic. */
+  async #untilKnown(topic: string): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.referenceAdmin({ op: 'describe-configs', topic });
+        return;
+      } catch (error) {
+        if (attempt === KNOWN_ATTEMPTS) throw error;
+        await sleep(KNOWN_WAIT_MS);
+      }
+    }
   }
 
   group(): string {
