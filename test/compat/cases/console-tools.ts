@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { Case } from './case.ts';
 import { numbered, type World } from './world.ts';
@@ -72,8 +75,14 @@ async function deleteRecords(world: World): Promise<void> {
   const topic = await world.topic(1);
   await world.referenceProduce({ topic, records: numbered(5) });
   const list = JSON.stringify({ partitions: [{ topic, partition: 0, offset: 3 }], version: 1 });
-  const output = await world.tool(DELETE_RECORDS, ['--offset-json-file', '/dev/stdin'], list);
-  expect(output).toContain('low_watermark: 3');
+  const folder = await mkdtemp(join(tmpdir(), 'tailrace-compat-'));
+  try {
+    await writeFile(join(folder, 'offsets.json'), list);
+    const output = await world.tool(DELETE_RECORDS, ['--offset-json-file', join(folder, 'offsets.json')]);
+    expect(output).toContain('low_watermark: 3');
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 export const CONSOLE_TOOLS: readonly Case[] = [

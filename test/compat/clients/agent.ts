@@ -34,7 +34,7 @@ export class Agent {
   #hasEnded = false;
 
   constructor([command = '', ...parameters]: readonly string[]) {
-    this.#child = spawn(command, parameters, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child = spawn(command, parameters, { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
     this.#child.stdin?.on('error', () => undefined);
     this.#child.on('error', (error) => this.#errors.push(error.message));
     this.#ended = once(this.#child, 'close').catch(() => undefined);
@@ -101,7 +101,8 @@ export class Agent {
       const leftMs = deadline - Date.now();
       if (leftMs <= 0) {
         this.kill();
-        throw new Error(`The agent told nothing of ${what} for ${timeoutMs} ms:\n${this.#errors.join('\n')}`);
+        const told = `${this.records().length} records, owns ${this.owned().join() || 'nothing'}`;
+        throw new Error(`No ${what} in ${timeoutMs} ms (${told}):\n${this.#errors.join('\n')}`);
       }
       const timer = sleep(leftMs, undefined, { ref: false });
       await Promise.race([timer, new Promise<void>((resolve) => this.#watchers.push(resolve))]);
@@ -112,9 +113,14 @@ export class Agent {
     return !this.#hasEnded && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Without a farewell, as a crash. */
+  /** Without a farewell, as a crash: with what it started, which is one process group. */
   kill(): void {
-    this.#child.kill('SIGKILL');
+    if (this.#hasEnded || this.#child.pid === undefined) return;
+    try {
+      process.kill(-this.#child.pid, 'SIGKILL');
+    } catch {
+      // It has ended.
+    }
   }
 
   /** Closes the input, so that a member leaves its group, and waits for the end. */

@@ -263,7 +263,6 @@ func (member *member) take(session sarama.ConsumerGroupSession, message *sarama.
 	emitMessage(message)
 	if member.request.Commits() {
 		session.MarkMessage(message, "")
-		session.Commit()
 	}
 	if member.left == 0 {
 		member.enough()
@@ -280,7 +279,8 @@ func group(request *agent.Request) (agent.Body, error) {
 	config.Consumer.Group.Session.Timeout = request.SessionTimeout()
 	config.Consumer.Group.Heartbeat.Interval = 500 * time.Millisecond
 	config.Consumer.Group.Rebalance.Timeout = 10 * time.Second
-	config.Consumer.Offsets.AutoCommit.Enable = false
+	// At the end of its session it commits what is left.
+	config.Consumer.Offsets.AutoCommit.Interval = 100 * time.Millisecond
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	if request.Reset == "latest" {
 		config.Consumer.Offsets.Initial = sarama.OffsetNewest
