@@ -55,27 +55,51 @@ export interface Emulator {
   stop(): Promise<void>;
 }
 
-/**
- * Starts an emulator and waits until it answers. Rejects with its last lines when it ends or isn't ready in time; nothing
- * of it is left then, nor after `stop`, nor after the end of this process, however it ends.
- */
+export interface KeptServer {
+  /** On 127.0.0.1. */
+  readonly port: number;
+  /** Of this run alone; removed when it ends. */
+  readonly folder: string;
+  /** Resolves when it has ended, by `stop` or by itself. */
+  readonly ended: Promise<void>;
+  /** Ends every process and removes the folder. May be called again; every call waits for the end. */
+  stop(): Promise<void>;
+}
+
+/** Starts an emulator of AWS and waits until it answers. See `startKeptServer` for what it promises. */
 export async function startEmulator(
   name: string,
   prepare: (settings: EmulatorSettings) => EmulatorCommand | Promise<EmulatorCommand>,
   options: EmulatorOptions = {},
 ): Promise<Emulator> {
-  const port = await reservePort(options.port);
+  const { port, ...server } = await startKeptServer(name, prepare, isHealthy, options);
   const endpoint = `http://${HOST}:${port}`;
+  return { ...server, endpoint, environment: clientEnvironment(endpoint) };
+}
+
+/**
+ * Starts a server and waits until it is ready. Rejects with its last lines when it ends or isn't ready in time; nothing of
+ * it is left then, nor after `stop`, nor after the end of this process, however it ends.
+ */
+export async function startKeptServer(
+  name: string,
+  prepare: (settings: EmulatorSettings) => EmulatorCommand | Promise<EmulatorCommand>,
+  isReady: (port: number) => Promise<boolean>,
+  options: EmulatorOptions = {},
+): Promise<KeptServer> {
+  const port = await reservePort(options.port);
   const folder = await mkdtemp(join(tmpdir(), `tailrace-${name}-`));
   const run = await launch(folder, await prepared(folder, () => prepare({ port, folder })), options.log);
   try {
-    await untilReady(endpoint, run, options.readyMs ?? 60_000);
+    await untilReady(() => isReady(port), run, options.readyMs ?? 60_000);
   } catch (error) {
     await run.stop();
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`${name} did not start on ${endpoint}: ${reason}\n${run.lastLines.join('\n')}`, { cause: error });
+    throw new Error(`${name} did not start on ${HOST}:${port}: ${reason}\n${run.lastLines.join('\n')}`, {
+      cause: error,
+    });
   }
-  return { endpoint, environment: clientEnvironment(endpoint), folder, ended: run.ended, stop: run.stop };
+  return { port, folder, ended: run.ended, stop: run.stop };
 }
 
 /** Settings under which nobody's real account is reached. */
@@ -91,8 +115,8 @@ function clientEnvironment(endpoint: string): Record<string, string> {
   };
 }
 
-/** Without this look another emulator on the port would answer for ours. */
-async function reservePort(wanted = 0): Promise<number> {
+/** Without this look another emulator on the port would answer for ours. A free port if none is wanted. */
+export async function reservePort(wanted = 0): Promise<number> {
   const server = createServer();
   server.listen({ port: wanted, host: HOST, exclusive: true });
   await once(server, 'listening');
@@ -174,19 +198,21 @@ function inheritedEnvironment(): Record<string, string> {
   return environment;
 }
 
-async function untilReady(endpoint: string, { keeper }: Run, readyMs: number): Promise<void> {
+async function untilReady(isReady: () => Promise<boolean>, { keeper }: Run, readyMs: number): Promise<void> {
   const deadline = Date.now() + readyMs;
   for (;;) {
     if (keeper.exitCode !== null || keeper.signalCode !== null) throw new Error('it ended by itself');
-    if (await isHealthy(endpoint)) return;
+    if (await isReady()) return;
     if (Date.now() > deadline) throw new Error(`it did not answer within ${readyMs} ms`);
     await sleep(POLL_MS);
   }
 }
 
-async function isHealthy(endpoint: string): Promise<boolean> {
+async function isHealthy(port: number): Promise<boolean> {
   try {
-    const response = await fetch(`${endpoint}/_localstack/health`, { signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS) });
+    const response = await fetch(`http://${HOST}:${port}/_localstack/health`, {
+      signal: AbortSignal.timeout(HEALTH_TIMEOUT_MS),
+    });
     await response.arrayBuffer();
     return response.ok;
   } catch {

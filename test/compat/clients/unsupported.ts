@@ -1,0 +1,39 @@
+import type { ClientName } from './clients.ts';
+
+type Reasons = Readonly<Record<string, string>>;
+
+const CLASSIC_ONLY = 'knows the classic group protocol only';
+
+function each(names: readonly string[], reason: string): Reasons {
+  return Object.fromEntries(names.map((name) => [name, reason]));
+}
+
+const KIP_848 = ['shared', 'member-killed', 'member-leaves', 'resumes'].map((name) => `group-consumer-${name}`);
+
+/** What a client can't do, whatever the server: by client and case, with the reason. */
+export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
+  kcat: {
+    ...each(KIP_848, 'librdkafka 2.0, with which Debian builds it, knows the classic group protocol only'),
+    ...each(['topic-create-delete', 'topic-configs', 'topic-add-partitions', 'delete-records'], 'has no such command'),
+    ...each(['group-offsets-reset', 'group-described', 'group-deleted'], 'has no such command'),
+    'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
+    timestamps: 'sets no timestamps',
+    'null-key-and-value': '-Z makes a null of an empty value only where a key goes before it',
+  },
+  kafkajs: {
+    ...each(KIP_848, CLASSIC_ONLY),
+    'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
+    'header-null-value': 'writes no header without a value',
+    'group-static-member': 'has no group.instance.id',
+  },
+  aiokafka: {
+    ...each(KIP_848, CLASSIC_ONLY),
+    'group-deleted': 'its admin client has no such operation',
+    'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
+    'null-key-and-value': 'its producer wants a key or a value',
+  },
+  sarama: {
+    ...each(KIP_848, CLASSIC_ONLY),
+    'list-offsets-max-timestamp': 'its ListOffsets is too old for it, and it says so itself',
+  },
+};
