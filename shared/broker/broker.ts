@@ -111,8 +111,8 @@ export class Broker {
     return knownTopic(this.#context, name);
   }
 
-  topicById(topicId: string): Promise<Topic | undefined> {
-    return topicById(this.#context, topicId);
+  topicById(topicId: string, isCertain?: boolean): Promise<Topic | undefined> {
+    return topicById(this.#context, topicId, isCertain);
   }
 
   describeTopic(name: string): Promise<TopicDescription> {
@@ -123,8 +123,8 @@ export class Broker {
     return describePartitions(this.#context, name);
   }
 
-  deleteTopic(name: string): Promise<void> {
-    return deleteTopic(this.#context, name);
+  deleteTopic(name: string, topicId?: string): Promise<void> {
+    return deleteTopic(this.#context, name, topicId);
   }
 
   deleteRecords(request: DeleteRecordsRequest): Promise<DeletedRecords> {

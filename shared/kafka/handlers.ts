@@ -1,4 +1,9 @@
 import { apiVersions } from './apis/cluster/api-versions.ts';
+import { describeClientQuotas } from './apis/cluster/describe-client-quotas.ts';
+import { describeCluster } from './apis/cluster/describe-cluster.ts';
+import { describeLogDirs } from './apis/cluster/describe-log-dirs.ts';
+import { describeTopicPartitions } from './apis/cluster/describe-topic-partitions.ts';
+import { listPartitionReassignments } from './apis/cluster/list-partition-reassignments.ts';
 import { metadata } from './apis/cluster/metadata.ts';
 import { consumerGroupDescribe } from './apis/groups/consumer-group-describe.ts';
 import { deleteGroups } from './apis/groups/delete-groups.ts';
@@ -18,6 +23,13 @@ import { initProducerId } from './apis/records/init-producer-id.ts';
 import { listOffsets } from './apis/records/list-offsets.ts';
 import { offsetForLeaderEpoch } from './apis/records/offset-for-leader-epoch.ts';
 import { produce } from './apis/records/produce.ts';
+import { alterConfigs } from './apis/topics/alter-configs.ts';
+import { createPartitions } from './apis/topics/create-partitions.ts';
+import { createTopics } from './apis/topics/create-topics.ts';
+import { deleteRecords } from './apis/topics/delete-records.ts';
+import { deleteTopics } from './apis/topics/delete-topics.ts';
+import { describeConfigs } from './apis/topics/describe-configs.ts';
+import { incrementalAlterConfigs } from './apis/topics/incremental-alter-configs.ts';
 import type { Handler } from './handler.ts';
 
 const ALL: readonly Handler[] = [
@@ -41,6 +53,18 @@ const ALL: readonly Handler[] = [
   offsetFetch,
   offsetDelete,
   deleteGroups,
+  createTopics,
+  deleteTopics,
+  createPartitions,
+  deleteRecords,
+  describeConfigs,
+  alterConfigs,
+  incrementalAlterConfigs,
+  describeCluster,
+  describeTopicPartitions,
+  describeLogDirs,
+  listPartitionReassignments,
+  describeClientQuotas,
 ];
 
 /** API key -> its handler. What is here is what ApiVersions announces. */

@@ -12,14 +12,16 @@ const GARBAGE_GRACE_MS = 3_600_000;
  * name is free, and a topic that is made again under this name has another id. The data is left to be swept.
  * Costs 1 GetItem, 3 writes, and 1 UpdateItem for each 16 partitions. If the deletion is interrupted, it is finished by the
  * next call, or by making a topic of this name.
+ * With `topicId`, only the topic with this id is deleted, not another one that has been made under its name.
  * @throws EventLogError `unknown_topic`
  */
-export async function deleteTopic(context: BrokerContext, name: string): Promise<void> {
+export async function deleteTopic(context: BrokerContext, name: string, topicId?: string): Promise<void> {
   checkTopicName(name);
   const { items } = context.usage.of(name, 'admin');
   const { attributes } = await items.get(topicKey(name));
   if (attributes === undefined || attributes[TOPIC.deletedAtMs] !== undefined) throw unknownTopic(name);
   const topic = topicFromAttributes(name, attributes);
+  if (topicId !== undefined && topic.topicId !== topicId) throw unknownTopic(name);
   await items.update(
     topicKey(name),
     [{ do: 'set', name: TOPIC.deleting, value: 1 }],

@@ -12,7 +12,10 @@ export async function knownTopic(context: BrokerContext, name: string): Promise<
   return context.topics.get(name);
 }
 
-/** The topic with this id; `undefined` if there is none, or if it was made a moment ago by another process. See `TopicCache.byId`. */
-export function topicById(context: BrokerContext, topicId: string): Promise<Topic | undefined> {
-  return context.topics.byId(topicId);
+/**
+ * The topic with this id; `undefined` if there is none, or if it was made a moment ago by another process. With `isCertain` it
+ * is found then too, at the cost of a listing of all topics. See `TopicCache.byId`.
+ */
+export function topicById({ topics }: BrokerContext, topicId: string, isCertain = false): Promise<Topic | undefined> {
+  return topics.byId(topicId, isCertain ? topics.listings : undefined);
 }

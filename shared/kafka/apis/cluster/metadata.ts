@@ -7,6 +7,7 @@ import { leaderOf } from '../../leaders.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { METADATA } from '../../protocol/messages/cluster/metadata.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
+import { allTopics } from '../all-topics.ts';
 
 type DescribedTopic = ResponseOf<typeof METADATA>['topics'][number];
 
@@ -50,15 +51,6 @@ interface NamedTopic {
   readonly name: string;
   readonly topicId: string;
   readonly partitions: number;
-}
-
-async function* allTopics({ broker }: Gateway): AsyncGenerator<NamedTopic> {
-  let pageToken: string | undefined;
-  do {
-    const page = await broker.listTopics({ limit: 1_000, pageToken });
-    yield* page.items;
-    pageToken = page.nextPageToken;
-  } while (pageToken !== undefined);
 }
 
 function describe(gateway: Gateway, { name, topicId, partitions }: NamedTopic): DescribedTopic {

@@ -1,0 +1,46 @@
+import { EventLogError } from '../../log/errors.ts';
+import { KAFKA_ERRORS, type KafkaErrorName, type KafkaErrorNumber, kafkaError } from '../error-codes.ts';
+
+/** A request about a topic that is refused under one of Kafka's own numbers. */
+export class TopicRefusal extends Error {
+  override readonly name = 'TopicRefusal';
+  readonly errorCode: KafkaErrorNumber;
+
+  constructor(error: KafkaErrorName, message: string) {
+    super(message);
+    this.errorCode = KAFKA_ERRORS[error];
+  }
+}
+
+/** What clients are told of the errors of topics and their settings. */
+export function topicError({ code, details }: EventLogError): KafkaErrorNumber {
+  if (code !== 'invalid_request') return kafkaError(code);
+  const field = String(details.field);
+  if (field.startsWith('config.')) return KAFKA_ERRORS.INVALID_CONFIG;
+  return NUMBERS_BY_FIELD[field] ?? KAFKA_ERRORS.INVALID_REQUEST;
+}
+
+const NUMBERS_BY_FIELD: Readonly<Record<string, KafkaErrorNumber>> = {
+  topic: KAFKA_ERRORS.INVALID_TOPIC_EXCEPTION,
+  partitions: KAFKA_ERRORS.INVALID_PARTITIONS,
+};
+
+/** Answers with what `work` gives, or with what `refuse` makes of its error. */
+export async function answeringTopic<Answer>(
+  work: () => Promise<Answer>,
+  refuse: (errorCode: KafkaErrorNumber, errorMessage: string) => Answer,
+): Promise<Answer> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof TopicRefusal) return refuse(error.errorCode, error.message);
+    if (error instanceof EventLogError) return refuse(topicError(error), error.message);
+    throw error;
+  }
+}
+
+/** The values that occur more than once: Kafka refuses what a request says twice. */
+export function repeated<Value>(values: readonly Value[]): ReadonlySet<Value> {
+  const seen = new Set<Value>();
+  return new Set(values.filter((value) => seen.has(value) || !seen.add(value)));
+}
