@@ -74,6 +74,7 @@ import {
   type PartitionDescription,
   type TopicDescription,
 } from './topics/describe.ts';
+import { describeProducers, type ProducerDescription } from './topics/describe-producers.ts';
 import { knownTopic, type Topic, topicById } from './topics/known-topic.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
@@ -121,6 +122,10 @@ export class Broker {
 
   describePartitions(name: string): Promise<PartitionDescription[]> {
     return describePartitions(this.#context, name);
+  }
+
+  describeProducers(topic: string, partition: number): Promise<ProducerDescription[]> {
+    return describeProducers(this.#context, topic, partition);
   }
 
   deleteTopic(name: string, topicId?: string): Promise<void> {

@@ -18,6 +18,7 @@ import { heartbeat } from './apis/members/heartbeat.ts';
 import { joinGroup } from './apis/members/join-group.ts';
 import { leaveGroup } from './apis/members/leave-group.ts';
 import { syncGroup } from './apis/members/sync-group.ts';
+import { describeProducers } from './apis/records/describe-producers.ts';
 import { fetch } from './apis/records/fetch.ts';
 import { initProducerId } from './apis/records/init-producer-id.ts';
 import { listOffsets } from './apis/records/list-offsets.ts';
@@ -65,6 +66,7 @@ const ALL: readonly Handler[] = [
   describeLogDirs,
   listPartitionReassignments,
   describeClientQuotas,
+  describeProducers,
 ];
 
 /** API key -> its handler. What is here is what ApiVersions announces. */

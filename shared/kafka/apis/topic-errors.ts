@@ -12,7 +12,7 @@ export class TopicRefusal extends Error {
   }
 }
 
-/** What clients are told of the errors of topics and their settings. */
+/** Kafka's number for an error of a topic or its settings. */
 export function topicError({ code, details }: EventLogError): KafkaErrorNumber {
   if (code !== 'invalid_request') return kafkaError(code);
   const field = String(details.field);

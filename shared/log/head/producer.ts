@@ -76,6 +76,17 @@ export function applyBatch(state: ProducerState | undefined, batch: ProducedBatc
   return { slots };
 }
 
+/** The newest epoch of the producer in a slot, and the sequence of its last record there; `undefined` if it wrote nothing there. */
+export function lastWritten(
+  state: ProducerState,
+  slot: number,
+): { readonly epoch: number; readonly sequence: number } | undefined {
+  const known = state.slots.get(slot);
+  const last = known?.batches.at(-1);
+  if (known === undefined || last === undefined) return undefined;
+  return { epoch: known.epoch, sequence: addSequence(last.baseSequence, last.records - 1) };
+}
+
 /** Returns the batch of an entry's part, if an idempotent producer made the batch. */
 export function producedBatch(part: EntryPart): ProducedBatch | undefined {
   if (part.producer === undefined) return undefined;
