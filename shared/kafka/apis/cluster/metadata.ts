@@ -15,6 +15,7 @@ type DescribedTopic = ResponseOf<typeof METADATA>['topics'][number];
 const LOOKUPS_AT_ONCE = 32;
 /** From this version on an empty list asks for no topic; before it asked for all. */
 const EMPTY_IS_NONE_FROM = 1;
+const NULL_NAMES_FROM = 12;
 
 /** Where the topics are. Every gateway can serve every partition; a leader is named so that clients spread over them. */
 export const metadata = handler(METADATA, async (call, request) => {
@@ -28,13 +29,12 @@ export const metadata = handler(METADATA, async (call, request) => {
     for (let i = 0; i < asked.length; i += LOOKUPS_AT_ONCE)
       topics.push(
         ...(await Promise.all(
-          asked
-            .slice(i, i + LOOKUPS_AT_ONCE)
-            .map(({ name, topicId }) =>
-              name === null
-                ? describeById(gateway, topicId)
-                : describeByName(call, name, request.allowAutoTopicCreation),
-            ),
+          asked.slice(i, i + LOOKUPS_AT_ONCE).map(({ name, topicId }) =>
+            // Java's client leaves the name empty, not null, beside an id.
+            topicId === ZERO_UUID
+              ? describeByName(call, name ?? '', request.allowAutoTopicCreation)
+              : describeById(call, topicId),
+          ),
         )),
       );
   }
@@ -73,10 +73,11 @@ function describe(gateway: Gateway, { name, topicId, partitions }: NamedTopic): 
   };
 }
 
-async function describeById(gateway: Gateway, topicId: string): Promise<DescribedTopic> {
+async function describeById({ gateway, version }: Call, topicId: string): Promise<DescribedTopic> {
   const topic = await gateway.broker.topicById(topicId);
   if (topic !== undefined) return describe(gateway, topic);
-  return { errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, name: null, topicId, partitions: [] };
+  const name = version < NULL_NAMES_FROM ? '' : null;
+  return { errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, name, topicId, partitions: [] };
 }
 
 async function describeByName(call: Call, name: string, mayCreate: boolean): Promise<DescribedTopic> {

@@ -64,10 +64,8 @@ export function brokerSettings({ settings, self }: Pick<Gateway, 'settings' | 's
     const { type, brokerName, documentation } = KAFKA_SETTINGS[name];
     shown.push(fixed(brokerName, settingText(defaults[name].value), type, `The default of ${name}. ${documentation}`));
   }
-  for (const name of ['broker.id', 'node.id']) {
-    const nodeId = fixed(name, String(self.nodeId), INT, 'The number of this gateway.');
-    shown.push({ ...nodeId, configSource: SOURCE_STATIC_BROKER });
-  }
+  for (const name of ['broker.id', 'node.id'])
+    shown.push(fixed(name, String(self.nodeId), INT, 'The number of this gateway.', SOURCE_STATIC_BROKER));
   shown.push(
     fixed('default.replication.factor', '1', INT, 'Always 1: the store replicates every record.'),
     fixed('delete.topic.enable', 'true', BOOLEAN, 'Topics can be deleted.'),
@@ -87,15 +85,20 @@ const GATEWAY_SETTINGS: readonly (readonly [string, GatewaySettingName, number, 
   ['socket.request.max.bytes', 'frameBytesMax', INT, 'The longest request that is accepted.'],
 ];
 
-function fixed(name: string, value: string, configType: number, documentation: string): ShownSetting {
-  const synonyms = [{ name, value, source: SOURCE_DEFAULT }];
+function fixed(
+  name: string,
+  value: string,
+  configType: number,
+  documentation: string,
+  source: number = SOURCE_DEFAULT,
+): ShownSetting {
   return {
     name,
     value,
     readOnly: true,
-    configSource: SOURCE_DEFAULT,
+    configSource: source,
     isSensitive: false,
-    synonyms,
+    synonyms: [{ name, value, source }],
     configType,
     documentation,
   };

@@ -89,9 +89,9 @@ export const KAFKA_SETTINGS: Readonly<Record<TopicSettingName, KafkaSetting>> = 
 };
 
 /**
- * Settings of Kafka that are about the disks, replicas and tiers of its servers, with their defaults. Tools and frameworks set
- * them as a matter of course, so they are accepted, but there is nothing here for them to change: every record is durable in
- * the store before it is acknowledged. They are not kept, and are described with these values, read only.
+ * Settings of Kafka that are about the disks, replicas and tiers of its servers. Tools and frameworks set them as a matter of
+ * course, so they are accepted, but there is nothing here for them to change: every record is durable in the store before it
+ * is acknowledged. They are not kept. They are described with these values, which are Kafka's defaults or what is true here.
  */
 export const SETTINGS_WITHOUT_EFFECT: ReadonlyMap<string, { readonly type: number; readonly value: string }> = new Map([
   ['compression.gzip.level', { type: INT, value: '-1' }],

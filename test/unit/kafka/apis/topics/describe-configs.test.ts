@@ -104,7 +104,11 @@ describe('DescribeConfigs', () => {
       ],
     });
     expect(setting(shown, 'auto.create.topics.enable')).toMatchObject({ value: 'true', configSource: 5 });
-    expect(setting(shown, 'node.id')).toMatchObject({ value: '1', configSource: 4 });
+    expect(setting(shown, 'node.id')).toMatchObject({
+      value: '1',
+      configSource: 4,
+      synonyms: [{ name: 'node.id', value: '1', source: 4 }],
+    });
     expect(setting(shown, 'log.retention.ms')).toMatchObject({ value: '604800000', configSource: 5 });
     expect(shown.configs.every(({ readOnly, isSensitive }) => readOnly && !isSensitive)).toBe(true);
     const names = shown.configs.map(({ name }) => name);
