@@ -60,6 +60,9 @@ describe('a member that joins while another process completes the round', () => 
     );
     const first = await clock.run(completing.joinClassicGroup(joinRequest('a')));
     expect(first.members.map(({ memberId }) => memberId)).toEqual(['a']);
+    // Its own request finds that it was too late, and begins the next round.
+    await clock.advance(2_000);
+    expect(await clock.run(broker.describeClassicGroup(GROUP))).toMatchObject({ state: 'PreparingRebalance' });
     const [again, b] = await clock.run(Promise.all([broker.joinClassicGroup(joinRequest('a')), late]));
     expect(again).toMatchObject({ generation: first.generation + 1, members: [{}, {}] });
     expect(b).toMatchObject({ memberId: 'b', generation: first.generation + 1 });
