@@ -50,7 +50,7 @@ export const groupOperations = {
     params: groupParams,
     query: noQuery,
     answers: { 200: { description: 'The group.', content: { [MEDIA.json]: groupOutput } } },
-    errors: ['unknown_group'],
+    errors: ['unknown_group', 'group_type_mismatch'],
   },
   deleteGroup: {
     method: 'delete',
@@ -84,7 +84,7 @@ export const groupOperations = {
     answers: {
       200: { description: 'What the member has from now on.', content: { [MEDIA.json]: heartbeatOutput } },
     },
-    errors: [...MEMBER_ERRORS, 'instance_in_use', ...BODY_ERRORS],
+    errors: [...MEMBER_ERRORS, 'instance_in_use', 'group_type_mismatch', ...BODY_ERRORS],
   },
   leaveGroup: {
     method: 'delete',
@@ -129,7 +129,7 @@ export const groupOperations = {
     query: noQuery,
     body: { required: true, content: { [MEDIA.json]: pollInput } },
     answers: { 200: { description: 'What was committed and read.', content: { [MEDIA.json]: pollOutput } } },
-    errors: [...MEMBER_ERRORS, 'instance_in_use', 'corrupt_data', ...BODY_ERRORS],
+    errors: [...MEMBER_ERRORS, 'instance_in_use', 'group_type_mismatch', 'corrupt_data', ...BODY_ERRORS],
   },
   getGroupLag: {
     method: 'get',

@@ -162,8 +162,10 @@ describe('a group', () => {
     );
 
   it('with classic members takes no others, and the reverse', async () => {
-    await clock.run(settle(broker, [joinRequest('a')]));
+    const { joined } = await clock.run(settle(broker, [joinRequest('a')]));
     expect(await clock.run(beatByConsumer())).toBe('group_type_mismatch');
+    // It does not disturb the generation.
+    expect(await beat('a', joined[0]?.generation as number)).toBe(undefined);
     expect(await state()).toBe('Stable');
     expect(await clock.run(codeOf(broker.describeGroup(GROUP)))).toBe('group_type_mismatch');
     await clock.run(broker.leaveClassicGroup({ group: GROUP, members: [{ memberId: 'a' }] }));
