@@ -12,6 +12,9 @@ export interface Commands {
   readonly admin: Command<Extract<Request, { command: 'admin' }>>;
 }
 
+/** Of base64; brokers take batches of 1 MiB by default. */
+const PART_CHARACTERS_MAX = 1_000_000;
+
 const ended = Promise.withResolvers<void>();
 
 /** Resolves when the tests have closed the input: a member of a group leaves it then. */
@@ -66,6 +69,22 @@ export function ackedFrom(records: readonly AgentRecord[], first: ReadonlyMap<nu
     return { partition, offset };
   });
   return { acked };
+}
+
+/** For libraries that make one batch of all that they are given: parts that a broker takes. */
+export function* partsOf(records: readonly AgentRecord[]): Generator<readonly AgentRecord[]> {
+  let part: AgentRecord[] = [];
+  let bytes = 0;
+  for (const record of records) {
+    const size = (record.value?.length ?? 0) + (record.key?.length ?? 0);
+    if (part.length > 0 && bytes + size > PART_CHARACTERS_MAX) {
+      yield part;
+      [part, bytes] = [[], 0];
+    }
+    part.push(record);
+    bytes += size;
+  }
+  if (part.length > 0) yield part;
 }
 
 /** Answers one request after another until the input ends. */

@@ -14,7 +14,7 @@ import {
   type SASLOptions,
 } from 'kafkajs';
 import type { AdminRequest, ConsumeRequest, GroupRequest, ProduceRequest, Request } from '../../clients/contract.ts';
-import { ackedFrom, decode, emit, emitRecord, Failure, inputEnded, serve } from './agent.ts';
+import { ackedFrom, decode, emit, emitRecord, Failure, inputEnded, partsOf, serve } from './agent.ts';
 
 const CODECS = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 };
 /** The framing that the Java client gives snappy: a header, then blocks with their lengths. */
@@ -84,17 +84,22 @@ async function produce(request: ProduceRequest) {
   });
   await producer.connect();
   try {
-    const messages = request.records.map(({ key, value, headers = [], partition, timestampMs }) => ({
-      key: decode(key),
-      value: decode(value),
-      headers: Object.fromEntries(headers.map(([name, text]) => [name, decode(text)])) as IHeaders,
-      ...(partition === undefined ? {} : { partition }),
-      ...(timestampMs === undefined ? {} : { timestamp: String(timestampMs) }),
-    }));
     const { topic, acks = -1, codec = 'none' } = request;
-    const results = await producer.send({ topic, messages, acks, compression: CODECS[codec] });
-    const first = results?.map((each) => [each.partition, Number(each.baseOffset)] as const);
-    return ackedFrom(request.records, new Map(first));
+    const first = new Map<number, number>();
+    for (const records of partsOf(request.records)) {
+      const messages = records.map(({ key, value, headers = [], partition, timestampMs }) => ({
+        key: decode(key),
+        value: decode(value),
+        headers: headersFor(headers),
+        ...(partition === undefined ? {} : { partition }),
+        ...(timestampMs === undefined ? {} : { timestamp: String(timestampMs) }),
+      }));
+      const results = (await producer.send({ topic, messages, acks, compression: CODECS[codec] })) ?? [];
+      for (const { partition, baseOffset } of results) {
+        if (!first.has(partition)) first.set(partition, Number(baseOffset));
+      }
+    }
+    return ackedFrom(request.records, first);
   } finally {
     await producer.disconnect();
   }
@@ -236,6 +241,13 @@ async function commitIn(consumer: Consumer, topic: string, partition: number, ne
     if (!GROUP_ERRORS.has(codeOf(error) ?? 0)) throw error;
     emit('commit-failed', { message: String(error) });
   }
+}
+
+/** Several values of one name go together. */
+function headersFor(headers: readonly (readonly [string, string | null])[]): IHeaders {
+  const found: Record<string, Buffer[]> = {};
+  for (const [name, text] of headers) found[name] = [...(found[name] ?? []), decode(text) as Buffer];
+  return found;
 }
 
 function headersOf(headers: IHeaders = {}): [string, Buffer | undefined][] {

@@ -11,7 +11,7 @@ import {
   Producer,
 } from '@platformatic/kafka';
 import type { AdminRequest, ConsumeRequest, GroupRequest, ProduceRequest, Request } from '../../clients/contract.ts';
-import { ackedFrom, decode, emit, emitRecord, inputEnded, serve } from './agent.ts';
+import { ackedFrom, decode, emit, emitRecord, inputEnded, partsOf, serve } from './agent.ts';
 
 const TOPIC_RESOURCE = 2;
 const SET = 0;
@@ -36,16 +36,20 @@ async function produce(request: ProduceRequest) {
   const { topic, acks = -1, codec = 'none', idempotent = false } = request;
   const producer = new Producer<Buffer, Buffer, Buffer, Buffer>({ ...base(request), idempotent });
   try {
-    const messages = request.records.map(({ key, value, headers = [], partition, timestampMs }) => ({
-      topic,
-      ...(key === null ? {} : { key: decode(key) as Buffer }),
-      ...(value === null ? {} : { value: decode(value) as Buffer }),
-      headers: new Map(headers.map(([name, text]) => [Buffer.from(name), decode(text) as Buffer])),
-      ...(partition === undefined ? {} : { partition }),
-      ...(timestampMs === undefined ? {} : { timestamp: BigInt(timestampMs) }),
-    }));
-    const { offsets = [] } = await producer.send({ messages, acks, compression: codec });
-    return ackedFrom(request.records, new Map(offsets.map((each) => [each.partition, Number(each.offset)])));
+    const first = new Map<number, number>();
+    for (const records of partsOf(request.records)) {
+      const messages = records.map(({ key, value, headers = [], partition, timestampMs }) => ({
+        topic,
+        ...(key === null ? {} : { key: decode(key) as Buffer }),
+        ...(value === null ? {} : { value: decode(value) as Buffer }),
+        headers: new Map(headers.map(([name, text]) => [Buffer.from(name), decode(text) as Buffer])),
+        ...(partition === undefined ? {} : { partition }),
+        ...(timestampMs === undefined ? {} : { timestamp: BigInt(timestampMs) }),
+      }));
+      const { offsets = [] } = await producer.send({ messages, acks, compression: codec });
+      for (const { partition, offset } of offsets) if (!first.has(partition)) first.set(partition, Number(offset));
+    }
+    return ackedFrom(request.records, first);
   } finally {
     await producer.close();
   }
