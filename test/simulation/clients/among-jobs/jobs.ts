@@ -2,8 +2,9 @@ import type { Broker } from '../../../../shared/broker/broker.ts';
 
 /** A job as a function runs it: all heads that are due, or all topics. */
 export interface NamedJob {
-  /** That of its due items, if it has any. */
   readonly name: string;
+  /** Whether due items of its name say when it is to look at a head. */
+  readonly hasDueItems?: true;
   /** How often it is chosen, against the others. */
   readonly weight: number;
   readonly run: (broker: Broker) => Promise<JobOutcome>;
@@ -20,10 +21,10 @@ export const SWEEP_DELETED_TOPICS: NamedJob = {
 };
 
 export const JOBS: readonly NamedJob[] = [
-  { name: 'merge', weight: 3, run: (broker) => broker.runMerges() },
-  { name: 'expire', weight: 2, run: (broker) => broker.runRetention() },
-  { name: 'sweep', weight: 3, run: (broker) => broker.runSweeps() },
-  { name: 'compact', weight: 2, run: (broker) => broker.runCompactions() },
+  { name: 'merge', hasDueItems: true, weight: 3, run: (broker) => broker.runMerges() },
+  { name: 'expire', hasDueItems: true, weight: 2, run: (broker) => broker.runRetention() },
+  { name: 'sweep', hasDueItems: true, weight: 3, run: (broker) => broker.runSweeps() },
+  { name: 'compact', hasDueItems: true, weight: 2, run: (broker) => broker.runCompactions() },
   SWEEP_DELETED_TOPICS,
   { name: 'orphans', weight: 1, run: (broker) => broker.sweepHotOrphans().then(() => ({})) },
   { name: 'deletions', weight: 1, run: (broker) => broker.resumeDeletions() },
