@@ -1,4 +1,5 @@
 import { TAIL_NODE_ENTRIES } from '../log/head/head.ts';
+import { SLOT_SEGMENTS_MAX } from '../log/segment/list-changes.ts';
 
 /** The settings of a broker, as plain data. The defaults suit one request at a time on AWS. */
 export interface BrokerSettings {
@@ -29,6 +30,8 @@ export interface BrokerSettings {
   readonly compactionMapBytes: number;
   /** A compaction builds segments in memory up to this size, in bytes. One block of 64 KiB or one batch may be larger. */
   readonly compactionOutputBytes: number;
+  /** The maximum number of segments of a partition in its segment list: beyond it the oldest half moves to a page. */
+  readonly listedSegmentsMax: number;
 }
 
 export const DEFAULT_SETTINGS: BrokerSettings = {
@@ -46,4 +49,5 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   commitTimeoutMs: 20_000,
   compactionMapBytes: 64 * 1024 * 1024,
   compactionOutputBytes: 64 * 1024 * 1024,
+  listedSegmentsMax: SLOT_SEGMENTS_MAX,
 };

@@ -3,6 +3,7 @@ import { type BrokerSettings, DEFAULT_SETTINGS } from '../../../shared/broker/se
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../shared/log/head/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
+import { OFFSET_MAP_SLOT_BYTES } from '../../../shared/log/segment/offset-map.ts';
 import { aroundStores, keyOf } from '../../../shared/storage/around-stores.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { HistoryEvent } from '../../history/history.ts';
@@ -44,6 +45,8 @@ export interface JobConditions {
   readonly freezeMs: number;
   /** Entries that were merged before the run begins, in rounds of eight. */
   readonly mergesBefore: number;
+  /** In some runs most of what is done is to compact one topic. */
+  readonly areAboutCompaction: boolean;
 }
 
 /** One seed of so many has jobs: they take longer. */
@@ -51,6 +54,13 @@ const SEEDS_PER_JOBS = 8;
 
 export function hasJobs(seed: number): boolean {
   return hashOf(seed, STREAM.jobs) % SEEDS_PER_JOBS === 0;
+}
+
+/** One of so many seeds with jobs. */
+const SEEDS_PER_COMPACTION = 3;
+
+export function areJobsAboutCompaction(seed: number): boolean {
+  return hasJobs(seed) && hashOf(seed, STREAM.latest) % SEEDS_PER_COMPACTION === 0;
 }
 
 /** One partition, two of one head, and of two heads: the fewer, the more clients meet each other. */
@@ -122,7 +132,18 @@ function withJobs(seed: number, conditions: Conditions): Conditions {
       pauseMs: chance.pick([0.5, 2, 10]) * HOUR_MS,
       freezeMs: chance.pick([0.2, 3, 3, 40]) * HOUR_MS,
       mergesBefore: chance.pick([0, 0, 1, 3, 7]),
+      areAboutCompaction: areJobsAboutCompaction(seed),
     },
+    settings: { ...conditions.settings, ...drawJobSettings(chance) },
+  };
+}
+
+/** Small ones, so that short records need several pages of a segment list, and several passes of a compaction. */
+function drawJobSettings(chance: Chance): Partial<BrokerSettings> {
+  return {
+    listedSegmentsMax: chance.pick([1, 3, DEFAULT_SETTINGS.listedSegmentsMax]),
+    compactionMapBytes: chance.pick([2, 3, 100]) * OFFSET_MAP_SLOT_BYTES,
+    compactionOutputBytes: chance.pick([1, 500, DEFAULT_SETTINGS.compactionOutputBytes]),
   };
 }
 
@@ -209,7 +230,9 @@ export class World {
       this.plainRequests++;
       return run(...args);
     });
-    return new Broker({ ...stores, clock, random });
+    const { listedSegmentsMax } = this.conditions.settings;
+    const settings = listedSegmentsMax === undefined ? {} : { listedSegmentsMax };
+    return new Broker({ ...stores, clock, random, settings });
   }
 
   /**
