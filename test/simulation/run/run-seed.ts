@@ -7,8 +7,8 @@ import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../histor
 import { judgeRemovals } from '../clients/among-jobs/judge-removals.ts';
 import { BRIEF_TOPIC, LATEST_TOPIC } from '../clients/among-jobs/removing-topics.ts';
 import { HOLD_PLANS, RUN_JOBS } from '../clients/among-jobs/run-jobs.ts';
-import { USE_BRIEF_TOPIC } from '../clients/among-jobs/use-brief-topic.ts';
-import { compactBefore, USE_LATEST_TOPIC } from '../clients/among-jobs/use-latest-topic.ts';
+import { fillBriefTopic, USE_BRIEF_TOPIC } from '../clients/among-jobs/use-brief-topic.ts';
+import { fillLatestTopic, USE_LATEST_TOPIC } from '../clients/among-jobs/use-latest-topic.ts';
 import { ageTail, Client, LASTING_TOPIC, LONG_AGO_MS } from '../clients/client.ts';
 import { FIRST_SUCCESSES } from '../clients/first-successes.ts';
 import { READERS } from '../clients/read-along.ts';
@@ -21,10 +21,11 @@ import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
 import {
-  areJobsAboutCompaction,
   type Conditions,
   drawConditions,
   hasJobs,
+  type JobTheme,
+  jobThemeOf,
   PARTITION_COUNT,
   World,
 } from '../world/world.ts';
@@ -80,6 +81,12 @@ const REQUESTS_MAX = 20_000;
 export const CLIENTS_MAX = 8;
 const WORKING_CLIENTS_MAX = 3;
 
+const THEMES_OF_JOBS: Readonly<Record<JobTheme, Workload | undefined>> = {
+  all: undefined,
+  brief: USE_BRIEF_TOPIC,
+  latest: USE_LATEST_TOPIC,
+};
+
 function drawClients(seed: number): PlannedClient[] {
   const chance = new Chance(seed, STREAM.plan);
   const count = 2 + chance.below(WORKING_CLIENTS_MAX - 1);
@@ -87,7 +94,8 @@ function drawClients(seed: number): PlannedClient[] {
   // The fewer workloads a run has, the more its clients meet each other.
   const workloads = hasJobs(seed) ? WORKLOADS_AMONG_JOBS : WORKLOADS;
   const themes = Array.from({ length: chance.pick([1, 1, 2]) }, () => drawWeighted(chance, workloads));
-  if (areJobsAboutCompaction(seed)) themes[0] = USE_LATEST_TOPIC;
+  const jobTheme = hasJobs(seed) ? THEMES_OF_JOBS[jobThemeOf(seed)] : undefined;
+  if (jobTheme !== undefined) themes[0] = jobTheme;
   const clients = Array.from({ length: count }, (_, i) => {
     const theme = themes[i % themes.length] as Workload;
     const others = theme.company === undefined ? READERS : [theme.company];
@@ -135,7 +143,8 @@ export async function runSeed(
     await before.putTopic({ name: LASTING_TOPIC, partitions: PARTITION_COUNT, ...config });
     await prepare(world, clients);
     if (jobs !== undefined) await mergeBefore(world, jobs.mergesBefore);
-    if (jobs?.areAboutCompaction) await compactBefore(world, jobs.mergesBefore);
+    if (jobs?.theme === 'latest') await fillLatestTopic(world, jobs.mergesBefore);
+    if (jobs?.theme === 'brief') await fillBriefTopic(world, jobs.mergesBefore);
     await ageTail(world, before, 0, conditions.tailBefore - (jobs === undefined ? world.watch.commits : 0));
     let working = clients.length;
     clients.forEach(({ workload, operations }, i) => {

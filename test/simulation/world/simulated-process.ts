@@ -25,7 +25,7 @@ export const STREAM = {
   heal: 6,
   jobs: 7,
   flips: 8,
-  latest: 9,
+  topics: 9,
   request: 100,
 } as const;
 

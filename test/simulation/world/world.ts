@@ -45,8 +45,7 @@ export interface JobConditions {
   readonly freezeMs: number;
   /** Entries that were merged before the run begins, in rounds of eight. */
   readonly mergesBefore: number;
-  /** In some runs most of what is done is to compact one topic. */
-  readonly areAboutCompaction: boolean;
+  readonly theme: JobTheme;
 }
 
 /** One seed of so many has jobs: they take longer. */
@@ -56,11 +55,13 @@ export function hasJobs(seed: number): boolean {
   return hashOf(seed, STREAM.jobs) % SEEDS_PER_JOBS === 0;
 }
 
-/** One of so many seeds with jobs. */
-const SEEDS_PER_COMPACTION = 3;
+/** What most of a run with jobs is about: all topics, the one that retention removes records of, or the compacted one. */
+export type JobTheme = 'all' | 'brief' | 'latest';
 
-export function areJobsAboutCompaction(seed: number): boolean {
-  return hasJobs(seed) && hashOf(seed, STREAM.latest) % SEEDS_PER_COMPACTION === 0;
+const JOB_THEMES: readonly JobTheme[] = ['all', 'brief', 'latest'];
+
+export function jobThemeOf(seed: number): JobTheme {
+  return JOB_THEMES[hashOf(seed, STREAM.jobs, 1) % JOB_THEMES.length] as JobTheme;
 }
 
 /** One partition, two of one head, and of two heads: the fewer, the more clients meet each other. */
@@ -132,11 +133,30 @@ function withJobs(seed: number, conditions: Conditions): Conditions {
       pauseMs: chance.pick([0.5, 2, 10]) * HOUR_MS,
       freezeMs: chance.pick([0.2, 3, 3, 40]) * HOUR_MS,
       mergesBefore: chance.pick([0, 0, 1, 3, 7]),
-      areAboutCompaction: areJobsAboutCompaction(seed),
+      theme: jobThemeOf(seed),
     },
     settings: { ...conditions.settings, ...drawJobSettings(chance) },
+    ...(chance.chance(SLEEPY_SHARE) ? drawSleep(chance) : {}),
   };
 }
+
+const SLEEPY_SHARE = 0.25;
+
+/** In some runs little else happens than that processes stand still or die amid one step of what they do, and go on late. */
+function drawSleep(chance: Chance): Pick<Conditions, 'faults'> {
+  return {
+    faults: {
+      rates: {
+        freeze: chance.pick([0.1, 0.3]),
+        crash_after: chance.pick([0, 0.1]),
+        lost_reply: chance.pick([0, 0.05]),
+      },
+      keysFrom: chance.pick(SLEEPY_KEYS),
+    },
+  };
+}
+
+const SLEEPY_KEYS = ['segments#', 'segments#', 'segments/', 'batch#', 'hot/', 'head#', 'node#', 'idempotency#'];
 
 /** Small ones, so that short records need several pages of a segment list, and several passes of a compaction. */
 function drawJobSettings(chance: Chance): Partial<BrokerSettings> {

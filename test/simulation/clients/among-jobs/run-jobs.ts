@@ -1,22 +1,22 @@
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import type { JobTheme } from '../../world/world.ts';
 import { type Client, LASTING_TOPIC } from '../client.ts';
 import type { Workload } from '../workload.ts';
 import { JOBS, type NamedJob } from './jobs.ts';
 import { BRIEF_TOPIC, LATEST_TOPIC } from './removing-topics.ts';
+import { appendAged } from './use-brief-topic.ts';
 import { appendUnderKeys } from './use-latest-topic.ts';
 
 /** Runs jobs now and then, some of them twice at once, by processes that serve nothing else. */
 async function runJobs(client: Client, operations: number): Promise<void> {
   const { chance } = client;
-  const isAboutCompaction = client.world.conditions.jobs?.areAboutCompaction === true;
-  const jobs = JOBS.flatMap((one) =>
-    new Array<NamedJob>(isAboutCompaction ? one.compactionWeight : one.weight).fill(one),
-  );
+  const theme = client.world.conditions.jobs?.theme ?? 'all';
+  const jobs = JOBS.flatMap((one) => new Array<NamedJob>(one.weights[theme]).fill(one));
   for (let i = 0; i < operations * 3; i++) {
     if (chance.chance(0.4)) await client.rest();
     else await client.pause();
-    if (chance.chance(0.3)) await (isAboutCompaction ? fillLatestNode(client) : fillNode(client));
+    if (chance.chance(0.3)) await fillNode(client, theme);
     const job = chance.pick(jobs);
     const isForced = job.name === 'merge' && chance.chance(0.5);
     const run = isForced ? await forcedMerge(client) : job.run;
@@ -29,14 +29,12 @@ async function runJobs(client: Client, operations: number): Promise<void> {
 }
 
 /** Appends so much that the tail of the first head is moved. */
-async function fillNode(client: Client): Promise<void> {
-  for (let i = 0; i < TAIL_NODE_ENTRIES; i++)
-    await client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(false), partition: 0 }] });
-}
-
-async function fillLatestNode(client: Client): Promise<void> {
-  if (client.world.watch.topicId(LATEST_TOPIC) === undefined) return;
-  for (let i = 0; i < TAIL_NODE_ENTRIES; i++) await appendUnderKeys(client, 0, 3);
+async function fillNode(client: Client, theme: JobTheme): Promise<void> {
+  for (let i = 0; i < TAIL_NODE_ENTRIES; i++) {
+    if (theme === 'latest') await appendUnderKeys(client, 0, 3);
+    else if (theme === 'brief') await appendAged(client, 0);
+    else await client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(false), partition: 0 }] });
+  }
 }
 
 /** Processes that run jobs: behind all that serve clients. */
@@ -52,12 +50,16 @@ async function runJob(client: Client, name: string, run: NamedJob['run']): Promi
   if (error !== undefined && !isFine) client.surprise(`job ${name}: ${error.message}`);
 }
 
-const MERGED_TOPICS = [LASTING_TOPIC, LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC];
+const MERGED_TOPICS: Readonly<Record<JobTheme, readonly string[]>> = {
+  all: [LASTING_TOPIC, LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC],
+  brief: [BRIEF_TOPIC],
+  latest: [LATEST_TOPIC],
+};
 
 /** Merges a head of a topic whether that is due or not. */
 async function forcedMerge(client: Client): Promise<NamedJob['run']> {
   const { conditions, watch } = client.world;
-  const topics = conditions.jobs?.areAboutCompaction === true ? [LATEST_TOPIC] : MERGED_TOPICS;
+  const topics = MERGED_TOPICS[conditions.jobs?.theme ?? 'all'];
   const topicId = watch.topicId(client.chance.pick(topics));
   if (topicId === undefined) return async () => ({});
   const headNumber = topics.length === 1 || client.chance.chance(0.8) ? 0 : 1;

@@ -1,5 +1,8 @@
+import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import { toRecord } from '../../../history/history-records.ts';
-import { EPOCH_MS } from '../../world/simulated-process.ts';
+import { Chance } from '../../world/chance.ts';
+import { EPOCH_MS, STREAM } from '../../world/simulated-process.ts';
+import type { World } from '../../world/world.ts';
 import type { Client } from '../client.ts';
 import type { Workload } from '../workload.ts';
 import {
@@ -23,16 +26,32 @@ const RETENTIONS: readonly TopicSettings[] = [
   { 'retention.ms': -1 },
 ];
 
+/** Makes the topic, and merges what is appended to it, over stores of which nothing fails. */
+export async function fillBriefTopic(world: World, merges: number): Promise<void> {
+  const chance = new Chance(world.seed, STREAM.topics);
+  const broker = world.plainBroker({ agoMs: 1 });
+  await broker.putTopic({ name: BRIEF_TOPIC, partitions: 2, config: chance.pick(RETENTIONS) });
+  for (let i = 0; i < merges; i++) {
+    for (let entry = 0; entry < TAIL_NODE_ENTRIES; entry++) {
+      const timestampMs = EPOCH_MS - Math.floor(chance.next() * 6 * HOUR_MS);
+      const record = toRecord({ value: `before-${i}-${entry}`, partition: 0, timestampMs });
+      await broker.appendRecords({ topic: BRIEF_TOPIC, records: [record] });
+    }
+    await broker.idle();
+    await broker.mergeHead(world.watch.topicId(BRIEF_TOPIC) as string, 0, { force: true });
+  }
+}
+
 /** Appends records of all ages, deletes some, and reads what is left, over hours. */
 async function useBriefTopic(client: Client, operations: number): Promise<void> {
   const { chance } = client;
-  const retention = chance.pick(RETENTIONS);
-  if (!(await makeTopic(client, BRIEF_TOPIC, retention))) return;
+  const isThere = client.world.watch.topicId(BRIEF_TOPIC) !== undefined;
+  if (!isThere && !(await makeTopic(client, BRIEF_TOPIC, chance.pick(RETENTIONS)))) return;
   for (let i = 0; i < operations * 4; i++) {
     const partition = chance.pick(PARTITIONS_USED);
     const what = chance.below(10);
     if (what < 6) for (let more = chance.below(6); more >= 0; more--) await appendAged(client, partition);
-    else if (what < 7) await deleteSome(client, partition);
+    else if (what < 7) for (let more = chance.below(3); more >= 0; more--) await deleteSome(client, partition);
     else await readSome(client, BRIEF_TOPIC, partition);
     if (chance.chance(0.1))
       await attempt(client, (broker) => broker.putTopic({ name: BRIEF_TOPIC, config: chance.pick(RETENTIONS) }));
@@ -40,7 +59,7 @@ async function useBriefTopic(client: Client, operations: number): Promise<void> 
   }
 }
 
-async function appendAged(client: Client, partition: number): Promise<void> {
+export async function appendAged(client: Client, partition: number): Promise<void> {
   const { chance } = client;
   // Mostly in the past; a broker whose clock is slow accepts less of the future.
   const timestampMs = EPOCH_MS + Math.floor(client.nowMs + (0.8 - chance.next() ** 2 * 24) * HOUR_MS);

@@ -34,9 +34,9 @@ function drawSettings(chance: Chance): TopicSettings {
   };
 }
 
-/** Makes the topic, and merges and compacts some of it, over stores of which nothing fails. */
-export async function compactBefore(world: World, merges: number): Promise<void> {
-  const chance = new Chance(world.seed, STREAM.latest);
+/** Makes the topic, and merges what is appended to it, over stores of which nothing fails. */
+export async function fillLatestTopic(world: World, merges: number): Promise<void> {
+  const chance = new Chance(world.seed, STREAM.topics);
   const broker = world.plainBroker({ agoMs: 1 });
   await broker.putTopic({ name: LATEST_TOPIC, partitions: 2, config: drawSettings(chance) });
   const keys = chance.pick(KEYS);
