@@ -214,8 +214,8 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: ORPHANS,
-        from: 'for (const id of await findReferred(items, name, head, firstEntry, ids, ask)) referred.add(id);',
-        to: 'void [head, firstEntry, ids];',
+        from: 'for (const id of await findReferred(items, name, head, unseen, ids, ask)) referred.add(id);',
+        to: 'void [head, unseen, ids];',
       },
     ],
   },

@@ -22,8 +22,15 @@ export interface Candidate {
 interface Looked {
   readonly name: HeadName;
   readonly canCommit: boolean;
+  /** Where to look from then on. */
+  readonly unseen: EntryNumbers;
+}
+
+interface EntryNumbers {
   /** The nodes below this number are known not to refer to what is left. */
   readonly firstEntry: number;
+  /** Entries below this number need their data no longer, though they may stay in the tail for ever. */
+  readonly droppedEntry: number;
 }
 
 /**
@@ -42,19 +49,20 @@ export async function findOrphans<C extends Candidate>(
   const looked = await eachOf(byHead(candidates), async ({ name, ids }): Promise<Looked> => {
     const { attributes } = await ask(() => items.get(headKey(name.topicId, name.headNumber)));
     const head = headFromAttributes(attributes);
-    const { cleanedEntry } = await ask(() => readSegmentList(items, name));
-    for (const id of await findReferred(items, name, head, cleanedEntry, ids, ask)) referred.add(id);
+    const { cleanedEntry, droppedEntry } = await ask(() => readSegmentList(items, name));
+    const from = { firstEntry: cleanedEntry, droppedEntry };
+    for (const id of await findReferred(items, name, head, from, ids, ask)) referred.add(id);
     // A head of a deleted topic must not come back. It is closed for as long as a commit of it can be under way.
     const exists = attributes !== undefined || (await isTopic(name.topicId));
-    return { name, canCommit: exists && !head.closed, firstEntry: head.firstEntry };
+    return { name, canCommit: exists && !head.closed, unseen: { firstEntry: head.firstEntry, droppedEntry } };
   });
   const unreferred = (): C[] => candidates.filter(({ batchId }) => !referred.has(batchIdText(batchId)));
   const before = new Map(looked.map((one) => [keyOf(one.name), one]));
   await eachOf(byHead(unreferred()), async ({ name, ids, newestMs }) => {
-    const { canCommit, firstEntry } = before.get(keyOf(name)) as Looked;
+    const { canCommit, unseen } = before.get(keyOf(name)) as Looked;
     if (!canCommit) return;
     const head = await refuseBefore(context, items, name, newestMs + 1);
-    for (const id of await findReferred(items, name, head, firstEntry, ids, ask)) referred.add(id);
+    for (const id of await findReferred(items, name, head, unseen, ids, ask)) referred.add(id);
   });
   return unreferred();
 }
@@ -74,25 +82,26 @@ async function refuseBefore(context: RetryContext, items: ItemStore, name: HeadN
   return headFromAttributes(attributes);
 }
 
-/** Those of `ids` that the tail or a node from `from` on refers to. Nodes that were cleaned meanwhile no longer count. */
+/** Those of `ids` that the tail or a node from `firstEntry` on refers to. Nodes that were cleaned meanwhile no longer count. */
 async function findReferred(
   items: ItemStore,
   name: HeadName,
   head: Head,
-  from: number,
+  from: EntryNumbers,
   ids: ReadonlySet<string>,
   ask: Ask,
 ): Promise<Set<string>> {
   const referred = new Set<string>();
-  const look = ({ batchId }: Entry): void => {
+  const { firstEntry, droppedEntry } = from;
+  const look = ({ batchId }: Entry, entryNumber: number): void => {
     const id = batchIdText(batchId);
-    if (ids.has(id)) referred.add(id);
+    if (entryNumber >= droppedEntry && ids.has(id)) referred.add(id);
   };
-  for (const { entry } of head.tail) look(entry);
-  for (let start = from - (from % TAIL_NODE_ENTRIES); referred.size < ids.size; ) {
+  for (const [i, { entry }] of head.tail.entries()) look(entry, head.firstEntry + i);
+  for (let start = firstEntry - (firstEntry % TAIL_NODE_ENTRIES); referred.size < ids.size; ) {
     try {
       for await (const node of nodesBetween(items, name, start, head.firstEntry, ask)) {
-        node.entries.forEach(look);
+        for (const [i, entry] of node.entries.entries()) look(entry, node.firstEntry + i);
         if (referred.size === ids.size) break;
       }
       break;

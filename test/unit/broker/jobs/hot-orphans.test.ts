@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { readHead } from '../../../../shared/broker/heads/items.ts';
+import { updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
 import { sweepHotOrphans } from '../../../../shared/broker/jobs/sweep/hot-orphans.ts';
 import { sweepHead } from '../../../../shared/broker/jobs/sweep/sweep-head.ts';
 import { makeBatchId } from '../../../../shared/log/head/batch-id.ts';
 import { packEntry } from '../../../../shared/log/head/entry.ts';
 import { packSharers } from '../../../../shared/log/head/sharers.ts';
+import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
 import {
   HEAD,
   headKey,
@@ -126,6 +128,30 @@ describe('hot objects without an entry', () => {
     await log.clock.advance(DAY);
     expect(await log.sweep()).toMatchObject({ objectsSeen: 1, orphansDeleted: 1 });
     expect(await log.keys()).toEqual([]);
+  });
+
+  it('are found where the entry that refers to them was dropped, and stays in the tail', async () => {
+    const log = await setUp();
+    await log.append([0, 16]);
+    // The other head never took its part.
+    await log.stores.items.delete(headKey(log.topicId, 1));
+    await log.append([0], 1);
+    // Only the own object of a head ends with its name.
+    const needed = (await log.keys()).filter((key) => key.endsWith('.0'));
+    const name = { topicId: log.topicId, headNumber: 0 };
+    await log.clock.advance(2 * DAY);
+    const context = jobContext(log.stores);
+    const drop = (list: SegmentList, entries: number) => ({
+      list: { ...list, dropBelow: entries, droppedEntry: entries },
+      result: undefined,
+    });
+    await updateSegmentList(context, log.stores.items, name, (list) => drop(list, 0));
+    expect(await log.sweep()).toMatchObject({ objectsSeen: 2, orphansDeleted: 0 });
+    await updateSegmentList(context, log.stores.items, name, (list) => drop(list, 1));
+    await log.clock.advance(DAY);
+    expect(await log.sweep()).toMatchObject({ objectsSeen: 2, orphansDeleted: 1 });
+    expect(await log.keys()).toEqual(needed);
+    expect((await log.head(0)).tail.length).toBe(2);
   });
 
   it('make no head of a topic that does not exist, and a head of one that does', async () => {
