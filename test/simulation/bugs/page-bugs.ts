@@ -25,6 +25,7 @@ export const PAGE_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'page-not-announced',
+    isUnmet: true,
     why: 'A page is written without an announcement, and stays if its writer dies.',
     edits: [
       {
