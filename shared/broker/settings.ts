@@ -1,4 +1,5 @@
 import { TAIL_NODE_ENTRIES } from '../log/head/head.ts';
+import { SLOT_SEGMENTS_MAX } from '../log/segment/list-changes.ts';
 
 /** The settings of a broker, as plain data. The defaults suit one request at a time on AWS. */
 export interface BrokerSettings {
@@ -40,6 +41,8 @@ export interface BrokerSettings {
   readonly compactionOutputBytes: number;
   /** Committed offsets of a group without members are kept for so long after the last commit and the last member. */
   readonly offsetsRetentionMs: number;
+  /** The maximum number of segments of a partition in its segment list: beyond it the oldest half moves to a page. */
+  readonly listedSegmentsMax: number;
 }
 
 export const DEFAULT_SETTINGS: BrokerSettings = {
@@ -61,4 +64,5 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   compactionMapBytes: 64 * 1024 * 1024,
   compactionOutputBytes: 64 * 1024 * 1024,
   offsetsRetentionMs: 7 * 86_400_000,
+  listedSegmentsMax: SLOT_SEGMENTS_MAX,
 };

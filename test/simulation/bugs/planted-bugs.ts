@@ -1,6 +1,8 @@
 import { COMMIT_BUGS } from './commit-bugs.ts';
+import { COMPACT_BUGS } from './compact-bugs.ts';
 import { KEY_BUGS } from './key-bugs.ts';
 import { MERGE_BUGS } from './merge-bugs.ts';
+import { PAGE_BUGS } from './page-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
 import { READ_BUGS } from './read-bugs.ts';
@@ -15,4 +17,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...READ_BUGS,
   ...MERGE_BUGS,
   ...SWEEP_BUGS,
+  ...COMPACT_BUGS,
+  ...PAGE_BUGS,
 ];

@@ -1,18 +1,23 @@
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import type { JobTheme } from '../../world/world.ts';
 import { type Client, LASTING_TOPIC } from '../client.ts';
 import type { Workload } from '../workload.ts';
 import { JOBS, type NamedJob } from './jobs.ts';
-import { BRIEF_TOPIC, LATEST_TOPIC } from './use-removing-topics.ts';
+import { BRIEF_TOPIC, LATEST_TOPIC } from './removing-topics.ts';
+import { appendAged } from './use-brief-topic.ts';
+import { appendUnderKeys } from './use-latest-topic.ts';
 
 /** Runs jobs now and then, some of them twice at once, by processes that serve nothing else. */
 async function runJobs(client: Client, operations: number): Promise<void> {
   const { chance } = client;
+  const theme = client.world.conditions.jobs?.theme ?? 'all';
+  const jobs = JOBS.flatMap((one) => new Array<NamedJob>(one.weights[theme]).fill(one));
   for (let i = 0; i < operations * 3; i++) {
     if (chance.chance(0.4)) await client.rest();
     else await client.pause();
-    if (chance.chance(0.3)) await fillNode(client);
-    const job = chance.pick(JOBS.flatMap((one) => new Array<NamedJob>(one.weight).fill(one)));
+    if (chance.chance(0.3)) await fillNode(client, theme);
+    const job = chance.pick(jobs);
     const isForced = job.name === 'merge' && chance.chance(0.5);
     const run = isForced ? await forcedMerge(client) : job.run;
     const runs = [runJob(client, job.name, run)];
@@ -24,9 +29,12 @@ async function runJobs(client: Client, operations: number): Promise<void> {
 }
 
 /** Appends so much that the tail of the first head is moved. */
-async function fillNode(client: Client): Promise<void> {
-  for (let i = 0; i < TAIL_NODE_ENTRIES; i++)
-    await client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(false), partition: 0 }] });
+async function fillNode(client: Client, theme: JobTheme): Promise<void> {
+  for (let i = 0; i < TAIL_NODE_ENTRIES; i++) {
+    if (theme === 'latest') await appendUnderKeys(client, 0, 3);
+    else if (theme === 'brief') await appendAged(client, 0);
+    else await client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(false), partition: 0 }] });
+  }
 }
 
 /** Processes that run jobs: behind all that serve clients. */
@@ -42,15 +50,21 @@ async function runJob(client: Client, name: string, run: NamedJob['run']): Promi
   if (error !== undefined && !isFine) client.surprise(`job ${name}: ${error.message}`);
 }
 
-const MERGED_TOPICS = [LASTING_TOPIC, LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC];
+const MERGED_TOPICS: Readonly<Record<JobTheme, readonly string[]>> = {
+  all: [LASTING_TOPIC, LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC],
+  brief: [BRIEF_TOPIC],
+  latest: [LATEST_TOPIC],
+};
 
 /** Merges a head of a topic whether that is due or not. */
 async function forcedMerge(client: Client): Promise<NamedJob['run']> {
-  const topicId = client.world.watch.topicId(client.chance.pick(MERGED_TOPICS));
+  const { conditions, watch } = client.world;
+  const topics = MERGED_TOPICS[conditions.jobs?.theme ?? 'all'];
+  const topicId = watch.topicId(client.chance.pick(topics));
   if (topicId === undefined) return async () => ({});
-  const headNumber = client.chance.chance(0.8) ? 0 : 1;
+  const headNumber = topics.length === 1 || client.chance.chance(0.8) ? 0 : 1;
   // Nothing points a job to a head that has never taken an entry.
-  if (client.world.watch.jobs?.facts.head(topicId, headNumber).entries.length === 0) return async () => ({});
+  if (watch.jobs?.facts.head(topicId, headNumber).entries.length === 0) return async () => ({});
   return async (broker) => {
     await broker.mergeHead(topicId, headNumber, { force: true });
     return {};

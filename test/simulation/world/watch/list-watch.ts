@@ -24,6 +24,7 @@ import {
   useKey,
 } from '../../../../shared/storage/keys.ts';
 import type { Attributes } from '../../../../shared/storage/ports.ts';
+import type { CompactionWatch } from './compaction-watch.ts';
 import { type HeadFacts, itemName, type StoredFacts } from './stored-facts.ts';
 
 type Broken = (promise: string, message: string) => void;
@@ -44,6 +45,7 @@ export function checkList(
   nowMs: number,
   broken: Broken,
   mark: (name: string) => void,
+  compaction: CompactionWatch,
 ): void {
   const before = head.list ?? EMPTY_SEGMENT_LIST;
   const packed = attributes[SEGMENT_LIST.list];
@@ -69,8 +71,10 @@ export function checkList(
     if (!isThere) broken('R16', `${about} names ${name}, which was not written.`);
   }
   for (const name of namedBefore.keys()) if (!named.has(name)) head.unlisted.set(name, nowMs);
+  compaction.wroteList(head, before, list, nowMs);
   list.slots.forEach((slot, number) => {
-    checkOffsets(facts, head, list, slot, number, (message) => broken('R1', `${about} ${message}`));
+    const isGone = (offset: number): boolean => compaction.isGone(head, number, offset);
+    checkOffsets(facts, head, list, slot, number, isGone, (message) => broken('R1', `${about} ${message}`));
   });
   checkAnnounced(facts, head, before, list, (message) => broken('R16', `${about} ${message}`));
   // The due items of a deleted topic are dropped, and a job that stood still may write its list after that.
@@ -142,7 +146,7 @@ export function namesOf(facts: StoredFacts, head: HeadFacts, list: SegmentList):
 }
 
 /** All segments of a slot, also those in pages, without those that are gone. */
-function segmentsOf(facts: StoredFacts, head: HeadFacts, slot: SlotSegments, number: number): Segment[] {
+export function segmentsOf(facts: StoredFacts, head: HeadFacts, slot: SlotSegments, number: number): Segment[] {
   const paged = slot.pages.flatMap((page) => {
     const key = segmentPageKey(head.topicId, head.headNumber, { slot: number, ...page });
     const packed = facts.items.get(itemName(key))?.attributes[SEGMENT_PAGE.segments];
@@ -161,27 +165,33 @@ export function storedName(
     : segmentObjectKey(topicId, headNumber * PARTITIONS_PER_HEAD + slot, startOffset, version);
 }
 
-/** Every offset that was merged and is not below the log start is in one segment. */
+/** Every offset that was merged, is not below the log start and was not compacted away is in one segment. */
 function checkOffsets(
   facts: StoredFacts,
   head: HeadFacts,
   list: SegmentList,
   slot: SlotSegments,
   number: number,
+  isGone: (offset: number) => boolean,
   broken: (message: string) => void,
 ): void {
+  const isGap = (from: number, to: number): boolean => {
+    for (let offset = from; offset < to; offset++) if (!isGone(offset)) return true;
+    return false;
+  };
   const start = head.start[number] ?? 0;
   if (slot.droppedOffset > start)
     broken(`dropped offsets of slot ${number} below ${slot.droppedOffset}, and it starts at ${start}.`);
   let end = 0;
   for (const { startOffset, endOffset } of segmentsOf(facts, head, slot, number)) {
-    if (startOffset > Math.max(end, start))
+    if (isGap(Math.max(end, start), startOffset))
       broken(`has no segment of the offsets ${end} to ${startOffset} of slot ${number}.`);
     if (startOffset < end) broken(`has the offset ${startOffset} of slot ${number} in two segments.`);
     end = endOffset;
   }
   const merged = list.totals[number]?.nextOffset ?? 0;
-  if (Math.max(end, start) < merged) broken(`has no segment of the offsets ${end} to ${merged} of slot ${number}.`);
+  if (isGap(Math.max(end, start), merged))
+    broken(`has no segment of the offsets ${end} to ${merged} of slot ${number}.`);
 }
 
 /** What was announced is in the list afterwards or is garbage, and garbage is gone before it leaves the list. */

@@ -35,8 +35,7 @@ export interface HeadFacts {
 /** An object, or the bytes of an inline batch. What was deleted stays here, to be judged by. */
 export interface StoredData {
   readonly bytes: number;
-  /** Which a concatenation does not tell. */
-  readonly content: Uint8Array | undefined;
+  readonly content: Uint8Array;
   isThere: boolean;
 }
 
