@@ -1,6 +1,5 @@
 import { parseDueSortKey } from '../../../shared/storage/keys.ts';
 import { EPOCH_MS } from '../world/simulated-process.ts';
-import { namesOf } from '../world/watch/list-watch.ts';
 import { type HeadFacts, headOfKey, type StoredFacts } from '../world/watch/stored-facts.ts';
 import type { World } from '../world/world.ts';
 
@@ -94,10 +93,7 @@ class Walk {
   }
 
   private isListed(name: string): boolean {
-    for (const head of this.facts.heads.values())
-      if (head.list !== undefined && this.isOfTopic(head) && namesOf(this.facts, head, head.list).has(name))
-        return true;
-    return false;
+    return [...this.facts.heads.values()].some((head) => this.isOfTopic(head) && head.named.has(name));
   }
 
   /**

@@ -13,7 +13,7 @@ import {
 } from '../../../../shared/storage/keys.ts';
 import type { Attributes } from '../../../../shared/storage/ports.ts';
 import { CompactionWatch } from './compaction-watch.ts';
-import { checkList, isMergeDue, namesOf, storedName } from './list-watch.ts';
+import { checkList, isMergeDue, storedName } from './list-watch.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
 import { type HeadFacts, headOfKey, itemName, StoredFacts } from './stored-facts.ts';
 import { TrueLogs } from './true-log.ts';
@@ -185,8 +185,7 @@ export class JobWatch {
       this.needsClosed(head, name);
       return;
     }
-    if (head.list !== undefined && namesOf(this.facts, head, head.list).has(name))
-      this.broken('R14', `${name} was deleted while its list names it.`);
+    if (head.named.has(name)) this.broken('R14', `${name} was deleted while its list names it.`);
     const unlistedAtMs = head.unlisted.get(name);
     if (unlistedAtMs !== undefined && this.isTooEarly(unlistedAtMs))
       this.broken('R14', `${name} was deleted ${this.agoOf(unlistedAtMs)} after its list gave it up.`);

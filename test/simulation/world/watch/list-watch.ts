@@ -61,8 +61,9 @@ export function checkList(
     mark('segments dropped');
   if (list.droppedEntry > before.droppedEntry) mark('data of unmerged entries dropped');
   if (list.mergedEntry > before.mergedEntry) checkMerged(facts, head, before, list, nowMs, broken);
+  const namedBefore = head.named;
   const named = namesOf(facts, head, list);
-  const namedBefore = namesOf(facts, head, before);
+  head.named = named;
   for (const [name, bytes] of named) {
     if (namedBefore.has(name)) continue;
     if (head.unlisted.has(name)) broken('R17', `${about} names ${name} again, which it had given up.`);
@@ -134,8 +135,7 @@ function checkMerged(
   }
 }
 
-/** What the list names: objects with their bytes, and pages without. */
-export function namesOf(facts: StoredFacts, head: HeadFacts, list: SegmentList): Map<string, number | undefined> {
+function namesOf(facts: StoredFacts, head: HeadFacts, list: SegmentList): Map<string, number | undefined> {
   const names = new Map<string, number | undefined>();
   list.slots.forEach((slot, number) => {
     for (const page of slot.pages) names.set(storedName(head, { what: 'page', slot: number, ...page }), undefined);
@@ -150,9 +150,18 @@ export function segmentsOf(facts: StoredFacts, head: HeadFacts, slot: SlotSegmen
   const paged = slot.pages.flatMap((page) => {
     const key = segmentPageKey(head.topicId, head.headNumber, { slot: number, ...page });
     const packed = facts.items.get(itemName(key))?.attributes[SEGMENT_PAGE.segments];
-    return packed instanceof Uint8Array ? unpackSegmentPage(packed) : [];
+    return packed instanceof Uint8Array ? unpackedPage(packed) : [];
   });
   return [...paged, ...slot.segments].filter(({ endOffset }) => endOffset > slot.droppedOffset);
+}
+
+/** Pages never change, and are looked at with each list. */
+const unpackedPages = new WeakMap<Uint8Array, readonly Segment[]>();
+
+function unpackedPage(packed: Uint8Array): readonly Segment[] {
+  const known = unpackedPages.get(packed) ?? unpackSegmentPage(packed);
+  unpackedPages.set(packed, known);
+  return known;
 }
 
 /** Where a segment or page is stored. */
@@ -203,11 +212,10 @@ function checkAnnounced(
   broken: (message: string) => void,
 ): void {
   const still = new Set([...list.announcements.flatMap(({ names }) => names), ...list.garbage].map(nameText));
-  const named = namesOf(facts, head, list);
   for (const name of [...before.announcements.flatMap(({ names }) => names), ...before.garbage]) {
     if (still.has(nameText(name))) continue;
     const stored = storedName(head, name);
-    if (named.has(stored) || facts.writtenInVain.has(stored)) continue;
+    if (head.named.has(stored) || facts.writtenInVain.has(stored)) continue;
     if (facts.hasData(stored) || facts.items.has(stored)) broken(`forgets ${stored}, which is still there.`);
   }
 }

@@ -26,6 +26,8 @@ export interface HeadFacts {
   refusesBeforeMs: number;
   closedAtMs: number | undefined;
   list: SegmentList | undefined;
+  /** What the list names: objects with their bytes, and pages without. */
+  named: ReadonlyMap<string, number | undefined>;
   /** Object or page -> since when the list no longer names it. */
   readonly unlisted: Map<string, number>;
   /** When entries up to a number became merged, in order. */
@@ -68,6 +70,7 @@ export class StoredFacts {
         refusesBeforeMs: 0,
         closedAtMs: undefined,
         list: undefined,
+        named: new Map(),
         unlisted: new Map(),
         merged: [],
       };
