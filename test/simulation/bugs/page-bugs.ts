@@ -24,9 +24,9 @@ export const PAGE_BUGS: readonly PlantedBug[] = ofJobs(
     ],
   },
   {
-    name: 'page-not-announced',
+    name: 'page-listed-after-it-was-given-up',
     isUnmet: true,
-    why: 'A page is written without an announcement, and stays if its writer dies.',
+    why: 'A page is listed although its announcement was given up, so that it is garbage.',
     edits: [
       {
         file: CHANGES,
