@@ -1,4 +1,5 @@
-import type { PlantedBug } from './planted-bug.ts';
+import type { PlantedBug } from '../planted-bug.ts';
+import { ofJobs } from './of-jobs.ts';
 
 const BATCH = 'shared/log/segment/compact-batch.ts';
 const CLEANABLE = 'shared/log/segment/cleanable.ts';
@@ -6,10 +7,6 @@ const MAP = 'shared/log/segment/offset-map.ts';
 const CHANGES = 'shared/log/segment/list-changes.ts';
 const PASS = 'shared/broker/jobs/compact/compaction-pass.ts';
 const GROUP = 'shared/broker/jobs/compact/compact-group.ts';
-
-function ofJobs(...bugs: readonly Omit<PlantedBug, 'isOfJobs'>[]): PlantedBug[] {
-  return bugs.map((bug) => ({ ...bug, isOfJobs: true }));
-}
 
 /** Of compaction. */
 export const COMPACT_BUGS: readonly PlantedBug[] = ofJobs(

@@ -1,14 +1,11 @@
-import type { PlantedBug } from './planted-bug.ts';
+import type { PlantedBug } from '../planted-bug.ts';
+import { ofJobs } from './of-jobs.ts';
 
 const CHANGES = 'shared/log/segment/list-changes.ts';
 const JOIN = 'shared/broker/jobs/merge/join-segments.ts';
 const GROUP = 'shared/broker/jobs/compact/compact-group.ts';
 const FIND = 'shared/broker/segments/find-segments.ts';
 const EXPIRE = 'shared/broker/jobs/expire/find-expired.ts';
-
-function ofJobs(...bugs: readonly Omit<PlantedBug, 'isOfJobs'>[]): PlantedBug[] {
-  return bugs.map((bug) => ({ ...bug, isOfJobs: true }));
-}
 
 /** Of the pages of a segment list. */
 export const PAGE_BUGS: readonly PlantedBug[] = ofJobs(
