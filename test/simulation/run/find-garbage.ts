@@ -1,6 +1,6 @@
 import { parseDueSortKey } from '../../../shared/storage/keys.ts';
 import { EPOCH_MS } from '../world/simulated-process.ts';
-import { type HeadFacts, headOfKey, type StoredFacts } from '../world/watch/stored-facts.ts';
+import { type HeadFacts, headOfKey, type StoredFacts, type TakenEntry } from '../world/watch/stored-facts.ts';
 import type { World } from '../world/world.ts';
 
 /** The attribute after which the store removes an item. */
@@ -97,7 +97,8 @@ class Walk {
   }
 
   /**
-   * Whether an entry has the data that was not merged and dropped long ago. Nobody looks for inline batches in a head that has
+   * Whether an entry has the data that was not merged and dropped long ago, or that waits for older entries, since unmerged
+   * entries are dropped in order. Nobody looks for inline batches in a head that has
    * never taken an entry: its first append finds them, or the deletion of its topic.
    */
   private isReferred(name: string): boolean {
@@ -106,7 +107,12 @@ class Walk {
       if (this.isOfTopic(head) && head.entries.length === 0) return true;
     }
     return (this.facts.entriesOf.get(name) ?? []).some(
-      ({ head, taken }) => this.isOfTopic(head) && taken.releasedAtMs === undefined,
+      ({ head, taken }) => this.isOfTopic(head) && (taken.releasedAtMs === undefined || isBehindNeeded(head, taken)),
     );
   }
+}
+
+function isBehindNeeded({ entries, list }: HeadFacts, taken: TakenEntry): boolean {
+  const unmerged = entries.slice(list?.mergedEntry ?? 0);
+  return unmerged.slice(0, Math.max(0, unmerged.indexOf(taken))).some(({ releasedAtMs }) => releasedAtMs === undefined);
 }

@@ -247,7 +247,8 @@ export class World {
     const stores = aroundStores(this.storage.storesOf(id), (request, run) => async (...args) => {
       if (stuckTail && request === 'putItem' && keyOf(args).startsWith('node#'))
         throw new EventLogError('throttled', 'Simulated: throttled.');
-      this.plainRequests++;
+      if (++this.plainRequests > PLAIN_REQUESTS_MAX)
+        throw new Error('A broker of which nothing fails goes round in circles.');
       return run(...args);
     });
     const { listedSegmentsMax } = this.conditions.settings;
@@ -330,6 +331,8 @@ export class World {
 
 /** URLs that are only looked at. */
 const SIGNER = { sign: (key: string) => ({ url: `memory:${key}`, headers: {} }) };
+/** Requests of the brokers that prepare and judge: no event loop can stop them. */
+const PLAIN_REQUESTS_MAX = 100_000;
 /** Processes before and after all others. */
 const BEFORE = 0;
 const AFTER = 1;
