@@ -264,7 +264,8 @@ export class World {
     const { loop, conditions } = this;
     const chance = this.chanceOfNext(slot);
     const { process, broker } = this.serve(slot, chance);
-    const patienceMs = conditions.latency.patienceMs * CLIENT_PATIENCE + waitMs;
+    const leastMs = conditions.jobs === undefined ? 0 : CLIENT_PATIENCE_AMONG_JOBS_MS;
+    const patienceMs = Math.max(leastMs, conditions.latency.patienceMs * CLIENT_PATIENCE) + waitMs;
     return new Promise((resolve) => {
       let undo = (): void => {};
       const settle = (reply: Reply<T>): void => {
@@ -341,3 +342,5 @@ const LONG_BEFORE = 2;
 const SKEW = 1_000;
 /** A client waits longer than a process waits for the storage. */
 const CLIENT_PATIENCE = 20;
+/** A read over many pages of a segment list takes many requests. */
+const CLIENT_PATIENCE_AMONG_JOBS_MS = 4_000;
