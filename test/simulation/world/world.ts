@@ -297,6 +297,13 @@ export class World {
     });
   }
 
+  /** The process that serves the slot after `afterMs` stands still from then on, until the faults are over at the latest. */
+  freezeLater(slot: number, afterMs: number, ms: number): void {
+    this.loop.at(afterMs, () => {
+      if (!this.fates.healed) this.slots[slot]?.process.freeze(ms);
+    });
+  }
+
   /** Seeded by slot and request number, so that it does not depend on requests to other slots. */
   private chanceOfNext(slot: number): Chance {
     const count = this.requestsTo[slot] ?? 0;

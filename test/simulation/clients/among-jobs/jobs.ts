@@ -21,6 +21,13 @@ export const SWEEP_DELETED_TOPICS: NamedJob = {
   run: (broker) => broker.sweepDeletedTopics().then(() => ({})),
 };
 
+export const SWEEP: NamedJob = {
+  name: 'sweep',
+  hasDueItems: true,
+  weights: { all: 3, brief: 3, latest: 2 },
+  run: (broker) => broker.runSweeps(),
+};
+
 export const JOBS: readonly NamedJob[] = [
   { name: 'merge', hasDueItems: true, weights: { all: 3, brief: 4, latest: 4 }, run: (broker) => broker.runMerges() },
   {
@@ -29,7 +36,7 @@ export const JOBS: readonly NamedJob[] = [
     weights: { all: 2, brief: 4, latest: 1 },
     run: (broker) => broker.runRetention(),
   },
-  { name: 'sweep', hasDueItems: true, weights: { all: 3, brief: 3, latest: 2 }, run: (broker) => broker.runSweeps() },
+  SWEEP,
   {
     name: 'compact',
     hasDueItems: true,

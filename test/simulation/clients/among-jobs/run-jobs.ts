@@ -3,8 +3,8 @@ import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import type { JobTheme } from '../../world/world.ts';
 import { type Client, LASTING_TOPIC } from '../client.ts';
 import type { Workload } from '../workload.ts';
-import { JOBS, type NamedJob } from './jobs.ts';
-import { BRIEF_TOPIC, LATEST_TOPIC } from './removing-topics.ts';
+import { JOBS, type NamedJob, SWEEP } from './jobs.ts';
+import { BRIEF_TOPIC, HOUR_MS, LATEST_TOPIC } from './removing-topics.ts';
 import { appendAged } from './use-brief-topic.ts';
 import { appendUnderKeys } from './use-latest-topic.ts';
 
@@ -20,6 +20,7 @@ async function runJobs(client: Client, operations: number): Promise<void> {
     const job = chance.pick(jobs);
     const isForced = job.name === 'merge' && chance.chance(0.5);
     const run = isForced ? await forcedMerge(client) : job.run;
+    if (chance.chance(0.1)) await outrun(client, job.name, run, jobs);
     const runs = [runJob(client, job.name, run)];
     if (chance.chance(0.3)) runs.push(runJob(client, job.name, run));
     if (chance.chance(0.7)) await Promise.all(runs);
@@ -27,6 +28,22 @@ async function runJobs(client: Client, operations: number): Promise<void> {
   }
   await client.tracked();
 }
+
+/** A job stands still in the middle. Meanwhile another one runs, and sweeps take for dead what the first has announced. */
+async function outrun(client: Client, name: string, run: NamedJob['run'], jobs: readonly NamedJob[]): Promise<void> {
+  const { chance, world } = client;
+  const afterMs = world.conditions.latency.usualMs * chance.below(STEPS_MAX);
+  world.freezeLater(STUCK_SLOT, afterMs, chance.pick([1, 3, 3, 6]) * HOUR_MS);
+  client.tracks(runJob(client, name, run, STUCK_SLOT));
+  for (const other of [chance.pick(jobs), SWEEP, SWEEP]) {
+    // What a sweep finds to be dead is deleted half an hour later.
+    await world.pause((0.52 + chance.next() * 0.2) * HOUR_MS);
+    await runJob(client, other.name, other.run);
+  }
+}
+
+/** A job sends up to about as many requests. */
+const STEPS_MAX = 40;
 
 /** Appends so much that the tail of the first head is moved. */
 async function fillNode(client: Client, theme: JobTheme): Promise<void> {
@@ -40,11 +57,17 @@ async function fillNode(client: Client, theme: JobTheme): Promise<void> {
 /** Processes that run jobs: behind all that serve clients. */
 const JOB_SLOTS = 100;
 const JOB_PROCESSES = 3;
+const STUCK_SLOT = JOB_SLOTS + JOB_PROCESSES;
 /** A function ends after this. */
 const JOB_MS_MAX = 5 * 60_000;
 
-async function runJob(client: Client, name: string, run: NamedJob['run']): Promise<void> {
-  const reply = await client.send(run, JOB_SLOTS + client.chance.below(JOB_PROCESSES), JOB_MS_MAX);
+async function runJob(
+  client: Client,
+  name: string,
+  run: NamedJob['run'],
+  slot = JOB_SLOTS + client.chance.below(JOB_PROCESSES),
+): Promise<void> {
+  const reply = await client.send(run, slot, JOB_MS_MAX);
   const error = reply.type === 'error' ? reply.error : reply.type === 'answer' ? reply.value.error : undefined;
   const isFine = error instanceof EventLogError && (error.code === 'throttled' || error.code === 'storage_unavailable');
   if (error !== undefined && !isFine) client.surprise(`job ${name}: ${error.message}`);

@@ -56,10 +56,7 @@ export function checkList(
     broken('R17', `${about} went from version ${before.version} to ${list.version}.`);
   if (list.mergedEntry < before.mergedEntry || list.cleanedEntry < before.cleanedEntry)
     broken('R17', `${about} went back from ${before.mergedEntry}, ${before.cleanedEntry} to older entries.`);
-  if (list.slots.some((slot, i) => slot.compactedOffset > (before.slots[i]?.compactedOffset ?? 0))) mark('compacted');
-  if (list.slots.some((slot, i) => slot.droppedOffset > (before.slots[i]?.droppedOffset ?? 0)))
-    mark('segments dropped');
-  if (list.droppedEntry > before.droppedEntry) mark('data of unmerged entries dropped');
+  for (const state of statesOf(before, list)) mark(state);
   if (list.mergedEntry > before.mergedEntry) checkMerged(facts, head, before, list, nowMs, broken);
   const namedBefore = head.named;
   const named = namesOf(facts, head, list);
@@ -86,6 +83,34 @@ export function checkList(
   }
   if (head.entries.length > 0 && head.closedAtMs === undefined && !isMergeDue(facts, head))
     broken('R16', `${about} does not say when the head is merged next.`);
+}
+
+/** What has become of a list that few runs come to. */
+function* statesOf(before: SegmentList, list: SegmentList): Generator<string> {
+  const isAny = (has: (slot: SlotSegments, was: SlotSegments | undefined) => boolean): boolean =>
+    list.slots.some((slot, i) => has(slot, before.slots[i]));
+  if (isAny((slot, was) => slot.compactedOffset > (was?.compactedOffset ?? 0))) yield 'compacted';
+  if (isAny(({ pages }, was) => pages.length > (was?.pages.length ?? 0))) yield 'segments moved to a page';
+  if (isAny(({ pages }, was) => pages.some(({ version }) => isNewIn(was, version)) && pages.length <= pagesIn(was)))
+    yield 'page replaced';
+  if (isAny((slot, was) => slot.droppedOffset > (was?.droppedOffset ?? 0))) {
+    yield 'segments dropped';
+    if (list.announcements.some(({ job }) => job === 'compact')) yield 'segments dropped beside a compaction';
+  }
+  if (list.droppedEntry > before.droppedEntry) yield 'data of unmerged entries dropped';
+  if (list.announcements.length > Math.max(1, before.announcements.length)) yield 'two jobs of a head at once';
+  const garbage = new Set(list.garbage.map(nameText));
+  const ended = before.announcements.filter(({ id }) => !list.announcements.some((one) => one.id === id));
+  if (ended.some(({ names }) => names.length > 0 && names.every((name) => garbage.has(nameText(name)))))
+    yield 'announcement given up';
+}
+
+function pagesIn(slot: SlotSegments | undefined): number {
+  return slot?.pages.length ?? 0;
+}
+
+function isNewIn(slot: SlotSegments | undefined, version: number): boolean {
+  return slot?.pages.every((page) => page.version !== version) ?? true;
 }
 
 /** Whether a due item that counts says when the head is merged, other than the one with this sort key. */
