@@ -48,6 +48,7 @@ export const COMPACT_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'lost-group-passed-over',
+    // A merge must join segments of the group between two requests of the pass, and must have added to them before.
     isUnmet: true,
     why: 'A group that another job was faster to change counts as compacted.',
     edits: [
@@ -149,6 +150,7 @@ export const COMPACT_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'late-compaction-gives-nothing-up',
+    // It must stand still just after its announcement until two sweeps have visited the head.
     isUnmet: true,
     why: 'A compaction that comes too late leaves what it has written.',
     edits: [

@@ -22,6 +22,7 @@ export const PAGE_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'page-listed-after-it-was-given-up',
+    // A sweep must give the announcement up while no merge moves the same segments to another page.
     isUnmet: true,
     why: 'A page is listed although its announcement was given up, so that it is garbage.',
     edits: [
