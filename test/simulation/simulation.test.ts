@@ -130,7 +130,7 @@ describe('planted bugs', () => {
       );
     expect(results.map(({ bug }) => bug)).toEqual(bugs.map(({ name }) => name));
     expect(results.filter(({ found }) => found === 0).map(({ bug }) => bug)).toEqual([]);
-  }, 300_000);
+  }, 900_000);
 
   it('that few seeds meet are found by theirs, which are clean without them', async () => {
     const rare = PLANTED_BUGS.filter(({ isRare }) => isRare).map(({ name }) => name);

@@ -289,6 +289,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'producers-kept-over-deleted-nodes',
+    isUnmet: true,
     why: 'A process goes on with the producers that it knows although the nodes in between are gone.',
     edits: [
       {
