@@ -142,6 +142,7 @@ export const PAGE_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'page-expires-with-its-first-segment',
+    isUnmet: true,
     why: 'What of a page has expired is decided without a look into it.',
     edits: [
       {
