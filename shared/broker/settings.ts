@@ -1,4 +1,5 @@
 import { TAIL_NODE_ENTRIES } from '../log/head/head.ts';
+import { SLOT_SEGMENTS_MAX } from '../log/segment/list-changes.ts';
 
 /** The settings of a broker, as plain data. The defaults suit one request at a time on AWS. */
 export interface BrokerSettings {
@@ -42,6 +43,8 @@ export interface BrokerSettings {
   readonly offsetsRetentionMs: number;
   /** The first members of an empty classic group wait for more members for this long. Kafka's `group.initial.rebalance.delay.ms`. */
   readonly initialRebalanceDelayMs: number;
+  /** The maximum number of segments of a partition in its segment list: beyond it the oldest half moves to a page. */
+  readonly listedSegmentsMax: number;
 }
 
 export const DEFAULT_SETTINGS: BrokerSettings = {
@@ -64,4 +67,5 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   compactionOutputBytes: 64 * 1024 * 1024,
   offsetsRetentionMs: 7 * 86_400_000,
   initialRebalanceDelayMs: 3_000,
+  listedSegmentsMax: SLOT_SEGMENTS_MAX,
 };

@@ -39,9 +39,9 @@ export class GroupMemory {
       return size;
     },
   });
-  readonly #reconciling = new LRUCache<string, true>({ max: RECONCILING_MAX });
-  readonly #answers = new LRUCache<string, KnownAnswer>({ max: ANSWERS_MAX });
-  readonly #topicsCheckedAt = new LRUCache<string, number>({ max: TOPICS_CHECKED_MAX });
+  readonly #reconciling = new LRUCache<string, true>(ofEntries(RECONCILING_MAX));
+  readonly #answers = new LRUCache<string, KnownAnswer>(ofEntries(ANSWERS_MAX));
+  readonly #topicsCheckedAt = new LRUCache<string, number>(ofEntries(TOPICS_CHECKED_MAX));
   readonly #computing = new Map<string, Promise<readonly Member[]>>();
 
   getTarget(group: string, name: string): TargetAssignment | undefined {
@@ -115,6 +115,11 @@ export class GroupMemory {
     this.#computing.set(group, run);
     return run;
   }
+}
+
+/** A bound by size, because a bound by number takes up memory for all entries at once. */
+function ofEntries(max: number): { readonly maxSize: number; readonly sizeCalculation: () => number } {
+  return { maxSize: max, sizeCalculation: () => 1 };
 }
 
 /** No id contains a control character. */

@@ -25,7 +25,8 @@ export class SegmentCache {
   /** Pages and indexes never change. */
   readonly #pages: LRUCache<string, readonly Segment[]>;
   readonly #indexes: LRUCache<string, SegmentIndex>;
-  readonly #ends = new LRUCache<string, true>({ max: ENDS_MAX });
+  /** Bounded by size, because a bound by number takes up memory for all entries at once. */
+  readonly #ends = new LRUCache<string, true>({ maxSize: ENDS_MAX, sizeCalculation: () => 1 });
 
   constructor(bytesMax: number) {
     const share = (parts: number): number => Math.max(1, Math.floor((bytesMax * parts) / 64));

@@ -20,9 +20,8 @@ import {
 
 const EMPTY_SLOT: SlotSegments = { pages: [], segments: [], droppedOffset: 0, compactedOffset: 0 };
 
-/** A slot with more segments than this moves its oldest `PAGE_SEGMENTS` to a page. */
+/** A slot with more segments than this moves the oldest half of them to a page, unless a broker is set otherwise. */
 export const SLOT_SEGMENTS_MAX = 128;
-export const PAGE_SEGMENTS = 64;
 
 /**
  * Announces objects or pages that a job is about to write. The announcement's id and the version of its names is the
@@ -324,9 +323,12 @@ export function removeGarbage(list: SegmentList, deleted: readonly Garbage[]): S
 }
 
 /** The segments that must go to a page: the oldest of the first slot that has too many. The page is announced first. */
-export function planSpill(list: SegmentList): { readonly slot: number; readonly segments: Segment[] } | undefined {
-  const slot = list.slots.findIndex(({ segments }) => segments.length > SLOT_SEGMENTS_MAX);
-  return slot < 0 ? undefined : { slot, segments: slotOf(list, slot).segments.slice(0, PAGE_SEGMENTS) };
+export function planSpill(
+  list: SegmentList,
+  segmentsMax = SLOT_SEGMENTS_MAX,
+): { readonly slot: number; readonly segments: Segment[] } | undefined {
+  const slot = list.slots.findIndex(({ segments }) => segments.length > segmentsMax);
+  return slot < 0 ? undefined : { slot, segments: slotOf(list, slot).segments.slice(0, Math.ceil(segmentsMax / 2)) };
 }
 
 export interface Spill {

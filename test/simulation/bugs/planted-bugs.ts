@@ -1,10 +1,12 @@
+import { COMPACT_BUGS } from './among-jobs/compact-bugs.ts';
+import { MERGE_BUGS } from './among-jobs/merge-bugs.ts';
+import { PAGE_BUGS } from './among-jobs/page-bugs.ts';
+import { SWEEP_BUGS } from './among-jobs/sweep-bugs.ts';
 import { COMMIT_BUGS } from './commit-bugs.ts';
 import { KEY_BUGS } from './key-bugs.ts';
-import { MERGE_BUGS } from './merge-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
 import { READ_BUGS } from './read-bugs.ts';
-import { SWEEP_BUGS } from './sweep-bugs.ts';
 import { TOPIC_BUGS } from './topic-bugs.ts';
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
@@ -15,4 +17,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...READ_BUGS,
   ...MERGE_BUGS,
   ...SWEEP_BUGS,
+  ...COMPACT_BUGS,
+  ...PAGE_BUGS,
 ];

@@ -1,4 +1,5 @@
-import { USE_BRIEF_TOPIC, USE_LATEST_TOPIC } from './among-jobs/use-removing-topics.ts';
+import { USE_BRIEF_TOPIC } from './among-jobs/use-brief-topic.ts';
+import { USE_LATEST_TOPIC } from './among-jobs/use-latest-topic.ts';
 import { PRODUCE } from './produce.ts';
 import { WAIT_FOR_OWN_APPENDS } from './read-along.ts';
 import { CORRECT_UNDER_KEYS, WRITE_UNDER_KEYS } from './use-keys.ts';

@@ -1,7 +1,6 @@
 import { parseDueSortKey } from '../../../shared/storage/keys.ts';
 import { EPOCH_MS } from '../world/simulated-process.ts';
-import { namesOf } from '../world/watch/list-watch.ts';
-import { type HeadFacts, headOfKey, type StoredFacts } from '../world/watch/stored-facts.ts';
+import { type HeadFacts, headOfKey, type StoredFacts, type TakenEntry } from '../world/watch/stored-facts.ts';
 import type { World } from '../world/world.ts';
 
 /** The attribute after which the store removes an item. */
@@ -94,14 +93,12 @@ class Walk {
   }
 
   private isListed(name: string): boolean {
-    for (const head of this.facts.heads.values())
-      if (head.list !== undefined && this.isOfTopic(head) && namesOf(this.facts, head, head.list).has(name))
-        return true;
-    return false;
+    return [...this.facts.heads.values()].some((head) => this.isOfTopic(head) && head.named.has(name));
   }
 
   /**
-   * Whether an entry has the data that was not merged and dropped long ago. Nobody looks for inline batches in a head that has
+   * Whether an entry has the data that was not merged and dropped long ago, or that waits for older entries, since unmerged
+   * entries are dropped in order. Nobody looks for inline batches in a head that has
    * never taken an entry: its first append finds them, or the deletion of its topic.
    */
   private isReferred(name: string): boolean {
@@ -110,7 +107,12 @@ class Walk {
       if (this.isOfTopic(head) && head.entries.length === 0) return true;
     }
     return (this.facts.entriesOf.get(name) ?? []).some(
-      ({ head, taken }) => this.isOfTopic(head) && taken.releasedAtMs === undefined,
+      ({ head, taken }) => this.isOfTopic(head) && (taken.releasedAtMs === undefined || isBehindNeeded(head, taken)),
     );
   }
+}
+
+function isBehindNeeded({ entries, list }: HeadFacts, taken: TakenEntry): boolean {
+  const unmerged = entries.slice(list?.mergedEntry ?? 0);
+  return unmerged.slice(0, Math.max(0, unmerged.indexOf(taken))).some(({ releasedAtMs }) => releasedAtMs === undefined);
 }

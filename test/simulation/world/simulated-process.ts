@@ -25,6 +25,7 @@ export const STREAM = {
   heal: 6,
   jobs: 7,
   flips: 8,
+  topics: 9,
   request: 100,
 } as const;
 

@@ -48,7 +48,7 @@ export class SimulatedStorage {
       objects: {
         put: async (key, chunks) => {
           const result = await objects.put(key, chunks);
-          watch.putObject(key, totalBytes(chunks), result, chunks);
+          watch.putObject(key, totalBytes(chunks), result, () => chunks);
           return result;
         },
         get: (key, range) => objects.get(key, range),
@@ -64,7 +64,10 @@ export class SimulatedStorage {
         concat: async (key, sources, end) => {
           const concat = await objects.concat(key, sources, end);
           const copied = sources.reduce((bytes, { range }) => bytes + range.end - range.start, 0);
-          watch.putObject(key, copied + totalBytes(end), concat.result);
+          watch.putObject(key, copied + totalBytes(end), concat.result, () => [
+            ...sources.map((source) => watch.contentOf(source)),
+            ...end,
+          ]);
           return concat;
         },
       },

@@ -3,6 +3,7 @@ import { type BrokerSettings, DEFAULT_SETTINGS } from '../../../shared/broker/se
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../shared/log/head/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
+import { OFFSET_MAP_SLOT_BYTES } from '../../../shared/log/segment/offset-map.ts';
 import { aroundStores, keyOf } from '../../../shared/storage/around-stores.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { HistoryEvent } from '../../history/history.ts';
@@ -44,6 +45,7 @@ export interface JobConditions {
   readonly freezeMs: number;
   /** Entries that were merged before the run begins, in rounds of eight. */
   readonly mergesBefore: number;
+  readonly theme: JobTheme;
 }
 
 /** One seed of so many has jobs: they take longer. */
@@ -51,6 +53,15 @@ const SEEDS_PER_JOBS = 8;
 
 export function hasJobs(seed: number): boolean {
   return hashOf(seed, STREAM.jobs) % SEEDS_PER_JOBS === 0;
+}
+
+/** What most of a run with jobs is about: all topics, the one that retention removes records of, or the compacted one. */
+export type JobTheme = 'all' | 'brief' | 'latest';
+
+const JOB_THEMES: readonly JobTheme[] = ['all', 'brief', 'latest'];
+
+export function jobThemeOf(seed: number): JobTheme {
+  return JOB_THEMES[hashOf(seed, STREAM.jobs, 1) % JOB_THEMES.length] as JobTheme;
 }
 
 /** One partition, two of one head, and of two heads: the fewer, the more clients meet each other. */
@@ -122,7 +133,37 @@ function withJobs(seed: number, conditions: Conditions): Conditions {
       pauseMs: chance.pick([0.5, 2, 10]) * HOUR_MS,
       freezeMs: chance.pick([0.2, 3, 3, 40]) * HOUR_MS,
       mergesBefore: chance.pick([0, 0, 1, 3, 7]),
+      theme: jobThemeOf(seed),
     },
+    settings: { ...conditions.settings, ...drawJobSettings(chance) },
+    ...(chance.chance(SLEEPY_SHARE) ? drawSleep(chance) : {}),
+  };
+}
+
+const SLEEPY_SHARE = 0.25;
+
+/** In some runs little else happens than that processes stand still or die amid one step of what they do, and go on late. */
+function drawSleep(chance: Chance): Pick<Conditions, 'faults'> {
+  return {
+    faults: {
+      rates: {
+        freeze: chance.pick([0.1, 0.3]),
+        crash_after: chance.pick([0, 0.1]),
+        lost_reply: chance.pick([0, 0.05]),
+      },
+      keysFrom: chance.pick(SLEEPY_KEYS),
+    },
+  };
+}
+
+const SLEEPY_KEYS = ['segments#', 'segments#', 'segments/', 'batch#', 'hot/', 'head#', 'node#', 'idempotency#'];
+
+/** Small ones, so that short records need several pages of a segment list, and several passes of a compaction. */
+function drawJobSettings(chance: Chance): Partial<BrokerSettings> {
+  return {
+    listedSegmentsMax: chance.pick([1, 3, DEFAULT_SETTINGS.listedSegmentsMax]),
+    compactionMapBytes: chance.pick([2, 3, 100]) * OFFSET_MAP_SLOT_BYTES,
+    compactionOutputBytes: chance.pick([1, 500, DEFAULT_SETTINGS.compactionOutputBytes]),
   };
 }
 
@@ -206,10 +247,13 @@ export class World {
     const stores = aroundStores(this.storage.storesOf(id), (request, run) => async (...args) => {
       if (stuckTail && request === 'putItem' && keyOf(args).startsWith('node#'))
         throw new EventLogError('throttled', 'Simulated: throttled.');
-      this.plainRequests++;
+      if (++this.plainRequests > PLAIN_REQUESTS_MAX)
+        throw new Error('A broker of which nothing fails goes round in circles.');
       return run(...args);
     });
-    return new Broker({ ...stores, clock, random });
+    const { listedSegmentsMax } = this.conditions.settings;
+    const settings = listedSegmentsMax === undefined ? {} : { listedSegmentsMax };
+    return new Broker({ ...stores, clock, random, settings });
   }
 
   /**
@@ -220,7 +264,8 @@ export class World {
     const { loop, conditions } = this;
     const chance = this.chanceOfNext(slot);
     const { process, broker } = this.serve(slot, chance);
-    const patienceMs = conditions.latency.patienceMs * CLIENT_PATIENCE + waitMs;
+    const leastMs = conditions.jobs === undefined ? 0 : CLIENT_PATIENCE_AMONG_JOBS_MS;
+    const patienceMs = Math.max(leastMs, conditions.latency.patienceMs * CLIENT_PATIENCE) + waitMs;
     return new Promise((resolve) => {
       let undo = (): void => {};
       const settle = (reply: Reply<T>): void => {
@@ -249,6 +294,13 @@ export class World {
           if (!this.fates.healed) process.die();
         });
       }
+    });
+  }
+
+  /** The process that serves the slot after `afterMs` stands still from then on, until the faults are over at the latest. */
+  freezeLater(slot: number, afterMs: number, ms: number): void {
+    this.loop.at(afterMs, () => {
+      if (!this.fates.healed) this.slots[slot]?.process.freeze(ms);
     });
   }
 
@@ -287,6 +339,8 @@ export class World {
 
 /** URLs that are only looked at. */
 const SIGNER = { sign: (key: string) => ({ url: `memory:${key}`, headers: {} }) };
+/** Requests of the brokers that prepare and judge: no event loop can stop them. */
+const PLAIN_REQUESTS_MAX = 100_000;
 /** Processes before and after all others. */
 const BEFORE = 0;
 const AFTER = 1;
@@ -295,3 +349,5 @@ const LONG_BEFORE = 2;
 const SKEW = 1_000;
 /** A client waits longer than a process waits for the storage. */
 const CLIENT_PATIENCE = 20;
+/** A read over many pages of a segment list takes many requests. */
+const CLIENT_PATIENCE_AMONG_JOBS_MS = 4_000;

@@ -38,6 +38,7 @@ export async function joinSegments(
   known: SegmentList,
   { limits, signal }: JoinOptions,
 ): Promise<JoinResult> {
+  const { listedSegmentsMax } = context.settings;
   let list = known;
   let segmentsJoined = 0;
   while (!signal?.aborted) {
@@ -47,7 +48,7 @@ export async function joinSegments(
       list = joined.list;
       if (!joined.applied) break;
       segmentsJoined += joined.sources;
-    } else if (planSpill(list) !== undefined) {
+    } else if (planSpill(list, listedSegmentsMax) !== undefined) {
       const spilled = await spillOnce(context, stores, name, list);
       list = spilled.list;
       if (!spilled.applied) break;
@@ -126,12 +127,13 @@ async function spillOnce(
   name: HeadName,
   known: SegmentList,
 ): Promise<{ readonly applied: boolean; readonly list: SegmentList }> {
-  let plan = planSpill(known);
+  const { listedSegmentsMax } = context.settings;
+  let plan = planSpill(known, listedSegmentsMax);
   const announced = await announceNames(context, items, name, {
     job: 'coalesce',
     known,
     names: (list) => {
-      plan = planSpill(list);
+      plan = planSpill(list, listedSegmentsMax);
       return plan && [{ what: 'page', slot: plan.slot, startOffset: (plan.segments[0] as Segment).startOffset }];
     },
   });

@@ -1,6 +1,7 @@
 import { type Entry, unpackEntry } from '../../../../shared/log/head/entry.ts';
 import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import { unpackSharers } from '../../../../shared/log/head/sharers.ts';
+import type { Topic } from '../../../../shared/log/topic/topic.ts';
 import {
   CHECKPOINT,
   checkpointKey,
@@ -11,9 +12,11 @@ import {
   SEGMENT_LIST,
 } from '../../../../shared/storage/keys.ts';
 import type { Attributes } from '../../../../shared/storage/ports.ts';
-import { checkList, isMergeDue, namesOf, storedName } from './list-watch.ts';
+import { CompactionWatch } from './compaction-watch.ts';
+import { checkList, isMergeDue, storedName } from './list-watch.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
 import { type HeadFacts, headOfKey, itemName, StoredFacts } from './stored-facts.ts';
+import { TrueLogs } from './true-log.ts';
 
 /** What readers and holders of fetch plans may count on, whatever the clocks of the jobs say. */
 const READERS_MS = 20 * 60_000;
@@ -26,6 +29,8 @@ export interface JobWatchOptions {
   readonly mark: (name: string) => void;
   /** Whether the log may start at this offset by now. */
   readonly mayStartAt: (head: HeadFacts, slot: number, offset: number) => boolean;
+  /** The settings of a topic that a process may go by. */
+  readonly settingsOf: (topicId: string) => readonly Topic[];
 }
 
 /**
@@ -34,10 +39,13 @@ export interface JobWatchOptions {
  */
 export class JobWatch {
   readonly facts = new StoredFacts();
+  readonly logs = new TrueLogs(this.facts);
+  readonly compaction: CompactionWatch;
   private readonly options: JobWatchOptions;
 
   constructor(options: JobWatchOptions) {
     this.options = options;
+    this.compaction = new CompactionWatch({ ...options, facts: this.facts, logs: this.logs });
   }
 
   wrote({ key, kind, result }: ArrivedWrite): void {
@@ -62,14 +70,14 @@ export class JobWatch {
       else {
         this.options.mark('segment list written');
         const { nowMs, broken, mark } = this.options;
-        checkList(facts, head, result.attributes, nowMs(), broken, mark);
+        checkList(facts, head, result.attributes, nowMs(), broken, mark, this.compaction);
       }
     }
   }
 
-  /** An object was created; `content` if it is known. */
-  putObject(key: string, bytes: number, content: Uint8Array | undefined): void {
-    this.facts.data.set(key, { bytes, content, isThere: true });
+  /** An object was created. */
+  putObject(key: string, content: Uint8Array): void {
+    this.facts.data.set(key, { bytes: content.length, content, isThere: true });
     const match = /^segments\/([\w-]+)\/(\d+)\//.exec(key);
     if (match !== null)
       this.wroteAnnounced(this.facts.head(match[1] as string, Math.floor(Number(match[2]) / 16)), key);
@@ -177,8 +185,7 @@ export class JobWatch {
       this.needsClosed(head, name);
       return;
     }
-    if (head.list !== undefined && namesOf(this.facts, head, head.list).has(name))
-      this.broken('R14', `${name} was deleted while its list names it.`);
+    if (head.named.has(name)) this.broken('R14', `${name} was deleted while its list names it.`);
     const unlistedAtMs = head.unlisted.get(name);
     if (unlistedAtMs !== undefined && this.isTooEarly(unlistedAtMs))
       this.broken('R14', `${name} was deleted ${this.agoOf(unlistedAtMs)} after its list gave it up.`);

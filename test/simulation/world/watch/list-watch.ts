@@ -24,6 +24,7 @@ import {
   useKey,
 } from '../../../../shared/storage/keys.ts';
 import type { Attributes } from '../../../../shared/storage/ports.ts';
+import type { CompactionWatch } from './compaction-watch.ts';
 import { type HeadFacts, itemName, type StoredFacts } from './stored-facts.ts';
 
 type Broken = (promise: string, message: string) => void;
@@ -44,6 +45,7 @@ export function checkList(
   nowMs: number,
   broken: Broken,
   mark: (name: string) => void,
+  compaction: CompactionWatch,
 ): void {
   const before = head.list ?? EMPTY_SEGMENT_LIST;
   const packed = attributes[SEGMENT_LIST.list];
@@ -54,13 +56,11 @@ export function checkList(
     broken('R17', `${about} went from version ${before.version} to ${list.version}.`);
   if (list.mergedEntry < before.mergedEntry || list.cleanedEntry < before.cleanedEntry)
     broken('R17', `${about} went back from ${before.mergedEntry}, ${before.cleanedEntry} to older entries.`);
-  if (list.slots.some((slot, i) => slot.compactedOffset > (before.slots[i]?.compactedOffset ?? 0))) mark('compacted');
-  if (list.slots.some((slot, i) => slot.droppedOffset > (before.slots[i]?.droppedOffset ?? 0)))
-    mark('segments dropped');
-  if (list.droppedEntry > before.droppedEntry) mark('data of unmerged entries dropped');
+  for (const state of statesOf(before, list)) mark(state);
   if (list.mergedEntry > before.mergedEntry) checkMerged(facts, head, before, list, nowMs, broken);
+  const namedBefore = head.named;
   const named = namesOf(facts, head, list);
-  const namedBefore = namesOf(facts, head, before);
+  head.named = named;
   for (const [name, bytes] of named) {
     if (namedBefore.has(name)) continue;
     if (head.unlisted.has(name)) broken('R17', `${about} names ${name} again, which it had given up.`);
@@ -69,8 +69,10 @@ export function checkList(
     if (!isThere) broken('R16', `${about} names ${name}, which was not written.`);
   }
   for (const name of namedBefore.keys()) if (!named.has(name)) head.unlisted.set(name, nowMs);
+  compaction.wroteList(head, before, list, nowMs);
   list.slots.forEach((slot, number) => {
-    checkOffsets(facts, head, list, slot, number, (message) => broken('R1', `${about} ${message}`));
+    const isGone = (offset: number): boolean => compaction.isGone(head, number, offset);
+    checkOffsets(facts, head, list, slot, number, isGone, (message) => broken('R1', `${about} ${message}`));
   });
   checkAnnounced(facts, head, before, list, (message) => broken('R16', `${about} ${message}`));
   // The due items of a deleted topic are dropped, and a job that stood still may write its list after that.
@@ -81,6 +83,34 @@ export function checkList(
   }
   if (head.entries.length > 0 && head.closedAtMs === undefined && !isMergeDue(facts, head))
     broken('R16', `${about} does not say when the head is merged next.`);
+}
+
+/** What has become of a list that few runs come to. */
+function* statesOf(before: SegmentList, list: SegmentList): Generator<string> {
+  const isAny = (has: (slot: SlotSegments, was: SlotSegments | undefined) => boolean): boolean =>
+    list.slots.some((slot, i) => has(slot, before.slots[i]));
+  if (isAny((slot, was) => slot.compactedOffset > (was?.compactedOffset ?? 0))) yield 'compacted';
+  if (isAny(({ pages }, was) => pages.length > (was?.pages.length ?? 0))) yield 'segments moved to a page';
+  if (isAny(({ pages }, was) => pages.some(({ version }) => isNewIn(was, version)) && pages.length <= pagesIn(was)))
+    yield 'page replaced';
+  if (isAny((slot, was) => slot.droppedOffset > (was?.droppedOffset ?? 0))) {
+    yield 'segments dropped';
+    if (list.announcements.some(({ job }) => job === 'compact')) yield 'segments dropped beside a compaction';
+  }
+  if (list.droppedEntry > before.droppedEntry) yield 'data of unmerged entries dropped';
+  if (list.announcements.length > Math.max(1, before.announcements.length)) yield 'two jobs of a head at once';
+  const garbage = new Set(list.garbage.map(nameText));
+  const ended = before.announcements.filter(({ id }) => !list.announcements.some((one) => one.id === id));
+  if (ended.some(({ names }) => names.length > 0 && names.every((name) => garbage.has(nameText(name)))))
+    yield 'announcement given up';
+}
+
+function pagesIn(slot: SlotSegments | undefined): number {
+  return slot?.pages.length ?? 0;
+}
+
+function isNewIn(slot: SlotSegments | undefined, version: number): boolean {
+  return slot?.pages.every((page) => page.version !== version) ?? true;
 }
 
 /** Whether a due item that counts says when the head is merged, other than the one with this sort key. */
@@ -130,8 +160,7 @@ function checkMerged(
   }
 }
 
-/** What the list names: objects with their bytes, and pages without. */
-export function namesOf(facts: StoredFacts, head: HeadFacts, list: SegmentList): Map<string, number | undefined> {
+function namesOf(facts: StoredFacts, head: HeadFacts, list: SegmentList): Map<string, number | undefined> {
   const names = new Map<string, number | undefined>();
   list.slots.forEach((slot, number) => {
     for (const page of slot.pages) names.set(storedName(head, { what: 'page', slot: number, ...page }), undefined);
@@ -142,13 +171,22 @@ export function namesOf(facts: StoredFacts, head: HeadFacts, list: SegmentList):
 }
 
 /** All segments of a slot, also those in pages, without those that are gone. */
-function segmentsOf(facts: StoredFacts, head: HeadFacts, slot: SlotSegments, number: number): Segment[] {
+export function segmentsOf(facts: StoredFacts, head: HeadFacts, slot: SlotSegments, number: number): Segment[] {
   const paged = slot.pages.flatMap((page) => {
     const key = segmentPageKey(head.topicId, head.headNumber, { slot: number, ...page });
     const packed = facts.items.get(itemName(key))?.attributes[SEGMENT_PAGE.segments];
-    return packed instanceof Uint8Array ? unpackSegmentPage(packed) : [];
+    return packed instanceof Uint8Array ? unpackedPage(packed) : [];
   });
   return [...paged, ...slot.segments].filter(({ endOffset }) => endOffset > slot.droppedOffset);
+}
+
+/** Pages never change, and are looked at with each list. */
+const unpackedPages = new WeakMap<Uint8Array, readonly Segment[]>();
+
+function unpackedPage(packed: Uint8Array): readonly Segment[] {
+  const known = unpackedPages.get(packed) ?? unpackSegmentPage(packed);
+  unpackedPages.set(packed, known);
+  return known;
 }
 
 /** Where a segment or page is stored. */
@@ -161,27 +199,33 @@ export function storedName(
     : segmentObjectKey(topicId, headNumber * PARTITIONS_PER_HEAD + slot, startOffset, version);
 }
 
-/** Every offset that was merged and is not below the log start is in one segment. */
+/** Every offset that was merged, is not below the log start and was not compacted away is in one segment. */
 function checkOffsets(
   facts: StoredFacts,
   head: HeadFacts,
   list: SegmentList,
   slot: SlotSegments,
   number: number,
+  isGone: (offset: number) => boolean,
   broken: (message: string) => void,
 ): void {
+  const isGap = (from: number, to: number): boolean => {
+    for (let offset = from; offset < to; offset++) if (!isGone(offset)) return true;
+    return false;
+  };
   const start = head.start[number] ?? 0;
   if (slot.droppedOffset > start)
     broken(`dropped offsets of slot ${number} below ${slot.droppedOffset}, and it starts at ${start}.`);
   let end = 0;
   for (const { startOffset, endOffset } of segmentsOf(facts, head, slot, number)) {
-    if (startOffset > Math.max(end, start))
+    if (isGap(Math.max(end, start), startOffset))
       broken(`has no segment of the offsets ${end} to ${startOffset} of slot ${number}.`);
     if (startOffset < end) broken(`has the offset ${startOffset} of slot ${number} in two segments.`);
     end = endOffset;
   }
   const merged = list.totals[number]?.nextOffset ?? 0;
-  if (Math.max(end, start) < merged) broken(`has no segment of the offsets ${end} to ${merged} of slot ${number}.`);
+  if (isGap(Math.max(end, start), merged))
+    broken(`has no segment of the offsets ${end} to ${merged} of slot ${number}.`);
 }
 
 /** What was announced is in the list afterwards or is garbage, and garbage is gone before it leaves the list. */
@@ -193,11 +237,10 @@ function checkAnnounced(
   broken: (message: string) => void,
 ): void {
   const still = new Set([...list.announcements.flatMap(({ names }) => names), ...list.garbage].map(nameText));
-  const named = namesOf(facts, head, list);
   for (const name of [...before.announcements.flatMap(({ names }) => names), ...before.garbage]) {
     if (still.has(nameText(name))) continue;
     const stored = storedName(head, name);
-    if (named.has(stored) || facts.writtenInVain.has(stored)) continue;
+    if (head.named.has(stored) || facts.writtenInVain.has(stored)) continue;
     if (facts.hasData(stored) || facts.items.has(stored)) broken(`forgets ${stored}, which is still there.`);
   }
 }

@@ -4,6 +4,7 @@ import { choiceSetting, numberSetting } from '../../../../shared/log/topic/topic
 import { TOPIC } from '../../../../shared/storage/keys.ts';
 import type { Attributes } from '../../../../shared/storage/ports.ts';
 import { EPOCH_MS } from '../simulated-process.ts';
+import type { CompactionWatch } from './compaction-watch.ts';
 import type { HeadFacts } from './stored-facts.ts';
 
 /** For this long after a change of settings a process may go by those before: what it remembers of a topic, and its clock. */
@@ -28,14 +29,21 @@ export class RetentionWatch {
     this.deletedBelow.set(key, Math.max(offset, this.deletedBelow.get(key) ?? 0));
   }
 
-  /** Whether every record below the offset has expired, by settings that a process may go by, or was to be deleted. */
-  mayStartAt(head: HeadFacts, slot: number, offset: number, nowMs: number): boolean {
-    const settings = this.settings.get(head.topicId) ?? [];
-    return settings.some(({ topic }, i) => {
+  /** The settings of a topic that a process may go by. */
+  settingsOf(topicId: string, nowMs: number): Topic[] {
+    const settings = this.settings.get(topicId) ?? [];
+    return settings.flatMap(({ topic }, i) => {
       const untilMs = settings[i + 1]?.sinceMs ?? Number.POSITIVE_INFINITY;
-      if (untilMs + REMEMBERED_MS < nowMs) return false;
+      return untilMs + REMEMBERED_MS < nowMs ? [] : [topic];
+    });
+  }
+
+  /** Whether every record below the offset has expired, by settings that a process may go by, or was to be deleted. */
+  mayStartAt(head: HeadFacts, slot: number, offset: number, nowMs: number, compaction: CompactionWatch): boolean {
+    return this.settingsOf(head.topicId, nowMs).some((topic) => {
       const from = this.deletedBelow.get(`${head.topicId}/${head.headNumber * topic.partitionsPerHead + slot}`) ?? 0;
-      return from >= offset || haveExpired(topic, head, slot, from, offset, EPOCH_MS + nowMs + SKEW_MS_MAX);
+      const atMs = EPOCH_MS + nowMs + SKEW_MS_MAX;
+      return from >= offset || haveExpired(topic, head, slot, { from, to: offset, atMs }, compaction);
     });
   }
 }
@@ -44,9 +52,8 @@ function haveExpired(
   { config }: Topic,
   head: HeadFacts,
   slot: number,
-  from: number,
-  to: number,
-  atMs: number,
+  { from, to, atMs }: { readonly from: number; readonly to: number; readonly atMs: number },
+  compaction: CompactionWatch,
 ): boolean {
   if (!choiceSetting(config, 'cleanup.policy').includes('delete')) return false;
   const retentionMs = numberSetting(config, 'retention.ms');
@@ -59,7 +66,11 @@ function haveExpired(
   );
   let bytesAfter = 0;
   for (const { baseOffset, endOffset, bytes, maxTimestampMs } of parts.reverse()) {
-    const isOld = retentionMs >= 0 && atMs - maxTimestampMs > retentionMs;
+    // What was compacted away needs no time.
+    const newestMs = compaction.hasDropped(head, slot)
+      ? compaction.newestLeftMs(head, slot, Math.max(from, baseOffset), endOffset)
+      : maxTimestampMs;
+    const isOld = newestMs === undefined || (retentionMs >= 0 && atMs - newestMs > retentionMs);
     const isTooMuch = retentionBytes >= 0 && bytesAfter >= retentionBytes;
     bytesAfter += bytes;
     if (baseOffset < to && endOffset > from && !isOld && !isTooMuch) return false;

@@ -13,7 +13,7 @@ import {
   TOPIC,
   TOPICS,
 } from '../../../../shared/storage/keys.ts';
-import type { Attributes, Condition, ItemKey, WriteResult } from '../../../../shared/storage/ports.ts';
+import type { Attributes, Condition, ItemKey, ObjectSource, WriteResult } from '../../../../shared/storage/ports.ts';
 import type { Violation } from '../../../history/history.ts';
 import { JobWatch } from './job-watch.ts';
 import { RetentionWatch } from './retention-watch.ts';
@@ -75,7 +75,9 @@ export class StorageWatch {
       nowMs,
       broken: (promise, message) => this.broken(promise, message),
       mark: (name) => this.mark(name),
-      mayStartAt: (head, slot, offset) => this.retention.mayStartAt(head, slot, offset, nowMs()),
+      mayStartAt: (head, slot, offset) =>
+        this.retention.mayStartAt(head, slot, offset, nowMs(), (this.jobs as JobWatch).compaction),
+      settingsOf: (topicId) => this.retention.settingsOf(topicId, nowMs()),
     });
   }
 
@@ -96,12 +98,16 @@ export class StorageWatch {
     else if (pk.startsWith('idempotency#') && !write.result.ok) this.mark('idempotency key known');
   }
 
-  /** `content` if it is known. */
-  putObject(key: string, bytes: number, result: 'created' | 'exists', content?: readonly Uint8Array[]): void {
+  putObject(key: string, bytes: number, result: 'created' | 'exists', content: () => readonly Uint8Array[]): void {
     if (result === 'created') {
       this.data.set(key, bytes);
-      this.jobs?.putObject(key, bytes, content && concatBytes(content));
+      this.jobs?.putObject(key, concatBytes(content()));
     } else this.mark('object was there already');
+  }
+
+  /** The bytes that an object had when it was put, in runs with jobs. */
+  contentOf({ key, range }: ObjectSource): Uint8Array {
+    return this.jobs?.facts.data.get(key)?.content.subarray(range.start, range.end) ?? NO_BYTES;
   }
 
   deletedObject(key: string): void {

@@ -26,6 +26,8 @@ export interface HeadFacts {
   refusesBeforeMs: number;
   closedAtMs: number | undefined;
   list: SegmentList | undefined;
+  /** What the list names: objects with their bytes, and pages without. */
+  named: ReadonlyMap<string, number | undefined>;
   /** Object or page -> since when the list no longer names it. */
   readonly unlisted: Map<string, number>;
   /** When entries up to a number became merged, in order. */
@@ -35,8 +37,7 @@ export interface HeadFacts {
 /** An object, or the bytes of an inline batch. What was deleted stays here, to be judged by. */
 export interface StoredData {
   readonly bytes: number;
-  /** Which a concatenation does not tell. */
-  readonly content: Uint8Array | undefined;
+  readonly content: Uint8Array;
   isThere: boolean;
 }
 
@@ -69,6 +70,7 @@ export class StoredFacts {
         refusesBeforeMs: 0,
         closedAtMs: undefined,
         list: undefined,
+        named: new Map(),
         unlisted: new Map(),
         merged: [],
       };

@@ -1,20 +1,39 @@
 import { readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import type { ReadRecord } from '../../../history/history.ts';
 import { readRecords } from '../../../history/history-records.ts';
-import type { StoredFacts } from './stored-facts.ts';
+import type { HeadFacts, StoredFacts } from './stored-facts.ts';
 
 /**
- * All records that a partition has ever had, from the data of its entries as it was written: what its reads are held
- * against, whatever retention and compaction have removed.
+ * All records that partitions have ever had, from the data of their entries as it was written: what reads are held against,
+ * whatever retention and compaction have removed.
  */
-export function trueLog(facts: StoredFacts, topicId: string, headNumber: number, slot: number): ReadRecord[] {
-  const log: ReadRecord[] = [];
-  for (const { entry, dataName, parts } of facts.head(topicId, headNumber).entries) {
-    const content = dataName === undefined ? undefined : facts.data.get(dataName)?.content;
+export class TrueLogs {
+  private readonly facts: StoredFacts;
+  private readonly logs = new Map<string, { records: ReadRecord[]; entries: number }>();
+
+  constructor(facts: StoredFacts) {
+    this.facts = facts;
+  }
+
+  /** By offset. */
+  of(head: HeadFacts, slot: number): readonly ReadRecord[] {
+    const name = `${head.topicId}#${head.headNumber}/${slot}`;
+    let log = this.logs.get(name);
+    if (log === undefined) {
+      log = { records: [], entries: 0 };
+      this.logs.set(name, log);
+    }
+    for (; log.entries < head.entries.length; log.entries++) this.add(log.records, head, slot, log.entries);
+    return log.records;
+  }
+
+  private add(log: ReadRecord[], head: HeadFacts, slot: number, entryNumber: number): void {
+    const { entry, dataName, parts } = head.entries[entryNumber] as HeadFacts['entries'][number];
+    const content = dataName === undefined ? undefined : this.facts.data.get(dataName)?.content;
+    if (content === undefined) return;
     entry.parts.forEach((part, i) => {
-      const { baseOffset } = parts[i] as (typeof parts)[number];
-      if (part.slot !== slot || content === undefined) return;
-      let offset = baseOffset;
+      if (part.slot !== slot) return;
+      let { baseOffset: offset } = parts[i] as (typeof parts)[number];
       for (let at = part.position; at < part.position + part.bytes; ) {
         const header = readBatchHeader(content, at);
         const bytes = content.subarray(at, at + header.bytes);
@@ -25,5 +44,4 @@ export function trueLog(facts: StoredFacts, topicId: string, headNumber: number,
       }
     });
   }
-  return log;
 }

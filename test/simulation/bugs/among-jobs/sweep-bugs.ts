@@ -1,4 +1,5 @@
-import type { PlantedBug } from './planted-bug.ts';
+import type { PlantedBug } from '../planted-bug.ts';
+import { ofJobs } from './of-jobs.ts';
 
 const CHANGES = 'shared/log/segment/list-changes.ts';
 const CLEANUP = 'shared/log/segment/list-cleanup.ts';
@@ -10,10 +11,6 @@ const DATA = 'shared/broker/jobs/sweep/delete-data.ts';
 const ORPHANS = 'shared/broker/jobs/sweep/find-orphans.ts';
 const TOPICS = 'shared/broker/jobs/sweep/deleted-topics.ts';
 const BUILD = 'shared/broker/jobs/merge/build-segments.ts';
-
-function ofJobs(...bugs: readonly Omit<PlantedBug, 'isOfJobs'>[]): PlantedBug[] {
-  return bugs.map((bug) => ({ ...bug, isOfJobs: true }));
-}
 
 /** Of retention, cleaning, orphans, and what is left of deleted topics. */
 export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
@@ -292,6 +289,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   },
   {
     name: 'producers-kept-over-deleted-nodes',
+    isUnmet: true,
     why: 'A process goes on with the producers that it knows although the nodes in between are gone.',
     edits: [
       {

@@ -1,4 +1,5 @@
-import type { PlantedBug } from './planted-bug.ts';
+import type { PlantedBug } from '../planted-bug.ts';
+import { ofJobs } from './of-jobs.ts';
 
 const CHANGES = 'shared/log/segment/list-changes.ts';
 const STORE = 'shared/broker/heads/segment-list-store.ts';
@@ -7,10 +8,6 @@ const BUILD = 'shared/broker/jobs/merge/build-segments.ts';
 const JOIN = 'shared/broker/jobs/merge/join-segments.ts';
 const RUN = 'shared/broker/jobs/run-due.ts';
 const DUE = 'shared/broker/heads/due-items.ts';
-
-function ofJobs(...bugs: readonly Omit<PlantedBug, 'isOfJobs'>[]): PlantedBug[] {
-  return bugs.map((bug) => ({ ...bug, isOfJobs: true }));
-}
 
 /** Of merges, joins, the segment list and the due items. */
 export const MERGE_BUGS: readonly PlantedBug[] = ofJobs(
