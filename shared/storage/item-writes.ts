@@ -8,7 +8,7 @@ import { equalBytes } from '../log/bytes.ts';
 import { type EventLogError, invalidField } from '../log/errors.ts';
 import { checkItemBytes, type Write } from './item-checks.ts';
 import { itemBytes, writeUnits } from './item-size.ts';
-import { EXPIRES_AT } from './keys.ts';
+import { EXPIRES_AT } from './key-parts.ts';
 import type { Attributes, AttributeValue, Condition, ItemKey, Update } from './ports.ts';
 
 /** The result of a write. `after` is undefined if the write removed the item. */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { EventLogError } from '../../shared/log/errors.ts';
 import { DynamoItemStore } from '../../shared/storage/dynamodb/item-store.ts';
 import { type DataFolder, openDataFolder } from '../../shared/storage/file/data-folder.ts';
-import { EXPIRES_AT } from '../../shared/storage/keys.ts';
+import { EXPIRES_AT } from '../../shared/storage/key-parts.ts';
 import { MemoryItemStore } from '../../shared/storage/memory/item-store.ts';
 import type {
   Attributes,

@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { EXPIRES_AT } from '../../shared/storage/keys.ts';
+import { EXPIRES_AT } from '../../shared/storage/key-parts.ts';
 import type { Attributes, ExpiringItems, ItemStore } from '../../shared/storage/ports.ts';
 import { type Case, type Make, suite } from './suite.ts';
 

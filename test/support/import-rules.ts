@@ -22,7 +22,8 @@ const STORE_HELPERS = [
 /** The headers with which AWS answers browsers in place of the server. */
 const CORS = 'shared/http/request/cors.ts';
 const PORTS = 'shared/storage/ports.ts';
-const STORE_PORTS = [PORTS, 'shared/storage/keys.ts'];
+const KEYS = ['shared/storage/keys.ts', 'shared/storage/group-keys.ts', 'shared/storage/key-parts.ts'];
+const STORE_PORTS = [PORTS, ...KEYS];
 export const AWS = ['shared/storage/s3/', 'shared/storage/dynamodb/', 'shared/storage/aws-errors.ts', '@aws-sdk'];
 const AWS_ADAPTER = [
   'shared/log/',
@@ -103,7 +104,7 @@ export const RULES: readonly ImportRule[] = [
   { of: 'shared/log/group/', may: ['shared/log/group/', 'shared/log/batch/', TOPIC, ...LOG_ROOT], exists: true },
   { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
-  { of: 'shared/storage/keys.ts', may: ['shared/log/', 'shared/storage/ports.ts'], exists: true },
+  ...KEYS.map((of) => ({ of, may: ['shared/log/', PORTS, ...KEYS], exists: true })),
   { of: 'shared/storage/around-stores.ts', may: ['shared/storage/ports.ts'], exists: true },
   { of: 'shared/storage/aws-errors.ts', may: ['shared/log/', ...STORE_PORTS, '@aws-sdk', '@smithy'], exists: true },
   {
@@ -214,7 +215,7 @@ export const RULES: readonly ImportRule[] = [
       'shared/aws/environment.ts',
       'shared/aws/sdk-packages.ts',
       CORS,
-      'shared/storage/keys.ts',
+      ...KEYS,
       'aws-cdk-lib',
       'constructs',
       'esbuild',

@@ -8,7 +8,7 @@ import {
   OFFSET_PAGE,
   offsetsPartitionKey,
   targetPartitionKey,
-} from '../../storage/keys.ts';
+} from '../../storage/group-keys.ts';
 import type { Condition, ItemPage, ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { retrying } from '../retry.ts';

@@ -3,7 +3,14 @@ import type { Group } from '../../log/group/group.ts';
 import type { Member, MemberClient } from '../../log/group/member.ts';
 import { type PartitionSet, packPartitions, unpackPartitions } from '../../log/group/partition-set.ts';
 import { packSubscription, unpackSubscription } from '../../log/group/subscription.ts';
-import { CLASSIC_MEMBERS_END, GROUP, groupKey, MEMBER, memberItemKey, memberPartitionKey } from '../../storage/keys.ts';
+import {
+  CLASSIC_MEMBERS_END,
+  GROUP,
+  groupKey,
+  MEMBER,
+  memberItemKey,
+  memberPartitionKey,
+} from '../../storage/group-keys.ts';
 import type { Attributes, ItemStore, Update, WriteResult } from '../../storage/ports.ts';
 
 /** Converts groups and members from and to items, and writes members on the condition that they are as they were read. */

@@ -1,5 +1,5 @@
 import { PAGE_LIMIT_MAX } from '../../log/limits.ts';
-import { GROUPS } from '../../storage/keys.ts';
+import { GROUPS } from '../../storage/group-keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { encodePageToken, type Page, type PageRequest, pageLimit, queryPage } from '../page.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';

@@ -1,7 +1,7 @@
 import { EventLogError } from '../../log/errors.ts';
 import { type ClassicMember, endClassic, isClassicKey, isLive } from '../../log/group/classic/classic-member.ts';
 import { end, isOverdue, type Member } from '../../log/group/member.ts';
-import { memberPartitionKey } from '../../storage/keys.ts';
+import { memberPartitionKey } from '../../storage/group-keys.ts';
 import type { ItemPage, ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { classicMemberFromAttributes, listClassicMembers, storeClassicMember } from './classic/state/items.ts';

@@ -12,7 +12,7 @@ import {
   parseOffsetPageSortKey,
   parseTargetSortKey,
   targetPartitionKey,
-} from '../../storage/keys.ts';
+} from '../../storage/group-keys.ts';
 import type { ItemPage, ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { type JobRequest, runJob } from '../jobs/job-run.ts';

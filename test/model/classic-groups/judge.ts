@@ -1,7 +1,7 @@
 import type { JoinClassicResult } from '../../../shared/broker/groups/classic/join-classic-group.ts';
 import { pageFromAttributes } from '../../../shared/broker/groups/offsets/pages.ts';
 import type { OffsetPage } from '../../../shared/log/group/offset-page.ts';
-import { parseOffsetPageSortKey } from '../../../shared/storage/keys.ts';
+import { parseOffsetPageSortKey } from '../../../shared/storage/group-keys.ts';
 import type { ItemKey, ItemStore } from '../../../shared/storage/ports.ts';
 
 /** What every run of the model must keep to, judged at each answer and each write. */

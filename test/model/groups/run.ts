@@ -4,7 +4,7 @@ import { EventLogError } from '../../../shared/log/errors.ts';
 import type { HeartbeatResult } from '../../../shared/log/group/heartbeat-result.ts';
 import { memberKey } from '../../../shared/log/group/member.ts';
 import { type PartitionSet, partitionSet } from '../../../shared/log/group/partition-set.ts';
-import { memberItemKey } from '../../../shared/storage/keys.ts';
+import { memberItemKey } from '../../../shared/storage/group-keys.ts';
 import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { Clock } from '../../../shared/storage/ports.ts';

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/head/batch-id.ts';
+import * as groupKeys from '../../../shared/storage/group-keys.ts';
 import * as keys from '../../../shared/storage/keys.ts';
 
 /** The kinds of keys that permissions are written in. */
@@ -21,12 +22,13 @@ it('tells kinds apart by their keys, all of them', () => {
     garbage: keys.garbageKey(1, 'x').pk,
     job: keys.jobKey('x').pk,
     counter: keys.PRODUCER_ID_COUNTER.pk,
+    cluster: keys.CLUSTER_KEY.pk,
     apiKey: keys.apiKeyKey('0123456789abcdef').pk,
-    groupListing: keys.groupListingKey('g').pk,
-    group: keys.groupKey('a#b').pk,
-    member: keys.memberPartitionKey('a#b'),
-    target: keys.targetPartitionKey('a#b'),
-    offsets: keys.offsetsPartitionKey('a#b'),
+    groupListing: groupKeys.groupListingKey('g').pk,
+    group: groupKeys.groupKey('a#b').pk,
+    member: groupKeys.memberPartitionKey('a#b'),
+    target: groupKeys.targetPartitionKey('a#b'),
+    offsets: groupKeys.offsetsPartitionKey('a#b'),
   };
   for (const [kind, pk] of Object.entries(examples)) {
     const matching = Object.entries(keys.ITEM_PATTERNS).filter(([, pattern]) => glob(pattern).test(pk));

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { DEFAULT_JOB_INTERVALS, timedJobs } from '../../../shared/local/jobs/timed-jobs.ts';
 import { GROUPS_MEASURED_MAX, KnownLags } from '../../../shared/local/process-metrics.ts';
-import { groupKey } from '../../../shared/storage/keys.ts';
+import { groupKey } from '../../../shared/storage/group-keys.ts';
 import { faultyStores } from '../../support/faulty-stores.ts';
 import { appendTo, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { INTERVAL_MS, removeExpired, STEP_ITEMS_MAX } from '../../../shared/local/jobs/remove-expired.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
+import { EXPIRES_AT } from '../../../shared/storage/key-parts.ts';
 import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
 import type { ExpiringItems } from '../../../shared/storage/ports.ts';
 import { SimulatedClock, turn } from '../../support/simulated-clock.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
 import { openDataFolder } from '../../../shared/storage/file/data-folder.ts';
-import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
+import { EXPIRES_AT } from '../../../shared/storage/key-parts.ts';
 import { VERSION } from '../../../shared/version.ts';
 
 const started: Tailrace[] = [];

@@ -7,7 +7,7 @@ import { type DataFolder, openDataFolder } from '../../../shared/storage/file/da
 import type { FileSystem } from '../../../shared/storage/file/file-system.ts';
 import { FolderSyncs } from '../../../shared/storage/file/folder-syncs.ts';
 import { FileObjectStore } from '../../../shared/storage/file/object-store.ts';
-import { EXPIRES_AT } from '../../../shared/storage/keys.ts';
+import { EXPIRES_AT } from '../../../shared/storage/key-parts.ts';
 import { temporaryPath } from './child/support.ts';
 
 describe('SqliteItemStore', () => {

@@ -1,6 +1,6 @@
 import { toHex } from '../../../log/bytes.ts';
 import type { Group } from '../../../log/group/group.ts';
-import { GROUP, GROUP_LISTING, groupKey, groupListingKey } from '../../../storage/keys.ts';
+import { GROUP, GROUP_LISTING, groupKey, groupListingKey } from '../../../storage/group-keys.ts';
 import type { ItemStore, Random } from '../../../storage/ports.ts';
 import { groupFromAttributes } from '../items.ts';
 

@@ -6,7 +6,15 @@ import { CLOCK_MARGIN_MS, type Member } from '../../../log/group/member.ts';
 import { difference, eachPartition, partitionSet, union } from '../../../log/group/partition-set.ts';
 import { subscriptionHash } from '../../../log/group/subscription.ts';
 import { packTarget, type TargetAssignment, unpackTarget } from '../../../log/group/target.ts';
-import { GROUP, groupKey, MEMBER, memberItemKey, TARGET, targetItemKey, targetName } from '../../../storage/keys.ts';
+import {
+  GROUP,
+  groupKey,
+  MEMBER,
+  memberItemKey,
+  TARGET,
+  targetItemKey,
+  targetName,
+} from '../../../storage/group-keys.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { eachOf } from '../../topics/each-head.ts';

@@ -2,7 +2,7 @@ import { EventLogError } from '../../../log/errors.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
 import type { SlotState } from '../../../log/group/offset-page.ts';
 import { GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
-import { offsetsPartitionKey, parseOffsetPageSortKey } from '../../../storage/keys.ts';
+import { offsetsPartitionKey, parseOffsetPageSortKey } from '../../../storage/group-keys.ts';
 import type { BrokerContext } from '../../context.ts';
 import { type Page, type PageRequest, queryPage } from '../../page.ts';
 import { eachOf } from '../../topics/each-head.ts';

@@ -5,7 +5,7 @@ import type { SlotState } from '../../../log/group/offset-page.ts';
 import { EMPTY_SLOT } from '../../../log/group/offset-page.ts';
 import { eachPartition, GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
 import type { Topic } from '../../../log/topic/topic.ts';
-import { offsetsPartitionKey, parseOffsetPageSortKey } from '../../../storage/keys.ts';
+import { offsetsPartitionKey, parseOffsetPageSortKey } from '../../../storage/group-keys.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { planRead } from '../../read/plan-read.ts';

@@ -7,7 +7,7 @@ import {
   unpackSlot,
 } from '../../../log/group/offset-page.ts';
 import { GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
-import { OFFSET_PAGE, offsetPageKey } from '../../../storage/keys.ts';
+import { OFFSET_PAGE, offsetPageKey } from '../../../storage/group-keys.ts';
 import type { Attributes, Condition, ItemStore, Random, Update } from '../../../storage/ports.ts';
 
 /** Reads and writes pages of offsets: for 16 partitions of a topic, who owns them and what the group has committed. */

@@ -14,7 +14,7 @@ import {
   targetItemKey,
   targetName,
   targetPartitionKey,
-} from '../../../../shared/storage/keys.ts';
+} from '../../../../shared/storage/group-keys.ts';
 import type { Attributes } from '../../../../shared/storage/ports.ts';
 import { dyingStores } from '../../../support/dying-stores.ts';
 import { claim, contextOver, join, leave, slotNow, topicIdOf } from '../../../support/group-world.ts';

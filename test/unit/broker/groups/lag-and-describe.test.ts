@@ -4,7 +4,7 @@ import { commitOffsets } from '../../../../shared/broker/groups/offsets/commit-o
 import { groupLag } from '../../../../shared/broker/groups/offsets/lag.ts';
 import { partitionSet } from '../../../../shared/log/group/partition-set.ts';
 import { aroundStores } from '../../../../shared/storage/around-stores.ts';
-import { GROUP, groupKey } from '../../../../shared/storage/keys.ts';
+import { GROUP, groupKey } from '../../../../shared/storage/group-keys.ts';
 import { claim, contextOver, join, topicIdOf } from '../../../support/group-world.ts';
 import { appendTo, codeOf, type MemoryStores, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 import type { SimulatedClock } from '../../../support/simulated-clock.ts';

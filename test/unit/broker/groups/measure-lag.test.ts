@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { groupKey } from '../../../../shared/storage/keys.ts';
+import { groupKey } from '../../../../shared/storage/group-keys.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { appendTo, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 

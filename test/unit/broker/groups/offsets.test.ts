@@ -7,7 +7,7 @@ import { deleteOffsets } from '../../../../shared/broker/groups/offsets/delete-o
 import { fetchOffsets } from '../../../../shared/broker/groups/offsets/fetch-offsets.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { openDataFolder } from '../../../../shared/storage/file/data-folder.ts';
-import { groupKey, groupListingKey } from '../../../../shared/storage/keys.ts';
+import { groupKey, groupListingKey } from '../../../../shared/storage/group-keys.ts';
 import type { Stores } from '../../../../shared/storage/ports.ts';
 import {
   claim,

@@ -5,8 +5,8 @@ import { moveTail } from '../../../../shared/broker/heads/move-tail.ts';
 import { checkpointProducers } from '../../../../shared/broker/heads/producers.ts';
 import { sweepDeletedTopics } from '../../../../shared/broker/jobs/sweep/deleted-topics.ts';
 import { packSegmentPage } from '../../../../shared/log/segment/segment-list.ts';
+import { EXPIRES_AT } from '../../../../shared/storage/key-parts.ts';
 import {
-  EXPIRES_AT,
   headKey,
   referenceKey,
   SEGMENT_PAGE,

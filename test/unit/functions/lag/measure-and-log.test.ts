@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { groupsOf, measureAndLog } from '../../../../functions/lag/measure-and-log.ts';
 import { runScheduled } from '../../../../functions/lambda/job.ts';
-import { groupKey } from '../../../../shared/storage/keys.ts';
+import { groupKey } from '../../../../shared/storage/group-keys.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { lambdaContext } from '../../../support/lambda-events.ts';
 import { appendTo, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';

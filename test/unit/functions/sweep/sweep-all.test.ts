@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { sweepAll } from '../../../../functions/sweep/sweep-all.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
-import { groupKey, groupListingKey } from '../../../../shared/storage/keys.ts';
+import { groupKey, groupListingKey } from '../../../../shared/storage/group-keys.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 

@@ -3,7 +3,7 @@
  * Prints the number of each item that must stay once it is acknowledged.
  */
 import { openDataFolder } from '../../../../shared/storage/file/data-folder.ts';
-import { EXPIRES_AT } from '../../../../shared/storage/keys.ts';
+import { EXPIRES_AT } from '../../../../shared/storage/key-parts.ts';
 
 const { items } = await openDataFolder(process.argv[2]!);
 let next = 0;

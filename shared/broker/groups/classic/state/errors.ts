@@ -1,5 +1,5 @@
 import { EventLogError } from '../../../../log/errors.ts';
-import { CLASSIC_MEMBER } from '../../../../storage/keys.ts';
+import { CLASSIC_MEMBER } from '../../../../storage/group-keys.ts';
 import type { Attributes } from '../../../../storage/ports.ts';
 
 /** The errors of classic groups, in one voice. Kafka's clients act on the code alone. */

@@ -9,7 +9,7 @@ import {
   groupKey,
   memberItemKey,
   memberPartitionKey,
-} from '../../../../storage/keys.ts';
+} from '../../../../storage/group-keys.ts';
 import type { Attributes, Condition, ItemStore, Update, WriteResult } from '../../../../storage/ports.ts';
 
 /** Converts classic groups and their members from and to items, and changes both on the condition of what was read. */

@@ -1,7 +1,7 @@
 import { beginRound, type ClassicGroup, hasGeneration, isDue } from '../../../../log/group/classic/classic-group.ts';
 import { type ClassicMember, endClassic, isClassicOverdue } from '../../../../log/group/classic/classic-member.ts';
 import { decideRound } from '../../../../log/group/classic/round.ts';
-import { CLASSIC_MEMBER, memberItemKey } from '../../../../storage/keys.ts';
+import { CLASSIC_MEMBER, memberItemKey } from '../../../../storage/group-keys.ts';
 import type { ItemStore } from '../../../../storage/ports.ts';
 import type { BrokerContext } from '../../../context.ts';
 import { eachOf } from '../../../topics/each-head.ts';

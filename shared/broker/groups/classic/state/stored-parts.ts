@@ -8,7 +8,7 @@ import {
   unpackAssignment,
   unpackRoster,
 } from '../../../../log/group/classic/generation.ts';
-import { TARGET, targetItemKey, targetName } from '../../../../storage/keys.ts';
+import { TARGET, targetItemKey, targetName } from '../../../../storage/group-keys.ts';
 import type { ItemStore } from '../../../../storage/ports.ts';
 import type { BrokerContext } from '../../../context.ts';
 import { eachOf } from '../../../topics/each-head.ts';
