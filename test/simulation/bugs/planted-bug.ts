@@ -14,6 +14,8 @@ export interface PlantedBug {
   readonly isUnmet?: true;
   /** In what only seeds with jobs do. */
   readonly isOfJobs?: true;
+  /** Of consumer groups, which have seeds of their own. */
+  readonly isOfGroups?: true;
 }
 
 /** Each edit is within one line, so that a refactoring costs little. */
