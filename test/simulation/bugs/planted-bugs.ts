@@ -1,4 +1,5 @@
 import { COMMIT_BUGS } from './commit-bugs.ts';
+import { GROUP_BUGS } from './group-bugs.ts';
 import { KEY_BUGS } from './key-bugs.ts';
 import { MERGE_BUGS } from './merge-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
@@ -15,4 +16,5 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...READ_BUGS,
   ...MERGE_BUGS,
   ...SWEEP_BUGS,
+  ...GROUP_BUGS,
 ];
