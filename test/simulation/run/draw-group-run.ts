@@ -1,5 +1,7 @@
 import { DEFAULT_SETTINGS } from '../../../shared/broker/settings.ts';
+import { ADMINISTER_GROUP } from '../clients/in-groups/administer-group.ts';
 import { GROUP_KEYS, LIVE_AS_STATIC, LIVE_IN_GROUP } from '../clients/in-groups/live-in-group.ts';
+import { POLL_IN_GROUP } from '../clients/in-groups/poll-in-group.ts';
 import { Chance } from '../world/chance.ts';
 import { drawFaultMix } from '../world/faults.ts';
 import { STREAM } from '../world/simulated-process.ts';
@@ -47,10 +49,9 @@ export function drawGroupClients(seed: number): PlannedClient[] {
   const count = 1 + chance.below(MEMBERS_MAX);
   const lives = chance.pick([2, 4, 8]);
   const main = chance.chance(0.3) ? LIVE_AS_STATIC : LIVE_IN_GROUP;
-  return Array.from({ length: count }, () => ({
-    workload: chance.chance(0.7) ? main : LIVE_IN_GROUP,
-    operations: lives,
-  }));
+  const members = Array.from({ length: count }, () => chance.pick([main, main, main, LIVE_IN_GROUP, POLL_IN_GROUP]));
+  const beside = chance.chance(0.6) ? [ADMINISTER_GROUP] : [];
+  return [...members, ...beside].map((workload) => ({ workload, operations: lives }));
 }
 
 /** Of the topic that grows, at first. */

@@ -7,7 +7,7 @@ import { stay } from '../clients/in-groups/live-in-group.ts';
 import { Chance } from '../world/chance.ts';
 import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
-import type { GroupWatch, Place } from '../world/watch/group-watch.ts';
+import { GROUP, type GroupWatch, type Place } from '../world/watch/group-watch.ts';
 import { World } from '../world/world.ts';
 import { drawGroupClients, drawGroupConditions, drawGrowingPartitions } from './draw-group-run.ts';
 import type { RunResult, Selection } from './run-seed.ts';
@@ -101,6 +101,7 @@ export async function runGroupSeed(
     const lastMs = world.loop.nowMs + OVER_MS;
     await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
     if (working > 0) broken('R18', `${working} clients are not done ${OVER_MS} ms after the last judgement.`);
+    if (violations.length === 0) await removeAll(plain, watch, broken);
     if (isEndless()) broken('R18', 'Something goes round in circles.');
   } catch (error) {
     broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
@@ -140,6 +141,16 @@ function produce(world: World, plain: Broker): void {
     world.loop.at(chance.next() * 2 * PRODUCE_EVERY_MS, () => void once());
   };
   world.loop.at(0, () => void once());
+}
+
+/** All members have left, or their sessions have ended. A deletion leaves nothing then. */
+async function removeAll(
+  plain: Broker,
+  watch: GroupWatch,
+  broken: (promise: string, message: string) => void,
+): Promise<void> {
+  await plain.deleteGroup(GROUP);
+  for (const left of watch.leftovers) broken('R16', `After the group was deleted, ${left} is left.`);
 }
 
 async function placesOfTopics(plain: Broker): Promise<Place[]> {

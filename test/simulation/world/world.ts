@@ -179,6 +179,7 @@ export class World {
       groups: conditions.groups && {
         skewMsMax: conditions.groups.skewMsMax,
         offsetsRetentionMs: conditions.settings.offsetsRetentionMs ?? DEFAULT_SETTINGS.offsetsRetentionMs,
+        areClocksRight: () => conditions.skewMs === 0 && !this.fates.struck.some(({ kind }) => kind === 'clock_jump'),
       },
     });
     this.storage = new SimulatedStorage(this.loop, this.watch, new MemoryObjectStore({ signer: SIGNER }));

@@ -8,12 +8,14 @@ export const GROUP_KEYS = ['member#', 'offsets#', 'group#', 'target#'];
 /** Lives of one member, some of them under the id of the one before. */
 async function live(client: Client, lives: number, instances: readonly string[]): Promise<void> {
   const { chance, world } = client;
+  // With long absences a group is without members now and then.
+  const absence = chance.pick([2, 2, 6]) * sessionMs(client);
   for (let life = 0; life < lives; life++) {
     const memberId = chance.chance(0.4) ? client.name : `${client.name}-${life}`;
     const instanceId = instances.length === 0 ? undefined : chance.pick(instances);
     await new MemberLife(client, { user: `${client.name} ${life}`, memberId, instanceId }).run();
     if (world.fates.healed) break;
-    await client.sleep(chance.next() ** 2 * 2 * sessionMs(client));
+    await client.sleep(chance.next() ** 2 * absence);
   }
   await client.tracked();
 }

@@ -46,6 +46,8 @@ export class MemberLife {
   private readonly options: LifeOptions;
   private readonly key: string;
   private readonly patience: number;
+  /** How often it stands still for a part of its session, while partitions move. */
+  private readonly hesitance: number;
   private readonly onlyForward: boolean;
   private subscription: Subscription;
   private epoch = 0;
@@ -67,6 +69,7 @@ export class MemberLife {
     this.options = options;
     this.key = memberKey(options.memberId, options.instanceId);
     this.patience = client.chance.pick([0, 0.01, 0.04]);
+    this.hesitance = client.chance.pick([0, 0.03, 0.15]);
     this.onlyForward = client.chance.chance(0.5);
     this.subscription = options.subscription ?? drawSubscription(client);
   }
@@ -92,7 +95,14 @@ export class MemberLife {
         client.mark('member stood still');
         await client.sleep(chance.next() * 3 * sessionMs(client));
       }
-      if (chance.chance(0.015)) return false;
+      if (!this.isSettled && chance.chance(this.hesitance)) {
+        client.mark('member hesitated');
+        await client.sleep(chance.next() * 0.9 * sessionMs(client));
+      }
+      if (chance.chance(0.015)) {
+        this.commitTooLate();
+        return false;
+      }
       if (this.epoch > 0 && chance.chance(0.015)) {
         await this.leave(this.options.instanceId !== undefined && chance.chance(0.5));
         return false;
@@ -100,6 +110,7 @@ export class MemberLife {
     }
     if (this.lettingGo.length > 0 && chance.chance(0.7)) {
       if (chance.chance(0.7)) await this.commit();
+      else this.commitTooLate();
       this.lettingGo = [];
       this.believe();
     }
@@ -136,7 +147,10 @@ export class MemberLife {
     }
     const reply = await client.sendRepeatable(beat, SECOND_DELIVERY_MS_MAX);
     if (reply.type === 'error') return this.refused(reply.error);
-    if (reply.type === 'answer') this.take(reply.value);
+    if (reply.type === 'answer') {
+      if (epoch === 0) this.watch.targets.joined(this.key);
+      this.take(reply.value);
+    }
     return true;
   }
 
@@ -144,6 +158,7 @@ export class MemberLife {
     const { client } = this;
     if (error.code === 'unknown_member' || error.code === 'fenced_member_epoch') {
       client.mark(`heartbeat: ${error.code}`);
+      this.commitTooLate();
       this.told = [];
       this.lettingGo = [];
       this.positions.clear();
@@ -266,15 +281,48 @@ export class MemberLife {
     }
   }
 
+  /** What was read is committed some time later, when the partitions may have another owner, or the member another life. */
+  private commitTooLate(): void {
+    const { client, epoch, key } = this;
+    const { memberId, instanceId, user } = this.options;
+    const number = this.commits++;
+    const commits = [...this.positions].flatMap(([place, { next }]): SentCommit[] => {
+      const name = `${user}:${number}:${place}`;
+      const shared = { name, memberKey: key, memberId, memberEpoch: epoch, place, offset: next };
+      return next === 0 ? [] : [{ ...shared, onlyForward: true, wasOvertaken: true }];
+    });
+    if (commits.length === 0 || this.world.fates.healed) return;
+    for (const commit of commits) this.watch.sending(commit);
+    const offsets = commits.map(({ place, offset, name }) => ({
+      topic: this.nameOf(place),
+      partition: partitionOf(place),
+      offset,
+      metadata: name,
+    }));
+    const request = {
+      group: GROUP,
+      member: { memberId, instanceId, memberEpoch: epoch },
+      onlyForward: client.chance.chance(0.5),
+      offsets,
+    };
+    const slot = client.chance.pick(client.slots);
+    this.world.loop.at(client.chance.next() ** 2 * 4 * sessionMs(client), () => {
+      client.mark('commit sent too late');
+      void this.world.request(slot, (broker) => broker.commitOffsets(request));
+    });
+  }
+
   private async leave(willReturn: boolean): Promise<void> {
     const { memberId, instanceId } = this.options;
     this.told = [];
     this.lettingGo = [];
     this.believe();
+    const life = this.watch.leaving(this.key);
     const reply = await this.client.sendRepeatable(
       (broker) => broker.leaveGroup({ group: GROUP, memberId, instanceId, willReturn }),
       SECOND_DELIVERY_MS_MAX,
     );
+    if (reply.type === 'answer' && !willReturn) this.watch.left(this.key, memberId, life);
     const isOut = reply.type === 'error' && ['unknown_member', 'fenced_member_epoch'].includes(reply.error.code);
     if (reply.type === 'error' && !isOut) expectGroupError(this.client, reply.error);
   }

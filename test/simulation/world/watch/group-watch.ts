@@ -6,12 +6,16 @@ import { EMPTY_SLOT, type SlotOwner, type SlotState } from '../../../../shared/l
 import { GROUP_PAGE_PARTITIONS, hasPartition } from '../../../../shared/log/group/partition-set.ts';
 import {
   groupKey,
+  groupListingKey,
   memberPartitionKey,
   offsetsPartitionKey,
   parseOffsetPageSortKey,
+  TARGET,
+  targetPartitionKey,
 } from '../../../../shared/storage/keys.ts';
 import { EPOCH_MS } from '../simulated-process.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
+import { TargetWatch } from './target-watch.ts';
 
 /** The one group of a run. */
 export const GROUP = 'g';
@@ -56,6 +60,8 @@ export interface GroupWatchOptions {
   /** A clock may be wrong by so much. */
   readonly skewMsMax: number;
   readonly offsetsRetentionMs: number;
+  /** Whether no clock has been wrong so far. */
+  readonly areClocksRight: () => boolean;
 }
 
 /**
@@ -68,7 +74,12 @@ export class GroupWatch {
   isJudged = false;
   readonly members = new Map<string, Member>();
   group: Group | undefined;
+  readonly targets: TargetWatch;
   private readonly options: GroupWatchOptions;
+  private readonly pages = new Set<string>();
+  private isListed = false;
+  /** Those who have asked to leave, now or under an earlier life. */
+  private readonly leavers = new Set<string>();
   private readonly slots = new Map<Place, WatchedSlot>();
   /** Member key -> the epoch with which its present life began. */
   private readonly lifeFrom = new Map<string, number>();
@@ -81,18 +92,23 @@ export class GroupWatch {
 
   constructor(options: GroupWatchOptions) {
     this.options = options;
+    this.targets = new TargetWatch((message) => this.broken('R11', message));
   }
 
   wrote(write: ArrivedWrite): void {
     const { key, result, kind } = write;
     if (key.pk === memberPartitionKey(GROUP)) this.wroteMember(write);
     else if (key.pk === offsetsPartitionKey(GROUP)) this.wrotePage(write);
+    else if (key.pk === targetPartitionKey(GROUP) && result.ok)
+      this.targets.wrotePart(key.sk, kind === 'delete' ? undefined : result.attributes[TARGET.part]);
+    else if (key.pk === groupListingKey(GROUP).pk && key.sk === GROUP && result.ok) this.isListed = kind !== 'delete';
     else if (key.pk === groupKey(GROUP).pk && result.ok) {
       const next = kind === 'delete' ? undefined : groupFromAttributes(result.attributes);
       if (next !== undefined && this.group !== undefined && next.epoch < this.group.epoch)
         this.broken('R11', `The epoch of the group went from ${this.group.epoch} to ${next.epoch}.`);
       if (next?.isDeleted) this.mark('group marked as deleted');
       if (this.group?.isDeleted && next?.isDeleted === false) this.mark('deleted group made again');
+      if (next !== undefined) this.targets.wroteGroup(this.group, next);
       this.group = next;
     }
   }
@@ -116,6 +132,27 @@ export class GroupWatch {
       if (owner?.memberKey !== belief.memberKey || owner.memberId !== belief.memberId)
         this.broken('R11', `${belief.memberId} was told of ${place}, whose slot names ${nameOf(owner)}.`);
     }
+  }
+
+  /** What is left of the group beside its epoch and members that are gone, which expire. */
+  get leftovers(): string[] {
+    const left: string[] = [...this.pages].map((page) => `the page ${page}`);
+    if (this.targets.partsLeft > 0) left.push(`${this.targets.partsLeft} parts of targets`);
+    if (this.isListed) left.push('the listing');
+    return left;
+  }
+
+  /** A request to leave is sent. Answers which life of the member it was sent in. */
+  leaving(memberKey: string): number | undefined {
+    this.leavers.add(memberKey);
+    return this.targets.lifeOf(memberKey);
+  }
+
+  /** A member was told that it has left, which it asked for in this life. */
+  left(memberKey: string, memberId: string, life: number | undefined): void {
+    if (life === undefined || this.targets.lifeOf(memberKey) !== life) return;
+    if (this.members.get(memberKey)?.memberId === memberId)
+      this.broken('R11', `${memberId} has left, and is still a member.`);
   }
 
   /** A member has got the records of `[from, to)`. */
@@ -187,6 +224,7 @@ export class GroupWatch {
     }
     const before = this.members.get(key.sk);
     if (kind === 'delete') {
+      this.targets.wroteMember(key.sk, undefined);
       this.members.delete(key.sk);
       this.mark('member forgotten');
       return;
@@ -195,7 +233,10 @@ export class GroupWatch {
     this.members.set(key.sk, member);
     if (before !== undefined && member.epoch < before.epoch)
       this.broken('R11', `The epoch of ${key.sk} went from ${before.epoch} to ${member.epoch}.`);
-    if (member.isGone && before?.isGone === false) this.mark('member ended');
+    this.targets.wroteMember(key.sk, member);
+    if (before?.isGone && !member.isGone && member.epoch <= before.epoch)
+      this.broken('R11', `${key.sk} has joined again under its old epoch ${member.epoch}.`);
+    if (before !== undefined && member.isGone && !before.isGone) this.ended(before);
     if (member.isAway && before?.isAway === false) this.mark('static member away');
     const isOther = before !== undefined && before.memberId !== member.memberId;
     if (isOther) this.mark('static member followed by another');
@@ -205,6 +246,17 @@ export class GroupWatch {
     this.checkBeliefs();
   }
 
+  private ended({ key, seenAtMs, sessionTimeoutMs, releaseByMs }: Member): void {
+    this.mark('member ended');
+    if (this.leavers.has(key) || !this.options.areClocksRight()) return;
+    const earlyMs = Math.min(seenAtMs + sessionTimeoutMs, releaseByMs ?? seenAtMs + sessionTimeoutMs) - this.now();
+    if (earlyMs > 0) this.broken('R11', `The session of ${key} was ended ${earlyMs} ms before its time.`);
+  }
+
+  private now(): number {
+    return EPOCH_MS + this.options.nowMs();
+  }
+
   private wrotePage({ key, kind, result }: ArrivedWrite): void {
     const name = parseOffsetPageSortKey(key.sk);
     if (name === undefined) return;
@@ -212,6 +264,8 @@ export class GroupWatch {
       this.mark('page had changed');
       return;
     }
+    if (kind === 'delete') this.pages.delete(key.sk);
+    else this.pages.add(key.sk);
     const page = kind === 'delete' ? undefined : pageFromAttributes(result.attributes);
     if (page === undefined) this.mark('page deleted');
     for (let i = 0; i < GROUP_PAGE_PARTITIONS; i++) {
@@ -287,8 +341,8 @@ export class GroupWatch {
 
   /** What was committed has expired. */
   private expired(place: Place, { committed }: SlotState): void {
-    const { nowMs, skewMsMax, offsetsRetentionMs } = this.options;
-    const ageMs = EPOCH_MS + nowMs() - (committed?.committedAtMs ?? 0);
+    const { skewMsMax, offsetsRetentionMs } = this.options;
+    const ageMs = this.now() - (committed?.committedAtMs ?? 0);
     this.mark('offset expired');
     if (ageMs + 2 * skewMsMax < offsetsRetentionMs)
       this.broken('R12', `The offset of ${place} was deleted ${ageMs} ms after it was committed.`);
@@ -334,6 +388,7 @@ export class GroupWatch {
     for (const [user, belief] of this.beliefs) {
       if (!this.isLive(belief)) continue;
       for (const place of belief.places) {
+        if (this.isOfGoneTopic(place)) continue;
         const other = owners.get(place);
         if (other !== undefined) this.broken('R11', `${user} and ${other} both believe to own ${place}.`);
         owners.set(place, user);

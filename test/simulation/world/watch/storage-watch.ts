@@ -36,7 +36,7 @@ export interface StorageWatchOptions {
   /** Whether jobs run, which remove what nothing needs. */
   readonly hasJobs?: boolean;
   /** In runs of a consumer group: what its judge has to know. */
-  readonly groups?: Pick<GroupWatchOptions, 'skewMsMax' | 'offsetsRetentionMs'> | undefined;
+  readonly groups?: Pick<GroupWatchOptions, 'skewMsMax' | 'offsetsRetentionMs' | 'areClocksRight'> | undefined;
 }
 
 /** What a head has been, in the order of its entries. */
