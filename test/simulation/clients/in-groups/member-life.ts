@@ -302,7 +302,8 @@ export class MemberLife {
     const request = {
       group: GROUP,
       member: { memberId, instanceId, memberEpoch: epoch },
-      onlyForward: client.chance.chance(0.5),
+      // Its member may still be the owner, and have committed more.
+      onlyForward: true,
       offsets,
     };
     const slot = client.chance.pick(client.slots);
