@@ -1,8 +1,9 @@
 import type { Broker } from '../../../shared/broker/broker.ts';
+import { compileTopicPattern } from '../../../shared/broker/groups/membership/topic-pattern.ts';
 import type { Violation } from '../../history/history.ts';
 import { toRecord } from '../../history/history-records.ts';
 import { Client } from '../clients/client.ts';
-import { GROWING_TOPIC, STEADY_PARTITIONS, STEADY_TOPIC } from '../clients/in-groups/group-topics.ts';
+import { GROWING_TOPIC, PATTERN, STEADY_PARTITIONS, STEADY_TOPIC } from '../clients/in-groups/group-topics.ts';
 import { stay } from '../clients/in-groups/live-in-group.ts';
 import { Chance } from '../world/chance.ts';
 import { forbidChance } from '../world/forbid-chance.ts';
@@ -44,6 +45,8 @@ export async function runGroupSeed(
   const broken = (promise: string, message: string): void => {
     violations.push({ promise, message });
   };
+  // Loads its library, which takes time from outside.
+  await compileTopicPattern(PATTERN);
   const allowChance = forbidChance();
   const { stackTraceLimit } = Error;
   if (log === undefined) Error.stackTraceLimit = 0;

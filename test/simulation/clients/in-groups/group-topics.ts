@@ -14,11 +14,14 @@ export function briefTopic(i: number): string {
 /** What a member of the run's end subscribes to. */
 export const ALL_LASTING: Subscription = { topics: [GROWING_TOPIC, STEADY_TOPIC] };
 
+/** Matches all of them. */
+export const PATTERN = 'g.*';
+
 const SUBSCRIPTIONS: readonly Subscription[] = [
   { topics: [GROWING_TOPIC] },
   ALL_LASTING,
   ALL_LASTING,
-  { topics: [], pattern: 'g.*' },
+  { topics: [], pattern: PATTERN },
 ];
 
 export function drawSubscription({ chance }: Client): Subscription {
