@@ -11,6 +11,8 @@ import { expectGroupError, groupWatchOf } from './member-life.ts';
 const GROWN_MAX = 20;
 const BRIEF_PARTITIONS = 2;
 const TRIES = 8;
+const SWEEPS = 4;
+const SWEPT_EVERY_MS = 12_000;
 const REMOVED_EVERY_MS = 3_000;
 /** What a group says that has members, or none. */
 const REFUSALS = ['group_not_empty', 'unknown_group'];
@@ -27,7 +29,7 @@ async function administer(client: Client, operations: number): Promise<void> {
     else if (what === 1) client.tracks(comeAndGo(client, briefTopic(briefs++)));
     else if (what < 6) await removeGroup(client);
     else if (what < 8) await reset(client);
-    else answered(client, await client.send((broker) => broker.sweepGroups()));
+    else await sweep(client);
   }
   await client.tracked();
 }
@@ -62,6 +64,15 @@ async function removeGroup(client: Client): Promise<void> {
     else if (reply.type === 'error' && reply.error.code === 'group_not_empty') client.mark('group not empty');
     if (reply.type === 'answer' && client.chance.chance(0.5)) return;
     await client.sleep(client.chance.next() ** 2 * REMOVED_EVERY_MS);
+  }
+}
+
+/** The first sweep notes that a group has no members; a later one deletes what has expired since. */
+async function sweep(client: Client): Promise<void> {
+  for (let sweeps = 0; sweeps < SWEEPS && !client.world.fates.healed; sweeps++) {
+    const reply = await client.send((broker) => broker.sweepGroups());
+    if (answered(client, reply) && reply.value.offsetsExpired > 0) client.mark('offsets swept');
+    await client.sleep(client.chance.next() * SWEPT_EVERY_MS);
   }
 }
 

@@ -239,15 +239,23 @@ export class GroupWatch {
     if (before !== undefined && member.isGone && !before.isGone) this.ended(before);
     if (member.isAway && before?.isAway === false) this.mark('static member away');
     const isOther = before !== undefined && before.memberId !== member.memberId;
-    if (isOther) this.mark('static member followed by another');
+    if (isOther) {
+      this.mark('static member followed by another');
+      if (!before.isAway && !before.isGone) this.judgeEnd(before);
+    }
     if (before === undefined || isOther || (before.isGone && !member.isGone)) this.lifeFrom.set(key.sk, member.epoch);
     if (before?.isGone && !member.isGone) this.mark('member that was gone joined again');
     if (before !== undefined && member.revoking.size > 0 && before.revoking.size === 0) this.mark('told to let go');
     this.checkBeliefs();
   }
 
-  private ended({ key, seenAtMs, sessionTimeoutMs, releaseByMs }: Member): void {
+  private ended(member: Member): void {
     this.mark('member ended');
+    this.judgeEnd(member);
+  }
+
+  /** Only the end of its session, or of the time to let go, ends a member that has not left. */
+  private judgeEnd({ key, seenAtMs, sessionTimeoutMs, releaseByMs }: Member): void {
     if (this.leavers.has(key) || !this.options.areClocksRight()) return;
     const earlyMs = Math.min(seenAtMs + sessionTimeoutMs, releaseByMs ?? seenAtMs + sessionTimeoutMs) - this.now();
     if (earlyMs > 0) this.broken('R11', `The session of ${key} was ended ${earlyMs} ms before its time.`);
@@ -349,7 +357,10 @@ export class GroupWatch {
   }
 
   private startAgain(place: Place, state: SlotState, readTo: number): void {
-    this.slots.set(place, { state, ownedSinceMs: this.options.nowMs(), readTo, committed: [] });
+    const nowMs = this.options.nowMs();
+    // The answers to earlier commits may be under way.
+    const committed = [...this.slotOf(place).committed, { atMs: nowMs, offset: state.committed?.offset ?? 0 }];
+    this.slots.set(place, { state, ownedSinceMs: nowMs, readTo, committed });
   }
 
   private slotOf(place: Place): WatchedSlot {
