@@ -13,7 +13,7 @@ const BRIEF_PARTITIONS = 2;
 const TRIES = 8;
 const SWEEPS = 4;
 const SWEPT_EVERY_MS = 12_000;
-const REMOVED_EVERY_MS = 3_000;
+const ASKED_EVERY_MS = 3_000;
 /** What a group says that has members, or none. */
 const REFUSALS = ['group_not_empty', 'unknown_group'];
 
@@ -27,8 +27,8 @@ async function administer(client: Client, operations: number): Promise<void> {
     const what = chance.below(10);
     if (what === 0) partitions = await grow(client, partitions);
     else if (what === 1) client.tracks(comeAndGo(client, briefTopic(briefs++)));
-    else if (what < 6) await removeGroup(client);
-    else if (what < 8) await reset(client);
+    else if (what < 4) await removeGroup(client);
+    else if (what < 7) await reset(client);
     else await sweep(client);
   }
   await client.tracked();
@@ -63,7 +63,7 @@ async function removeGroup(client: Client): Promise<void> {
     if (answered(client, reply)) client.mark('group deleted');
     else if (reply.type === 'error' && reply.error.code === 'group_not_empty') client.mark('group not empty');
     if (reply.type === 'answer' && client.chance.chance(0.5)) return;
-    await client.sleep(client.chance.next() ** 2 * REMOVED_EVERY_MS);
+    await client.sleep(client.chance.next() ** 2 * ASKED_EVERY_MS);
   }
 }
 
@@ -79,8 +79,14 @@ async function sweep(client: Client): Promise<void> {
 async function reset(client: Client): Promise<void> {
   const topics = [{ topic: client.chance.pick([GROWING_TOPIC, STEADY_TOPIC]) }];
   const to = client.chance.pick([{ to: 'earliest' }, { to: 'latest' }, { offset: 1 }] as const);
-  const reply = await client.send((broker) => broker.resetOffsets({ group: GROUP, topics, reset: to }));
-  if (answered(client, reply)) client.mark('offsets reset');
+  for (let tries = 0; tries < TRIES && !client.world.fates.healed; tries++) {
+    const reply = await client.send((broker) => broker.resetOffsets({ group: GROUP, topics, reset: to }));
+    if (answered(client, reply)) {
+      client.mark('offsets reset');
+      return;
+    }
+    await client.sleep(client.chance.next() ** 2 * ASKED_EVERY_MS);
+  }
 }
 
 /** Whether there is an answer; an error that nothing accounts for is a bug. */
