@@ -28,7 +28,7 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     'owner === undefined',
   ),
   {
-    // The next user's claim has a higher member epoch, which rejects most of these commits all the same.
+    // The next user's claim has a higher member epoch, which rejects these commits too: members of the simulation always name theirs.
     ...bug(
       'group-commit-by-instance-id',
       'A commit of the former user of an instance id is accepted.',
