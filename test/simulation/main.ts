@@ -12,6 +12,7 @@ const HELP = `npm run simulate -- [options]
   --first N       the first of them (0)
   --operations N  what each client does at most (no bound)
   --jobs          only seeds with jobs that look after segments
+  --groups        seeds of a consumer group instead of the log's
   --bug NAME      plant a bug first
   --finds N       find that bug so often, and print only how many seeds it took, as JSON
   --measure       find every bug nine times, and print how many seeds each took; keeps the first seeds for the tests
@@ -25,6 +26,7 @@ const { values: options } = parseArgs({
     first: { type: 'string', default: '0' },
     operations: { type: 'string' },
     jobs: { type: 'boolean', default: false },
+    groups: { type: 'boolean', default: false },
     bug: { type: 'string' },
     finds: { type: 'string' },
     measure: { type: 'boolean', default: false },
@@ -62,12 +64,14 @@ if (options.help) {
   // Before anything of the product is loaded.
   if (bug !== undefined) plantBug(bug);
   const { findBug, replay, runSeeds } = await import('./run/run-seeds.ts');
-  if (options.replay !== undefined) process.exitCode = await replay(options.replay, print);
+  const groups = options.groups || bug?.isOfGroups === true;
+  if (options.replay !== undefined) process.exitCode = await replay(options.replay, print, groups);
   else if (bug !== undefined && options.finds !== undefined)
     print(
       JSON.stringify(
         await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'), wholeNumber('finds'), {
           onlyJobs: options.jobs || bug.isOfJobs,
+          groups,
         }),
       ),
     );
@@ -76,6 +80,7 @@ if (options.help) {
     process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print, {
       operationsMax,
       onlyJobs: options.jobs,
+      groups,
     });
   }
 }

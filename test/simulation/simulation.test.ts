@@ -6,6 +6,7 @@ import { editedSource } from './bugs/plant-bug.ts';
 import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
 import { findBugs, knownSeeds } from './run/find-bugs.ts';
 import { REGRESSIONS } from './run/regressions.ts';
+import { runGroupSeed } from './run/run-group-seed.ts';
 import { runSeed } from './run/run-seed.ts';
 import { type Found, summaryOf, tallySeeds } from './run/run-seeds.ts';
 import { REQUEST_FAULTS, STORE_FAULTS } from './world/faults.ts';
@@ -71,6 +72,46 @@ const RARE_STATES = [
   'zombie fenced',
 ];
 
+/** Of consumer groups: each takes a minute or two of simulated time. */
+const GROUP_SEEDS = 40;
+
+it(`${GROUP_SEEDS} seeds of a consumer group break no promise, and meet every rare state`, async () => {
+  const tally = await tallySeeds(0, GROUP_SEEDS, 3, { groups: true });
+  process.stdout.write(`${summaryOf(tally).join('\n')}\n`);
+  expect(tally.failed).toEqual([]);
+  expect([...tally.faults.keys()].sort()).toEqual([...STORE_FAULTS, ...REQUEST_FAULTS].sort());
+  expect(RARE_GROUP_STATES.filter((state) => !tally.marks.has(state))).toEqual([]);
+}, 60_000);
+
+const RARE_GROUP_STATES = [
+  'commit of a former owner rejected',
+  'commit sent too late',
+  'commit was covered by a larger one',
+  'deleted group made again',
+  'group deleted',
+  'group marked as deleted',
+  'group not empty',
+  'heartbeat delivered late',
+  'heartbeat: unknown_member',
+  'instance in use',
+  'lease extended',
+  'member ended',
+  'member had changed',
+  'member hesitated',
+  'member stood still',
+  'member that was gone joined again',
+  'offset set while nobody was a member',
+  'page deleted',
+  'page had changed',
+  'partition moved',
+  'poll lost a partition',
+  'polled',
+  'static member followed by another',
+  'told that it is settled',
+  'told to let go',
+  'topic of a group grew',
+];
+
 describe('a run', () => {
   it('is the same every time', async () => {
     for (let seed = 0; seed < 100; seed++) {
@@ -81,6 +122,11 @@ describe('a run', () => {
     const hashes = new Set<number>();
     for (let seed = 0; seed < 100; seed++) hashes.add((await runSeed(seed)).traceHash);
     expect(hashes.size).toBe(100);
+  });
+
+  it('of a consumer group is the same every time', async () => {
+    for (let seed = 0; seed < 3; seed++)
+      expect((await runGroupSeed(seed)).traceHash).toBe((await runGroupSeed(seed)).traceHash);
   });
 
   it('can be made smaller, and what is left out changes nothing else', async () => {

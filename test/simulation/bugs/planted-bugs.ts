@@ -3,6 +3,7 @@ import { MERGE_BUGS } from './among-jobs/merge-bugs.ts';
 import { PAGE_BUGS } from './among-jobs/page-bugs.ts';
 import { SWEEP_BUGS } from './among-jobs/sweep-bugs.ts';
 import { COMMIT_BUGS } from './commit-bugs.ts';
+import { GROUP_BUGS } from './group-bugs.ts';
 import { KEY_BUGS } from './key-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
@@ -19,4 +20,5 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...SWEEP_BUGS,
   ...COMPACT_BUGS,
   ...PAGE_BUGS,
+  ...GROUP_BUGS,
 ];

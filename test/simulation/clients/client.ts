@@ -372,6 +372,18 @@ export class Client {
     return this.world.request(slot, run, fault, waitMs);
   }
 
+  /** As `send`, of what may be delivered twice; nobody hears the second answer. */
+  sendRepeatable<T>(run: (broker: Broker) => Promise<T>, secondAfterMsMax: number, waitMs = 0): Promise<Reply<T>> {
+    const fault = this.world.fates.ofClientRequest(this.id, this.requests++);
+    if (fault === 'delivered_twice') {
+      this.mark('delivered twice');
+      const slot = this.slot();
+      const afterMs = this.chance.chance(0.5) ? 0 : this.chance.next() * secondAfterMsMax;
+      this.world.loop.at(afterMs, () => void this.world.request(slot, run));
+    }
+    return this.world.request(this.slot(), run, fault, waitMs);
+  }
+
   private judgeReply(append: ClientAppend, reply: Reply<RecordOutcome[]>): Judged {
     if (reply.type === 'nothing') return { type: 'info', codes: [], nextOffset: undefined };
     if (reply.type === 'error') {

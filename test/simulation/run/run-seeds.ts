@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { hasJobs } from '../world/world.ts';
+import { runGroupSeed } from './run-group-seed.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
 import { shrink } from './shrink.ts';
 
@@ -23,6 +24,8 @@ export interface Tally {
 export interface TallyOptions {
   readonly operationsMax?: number | undefined;
   readonly onlyJobs?: boolean | undefined;
+  /** Seeds of a consumer group, which are others than those of the log. */
+  readonly groups?: boolean | undefined;
 }
 
 /** Seeds after each of which others may have their turn. */
@@ -36,8 +39,9 @@ export async function tallySeeds(
   first: number,
   seeds: number,
   failuresMax: number,
-  { operationsMax = Number.POSITIVE_INFINITY, onlyJobs = false }: TallyOptions = {},
+  { operationsMax = Number.POSITIVE_INFINITY, onlyJobs = false, groups = false }: TallyOptions = {},
 ): Promise<Tally> {
+  const run = groups ? runGroupSeed : runSeed;
   const operations = new Map(Array.from({ length: CLIENTS_MAX }, (_, client) => [client, operationsMax]));
   const startedNs = process.hrtime.bigint();
   const tally: Tally = {
@@ -56,7 +60,7 @@ export async function tallySeeds(
   };
   for (let seed = first; seed < first + seeds && tally.failed.length < failuresMax; seed++) {
     if (onlyJobs && !hasJobs(seed)) continue;
-    const result = await runSeed(seed, { operations });
+    const result = await run(seed, { operations });
     tally.seeds++;
     tally.requests += result.requests;
     tally.commits += result.commits;
@@ -89,7 +93,7 @@ export async function runSeeds(
   for (const [mark, count] of sorted(tally.marks)) print(`${figure(count).padStart(12)}  ${mark}`);
   for (const { seed, message } of tally.failed) {
     print(`seed ${seed}: ${message}`);
-    await printSmallest(seed, print);
+    await printSmallest(seed, print, options.groups === true);
   }
   print(tally.failed.length === 0 ? 'clean: no promise was broken' : `${tally.failed.length} seeds broke a promise`);
   return tally.failed.length === 0 ? 0 : 1;
@@ -116,15 +120,17 @@ function sorted<Name extends string>(counts: ReadonlyMap<Name, number>): [Name, 
   return [...counts].sort((a, b) => b[1] - a[1]);
 }
 
-async function printSmallest(seed: number, print: (line: string) => void): Promise<void> {
-  const { result, selection, runs } = await shrink(seed);
+async function printSmallest(seed: number, print: (line: string) => void, groups: boolean): Promise<void> {
+  const { result, selection, runs } = await shrink(seed, groups ? runGroupSeed : runSeed);
   const operations = [...(selection.operations ?? [])];
   print(`  the smallest part of it that fails, by ${runs} runs:`);
   for (const [client, count] of operations)
     if (count > 0) print(`    client ${client}, ${result.clients[client]?.workload.name}: ${count} operations`);
   for (const { place, kind } of result.struck) print(`    ${kind} at ${place}`);
   print(`    ${result.violations[0]?.promise}: ${result.violations[0]?.message}`);
-  print(`    --replay '${JSON.stringify({ seed, operations, faults: [...(selection.faults ?? [])] })}'`);
+  print(
+    `    ${groups ? '--groups ' : ''}--replay '${JSON.stringify({ seed, operations, faults: [...(selection.faults ?? [])] })}'`,
+  );
 }
 
 /** A run as it is given to `replay`: a seed, or the smallest failing part of one as it was printed. */
@@ -137,9 +143,10 @@ export function parseRun(text: string): { readonly seed: number; readonly select
 }
 
 /** Runs one seed, or a part of it, and prints all that happens in it. */
-export async function replay(text: string, print: (line: string) => void): Promise<number> {
+export async function replay(text: string, print: (line: string) => void, groups = false): Promise<number> {
   const { seed, selection } = parseRun(text);
-  const result = await runSeed(seed, selection, print);
+  const run = groups ? runGroupSeed : runSeed;
+  const result = await run(seed, selection, print);
   print(JSON.stringify(result.conditions, undefined, 1));
   for (const { workload, operations } of result.clients) print(`client: ${workload.name}, ${operations} operations`);
   for (const event of result.history) print(JSON.stringify(event));

@@ -11,8 +11,8 @@ export interface Shrunk {
 const ROUNDS_MAX = 4;
 
 /** Leaves out clients, then operations, then faults, over and over until nothing more can be left out. */
-export async function shrink(seed: number): Promise<Shrunk> {
-  let result = await runSeed(seed);
+export async function shrink(seed: number, run = runSeed): Promise<Shrunk> {
+  let result = await run(seed);
   const promise = result.violations[0]?.promise;
   if (promise === undefined) throw new Error(`Seed ${seed} does not fail.`);
   let runs = 1;
@@ -20,7 +20,7 @@ export async function shrink(seed: number): Promise<Shrunk> {
   let faults: FaultPlace[] | undefined;
   const stillFails = async (operationsNow: Map<number, number>, faultsNow?: FaultPlace[]): Promise<boolean> => {
     runs++;
-    const tried = await runSeed(seed, {
+    const tried = await run(seed, {
       operations: operationsNow,
       faults: faultsNow === undefined ? undefined : new Set(faultsNow),
     });

@@ -135,6 +135,11 @@ export class SimulatedProcess {
     });
   }
 
+  /** Its clock is right from now on. */
+  correctClock(): void {
+    this.skewMs = 0;
+  }
+
   private sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       if (signal?.aborted) return resolve();

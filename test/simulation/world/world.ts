@@ -35,6 +35,17 @@ export interface Conditions {
   readonly passingPartitions: number;
   /** Only in runs with jobs. */
   readonly jobs?: JobConditions;
+  /** Only in runs of a consumer group. */
+  readonly groups?: GroupConditions;
+}
+
+/** Runs of a consumer group take a minute or two, in which sessions of some seconds end. */
+export interface GroupConditions {
+  /** Processes stand still for up to this long. */
+  readonly freezeMs: number;
+  /** No clock is more wrong than this. When the faults are over, none is wrong any more. */
+  readonly skewMsMax: number;
+  readonly sessionTimeoutMs: number;
 }
 
 /** In some runs jobs look after segments while clients work, and hours and days pass. */
@@ -206,6 +217,11 @@ export class World {
       isAlive: (process) => this.processes.get(process)?.alive ?? false,
       nowMs: () => this.loop.nowMs,
       hasJobs: conditions.jobs !== undefined,
+      groups: conditions.groups && {
+        skewMsMax: conditions.groups.skewMsMax,
+        offsetsRetentionMs: conditions.settings.offsetsRetentionMs ?? DEFAULT_SETTINGS.offsetsRetentionMs,
+        areClocksRight: () => conditions.skewMs === 0 && !this.fates.struck.some(({ kind }) => kind === 'clock_jump'),
+      },
     });
     this.storage = new SimulatedStorage(this.loop, this.watch, new MemoryObjectStore({ signer: SIGNER }));
   }
@@ -233,7 +249,10 @@ export class World {
     if (this.fates.healed) return;
     this.fates.healed = true;
     this.loop.note('heals', 0, '');
-    for (const process of this.processes.values()) process.thaw();
+    for (const process of this.processes.values()) {
+      process.thaw();
+      if (this.conditions.groups !== undefined) process.correctClock();
+    }
     for (const resume of this.paused) resume();
     this.paused.clear();
   }
@@ -327,10 +346,11 @@ export class World {
 
   private makeProcess(id: number, skewOfPlainMs = 0): SimulatedProcess {
     const { seed, loop, fates, storage, conditions } = this;
-    const skewMs = id <= LONG_BEFORE ? skewOfPlainMs : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
-    const { latency, jobs } = conditions;
-    const freezeMsMax = jobs?.freezeMs ?? 15 * MINUTE_MS;
-    const skewMsMax = jobs === undefined ? Number.POSITIVE_INFINITY : SKEW_MS_MAX;
+    const { latency, jobs, groups } = conditions;
+    const isRight = id <= LONG_BEFORE || (groups !== undefined && fates.healed);
+    const skewMs = isRight ? skewOfPlainMs : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
+    const freezeMsMax = jobs?.freezeMs ?? groups?.freezeMs ?? 15 * MINUTE_MS;
+    const skewMsMax = groups?.skewMsMax ?? (jobs === undefined ? Number.POSITIVE_INFINITY : SKEW_MS_MAX);
     const process = new SimulatedProcess({ id, seed, loop, fates, storage, latency, skewMs, freezeMsMax, skewMsMax });
     this.processes.set(id, process);
     return process;

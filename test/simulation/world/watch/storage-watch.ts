@@ -15,6 +15,7 @@ import {
 } from '../../../../shared/storage/keys.ts';
 import type { Attributes, Condition, ItemKey, ObjectSource, WriteResult } from '../../../../shared/storage/ports.ts';
 import type { Violation } from '../../../history/history.ts';
+import { GroupWatch, type GroupWatchOptions } from './group-watch.ts';
 import { JobWatch } from './job-watch.ts';
 import { RetentionWatch } from './retention-watch.ts';
 import { itemName } from './stored-facts.ts';
@@ -34,6 +35,8 @@ export interface StorageWatchOptions {
   readonly nowMs: () => number;
   /** Whether jobs run, which remove what nothing needs. */
   readonly hasJobs?: boolean;
+  /** In runs of a consumer group: what its judge has to know. */
+  readonly groups?: Pick<GroupWatchOptions, 'skewMsMax' | 'offsetsRetentionMs' | 'areClocksRight'> | undefined;
 }
 
 /** What a head has been, in the order of its entries. */
@@ -66,10 +69,15 @@ export class StorageWatch {
   readonly retention = new RetentionWatch();
   /** In runs with jobs. */
   readonly jobs: JobWatch | undefined;
+  /** In runs of a consumer group. */
+  readonly groups: GroupWatch | undefined;
 
-  constructor({ isAlive, nowMs, hasJobs = false }: StorageWatchOptions) {
+  constructor({ isAlive, nowMs, hasJobs = false, groups }: StorageWatchOptions) {
     this.isAlive = isAlive;
     this.nowMs = nowMs;
+    const broken = (promise: string, message: string): void => this.broken(promise, message);
+    if (groups !== undefined)
+      this.groups = new GroupWatch({ ...groups, nowMs, broken, mark: (name) => this.mark(name) });
     if (!hasJobs) return;
     this.jobs = new JobWatch({
       nowMs,
@@ -88,6 +96,7 @@ export class StorageWatch {
   wrote(write: ArrivedWrite): void {
     const { pk } = write.key;
     this.jobs?.wrote(write);
+    this.groups?.wrote(write);
     if (write.kind === 'delete' && pk !== TOPICS) this.deleted(write);
     else if (pk.startsWith('head#')) this.wroteHead(write);
     else if (pk.startsWith('node#')) this.putNode(write);

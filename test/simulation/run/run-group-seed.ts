@@ -1,0 +1,184 @@
+import type { Broker } from '../../../shared/broker/broker.ts';
+import { compileTopicPattern } from '../../../shared/broker/groups/membership/topic-pattern.ts';
+import type { Violation } from '../../history/history.ts';
+import { toRecord } from '../../history/history-records.ts';
+import { Client } from '../clients/client.ts';
+import { GROWING_TOPIC, PATTERN, STEADY_PARTITIONS, STEADY_TOPIC } from '../clients/in-groups/group-topics.ts';
+import { stay } from '../clients/in-groups/live-in-group.ts';
+import { Chance } from '../world/chance.ts';
+import { forbidChance } from '../world/forbid-chance.ts';
+import { STREAM } from '../world/simulated-process.ts';
+import { GROUP, type GroupWatch, type Place } from '../world/watch/group-watch.ts';
+import { World } from '../world/world.ts';
+import { drawGroupClients, drawGroupConditions, drawGrowingPartitions } from './draw-group-run.ts';
+import type { RunResult, Selection } from './run-seed.ts';
+
+/** Faults are over after so many requests at the latest. */
+const FAULTY_REQUESTS_MAX = 3_000;
+/** A run that sends more than this goes round in circles. */
+const REQUESTS_MAX = 40_000;
+/** A group is settled so long after the last session has ended that nobody goes on with; */
+const SETTLED_MS = 20_000;
+/** and has read and committed everything after this. */
+const READ_MS = 20_000;
+/** What is late has arrived by then. */
+const OVER_MS = 12 * 60_000;
+const PRODUCE_EVERY_MS = 800;
+const STEADY_MEMBERS = 2;
+const STEADY_CLIENT = 1_000;
+
+/**
+ * One run of a consumer group from one seed: members come and go while faults strike; then the faults are over, and those
+ * that stay must own every partition and read everything; then all leave, and the group can be deleted without a trace.
+ */
+export async function runGroupSeed(
+  seed: number,
+  selection: Selection = {},
+  log?: (line: string) => void,
+): Promise<RunResult> {
+  const clients = drawGroupClients(seed);
+  const conditions = drawGroupConditions(seed);
+  const world = new World(seed, conditions, selection.faults);
+  world.loop.log = log;
+  const watch = world.watch.groups as GroupWatch;
+  const violations: Violation[] = [];
+  const broken = (promise: string, message: string): void => {
+    violations.push({ promise, message });
+  };
+  // Loads its library, which takes time from outside.
+  await compileTopicPattern(PATTERN);
+  const allowChance = forbidChance();
+  const { stackTraceLimit } = Error;
+  if (log === undefined) Error.stackTraceLimit = 0;
+  try {
+    const plain = world.plainBroker();
+    await plain.putTopic({ name: GROWING_TOPIC, partitions: drawGrowingPartitions(seed) });
+    await plain.putTopic({ name: STEADY_TOPIC, partitions: STEADY_PARTITIONS });
+    produce(world, plain);
+    let working = 0;
+    const start = (work: Promise<void>, client: Client): void => {
+      working++;
+      const done = (): void => {
+        working--;
+      };
+      work.then(done, (error: unknown) => {
+        done();
+        client.surprise(`the workload threw ${error instanceof Error ? error.stack : String(error)}`);
+      });
+    };
+    clients.forEach(({ workload, operations }, i) => {
+      const client = new Client(world, i, `${workload.name}.${i}`);
+      start(workload.run(client, Math.min(operations, selection.operations?.get(i) ?? operations)), client);
+    });
+    world.loop.at(conditions.healAfterMs, () => world.heal());
+    await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > FAULTY_REQUESTS_MAX);
+    world.heal();
+    for (let i = 0; i < STEADY_MEMBERS; i++) {
+      const client = new Client(world, STEADY_CLIENT + i, `steady.${i}`);
+      start(stay(client), client);
+    }
+    const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
+    const healedAtMs = world.loop.nowMs;
+    const settle = async (): Promise<void> => {
+      const beganAtMs = world.loop.nowMs;
+      const places = await placesOfTopics(plain);
+      const untilMs = (): number => Math.max(beganAtMs, watch.lastSessionEndMs) + SETTLED_MS;
+      await world.loop.run(() => isSettled(watch, places) || world.loop.nowMs > untilMs() || isEndless());
+      for (const place of places) {
+        const believers = watch.settledBelieversOf(place);
+        if (believers.length !== 1 || !watch.isOwned(place))
+          broken(
+            'R11',
+            `${believers.length} settled members have ${place} ${world.loop.nowMs - healedAtMs} ms after all faults.`,
+          );
+      }
+    };
+    await settle();
+    const { partitions } = await plain.describeTopic(GROWING_TOPIC);
+    await plain.putTopic({ name: GROWING_TOPIC, partitions: partitions + 1 });
+    await settle();
+    if (violations.length === 0) {
+      const ends = await endsOf(plain);
+      const readUntilMs = world.loop.nowMs + READ_MS;
+      const isRead = (): boolean => [...ends].every(([place, end]) => end === 0 || watch.committedOf(place) === end);
+      await world.loop.run(() => isRead() || world.loop.nowMs > readUntilMs || isEndless());
+      for (const [place, end] of ends) {
+        const committed = watch.committedOf(place) ?? 0;
+        if (committed !== end) broken('R18', `${place} is committed up to ${committed} of ${end} after all faults.`);
+      }
+    }
+    watch.isJudged = true;
+    const lastMs = world.loop.nowMs + OVER_MS;
+    // So much time passes, also where nothing else happens: sessions end by it.
+    world.loop.at(OVER_MS, () => {});
+    await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
+    if (working > 0) broken('R18', `${working} clients are not done ${OVER_MS} ms after the last judgement.`);
+    if (violations.length === 0) await removeAll(plain, watch, broken);
+    if (isEndless()) broken('R18', 'Something goes round in circles.');
+  } catch (error) {
+    broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
+  } finally {
+    allowChance();
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+  for (const surprise of world.surprises) broken('R18', surprise);
+  // What was seen first says most.
+  violations.unshift(...world.watch.violations);
+  return {
+    seed,
+    conditions,
+    clients,
+    violations,
+    traceHash: world.loop.traceHash,
+    requests: world.storage.requests + world.plainRequests,
+    commits: world.watch.commits,
+    garbage: world.watch.garbage,
+    struck: world.fates.struck,
+    marks: world.watch.marks,
+    history: world.history,
+    virtualMs: world.loop.nowMs,
+  };
+}
+
+/** Appends to the topics now and then until the faults are over, over stores that never fail. */
+function produce(world: World, plain: Broker): void {
+  const chance = new Chance(world.seed, STREAM.plan, 2);
+  const once = async (): Promise<void> => {
+    if (world.fates.healed) return;
+    const topic = chance.pick([GROWING_TOPIC, STEADY_TOPIC]);
+    const records = Array.from({ length: 1 + chance.below(5) }, (_, i) =>
+      toRecord({ value: `${i}`, key: `${chance.below(100)}`, headers: {} }),
+    );
+    await plain.appendRecords({ topic, records });
+    world.loop.at(chance.next() * 2 * PRODUCE_EVERY_MS, () => void once());
+  };
+  world.loop.at(0, () => void once());
+}
+
+/** All members have left, or their sessions have ended. A deletion leaves nothing then. */
+async function removeAll(
+  plain: Broker,
+  watch: GroupWatch,
+  broken: (promise: string, message: string) => void,
+): Promise<void> {
+  await plain.deleteGroup(GROUP);
+  for (const left of watch.leftovers) broken('R16', `After the group was deleted, ${left} is left.`);
+}
+
+async function placesOfTopics(plain: Broker): Promise<Place[]> {
+  return [...(await endsOf(plain)).keys()];
+}
+
+async function endsOf(plain: Broker): Promise<Map<Place, number>> {
+  const ends = new Map<Place, number>();
+  for (const name of [GROWING_TOPIC, STEADY_TOPIC]) {
+    const { topicId } = await plain.describeTopic(name);
+    for (const { partition, highWatermark } of await plain.describePartitions(name))
+      ends.set(`${topicId}/${partition}`, highWatermark);
+  }
+  return ends;
+}
+
+function isSettled(watch: GroupWatch, places: readonly Place[]): boolean {
+  return places.every((place) => watch.settledBelieversOf(place).length === 1 && watch.isOwned(place));
+}
