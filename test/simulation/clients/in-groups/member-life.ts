@@ -236,7 +236,9 @@ export class MemberLife {
     const { memberId, instanceId, user } = this.options;
     const places = [...this.told, ...this.lettingGo].filter((place) => {
       const position = this.positions.get(place);
-      return position !== undefined && position.next > position.committed;
+      if (position === undefined) return false;
+      // In the end also what was committed before: a commit that was overtaken may have taken that back.
+      return position.next > position.committed || (this.world.fates.healed && position.next > 0);
     });
     if (places.length === 0) return;
     const number = this.commits++;
