@@ -11,6 +11,7 @@ const TARGETS = 'shared/broker/groups/membership/targets.ts';
 const COMMIT = 'shared/broker/groups/offsets/commit-offsets.ts';
 const PAGES = 'shared/broker/groups/offsets/pages.ts';
 const UNOWNED = 'shared/broker/groups/offsets/change-unowned.ts';
+const EXPIRE = 'shared/broker/groups/membership/expire-members.ts';
 const DELETE = 'shared/broker/groups/delete-group.ts';
 const SWEEP = 'shared/broker/groups/sweep-groups.ts';
 const POLL = 'shared/broker/groups/poll.ts';
@@ -247,5 +248,58 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     POLL,
     'token !== undefined && token.memberEpoch === this.#memberEpoch',
     'token !== undefined',
+  ),
+  bug(
+    'group-given-up-at-once',
+    'What a target takes away from a member is free at once.',
+    MEMBER,
+    'revoking: union(member.revoking, lost),',
+    'revoking: member.revoking,',
+  ),
+  bug(
+    'group-gain-under-the-same-epoch',
+    'The epoch of a member does not rise when it gets a partition.',
+    MEMBER,
+    'assigned: union(member.assigned, gained),',
+    'assigned: union(member.assigned, gained), ...{ epoch: member.epoch },',
+  ),
+  {
+    ...bug(
+      'group-loss-under-the-same-epoch',
+      'The epoch of a member does not rise when it is told to let go of a partition.',
+      MEMBER,
+      'assigned: difference(member.assigned, lost),',
+      'assigned: difference(member.assigned, lost), ...{ epoch: member.epoch },',
+    ),
+    // Any heartbeat under that epoch still names the partition, so it lets go of nothing: only the unit tests ask for the epoch.
+    isUnmet: true,
+  },
+  bug(
+    'group-gone-member-forgotten',
+    'A member that is gone is forgotten at once, so that its epochs begin again while its requests are under way.',
+    TARGETS,
+    'const GONE_KEPT_MS = 600_000;',
+    'const GONE_KEPT_MS = -10_000;',
+  ),
+  bug(
+    'group-answer-repeated-unclaimed',
+    'An answer is repeated before what it names is claimed.',
+    HEARTBEAT,
+    'const claimed = await claimUnclaimed(this.#context, this.#items, this.#request.group, member);',
+    'const claimed = member;',
+  ),
+  bug(
+    'group-nobody-expires',
+    'A member whose session has ended keeps its partitions.',
+    EXPIRE,
+    'isOverdue(member, context.clock.nowMs()));',
+    'isOverdue(member, 0));',
+  ),
+  bug(
+    'group-commit-rejected-by-memory',
+    'A commit of the owner is rejected because of what the process remembers from before the claim.',
+    COMMIT,
+    'if (first !== undefined)',
+    'if (tries >= 0)',
   ),
 ];

@@ -57,6 +57,8 @@ export class MemberLife {
   private commits = 0;
   private told: readonly Place[] = [];
   private lettingGo: readonly Place[] = [];
+  /** The member epoch under which the member was told last of a place. */
+  private readonly toldUnder = new Map<Place, number>();
   private readonly names = new Map<string, string>();
   private readonly positions = new Map<Place, { next: number; committed: number }>();
   /** Commits that were sent and not answered. */
@@ -186,6 +188,7 @@ export class MemberLife {
     const isTold = new Set(next);
     this.lettingGo = [...this.told, ...this.lettingGo].filter((place) => !isTold.has(place));
     this.told = next;
+    for (const place of next) this.toldUnder.set(place, this.epoch);
     // Also what was to be let go: somebody else may have had it meanwhile.
     for (const place of next) if (!before.has(place)) this.positions.delete(place);
     this.client.mark(answer.isSettled ? 'told that it is settled' : 'told to come again soon');
@@ -233,7 +236,9 @@ export class MemberLife {
     const { memberId, instanceId, user } = this.options;
     const places = [...this.told, ...this.lettingGo].filter((place) => {
       const position = this.positions.get(place);
-      return position !== undefined && position.next > position.committed;
+      if (position === undefined) return false;
+      // In the end also what was committed before: a commit that was overtaken may have taken that back.
+      return position.next > position.committed || (this.world.fates.healed && position.next > 0);
     });
     if (places.length === 0) return;
     const number = this.commits++;
@@ -338,7 +343,12 @@ export class MemberLife {
 
   private belief(places: readonly Place[]): Belief {
     const { memberId } = this.options;
-    return { memberKey: this.key, memberId, memberEpoch: this.epoch, places: new Set(places) };
+    return {
+      memberKey: this.key,
+      memberId,
+      memberEpoch: this.epoch,
+      places: new Map(places.map((place) => [place, this.toldUnder.get(place) ?? this.epoch])),
+    };
   }
 
   private nameOf(place: Place): string {

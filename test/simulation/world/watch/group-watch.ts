@@ -25,7 +25,11 @@ export interface Belief {
   readonly memberKey: string;
   readonly memberId: string;
   readonly memberEpoch: number;
-  readonly places: ReadonlySet<Place>;
+  /**
+   * The member epoch under which it was told last of each. One that it still has to let go of may be of a former life: a late
+   * join has brought its member back, which then was told to let go of all.
+   */
+  readonly places: ReadonlyMap<Place, number>;
 }
 
 /** A topic's id and a partition. */
@@ -125,8 +129,8 @@ export class GroupWatch {
   /** The user of a member was told that these are its own, at this member epoch. */
   told(belief: Belief): void {
     const member = this.members.get(belief.memberKey);
-    if (!this.isLive(belief) || member?.epoch !== belief.memberEpoch) return;
-    for (const place of belief.places) {
+    if (!this.isLive(belief, belief.memberEpoch) || member?.epoch !== belief.memberEpoch) return;
+    for (const place of belief.places.keys()) {
       if (this.isOfGoneTopic(place)) continue;
       const { owner } = this.slotOf(place).state;
       if (owner?.memberKey !== belief.memberKey || owner.memberId !== belief.memberId)
@@ -201,7 +205,7 @@ export class GroupWatch {
   /** Those who live, believe to own a partition, and were told that they are settled. */
   settledBelieversOf(place: Place): string[] {
     return [...this.beliefs].flatMap(([user, each]) =>
-      each.places.has(place) && this.isLive(each) && this.settled.has(user) ? [user] : [],
+      each.places.has(place) && this.isLive(each, each.memberEpoch) && this.settled.has(user) ? [user] : [],
     );
   }
 
@@ -388,18 +392,18 @@ export class GroupWatch {
     );
   }
 
-  private isLive({ memberKey, memberId, memberEpoch }: Belief): boolean {
+  /** Whether the member still lives the life in which it had this epoch. */
+  private isLive({ memberKey, memberId }: Belief, epoch: number): boolean {
     const member = this.members.get(memberKey);
     const from = this.lifeFrom.get(memberKey) ?? 0;
-    return member !== undefined && !member.isGone && member.memberId === memberId && memberEpoch >= from;
+    return member !== undefined && !member.isGone && member.memberId === memberId && epoch >= from;
   }
 
   private checkBeliefs(): void {
     const owners = new Map<Place, string>();
     for (const [user, belief] of this.beliefs) {
-      if (!this.isLive(belief)) continue;
-      for (const place of belief.places) {
-        if (this.isOfGoneTopic(place)) continue;
+      for (const [place, epoch] of belief.places) {
+        if (!this.isLive(belief, epoch) || this.isOfGoneTopic(place)) continue;
         const other = owners.get(place);
         if (other !== undefined) this.broken('R11', `${user} and ${other} both believe to own ${place}.`);
         owners.set(place, user);
