@@ -9,6 +9,7 @@ const JOIN = 'shared/broker/groups/membership/join-group.ts';
 const LEAVE = 'shared/broker/groups/membership/leave-group.ts';
 const TARGETS = 'shared/broker/groups/membership/targets.ts';
 const COMMIT = 'shared/broker/groups/offsets/commit-offsets.ts';
+const COMMIT_PAGE = 'shared/broker/groups/offsets/commit-page.ts';
 const PAGES = 'shared/broker/groups/offsets/pages.ts';
 const UNOWNED = 'shared/broker/groups/offsets/change-unowned.ts';
 const EXPIRE = 'shared/broker/groups/membership/expire-members.ts';
@@ -141,7 +142,7 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     'group-join-without-raise',
     'A member joins, and the epoch of the group stays as it is.',
     JOIN,
-    '    await raiseEpoch(items, context.random, group, { hasMember: true });',
+    '    await raiseEpochOf(context, items, group, made);',
     '',
   ),
   bug(
@@ -218,8 +219,8 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     'group-deleted-beside-a-join',
     'A deletion does not notice that the group has changed since its members were listed.',
     DELETE,
-    "[{ if: 'equals', name: GROUP.epoch, value: epoch }],",
-    '[],',
+    "{ if: 'equals', name: GROUP.epoch, value: epoch },",
+    '',
   ),
   bug(
     'group-listing-left',
@@ -298,7 +299,7 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
   bug(
     'group-commit-rejected-by-memory',
     'A commit of the owner is rejected because of what the process remembers from before the claim.',
-    COMMIT,
+    COMMIT_PAGE,
     'if (first !== undefined)',
     'if (tries >= 0)',
   ),

@@ -12,7 +12,7 @@ import {
   parseOffsetPageSortKey,
   TARGET,
   targetPartitionKey,
-} from '../../../../shared/storage/keys.ts';
+} from '../../../../shared/storage/group-keys.ts';
 import { EPOCH_MS } from '../simulated-process.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
 import { TargetWatch } from './target-watch.ts';
