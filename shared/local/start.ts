@@ -126,6 +126,8 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       'keys',
       `Others reach ${host}: to listen there, requests must need keys. Leave out \`keys: false\`.`,
     );
+  if (keys && options.kafka !== undefined)
+    throw invalidField('kafka', "Kafka's clients can't show a key yet: leave out `kafka`, or listen without keys.");
   const { allowedOrigins = [], allowedHosts = isLocal ? [] : undefined } = options;
   checkAllowedOrigins(allowedOrigins, 'allowedOrigins', { needCredentials: keys });
   checkAllowedHosts(allowedHosts ?? [], 'allowedHosts');
