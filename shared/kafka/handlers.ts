@@ -1,3 +1,5 @@
+import { saslAuthenticate } from './apis/access/sasl-authenticate.ts';
+import { saslHandshake } from './apis/access/sasl-handshake.ts';
 import { apiVersions } from './apis/cluster/api-versions.ts';
 import { metadata } from './apis/cluster/metadata.ts';
 import { consumerGroupDescribe } from './apis/groups/consumer-group-describe.ts';
@@ -22,6 +24,8 @@ import type { Handler } from './handler.ts';
 
 const ALL: readonly Handler[] = [
   apiVersions(() => ALL),
+  saslHandshake,
+  saslAuthenticate,
   metadata,
   produce,
   fetch,

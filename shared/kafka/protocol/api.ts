@@ -114,7 +114,15 @@ export function writeResponse<Response extends Fields>(
   to.out.int32(correlationId);
   if (version >= flexible && key !== API_VERSIONS_KEY) to.out.varuint(0);
   response.at(version).write(to, message);
+  return frameOf(to.finish());
+}
+
+/** The chunks with their length before them. */
+export function frameOf(chunks: readonly Uint8Array[]): Uint8Array[] {
   const length = new Uint8Array(FRAME_LENGTH_BYTES);
-  new DataView(length.buffer).setInt32(0, to.length);
-  return [length, ...to.finish()];
+  new DataView(length.buffer).setInt32(
+    0,
+    chunks.reduce((sum, chunk) => sum + chunk.length, 0),
+  );
+  return [length, ...chunks];
 }
