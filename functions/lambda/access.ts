@@ -1,5 +1,6 @@
+import type { Principal } from '../../shared/access/credentials.ts';
 import type { Settings } from '../../shared/aws/environment.ts';
-import type { AccessSettings, Principal } from '../../shared/http/request/principal.ts';
+import type { AccessSettings } from '../../shared/http/request/principal.ts';
 import { ALL_SCOPES } from '../../shared/log/scopes.ts';
 import { iamCallerOf } from './event.ts';
 

@@ -5,7 +5,7 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
-import { clusterId } from './gateways/cluster-id.ts';
+import { clusterId, saltSecret } from './gateways/cluster-id.ts';
 import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
 import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
 import { heartbeatClassicGroup, type InGeneration } from './groups/classic/heartbeat-classic-group.ts';
@@ -344,6 +344,10 @@ export class Broker {
     return clusterId(this.#context);
   }
 
+  saltSecret(): Promise<Uint8Array> {
+    return saltSecret(this.#context);
+  }
+
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {
     return apiKeys.createApiKey(this.#context, request);
   }
@@ -358,6 +362,10 @@ export class Broker {
 
   verifyApiKey(text: string): Promise<apiKeys.ApiKeyVerdict> {
     return apiKeys.verifyApiKey(this.#context, text);
+  }
+
+  findApiKey(id: string): Promise<apiKeys.FoundApiKey> {
+    return apiKeys.findApiKey(this.#context, id);
   }
 
   /** Returns the counted storage requests of this process since it started, by topic and purpose. Costs no request. */

@@ -1,4 +1,5 @@
 import { type Context, Hono } from 'hono';
+import type { Principal } from '../access/credentials.ts';
 import { toHex } from '../log/bytes.ts';
 import { EventLogError } from '../log/errors.ts';
 import { accessHandlers } from './access/routes.ts';
@@ -22,7 +23,7 @@ import { CORS_MAX_AGE_S, CORS_REQUEST_HEADERS } from './request/cors.ts';
 import { checkPath, inputReader, rawPath } from './request/input.ts';
 import { chooseMediaType } from './request/media-type.ts';
 import { checkOrigin } from './request/origin.ts';
-import { type AccessCheck, createAccess, type Principal } from './request/principal.ts';
+import { type AccessCheck, createAccess } from './request/principal.ts';
 import { serviceHandlers } from './service/routes.ts';
 import { topicHandlers } from './topics/routes.ts';
 

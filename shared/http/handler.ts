@@ -1,3 +1,4 @@
+import type { Principal } from '../access/credentials.ts';
 import type { Broker } from '../broker/broker.ts';
 import type { MeasuredLag } from '../broker/groups/offsets/measure-lag.ts';
 import type { Clock, Random } from '../storage/ports.ts';
@@ -5,7 +6,7 @@ import type { AnswerContext } from './answer/respond.ts';
 import type { Inputs, Operation, Tag } from './operation.ts';
 import type { TailSettings } from './read/tail.ts';
 import type { OriginSettings } from './request/origin.ts';
-import type { AccessSettings, Principal } from './request/principal.ts';
+import type { AccessSettings } from './request/principal.ts';
 
 export interface HttpSettings extends OriginSettings, TailSettings {
   /**

@@ -1,9 +1,11 @@
 import type { Socket } from 'node:net';
 import { ByteFormatError } from '../log/bytes.ts';
+import { SASL_TOKEN_BYTES_MAX } from './access/mechanism.ts';
+import { AUTHENTICATION_MS_MAX, Session } from './access/session.ts';
 import { answerUnsupportedVersion } from './apis/cluster/api-versions.ts';
 import type { Gateway } from './gateway.ts';
 import { ConnectionEnd, ConnectionState, type Handler } from './handler.ts';
-import { readClientId, readRequestHeader, writeResponse } from './protocol/api.ts';
+import { frameOf, readClientId, readRequestHeader, writeResponse } from './protocol/api.ts';
 import { FrameLengthError, FrameReader } from './protocol/frames.ts';
 import { MessageReader } from './protocol/message-bytes.ts';
 import type { RequestBytes } from './request-bytes.ts';
@@ -12,6 +14,9 @@ import type { RequestBytes } from './request-bytes.ts';
 const REQUESTS_IN_WORK_MAX = 64;
 /** Frames up to this size need no share of the budget: their number is bounded by that of the connections. */
 const SMALL_FRAME_BYTES = 16 * 1024;
+
+/** The longest frame before the caller is known: a token with its header. */
+const FIRST_FRAME_BYTES_MAX = SASL_TOKEN_BYTES_MAX + 1_024;
 
 export interface ConnectionComponents {
   readonly gateway: Gateway;
@@ -33,6 +38,7 @@ export class Connection {
   readonly #onError: ConnectionComponents['onError'];
   readonly #frames: FrameReader;
   readonly #state = new ConnectionState();
+  readonly #session: Session;
   readonly #gone = new AbortController();
   readonly #signal: AbortSignal;
   #inWork = 0;
@@ -45,6 +51,7 @@ export class Connection {
   #reserved = 0;
   /** Ends the watch over the frame that is being received. */
   #frameWatch: AbortController | undefined;
+  #onAuthenticated: (() => void) | undefined;
 
   constructor({ gateway, socket, handlers, requestBytes, onError }: ConnectionComponents) {
     this.#gateway = gateway;
@@ -52,9 +59,11 @@ export class Connection {
     this.#handlers = handlers;
     this.#requestBytes = requestBytes;
     this.#onError = onError;
-    this.#frames = new FrameReader(gateway.settings.frameBytesMax);
+    this.#session = new Session(gateway.access);
+    this.#frames = new FrameReader(this.#frameBytesMax());
     this.#signal = AbortSignal.any([this.#gone.signal, gateway.stopping]);
     this.#heardAtMs = gateway.clock.nowMs();
+    if (!this.#session.isAuthenticated) void this.#endUnlessAuthenticated();
     socket.setNoDelay(true);
     socket.setKeepAlive(true, KEEP_ALIVE_MS);
     socket.on('data', (chunk: Buffer) => {
@@ -90,6 +99,18 @@ export class Connection {
     this.#socket.destroy();
   }
 
+  #frameBytesMax(): number {
+    const { frameBytesMax } = this.#gateway.settings;
+    return this.#session.isAuthenticated ? frameBytesMax : Math.min(frameBytesMax, FIRST_FRAME_BYTES_MAX);
+  }
+
+  async #endUnlessAuthenticated(): Promise<void> {
+    const ended = new AbortController();
+    this.#onAuthenticated = () => ended.abort();
+    await this.#gateway.clock.sleep(AUTHENTICATION_MS_MAX, AbortSignal.any([ended.signal, this.#gone.signal]));
+    if (!ended.signal.aborted) this.#socket.destroy();
+  }
+
   /** Takes the frames that have come, one after the other. Meanwhile nothing more is read than the system's buffer holds. */
   #takeFrames(): void {
     if (this.#work !== undefined) return;
@@ -119,7 +140,7 @@ export class Connection {
       }
       this.#watchFrame();
     } catch (error) {
-      if (!(error instanceof FrameLengthError) && !(error instanceof ByteFormatError)) this.#onError(error, 'unknown');
+      if (!isExpected(error)) this.#onError(error, 'unknown');
       // What was asked before is still answered.
       await this.#answered;
       this.#socket.destroy();
@@ -155,11 +176,18 @@ export class Connection {
   }
 
   async #read(frame: Uint8Array, bytes: number): Promise<void> {
+    if (this.#session.takesBareTokens) {
+      await this.#readToken(frame, bytes);
+      return;
+    }
     const from = new MessageReader(frame);
     const { apiKey, apiVersion: version, correlationId } = readRequestHeader(from);
     const handler = this.#handlers.get(apiKey);
     if (handler === undefined) throw new ByteFormatError(`the API ${apiKey} is not known`);
     const { api } = handler;
+    const admitted = this.#session.admit(apiKey, handler.needs);
+    const rights = admitted instanceof Promise ? await admitted : admitted;
+    if (rights === undefined) throw new ConnectionEnd();
     const [oldest, newest] = api.versions;
     if (version < oldest || version > newest) {
       const answer = answerUnsupportedVersion(api, correlationId, this.#handlers.values());
@@ -177,6 +205,8 @@ export class Connection {
         version,
         clientId,
         clientHost: this.#socket.remoteAddress ?? '',
+        rights,
+        session: this.#session,
         connection: this.#state,
         signal: this.#signal,
         letNextBegin,
@@ -200,6 +230,28 @@ export class Connection {
       });
     const sent = this.#send(answer);
     await (this.#inWork < REQUESTS_IN_WORK_MAX ? Promise.race([mayNextBegin, sent]) : sent);
+    if (handler.needs === 'nothing') this.#followSession();
+  }
+
+  /** As clients before Kafka 1.0 send it. What fails is not answered: such an answer has no place for an error. */
+  async #readToken(token: Uint8Array, bytes: number): Promise<void> {
+    try {
+      const { authBytes } = await this.#session.authenticate(token);
+      if (this.#session.hasFailed) throw new ConnectionEnd();
+      await this.#send(Promise.resolve(frameOf([authBytes])));
+      this.#followSession();
+    } finally {
+      this.#requestBytes.give(bytes);
+    }
+  }
+
+  /** After a request that may have changed who the caller is. */
+  #followSession(): void {
+    this.#frames.bytesMax = this.#frameBytesMax();
+    if (this.#session.isAuthenticated) this.#onAuthenticated?.();
+    if (!this.#session.hasFailed) return;
+    this.#isEnding = true;
+    this.#socket.destroySoon();
   }
 
   /** Sends it when all before it are sent; resolves when the client has taken so much that more can be sent. */
@@ -223,6 +275,11 @@ export class Connection {
     });
     return this.#answered;
   }
+}
+
+/** Whether the client is the reason, so that nobody needs to hear of it. */
+function isExpected(error: unknown): boolean {
+  return error instanceof FrameLengthError || error instanceof ByteFormatError || error instanceof ConnectionEnd;
 }
 
 const KEEP_ALIVE_MS = 60_000;

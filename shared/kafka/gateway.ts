@@ -1,5 +1,6 @@
 import type { Broker } from '../broker/broker.ts';
 import type { Clock, Random } from '../storage/ports.ts';
+import type { SaslAccess } from './access/session.ts';
 
 /** A process that answers Kafka's clients, as metadata describes it. */
 export interface GatewayNode {
@@ -43,6 +44,8 @@ export interface Gateway {
   readonly clock: Clock;
   readonly random: Random;
   readonly settings: GatewaySettings;
+  /** How callers show who they are; `undefined`: every caller may do everything. */
+  readonly access: SaslAccess | undefined;
   /** The gateways of this log, this one among them. */
   nodes(): readonly GatewayNode[];
   readonly self: GatewayNode;

@@ -1,3 +1,5 @@
+import type { Needs, Rights } from './access/rights.ts';
+import type { Session } from './access/session.ts';
 import type { Gateway } from './gateway.ts';
 import type { Api, RequestOf, ResponseOf } from './protocol/api.ts';
 import type { Fields } from './protocol/fields.ts';
@@ -9,6 +11,10 @@ export interface Call {
   readonly clientId: string;
   /** The address that the client connects from. */
   readonly clientHost: string;
+  /** What the caller may do. The handler checks what it declares that it needs. */
+  readonly rights: Rights;
+  /** Who the caller is. */
+  readonly session: Session;
   /** What this connection has done before. */
   readonly connection: ConnectionState;
   /** Aborted when the client is gone or the gateway closes. */
@@ -39,16 +45,18 @@ export class ConnectionState {
 /** Answers one API. What it throws ends the connection, so it answers errors by their numbers. */
 export interface Handler {
   readonly api: Api;
+  readonly needs: Needs;
   /** `undefined`: nothing is answered, as for a produce request with `acks=0`. */
   readonly handle: (call: Call, request: unknown) => Promise<unknown>;
 }
 
 export function handler<Request extends Fields, Response extends Fields>(
   api: Api<Request, Response>,
+  needs: Needs,
   handle: (
     call: Call,
     request: RequestOf<Api<Request, Response>>,
   ) => Promise<ResponseOf<Api<Request, Response>> | undefined>,
 ): Handler {
-  return { api: api as unknown as Api, handle: handle as Handler['handle'] };
+  return { api: api as unknown as Api, needs, handle: handle as Handler['handle'] };
 }

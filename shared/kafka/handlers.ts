@@ -1,3 +1,5 @@
+import { saslAuthenticate } from './apis/access/sasl-authenticate.ts';
+import { saslHandshake } from './apis/access/sasl-handshake.ts';
 import { apiVersions } from './apis/cluster/api-versions.ts';
 import { describeClientQuotas } from './apis/cluster/describe-client-quotas.ts';
 import { describeCluster } from './apis/cluster/describe-cluster.ts';
@@ -35,6 +37,8 @@ import type { Handler } from './handler.ts';
 
 const ALL: readonly Handler[] = [
   apiVersions(() => ALL),
+  saslHandshake,
+  saslAuthenticate,
   metadata,
   produce,
   fetch,

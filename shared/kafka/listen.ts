@@ -1,4 +1,5 @@
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { EventLogError } from '../log/errors.ts';
 import { Connection } from './connection.ts';
 import type { Gateway } from './gateway.ts';
@@ -8,19 +9,34 @@ import { RequestBytes } from './request-bytes.ts';
 /** So many times within the time after which a connection is idle. */
 const IDLE_LOOKS = 10;
 
+/** A certificate with its chain, and its private key, as PEM. */
+export interface TlsSettings {
+  readonly cert: string | Uint8Array;
+  readonly key: string | Uint8Array;
+}
+
 export interface KafkaServerComponents {
+  /** Default: connections are not encrypted. */
+  readonly tls?: TlsSettings | undefined;
   readonly onError: (error: unknown, api: string) => void;
 }
+
+/** The time that a client has for the handshake of TLS. */
+const HANDSHAKE_MS_MAX = 30_000;
 
 /** Listens for Kafka's clients. */
 export class KafkaServer {
   readonly #server: Server;
   readonly #connections = new Set<Connection>();
+  /** By their peers: the TLS handshake is not done yet. */
+  readonly #handshaking = new Map<string, Socket>();
   #gateway: Gateway | undefined;
 
-  constructor({ onError }: KafkaServerComponents) {
+  /** @throws Error of OpenSSL (certificate, key) */
+  constructor({ onError, tls }: KafkaServerComponents) {
     let requestBytes: RequestBytes | undefined;
-    this.#server = createServer({ pauseOnConnect: false }, (socket) => {
+    const accept = (socket: Socket): void => {
+      this.#handshaking.delete(peerOf(socket));
       const gateway = this.#gateway;
       if (gateway === undefined || this.#connections.size >= gateway.settings.connectionsMax) {
         socket.destroy();
@@ -30,7 +46,19 @@ export class KafkaServer {
       const connection = new Connection({ gateway, socket, handlers: HANDLERS, requestBytes, onError });
       this.#connections.add(connection);
       socket.once('close', () => this.#connections.delete(connection));
-    });
+    };
+    this.#server =
+      tls === undefined
+        ? createServer(accept)
+        : createTlsServer(tlsOptions(tls), accept).on('connection', (socket: Socket) => this.#noteHandshake(socket));
+  }
+
+  #noteHandshake(socket: Socket): void {
+    const peer = peerOf(socket);
+    this.#handshaking.set(peer, socket);
+    socket.once('close', () => this.#handshaking.delete(peer));
+    const count = this.#connections.size + this.#handshaking.size;
+    if (count > (this.#gateway?.settings.connectionsMax ?? 0)) socket.destroy();
   }
 
   /** Resolves to the port. Connections are answered from `serve` on. @throws EventLogError `invalid_request` (port or host) */
@@ -67,10 +95,23 @@ export class KafkaServer {
   /** Takes no new connections, and resolves when every request that has come is answered. */
   async finish(): Promise<void> {
     this.#server.close();
+    // They have asked for nothing yet.
+    for (const socket of this.#handshaking.values()) socket.destroy();
     await Promise.all([...this.#connections].map((connection) => connection.finish()));
   }
 
   cut(): void {
     for (const connection of this.#connections) connection.cut();
+    for (const socket of this.#handshaking.values()) socket.destroy();
   }
+}
+
+function tlsOptions({ cert, key }: TlsSettings): TlsOptions {
+  const pem = { cert: Buffer.from(cert), key: Buffer.from(key) };
+  return { ...pem, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS_MAX };
+}
+
+/** The same for a connection with TLS and for what is below it. */
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }

@@ -1,6 +1,12 @@
+import { createSecureContext } from 'node:tls';
+import { Credentials } from '../access/credentials.ts';
+import type { JwtSettings } from '../access/jwt.ts';
 import type { Broker } from '../broker/broker.ts';
+import { CLEARTEXT_MECHANISMS, MECHANISMS, type Mechanism } from '../kafka/access/mechanism.ts';
+import type { SaslAccess } from '../kafka/access/session.ts';
 import { DEFAULT_GATEWAY_SETTINGS, type Gateway, type GatewayNode } from '../kafka/gateway.ts';
-import { KafkaServer } from '../kafka/listen.ts';
+import { KafkaServer, type TlsSettings } from '../kafka/listen.ts';
+import { invalidField } from '../log/errors.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
 
@@ -13,16 +19,75 @@ export interface KafkaOptions {
   readonly autoCreateTopics?: boolean;
   /** The partitions of such topics. Default 1, as Kafka's. */
   readonly partitionsDefault?: number;
+  /** Encrypts connections, by TLS 1.2 or later. Default: they are not encrypted. */
+  readonly tls?: TlsSettings;
+  /**
+   * How clients show their API key or token, where requests need one. Default: by every mechanism that is safe here. PLAIN
+   * and OAUTHBEARER send it as it is, so they need `tls`, or an address that only this machine reaches.
+   */
+  readonly mechanisms?: readonly Mechanism[];
+  /** Allow PLAIN and OAUTHBEARER everywhere: because something else encrypts the connections, say. Default false. */
+  readonly allowCleartextCredentials?: boolean;
 }
 
 /** The only gateway of an embedded log. */
 const NODE_ID = 1;
+
+/** Who may use the listener, as the HTTP server beside it. */
+export interface ListenerAccess {
+  /** Whether callers need credentials. */
+  readonly keys: boolean;
+  /** Whether only this machine reaches the listener. */
+  readonly isLocal: boolean;
+  readonly jwt: JwtSettings | undefined;
+}
+
+/**
+ * The mechanisms that a listener offers: by default all that are safe there. @throws EventLogError `invalid_request`
+ * (mechanisms, tls)
+ */
+export function checkKafkaAccess(options: KafkaOptions, { keys, isLocal, jwt }: ListenerAccess): readonly Mechanism[] {
+  if (options.tls !== undefined) checkTls(options.tls);
+  if (!keys) {
+    if (options.mechanisms === undefined) return [];
+    throw invalidField(
+      'kafka.mechanisms',
+      'Callers need no credentials here: leave out the mechanisms, or require keys.',
+    );
+  }
+  const isSafe = options.tls !== undefined || isLocal || options.allowCleartextCredentials === true;
+  for (const mechanism of options.mechanisms ?? []) {
+    if (!MECHANISMS.includes(mechanism))
+      throw invalidField('kafka.mechanisms', `The mechanisms are ${MECHANISMS.join(', ')}, not '${mechanism}'.`);
+    if (mechanism === 'OAUTHBEARER' && jwt === undefined)
+      throw invalidField('kafka.mechanisms', 'OAUTHBEARER needs the issuer of the tokens: give jwt too.');
+    if (!isSafe && CLEARTEXT_MECHANISMS.includes(mechanism))
+      throw invalidField(
+        'kafka.mechanisms',
+        `${mechanism} sends secrets as they are, and others reach this address: give a certificate (tls), use SCRAM-SHA-512, ` +
+          'or allow it (allowCleartextCredentials).',
+      );
+  }
+  const offered = options.mechanisms ?? MECHANISMS.filter((each) => isSafe || !CLEARTEXT_MECHANISMS.includes(each));
+  return MECHANISMS.filter((each) => offered.includes(each) && (each !== 'OAUTHBEARER' || jwt !== undefined));
+}
+
+function checkTls(tls: NonNullable<KafkaOptions['tls']>): void {
+  try {
+    createSecureContext({ cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) });
+  } catch (cause) {
+    // OpenSSL names what it met, never a part of the key.
+    const { message } = cause as Error;
+    throw invalidField('kafka.tls', `The certificate and its key must be PEM, and belong together: ${message}.`);
+  }
+}
 
 export interface KafkaListenerComponents {
   readonly broker: Broker;
   /** The address to listen on. */
   readonly host: string;
   readonly options: KafkaOptions;
+  readonly access: ListenerAccess;
   readonly stopping: AbortSignal;
 }
 
@@ -36,16 +101,20 @@ export async function listenForKafka({
   broker,
   host,
   options,
+  access,
   stopping,
 }: KafkaListenerComponents): Promise<KafkaListener> {
   const { port: wantedPort = 0, advertised, autoCreateTopics = true, partitionsDefault = 1 } = options;
+  const mechanisms = checkKafkaAccess(options, access);
   const server = new KafkaServer({
+    tls: options.tls,
     onError: (error, api) => console.error(`A Kafka request (${api}) failed:`, error),
   });
   const port = await server.listen(wantedPort, host);
   const self: GatewayNode = { nodeId: NODE_ID, ...(advertised ?? { host, port }) };
   const gateway: Gateway = {
     broker,
+    access: access.keys ? await saslAccess(broker, mechanisms, access) : undefined,
     clock: systemClock,
     random: systemRandom,
     settings: {
@@ -60,4 +129,20 @@ export async function listenForKafka({
   };
   server.serve(gateway);
   return { server, bootstrapServers: `${host.includes(':') ? `[${host}]` : host}:${port}` };
+}
+
+async function saslAccess(
+  broker: Broker,
+  mechanisms: readonly Mechanism[],
+  { jwt }: ListenerAccess,
+): Promise<SaslAccess> {
+  const clock = systemClock;
+  return {
+    mechanisms,
+    credentials: new Credentials({ apiKeys: true, jwt }, { broker, clock }),
+    broker,
+    clock,
+    random: systemRandom,
+    saltSecret: await broker.saltSecret(),
+  };
 }

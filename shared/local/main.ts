@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { EventLogError } from '../log/errors.ts';
 import { ALL_SCOPES } from '../log/scopes.ts';
 import { VERSION } from '../version.ts';
+import type { KafkaOptions } from './kafka.ts';
 import { makeKey } from './make-key.ts';
 import { DEFAULT_DATA_FOLDER, startTailrace, type Tailrace } from './start.ts';
 import { stopOnSignal } from './stop-on-signal.ts';
@@ -22,6 +24,10 @@ Starts an event log with Kafka's model and an HTTP API in this process.
                     let web pages of this origin use the server, such as http://localhost:5173; can be repeated.
                     With --keys, '*' allows all pages.
   --allow-host NAME answer under this host name too, such as that of a proxy; can be repeated
+  --kafka-port N    listen for Kafka's clients on this port
+  --kafka-tls-cert FILE, --kafka-tls-key FILE
+                    encrypt their connections with this certificate and private key (PEM)
+  --kafka-cleartext let them send keys over connections that are not encrypted (PLAIN), on any address
   --make-key NAME   create an API key with all rights in the data folder, print it, and exit
   --data PATH       keep records in this folder (default ${DEFAULT_DATA_FOLDER})
   --memory          keep records in memory until the process ends
@@ -46,6 +52,7 @@ interface Options {
   readonly keys?: true;
   readonly allowedOrigins?: readonly string[];
   readonly allowedHosts?: readonly string[];
+  readonly kafka?: KafkaOptions;
   readonly makeKey: string | undefined;
 }
 
@@ -75,6 +82,10 @@ function readArguments(): Options | undefined {
         keys: { type: 'boolean', default: false },
         'allow-origin': { type: 'string', multiple: true },
         'allow-host': { type: 'string', multiple: true },
+        'kafka-port': { type: 'string' },
+        'kafka-tls-cert': { type: 'string' },
+        'kafka-tls-key': { type: 'string' },
+        'kafka-cleartext': { type: 'boolean', default: false },
         'make-key': { type: 'string' },
         data: { type: 'string', default: DEFAULT_DATA_FOLDER },
         memory: { type: 'boolean', default: false },
@@ -88,22 +99,58 @@ function readArguments(): Options | undefined {
     }
     if (values['make-key'] !== undefined && values.memory)
       throw new Error('--make-key creates a key in a data folder, and --memory has none. Leave out one of them.');
-    if (!/^\d{1,5}$/.test(values.port) || Number(values.port) > 65_535)
-      throw new Error(`--port takes a whole number from 0 to 65535, not '${values.port}'.`);
     return {
-      port: Number(values.port),
+      port: portOf('--port', values.port),
       host: values.host,
       dataFolder: values.data,
       memory: values.memory,
       ...(values.keys ? { keys: true } : {}),
       ...(values['allow-origin'] === undefined ? {} : { allowedOrigins: values['allow-origin'] }),
       ...(values['allow-host'] === undefined ? {} : { allowedHosts: values['allow-host'] }),
+      ...kafkaOf(values),
       makeKey: values['make-key'],
     };
   } catch (error) {
     process.stderr.write(`${argumentProblem(error)}\nTo see all options: ${COMMAND} --help\n`);
     process.exitCode = EXIT_USAGE;
     return undefined;
+  }
+}
+
+function portOf(option: string, given: string): number {
+  if (!/^\d{1,5}$/.test(given) || Number(given) > 65_535)
+    throw new Error(`${option} takes a whole number from 0 to 65535, not '${given}'.`);
+  return Number(given);
+}
+
+interface KafkaArguments {
+  readonly 'kafka-port'?: string | undefined;
+  readonly 'kafka-tls-cert'?: string | undefined;
+  readonly 'kafka-tls-key'?: string | undefined;
+  readonly 'kafka-cleartext': boolean;
+}
+
+function kafkaOf({
+  'kafka-port': port,
+  'kafka-tls-cert': cert,
+  'kafka-tls-key': key,
+  'kafka-cleartext': allowCleartextCredentials,
+}: KafkaArguments): { readonly kafka?: KafkaOptions } {
+  if ((cert === undefined) !== (key === undefined))
+    throw new Error('--kafka-tls-cert and --kafka-tls-key belong together. Give both, or none.');
+  if (port === undefined) {
+    if (cert === undefined && !allowCleartextCredentials) return {};
+    throw new Error("Options for Kafka's clients need a port to listen on. Add --kafka-port 9092.");
+  }
+  const tls = cert === undefined || key === undefined ? {} : { tls: { cert: fileOf(cert), key: fileOf(key) } };
+  return { kafka: { port: portOf('--kafka-port', port), ...tls, allowCleartextCredentials } };
+}
+
+function fileOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new Error(`The file '${path}' can't be read: ${(error as Error).message}`);
   }
 }
 

@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
+import type { JwtSettings } from '../access/jwt.ts';
 import { Broker } from '../broker/broker.ts';
 import type { BrokerSettings } from '../broker/settings.ts';
 import { createHttpApp } from '../http/app.ts';
@@ -19,7 +20,7 @@ import { LocalHttpServer } from './http-server.ts';
 import { JobTimers } from './jobs/job-timers.ts';
 import { removeExpired } from './jobs/remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './jobs/timed-jobs.ts';
-import { type KafkaOptions, listenForKafka } from './kafka.ts';
+import { checkKafkaAccess, type KafkaOptions, listenForKafka } from './kafka.ts';
 import { KnownLags, processMetrics } from './process-metrics.ts';
 
 export interface TailraceOptions {
@@ -41,6 +42,8 @@ export interface TailraceOptions {
    * where nothing is ever open to all. The first key is made by `broker.createApiKey`, or `npm start -- --make-key`.
    */
   readonly keys?: boolean;
+  /** Where requests need keys, tokens of this issuer are accepted too. Default: none. */
+  readonly jwt?: JwtSettings;
   /**
    * Origins whose web pages may use the server besides its own, such as `http://localhost:5173`, as browsers send them:
    * scheme, host, and the port unless it is the scheme's own. `*` allows all, and needs `keys`. Default: none.
@@ -114,7 +117,8 @@ interface Storage {
  * Starts the whole log in this process: storage, broker and HTTP API. Acknowledged records survive the end of the
  * process, however it ends, and a power cut, unless `memory` is set.
  * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port; host;
- * `keys: false` with an address that others reach; an origin or host name that is none; an interval of a job)
+ * `keys: false` with an address that others reach; an origin or host name that is none; an interval of a job; `kafka.tls`,
+ * `kafka.mechanisms`)
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
   const { port = 0, host = LOOPBACK } = options;
@@ -128,12 +132,12 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       'keys',
       `Others reach ${host}: to listen there, requests must need keys. Leave out \`keys: false\`.`,
     );
-  if (keys && options.kafka !== undefined)
-    throw invalidField('kafka', "Kafka's clients can't show a key yet: leave out `kafka`, or listen without keys.");
   const { allowedOrigins = [], allowedHosts = isLocal ? [] : undefined } = options;
   checkAllowedOrigins(allowedOrigins, 'allowedOrigins', { needCredentials: keys });
   checkAllowedHosts(allowedHosts ?? [], 'allowedHosts');
   checkIntervals(options.jobs);
+  const listenerAccess = { keys, isLocal, jwt: options.jwt };
+  if (options.kafka !== undefined) checkKafkaAccess(options.kafka, listenerAccess);
   let url = '';
   const baseUrl = (): string => url;
   const stopping = new AbortController();
@@ -158,7 +162,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       stopping: stopping.signal,
       // On the loopback interface it answers to no name but its own, whatever names are pointed at this machine.
       settings: { version: VERSION, allowedOrigins, allowedHosts },
-      access: keys ? { mode: 'authenticated', apiKeys: true } : { mode: 'open' },
+      access: keys ? { mode: 'authenticated', apiKeys: true, jwt: options.jwt } : { mode: 'open' },
       onError: (error, requestId) => console.error(`Request ${requestId} failed:`, error),
       signedObjects: { verify: storage.signer.verify, get: (key, range) => storage.objects.get(key, range) },
     });
@@ -167,7 +171,13 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     url = await server.listen(port, address);
     const kafka =
       options.kafka &&
-      (await listenForKafka({ broker, host: address, options: options.kafka, stopping: stopping.signal }));
+      (await listenForKafka({
+        broker,
+        host: address,
+        options: options.kafka,
+        access: listenerAccess,
+        stopping: stopping.signal,
+      }));
     void removeExpired({
       items: storage.items,
       clock: systemClock,

@@ -285,6 +285,9 @@ export function apiKeyKey(id: string): ItemKey {
 export const API_KEY = {
   /** SHA-256 of the secret's 43 characters. */
   secretHash: 'hash',
+  /** What SCRAM needs (`broker/access/scram-verifiers.ts`). Absent in keys that were made before: they can't use SCRAM. */
+  scramSha256: 'scram256',
+  scramSha512: 'scram512',
   name: 'name',
   /** JSON of its scopes (`log/scopes.ts`). */
   scopes: 'scopes',
@@ -300,6 +303,8 @@ export const CLUSTER_KEY: ItemKey = { pk: 'cluster', sk: ALONE };
 export const CLUSTER = {
   /** 16 random bytes in base64url. */
   id: 'id',
+  /** 32 secret random bytes. The salts of users that do not exist are made from them. */
+  saltSecret: 'salt',
 } as const;
 
 /**

@@ -60,6 +60,7 @@ const TOPIC = 'shared/log/topic/topic.ts';
 const PATTERNS = ['re2js', 'lru-cache'];
 /** Imports that are allowed in every area of the HTTP API, in addition to the area itself. */
 const HTTP_ROOT = [
+  'shared/access/',
   'shared/http/contract.ts',
   'shared/http/handler.ts',
   'shared/http/operation.ts',
@@ -175,21 +176,36 @@ export const RULES: readonly ImportRule[] = [
     may: ['shared/broker/groups/', 'shared/broker/read/', 'shared/broker/jobs/job-run.ts', ...STORED_LOG, ...PATTERNS],
     exists: true,
   },
-  { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT], exists: true },
+  { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT, 'node:util'], exists: true },
   { of: 'shared/broker/gateways/', may: ['shared/broker/gateways/', ...BROKER_ROOT], exists: true },
   { of: 'shared/broker/broker.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/context.ts', may: ['shared/broker/', 'shared/storage/ports.ts'], exists: true },
   { of: 'shared/broker/', may: BROKER_ROOT, exists: true },
+  // Who callers are and what they may do, for every protocol alike.
+  { of: 'shared/access/', may: ['shared/access/', 'shared/broker/', 'shared/log/', PORTS, 'jose'], exists: true },
   { of: CORS, may: ['shared/log/'], exists: true },
   ...['topics', 'append', 'read', 'access', 'service'].map((area) => ({
     of: `shared/http/${area}/`,
     may: [...HTTP_ROOT, `shared/http/${area}/`],
     exists: true,
   })),
-  { of: 'shared/http/', may: [...HTTP_ROOT, 'shared/http/', 'jose', 'node:zlib', 'node:util'], exists: true },
+  { of: 'shared/http/', may: [...HTTP_ROOT, 'shared/http/', 'node:zlib', 'node:util'], exists: true },
   { of: 'shared/version.ts', may: [], exists: true },
   { of: 'shared/kafka/protocol/', may: ['shared/kafka/protocol/', 'shared/log/bytes.ts'], exists: true },
-  { of: 'shared/kafka/', may: ['shared/kafka/', 'shared/broker/', 'shared/log/', PORTS, 'node:net'], exists: true },
+  {
+    of: 'shared/kafka/',
+    may: [
+      'shared/kafka/',
+      'shared/access/',
+      'shared/broker/',
+      'shared/log/',
+      PORTS,
+      'node:net',
+      'node:tls',
+      'node:crypto',
+    ],
+    exists: true,
+  },
   { of: 'shared/client/', may: [...CLIENT_IMPORTS, ...LOG_ROOT], exists: true },
   { of: 'shared/console/', may: ['shared/console/', 'shared/client/'], exists: false },
   {

@@ -1,5 +1,7 @@
 import { onTestFinished } from 'vitest';
 import type { Broker } from '../../shared/broker/broker.ts';
+import { ALL_RIGHTS } from '../../shared/kafka/access/rights.ts';
+import { Session } from '../../shared/kafka/access/session.ts';
 import { DEFAULT_GATEWAY_SETTINGS, type Gateway } from '../../shared/kafka/gateway.ts';
 import { type Call, ConnectionState } from '../../shared/kafka/handler.ts';
 import type { Api } from '../../shared/kafka/protocol/api.ts';
@@ -36,6 +38,7 @@ export function callOf(broker: Broker, version: number, gateways = 1): Call {
     clock: new SimulatedClock(),
     random: new SeededRandom(1),
     settings: { ...DEFAULT_GATEWAY_SETTINGS, clusterId: 'cluster' },
+    access: undefined,
     nodes: () => nodes,
     self: nodes[0] as Gateway['self'],
     stopping: new AbortController().signal,
@@ -45,6 +48,8 @@ export function callOf(broker: Broker, version: number, gateways = 1): Call {
     version,
     clientId: 'test',
     clientHost: '127.0.0.1',
+    rights: ALL_RIGHTS,
+    session: new Session(undefined),
     connection: new ConnectionState(),
     signal: gateway.stopping,
     letNextBegin: () => {},

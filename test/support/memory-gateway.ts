@@ -45,6 +45,7 @@ export async function runGateway({
     clock: systemClock,
     random: systemRandom,
     settings: { ...DEFAULT_GATEWAY_SETTINGS, clusterId: 'test', ...settings },
+    access: undefined,
     self,
     nodes: () => [self, ...others],
     stopping: stopping.signal,

@@ -8,10 +8,21 @@ import type { Attributes } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { type Page, type PageRequest, queryPage } from '../page.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
+import {
+  makeScramVerifier,
+  packScramVerifier,
+  SCRAM_HASH_NAMES,
+  SCRAM_HASHES,
+  SCRAM_SALT_BYTES,
+  type ScramHash,
+  type ScramVerifier,
+  scramVerifiersOf,
+} from './scram-verifiers.ts';
 
 /**
  * API keys: `tlr_<id>_<secret>`. The id finds the item. Only the holder keeps the secret, 256 random bits; the item stores
- * its SHA-256. A plain hash is enough: passwords can be guessed, but nobody can try 2^256 secrets.
+ * its SHA-256. A plain hash is enough: passwords can be guessed, but nobody can try 2^256 secrets. For SCRAM, whose password is the
+ * whole key, the item has its verifiers too.
  */
 export interface CreateApiKeyRequest {
   /** The purpose of the key, for people. */
@@ -39,6 +50,14 @@ export type ApiKeyVerdict =
   | { readonly ok: true; readonly id: string; readonly scopes: readonly Scope[]; readonly expiresAtMs?: number }
   /** `expired` and `revoked` are returned only if the secret is correct. */
   | { readonly ok: false; readonly reason: 'unknown' | 'expired' | 'revoked' };
+
+/** A key that was looked up by its id: nobody has shown that they have it. */
+export interface FoundApiKey {
+  /** Whether the key is valid now. */
+  readonly verdict: ApiKeyVerdict;
+  /** Empty if there is no such key, or it was made before there were verifiers. */
+  readonly scram: Partial<Record<ScramHash, ScramVerifier>>;
+}
 
 const ID_BYTES = 8;
 const SECRET_BYTES = 32;
@@ -69,6 +88,7 @@ export async function createApiKey(context: BrokerContext, request: CreateApiKey
   if (expiresAtMs !== undefined && !(Number.isSafeInteger(expiresAtMs) && expiresAtMs > createdAtMs))
     throw invalidField('expiresAtMs', `expiresAtMs must be in the future, and at most ${OFFSET_MAX}.`);
   const secret = Buffer.from(context.random.bytes(SECRET_BYTES)).toString('base64url');
+  const salts = SCRAM_HASH_NAMES.map(() => context.random.bytes(SCRAM_SALT_BYTES));
   const attributes: Attributes = {
     [API_KEY.secretHash]: new Uint8Array(sha256(secret)),
     [API_KEY.name]: name,
@@ -79,11 +99,23 @@ export async function createApiKey(context: BrokerContext, request: CreateApiKey
   const { items } = context.usage.of(NO_TOPIC, 'admin');
   for (;;) {
     const id = toHex(context.random.bytes(ID_BYTES));
-    const made = await items.put(apiKeyKey(id), attributes, [{ if: 'item_absent' }]);
+    const key = `tlr_${id}_${secret}`;
+    const made = await items.put(apiKeyKey(id), { ...attributes, ...(await scramAttributes(key, salts)) }, [
+      { if: 'item_absent' },
+    ]);
     // A key with our secret is our own put, whose reply was lost. Any other key has the same id by chance.
-    if (made.ok || hasSecret(made.attributes, secret))
-      return { ...describe(id, attributes), key: `tlr_${id}_${secret}` };
+    if (made.ok || hasSecret(made.attributes, secret)) return { ...describe(id, attributes), key };
   }
+}
+
+async function scramAttributes(key: string, salts: readonly Uint8Array[]): Promise<Attributes> {
+  const verifiers = SCRAM_HASH_NAMES.map(
+    async (hash, i): Promise<[string, Uint8Array]> => [
+      SCRAM_HASHES[hash],
+      packScramVerifier(await makeScramVerifier(hash, key, salts[i] as Uint8Array)),
+    ],
+  );
+  return Object.fromEntries(await Promise.all(verifiers));
 }
 
 /** Lists keys in the order of their ids, including revoked and expired keys; never their secrets. 1 Query a page. */
@@ -115,6 +147,21 @@ export async function verifyApiKey(context: BrokerContext, text: string): Promis
   const { items } = context.usage.of(NO_TOPIC, 'admin');
   const { attributes } = await items.get(apiKeyKey(id));
   if (attributes === undefined || !hasSecret(attributes, secret)) return { ok: false, reason: 'unknown' };
+  return verdictOf(context, id, attributes);
+}
+
+/** Finds a key by its id, to check it by SCRAM, or again after its holder was checked. 1 GetItem. */
+export async function findApiKey(context: BrokerContext, id: string): Promise<FoundApiKey> {
+  if (!ID.test(id)) return UNKNOWN_KEY;
+  const { items } = context.usage.of(NO_TOPIC, 'admin');
+  const { attributes } = await items.get(apiKeyKey(id));
+  if (attributes === undefined) return UNKNOWN_KEY;
+  return { verdict: verdictOf(context, id, attributes), scram: scramVerifiersOf(attributes) };
+}
+
+const UNKNOWN_KEY: FoundApiKey = { verdict: { ok: false, reason: 'unknown' }, scram: {} };
+
+function verdictOf(context: BrokerContext, id: string, attributes: Attributes): ApiKeyVerdict {
   const { scopes, expiresAtMs, revokedAtMs } = describe(id, attributes);
   if (revokedAtMs !== undefined) return { ok: false, reason: 'revoked' };
   if (expiresAtMs === undefined) return { ok: true, id, scopes };

@@ -10,7 +10,7 @@ export const accessOperations = {
     action: 'admin',
     topics: 'all',
     summary: 'Make an API key',
-    description: 'The answer contains the whole key. The server stores only a hash; the key cannot be retrieved later.',
+    description: 'The answer contains the whole key. The server stores only hashes; the key cannot be retrieved later.',
     params: noParams,
     query: noQuery,
     body: { required: true, content: { [MEDIA.json]: apiKeyInput } },

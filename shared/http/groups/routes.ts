@@ -1,3 +1,4 @@
+import type { Principal } from '../../access/credentials.ts';
 import type { CommitOutcome } from '../../broker/groups/offsets/commit-offsets.ts';
 import type { ResetTo } from '../../broker/groups/offsets/reset-offsets.ts';
 import { invalidField } from '../../log/errors.ts';
@@ -13,7 +14,7 @@ import { abortedWith, type Handlers, type HttpContext } from '../handler.ts';
 import { readJson } from '../request/body.ts';
 import { check } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
-import { accessDenied, type Principal } from '../request/principal.ts';
+import { accessDenied } from '../request/principal.ts';
 import {
   type CommitInput,
   commitInput,

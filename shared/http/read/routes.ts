@@ -1,3 +1,4 @@
+import { CREDENTIAL_CACHE_MS } from '../../access/credentials.ts';
 import type { ReadFrom, ReadRequest, ReadResult } from '../../broker/read/read.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { READ_BYTES_DEFAULT, READ_RECORDS_DEFAULT } from '../../log/limits.ts';
@@ -9,7 +10,6 @@ import { toBase64 } from '../records/base64.ts';
 import { readJson } from '../request/body.ts';
 import { check } from '../request/input.ts';
 import { chooseMediaType, requireMediaType } from '../request/media-type.ts';
-import { CREDENTIAL_CACHE_MS } from '../request/principal.ts';
 import {
   type FetchPlanOutput,
   fetchPlanInput,

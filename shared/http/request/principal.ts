@@ -1,5 +1,10 @@
-import { hashOfToken, looksLikeApiKey } from '../../broker/access/api-keys.ts';
-import type { Broker } from '../../broker/broker.ts';
+import {
+  type CredentialComponents,
+  type CredentialSettings,
+  Credentials,
+  type Principal,
+  unauthenticated,
+} from '../../access/credentials.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { TOKEN_LENGTH_MAX } from '../../log/limits.ts';
 import {
@@ -9,11 +14,8 @@ import {
   allowsSomeGroup,
   allowsSomeTopic,
   allowsTopic,
-  type Scope,
 } from '../../log/scopes.ts';
-import type { Clock } from '../../storage/ports.ts';
 import type { Operation } from '../operation.ts';
-import { type JwtSettings, type JwtVerifier, jwtVerifier } from './jwt.ts';
 
 /**
  * Decides who may do what. A request is admitted before anything except its path is examined. First the caller is
@@ -24,23 +26,12 @@ export type AccessSettings =
   /** Every caller may do everything: the server listens only on this machine, or another component checks requests. */
   | { readonly mode: 'open' }
   /** A credential is checked by any of these means; if none is given, every request is rejected. */
-  | {
+  | (CredentialSettings & {
       readonly mode: 'authenticated';
-      /** Whether the keys of `POST /v1/api-keys` are accepted as bearer tokens. Default: false. */
-      readonly apiKeys?: boolean;
-      readonly jwt?: JwtSettings | undefined;
       /** Returns the caller that the component in front of us has authenticated. Called if there is no bearer token. */
       readonly identity?: ((request: Request) => Principal | undefined) | undefined;
-    };
+    });
 
-export interface Principal {
-  readonly id: string;
-  readonly scopes: readonly Scope[];
-}
-
-/** A checked credential is trusted for this long: a revoked key works until then. */
-export const CREDENTIAL_CACHE_MS = 30_000;
-const CREDENTIALS_KEPT_MAX = 1_000;
 const EVERYBODY: Principal = { id: 'everybody', scopes: ALL_SCOPES };
 
 export interface AccessCheck {
@@ -58,12 +49,7 @@ interface Named {
   readonly group?: string | undefined;
 }
 
-export interface AccessComponents {
-  readonly broker: Pick<Broker, 'verifyApiKey'>;
-  readonly clock: Pick<Clock, 'nowMs'>;
-}
-
-export function createAccess(settings: AccessSettings, components: AccessComponents): AccessCheck {
+export function createAccess(settings: AccessSettings, components: CredentialComponents): AccessCheck {
   if (settings.mode === 'open') return { mode: 'open', admit: () => EVERYBODY };
   const authenticator = new Authenticator(settings, components);
   return {
@@ -102,70 +88,22 @@ export function accessDenied(): EventLogError {
 
 type Authenticated = AccessSettings & { readonly mode: 'authenticated' };
 
-interface Checked {
-  readonly principal: Principal;
-  readonly checkedAtMs: number;
-  /** The time at which the credential expires. */
-  readonly endsAtMs: number;
-}
-
 class Authenticator {
-  private readonly settings: Authenticated;
-  private readonly components: AccessComponents;
-  private readonly verifyJwt: JwtVerifier | undefined;
-  /**
-   * Valid credentials by the token's hash, the least recently checked first. Invalid credentials are not cached, so that
-   * they cannot displace the valid ones.
-   */
-  private readonly checked = new Map<string, Checked>();
+  readonly #settings: Authenticated;
+  readonly #credentials: Credentials;
 
-  constructor(settings: Authenticated, components: AccessComponents) {
-    this.settings = settings;
-    this.components = components;
-    this.verifyJwt = settings.jwt === undefined ? undefined : jwtVerifier(settings.jwt, components.clock);
+  constructor(settings: Authenticated, components: CredentialComponents) {
+    this.#settings = settings;
+    this.#credentials = new Credentials(settings, components);
   }
 
   async principalOf(request: Request): Promise<Principal> {
     const token = bearerOf(request);
-    if (token !== undefined) return this.bearer(token);
-    const principal = this.settings.identity?.(request);
+    if (token !== undefined) return (await this.#credentials.check(token)).principal;
+    const principal = this.#settings.identity?.(request);
     if (principal !== undefined) return principal;
     throw unauthenticated('missing');
   }
-
-  private async bearer(token: string): Promise<Principal> {
-    const hash = hashOfToken(token);
-    const nowMs = this.components.clock.nowMs();
-    const known = this.checked.get(hash);
-    if (known !== undefined && isFresh(known, nowMs)) return known.principal;
-    this.checked.delete(hash);
-    const checked = { ...(await this.check(token)), checkedAtMs: nowMs };
-    this.checked.set(hash, checked);
-    if (this.checked.size > CREDENTIALS_KEPT_MAX) this.checked.delete(this.checked.keys().next().value as string);
-    return checked.principal;
-  }
-
-  private async check(token: string): Promise<Omit<Checked, 'checkedAtMs'>> {
-    if (looksLikeApiKey(token)) {
-      if (!this.settings.apiKeys) throw unauthenticated('invalid');
-      const verdict = await this.components.broker.verifyApiKey(token).catch(asNotApplied);
-      if (!verdict.ok) throw unauthenticated(verdict.reason === 'expired' ? 'expired' : 'invalid');
-      const { id, scopes, expiresAtMs = Number.POSITIVE_INFINITY } = verdict;
-      return { principal: { id: `key:${id}`, scopes }, endsAtMs: expiresAtMs };
-    }
-    if (this.verifyJwt === undefined) throw unauthenticated('invalid');
-    const verdict = await this.verifyJwt(token);
-    if (!verdict.ok) throw unauthenticated(verdict.reason);
-    return {
-      principal: { id: `jwt:${verdict.subject}`, scopes: verdict.scopes },
-      endsAtMs: verdict.expiresAtMs,
-    };
-  }
-}
-
-/** If the clock moves backwards, the entry counts as expired. */
-function isFresh({ checkedAtMs, endsAtMs }: Checked, nowMs: number): boolean {
-  return nowMs >= checkedAtMs && nowMs - checkedAtMs < CREDENTIAL_CACHE_MS && nowMs < endsAtMs;
 }
 
 const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
@@ -177,21 +115,4 @@ function bearerOf({ headers }: Request): string | undefined {
   const token = given.length > TOKEN_LENGTH_MAX ? undefined : BEARER.exec(given)?.[1];
   if (token === undefined) throw unauthenticated('invalid');
   return token;
-}
-
-const WHY = {
-  missing: 'This operation requires a credential: send `Authorization: Bearer …`.',
-  invalid: 'The credential is not valid on this server.',
-  expired: 'The credential has expired.',
-} as const;
-
-function unauthenticated(reason: keyof typeof WHY): EventLogError {
-  return new EventLogError('unauthenticated', WHY[reason], { details: { reason } });
-}
-
-/** Authentication failed before the operation began, so nothing was applied. */
-function asNotApplied(error: unknown): never {
-  if (!(error instanceof EventLogError) || error.code === 'internal') throw error;
-  const { code, message, details, retry } = error;
-  throw new EventLogError(code, message, { details, retry, outcome: 'not_applied', cause: error });
 }

@@ -1,3 +1,4 @@
+import type { Principal } from '../../access/credentials.ts';
 import { allowsAllTopics, allowsTopic } from '../../log/scopes.ts';
 import { empty, json } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
@@ -5,7 +6,6 @@ import { abortedWith, type Handlers, type HttpContext } from '../handler.ts';
 import { jsonOf, readBody } from '../request/body.ts';
 import { check } from '../request/input.ts';
 import { requireMediaType } from '../request/media-type.ts';
-import type { Principal } from '../request/principal.ts';
 import {
   type DeletedRecordsOutput,
   type TopicDetail,

@@ -1,5 +1,7 @@
 import { EventLogError } from '../../log/errors.ts';
+import type { Action } from '../../log/scopes.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../error-codes.ts';
+import type { Call } from '../handler.ts';
 
 /**
  * The numbers that clients get for errors of groups. Clients ask a coordinator about groups, so what should be tried again has
@@ -30,6 +32,13 @@ const NUMBERS_BY_FIELD: Readonly<Record<string, KafkaErrorNumber>> = {
   topicPattern: KAFKA_ERRORS.INVALID_REGULAR_EXPRESSION,
   metadata: KAFKA_ERRORS.OFFSET_METADATA_TOO_LARGE,
 };
+
+/** @throws EventLogError `access_denied` if the caller has no such right on the group */
+export function checkGroupRight({ rights }: Pick<Call, 'rights'>, action: Action | 'any', group: string): void {
+  if (rights.onGroup(action, group)) return;
+  const right = action === 'any' ? 'any right' : `the right '${action}'`;
+  throw new EventLogError('access_denied', `This needs ${right} on group '${group}'.`, { details: { group } });
+}
 
 /** Answers with what `work` gives, or with what `refuse` makes of its error. */
 export async function answering<Answer>(

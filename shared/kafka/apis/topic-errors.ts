@@ -1,5 +1,7 @@
 import { EventLogError } from '../../log/errors.ts';
+import type { Action } from '../../log/scopes.ts';
 import { KAFKA_ERRORS, type KafkaErrorName, type KafkaErrorNumber, kafkaError } from '../error-codes.ts';
+import type { Call } from '../handler.ts';
 
 /** A request about a topic that is refused under one of Kafka's own numbers. */
 export class TopicRefusal extends Error {
@@ -10,6 +12,13 @@ export class TopicRefusal extends Error {
     super(message);
     this.errorCode = KAFKA_ERRORS[error];
   }
+}
+
+/** @throws TopicRefusal if the caller has no such right on the topic */
+export function checkRight({ rights }: Pick<Call, 'rights'>, action: Action | 'any', topic: string): void {
+  if (rights.onTopic(action, topic)) return;
+  const right = action === 'any' ? 'any right' : `the right '${action}'`;
+  throw new TopicRefusal('TOPIC_AUTHORIZATION_FAILED', `This needs ${right} on topic '${topic}'.`);
 }
 
 /** Kafka's number for an error of a topic or its settings. */

@@ -1,3 +1,5 @@
+import type { Action } from '../../log/scopes.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../error-codes.ts';
 import type { Call } from '../handler.ts';
 
 /**
@@ -11,6 +13,18 @@ export async function nameOf(
 ): Promise<string | undefined> {
   if (version < topicIdsFrom) return given.name;
   return (await gateway.broker.topicById(given.topicId))?.name;
+}
+
+/** As `nameOf`, for a topic on which the caller needs a right; otherwise the error that the topic is answered with. */
+export async function allowedName(
+  call: Call,
+  action: Action | 'any',
+  given: GivenTopic,
+  topicIdsFrom: number,
+): Promise<string | KafkaErrorNumber> {
+  const name = await nameOf(call, given, topicIdsFrom);
+  if (name === undefined) return KAFKA_ERRORS.UNKNOWN_TOPIC_ID;
+  return call.rights.onTopic(action, name) ? name : KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED;
 }
 
 export interface GivenTopic {

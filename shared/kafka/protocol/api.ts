@@ -31,6 +31,11 @@ class Message<F extends Fields> {
     this.#flexible = flexible;
   }
 
+  /** What each field has that a version leaves out. */
+  get empty(): ReadOf<F> {
+    return this.#type.empty;
+  }
+
   at(version: number): Codec<ReadOf<F>, WrittenOf<F>> {
     let codec = this.#codecs.get(version);
     if (codec === undefined) {
@@ -114,7 +119,15 @@ export function writeResponse<Response extends Fields>(
   to.out.int32(correlationId);
   if (version >= flexible && key !== API_VERSIONS_KEY) to.out.varuint(0);
   response.at(version).write(to, message);
+  return frameOf(to.finish());
+}
+
+/** The chunks with their length before them. */
+export function frameOf(chunks: readonly Uint8Array[]): Uint8Array[] {
   const length = new Uint8Array(FRAME_LENGTH_BYTES);
-  new DataView(length.buffer).setInt32(0, to.length);
-  return [length, ...to.finish()];
+  new DataView(length.buffer).setInt32(
+    0,
+    chunks.reduce((sum, chunk) => sum + chunk.length, 0),
+  );
+  return [length, ...chunks];
 }

@@ -13,14 +13,15 @@ export class FrameLengthError extends Error {
  * a length announces. A frame within one chunk is a view on it.
  */
 export class FrameReader {
-  readonly #bytesMax: number;
+  /** The longest frame that may come next. */
+  bytesMax: number;
   #chunks: Uint8Array[] = [];
   #bytes = 0;
   /** The length of the frame that the chunks begin with, once it is known. */
   #length: number | undefined;
 
   constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+    this.bytesMax = bytesMax;
   }
 
   /** The length of the frame that is not complete yet, if it is known. */
@@ -43,8 +44,8 @@ export class FrameReader {
     if (this.#length === undefined) {
       if (this.#bytes < LENGTH_BYTES) return undefined;
       const length = new ByteReader(this.#take(LENGTH_BYTES)).int32();
-      if (length <= 0 || length > this.#bytesMax)
-        throw new FrameLengthError(`A frame of ${length} bytes: 1 to ${this.#bytesMax} are allowed.`);
+      if (length <= 0 || length > this.bytesMax)
+        throw new FrameLengthError(`A frame of ${length} bytes: 1 to ${this.bytesMax} are allowed.`);
       this.#length = length;
     }
     if (this.#bytes < this.#length) return undefined;

@@ -11,7 +11,7 @@ const PRODUCE_KEY = 0;
 
 /** What a client may send. `handlers` are all there are. */
 export function apiVersions(handlers: () => Iterable<Handler>): Handler {
-  return handler(API_VERSIONS, async () => answer(handlers(), KAFKA_ERRORS.NONE));
+  return handler(API_VERSIONS, 'nothing', async () => answer(handlers(), KAFKA_ERRORS.NONE));
 }
 
 function answer(handlers: Iterable<Handler>, errorCode: number): ResponseOf<typeof API_VERSIONS> {

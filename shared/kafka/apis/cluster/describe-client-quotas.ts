@@ -6,7 +6,7 @@ import { DESCRIBE_CLIENT_QUOTAS } from '../../protocol/messages/cluster/describe
 const MATCH_TYPE_MAX = 2;
 
 /** There are none: no client is slowed down by a quota. */
-export const describeClientQuotas = handler(DESCRIBE_CLIENT_QUOTAS, async (_call, { components }) => {
+export const describeClientQuotas = handler(DESCRIBE_CLIENT_QUOTAS, 'authentication', async (_call, { components }) => {
   const wrong = components.find(({ matchType }) => matchType < 0 || matchType > MATCH_TYPE_MAX);
   if (wrong === undefined) return { errorCode: KAFKA_ERRORS.NONE, errorMessage: null, entries: [] };
   return {

@@ -6,7 +6,7 @@ const BROKERS = 1;
 const CONTROLLERS = 2;
 
 /** The gateways of this log. */
-export const describeCluster = handler(DESCRIBE_CLUSTER, async ({ gateway }, { endpointType }) => {
+export const describeCluster = handler(DESCRIBE_CLUSTER, 'authentication', async ({ gateway }, { endpointType }) => {
   const { settings, self } = gateway;
   if (endpointType !== BROKERS) return { ...wrongEndpoint(endpointType), clusterId: settings.clusterId, brokers: [] };
   return {

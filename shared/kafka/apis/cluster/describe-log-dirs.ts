@@ -21,18 +21,24 @@ const LOG_DIR = '/tailrace';
  * The size of partitions. Clients ask every gateway and add up what they get, so each tells only of the partitions that it
  * leads. Topics and partitions that are not there are left out, as by Kafka.
  */
-export const describeLogDirs = handler(DESCRIBE_LOG_DIRS, ({ gateway }, request) =>
-  answeringTopic<Response>(
-    async () => {
-      const asked = await askedPartitions(gateway, request);
-      const described = await eachOf([...asked], ([name, partitions]) => describe(gateway, name, partitions));
-      return answer(
-        KAFKA_ERRORS.NONE,
-        described.filter(({ partitions }) => partitions.length > 0),
-      );
-    },
-    (errorCode) => answer(errorCode, []),
-  ),
+export const describeLogDirs = handler(
+  DESCRIBE_LOG_DIRS,
+  [{ action: 'any', on: 'topic' }],
+  ({ gateway, rights }, request) =>
+    answeringTopic<Response>(
+      async () => {
+        const asked = await askedPartitions(gateway, request);
+        const described = await eachOf(
+          [...asked].filter(([name]) => rights.onTopic('any', name)),
+          ([name, partitions]) => describe(gateway, name, partitions),
+        );
+        return answer(
+          KAFKA_ERRORS.NONE,
+          described.filter(({ partitions }) => partitions.length > 0),
+        );
+      },
+      (errorCode) => answer(errorCode, []),
+    ),
 );
 
 function answer(errorCode: KafkaErrorNumber, topics: DescribedTopic[]): Response {

@@ -1,7 +1,7 @@
 import { EventLogError } from '../../../log/errors.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
-import { handler } from '../../handler.ts';
+import { type Call, handler } from '../../handler.ts';
 import { leaderOf } from '../../leaders.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_TOPIC_PARTITIONS } from '../../protocol/messages/cluster/describe-topic-partitions.ts';
@@ -22,13 +22,15 @@ const PARTITIONS_MAX = 2_000;
  */
 export const describeTopicPartitions = handler(
   DESCRIBE_TOPIC_PARTITIONS,
-  async ({ gateway }, { topics: asked, responsePartitionLimit, cursor }) => {
+  [{ action: 'any', on: 'topic' }],
+  async (call, { topics: asked, responsePartitionLimit, cursor }) => {
     if (cursor !== null && cursor.partitionIndex < 0)
       // There is no other place for it, so each topic is answered with it, as by Kafka.
       return { topics: asked.map(({ name }) => failed(name, KAFKA_ERRORS.INVALID_REQUEST)), nextCursor: null };
+    const { gateway } = call;
     let room = Math.min(Math.max(responsePartitionLimit, 1), PARTITIONS_MAX);
     const topics: DescribedTopic[] = [];
-    for await (const found of foundTopics(gateway, asked, cursor)) {
+    for await (const found of foundTopics(call, asked, cursor)) {
       if (room === 0) return { topics, nextCursor: { topicName: found.name, partitionIndex: 0 } };
       if ('errorCode' in found) {
         topics.push(failed(found.name, found.errorCode));
@@ -60,22 +62,24 @@ interface MissingTopic {
 
 /** From the cursor's topic on. No names: all topics. */
 async function* foundTopics(
-  gateway: Gateway,
+  call: Call,
   asked: readonly { readonly name: string }[],
   cursor: Cursor | null,
 ): AsyncGenerator<FoundTopic | MissingTopic> {
   const first = cursor?.topicName ?? '';
   if (asked.length === 0) {
-    for await (const topic of allTopics(gateway)) if (topic.name >= first) yield topic;
+    for await (const topic of allTopics(call.gateway))
+      if (topic.name >= first && call.rights.onTopic('any', topic.name)) yield topic;
     return;
   }
   const names = [...new Set(asked.map(({ name }) => name))].filter((name) => name >= first).sort();
-  for (const name of names) yield await find(gateway, name);
+  for (const name of names) yield await find(call, name);
 }
 
-async function find({ broker }: Gateway, name: string): Promise<FoundTopic | MissingTopic> {
+async function find({ gateway, rights }: Call, name: string): Promise<FoundTopic | MissingTopic> {
   try {
-    return await broker.knownTopic(name);
+    if (!rights.onTopic('any', name)) return { name, errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED };
+    return await gateway.broker.knownTopic(name);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
     return { name, errorCode: topicError(error) };

@@ -18,13 +18,14 @@ const EMPTY_IS_NONE_FROM = 1;
 const NULL_NAMES_FROM = 12;
 
 /** Where the topics are. Every gateway can serve every partition; a leader is named so that clients spread over them. */
-export const metadata = handler(METADATA, async (call, request) => {
+export const metadata = handler(METADATA, [{ action: 'any', on: 'topic' }], async (call, request) => {
   const { gateway, version } = call;
   const { topics: asked } = request;
   const isForAll = asked === null || (version < EMPTY_IS_NONE_FROM && asked.length === 0);
   const topics: DescribedTopic[] = [];
   if (isForAll) {
-    for await (const topic of allTopics(gateway)) topics.push(describe(gateway, topic));
+    for await (const topic of allTopics(gateway))
+      if (call.rights.onTopic('any', topic.name)) topics.push(describe(gateway, topic));
   } else {
     for (let i = 0; i < asked.length; i += LOOKUPS_AT_ONCE)
       topics.push(
@@ -73,17 +74,18 @@ function describe(gateway: Gateway, { name, topicId, partitions }: NamedTopic): 
   };
 }
 
-async function describeById({ gateway, version }: Call, topicId: string): Promise<DescribedTopic> {
+async function describeById({ gateway, version, rights }: Call, topicId: string): Promise<DescribedTopic> {
   const topic = await gateway.broker.topicById(topicId);
-  if (topic !== undefined) return describe(gateway, topic);
-  const name = version < NULL_NAMES_FROM ? '' : null;
-  return { errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, name, topicId, partitions: [] };
+  if (topic !== undefined && rights.onTopic('any', topic.name)) return describe(gateway, topic);
+  const errorCode = topic === undefined ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED;
+  return { errorCode, name: version < NULL_NAMES_FROM ? '' : null, topicId, partitions: [] };
 }
 
 async function describeByName(call: Call, name: string, mayCreate: boolean): Promise<DescribedTopic> {
-  const { gateway } = call;
+  const { gateway, rights } = call;
   try {
-    return describe(gateway, await findOrCreate(gateway, name, mayCreate));
+    if (!rights.onTopic('any', name)) throw denied();
+    return describe(gateway, await findOrCreate(call, name, mayCreate));
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
     const isNameInvalid = error.code === 'invalid_request' && error.details.field === 'topic';
@@ -92,8 +94,12 @@ async function describeByName(call: Call, name: string, mayCreate: boolean): Pro
   }
 }
 
+function denied(): EventLogError {
+  return new EventLogError('access_denied', 'There is no right to this topic.');
+}
+
 async function findOrCreate(
-  { broker, settings }: Gateway,
+  { gateway: { broker, settings }, rights }: Call,
   name: string,
   mayCreate: boolean,
 ): Promise<Topic | NamedTopic> {
@@ -102,6 +108,8 @@ async function findOrCreate(
   } catch (error) {
     const isUnknown = error instanceof EventLogError && error.code === 'unknown_topic';
     if (!isUnknown || !mayCreate || !settings.autoCreateTopics) throw error;
+    // Kafka says so too, instead of that the topic is unknown: clients would ask for it again for ever.
+    if (!rights.onTopic('admin', name)) throw denied();
     // Made by someone else meanwhile, it stays as that one made it: without settings nothing of it is changed.
     try {
       return (await broker.putTopic({ name, partitions: settings.partitionsDefault })).topic;

@@ -1,6 +1,6 @@
 import type { ClassicState } from '../../../broker/groups/classic/describe-classic-group.ts';
 import type { GroupDescription, GroupState, TopicPartitions } from '../../../broker/groups/describe-group.ts';
-import { KAFKA_ERRORS } from '../../error-codes.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
@@ -26,22 +26,27 @@ export function stateName(state: GroupState | ClassicState): string {
 }
 
 /** Groups of KIP-848 with their members. */
-export const consumerGroupDescribe = handler(CONSUMER_GROUP_DESCRIBE, async ({ gateway }, { groupIds }) => {
-  const groups: Described[] = [];
-  for (const groupId of groupIds)
-    groups.push(
-      await answering<Described>(
-        async () => describe(gateway, await gateway.broker.describeGroup(groupId)),
-        (error, errorMessage) => ({
-          // Clients then ask whether it is a classic group.
-          errorCode: error === KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL ? KAFKA_ERRORS.GROUP_ID_NOT_FOUND : error,
-          ...{ errorMessage, groupId, groupState: '', groupEpoch: 0 },
-          ...{ assignmentEpoch: 0, assignorName: '', members: [] },
-        }),
-      ),
-    );
-  return { groups };
-});
+export const consumerGroupDescribe = handler(
+  CONSUMER_GROUP_DESCRIBE,
+  [{ action: 'any', on: 'group' }],
+  async ({ gateway, rights }, { groupIds }) => {
+    const groups: Described[] = [];
+    for (const groupId of groupIds) {
+      const refuse = (error: KafkaErrorNumber, errorMessage: string | null): Described => ({
+        // Clients then ask whether it is a classic group.
+        errorCode: error === KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL ? KAFKA_ERRORS.GROUP_ID_NOT_FOUND : error,
+        ...{ errorMessage, groupId, groupState: '', groupEpoch: 0 },
+        ...{ assignmentEpoch: 0, assignorName: '', members: [] },
+      });
+      groups.push(
+        rights.onGroup('any', groupId)
+          ? await answering(async () => describe(gateway, await gateway.broker.describeGroup(groupId)), refuse)
+          : refuse(KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED, null),
+      );
+    }
+    return { groups };
+  },
+);
 
 async function describe(gateway: Gateway, found: GroupDescription): Promise<Described> {
   const members = found.members.map(async (member) => ({

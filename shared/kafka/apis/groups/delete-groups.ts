@@ -7,17 +7,23 @@ import { answering } from '../group-errors.ts';
 type Result = ResponseOf<typeof DELETE_GROUPS>['results'][number];
 
 /** Deletes groups that have no members, each by itself. */
-export const deleteGroups = handler(DELETE_GROUPS, async ({ gateway: { broker } }, { groupsNames }) => {
-  const results: Result[] = [];
-  for (const groupId of groupsNames)
-    results.push(
-      await answering<Result>(
-        async () => {
-          await broker.deleteGroup(groupId);
-          return { groupId, errorCode: KAFKA_ERRORS.NONE };
-        },
-        (errorCode) => ({ groupId, errorCode }),
-      ),
-    );
-  return { results };
-});
+export const deleteGroups = handler(
+  DELETE_GROUPS,
+  [{ action: 'admin', on: 'group' }],
+  async ({ gateway: { broker }, rights }, { groupsNames }) => {
+    const results: Result[] = [];
+    for (const groupId of groupsNames)
+      results.push(
+        await answering<Result>(
+          async () => {
+            if (!rights.onGroup('admin', groupId))
+              return { groupId, errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED };
+            await broker.deleteGroup(groupId);
+            return { groupId, errorCode: KAFKA_ERRORS.NONE };
+          },
+          (errorCode) => ({ groupId, errorCode }),
+        ),
+      );
+    return { results };
+  },
+);

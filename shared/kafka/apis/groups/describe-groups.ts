@@ -3,7 +3,7 @@ import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_GROUPS } from '../../protocol/messages/groups/describe-groups.ts';
-import { groupError } from '../group-errors.ts';
+import { checkGroupRight, groupError } from '../group-errors.ts';
 
 type Described = ResponseOf<typeof DESCRIBE_GROUPS>['groups'][number];
 
@@ -12,18 +12,19 @@ const NOT_FOUND_FROM = 6;
 const DEAD = 'Dead';
 
 /** Classic groups with their members. */
-export const describeGroups = handler(DESCRIBE_GROUPS, async (call, { groups }) => {
+export const describeGroups = handler(DESCRIBE_GROUPS, [{ action: 'any', on: 'group' }], async (call, { groups }) => {
   const described: Described[] = [];
   for (const groupId of groups) described.push(await describe(call, groupId));
   return { groups: described };
 });
 
-async function describe({ gateway: { broker }, version }: Call, groupId: string): Promise<Described> {
+async function describe(call: Call, groupId: string): Promise<Described> {
   const missing = (errorCode: number, errorMessage: string | null, groupState: string): Described => ({
     ...{ errorCode, errorMessage, groupId, groupState, protocolType: '', protocolData: '', members: [] },
   });
   try {
-    const { state, protocolType, protocol, members } = await broker.describeClassicGroup(groupId);
+    checkGroupRight(call, 'any', groupId);
+    const { state, protocolType, protocol, members } = await call.gateway.broker.describeClassicGroup(groupId);
     if (state === DEAD) throw new EventLogError('unknown_group', `There is no group '${groupId}'.`);
     return {
       errorCode: KAFKA_ERRORS.NONE,
@@ -44,7 +45,7 @@ async function describe({ gateway: { broker }, version }: Call, groupId: string)
     if (!(error instanceof EventLogError)) throw error;
     const isNoClassicGroup = error.code === 'unknown_group' || error.code === 'group_type_mismatch';
     if (!isNoClassicGroup) return missing(groupError(error), error.message, '');
-    if (version < NOT_FOUND_FROM) return missing(KAFKA_ERRORS.NONE, null, DEAD);
+    if (call.version < NOT_FOUND_FROM) return missing(KAFKA_ERRORS.NONE, null, DEAD);
     // Clients then ask whether it is a group of KIP-848.
     return missing(KAFKA_ERRORS.GROUP_ID_NOT_FOUND, error.message, DEAD);
   }

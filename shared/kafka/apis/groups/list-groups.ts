@@ -13,18 +13,22 @@ const TYPE_NAMES: Readonly<Record<ListedGroupState['type'], string>> = { classic
 const PAGE_LIMIT = 1_000;
 
 /** All groups, or those in some states or of some types. */
-export const listGroups = handler(LIST_GROUPS, (call, { statesFilter, typesFilter }) =>
-  answering<Response>(
-    async () => {
-      const groups: Response['groups'][number][] = [];
-      for await (const { group, type, state, protocolType } of allGroups(call)) {
-        const listed = { groupId: group, protocolType, groupState: stateName(state), groupType: TYPE_NAMES[type] };
-        if (isAmong(statesFilter, listed.groupState) && isAmong(typesFilter, listed.groupType)) groups.push(listed);
-      }
-      return { errorCode: KAFKA_ERRORS.NONE, groups };
-    },
-    (errorCode) => ({ errorCode, groups: [] }),
-  ),
+export const listGroups = handler(
+  LIST_GROUPS,
+  [{ action: 'any', on: 'group' }],
+  (call, { statesFilter, typesFilter }) =>
+    answering<Response>(
+      async () => {
+        const groups: Response['groups'][number][] = [];
+        for await (const { group, type, state, protocolType } of allGroups(call)) {
+          if (!call.rights.onGroup('any', group)) continue;
+          const listed = { groupId: group, protocolType, groupState: stateName(state), groupType: TYPE_NAMES[type] };
+          if (isAmong(statesFilter, listed.groupState) && isAmong(typesFilter, listed.groupType)) groups.push(listed);
+        }
+        return { errorCode: KAFKA_ERRORS.NONE, groups };
+      },
+      (errorCode) => ({ errorCode, groups: [] }),
+    ),
 );
 
 /** Filters are written in any case; none lets all pass. */

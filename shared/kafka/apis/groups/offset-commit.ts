@@ -7,7 +7,7 @@ import { type Call, handler } from '../../handler.ts';
 import type { RequestOf } from '../../protocol/api.ts';
 import { OFFSET_COMMIT } from '../../protocol/messages/groups/offset-commit.ts';
 import { groupError } from '../group-errors.ts';
-import { nameOf } from '../topic-names.ts';
+import { allowedName } from '../topic-names.ts';
 
 const TOPIC_IDS_FROM = 10;
 /** From this version on a client of KIP-848 knows that its epoch is old, and may commit again with the newer one. */
@@ -16,37 +16,46 @@ const STALE_EPOCH_FROM = 9;
 type Request = RequestOf<typeof OFFSET_COMMIT>;
 
 /** Commits offsets of a group, each partition by itself. */
-export const offsetCommit = handler(OFFSET_COMMIT, async (call, request) => {
-  const { topics } = request;
-  const names = await Promise.all(topics.map((topic) => nameOf(call, topic, TOPIC_IDS_FROM)));
-  const offsets = topics.flatMap(({ partitions }, i) => {
-    const topic = names[i];
-    if (topic === undefined) return [];
-    return partitions.map(
-      ({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }): OffsetToCommit => ({
-        topic,
-        partition: partitionIndex,
-        offset: committedOffset,
-        leaderEpoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,
-        metadata: committedMetadata ?? undefined,
-      }),
-    );
-  });
-  const errors = await commit(call, request, offsets);
-  let next = 0;
-  return {
-    topics: topics.map(({ name, topicId, partitions }, i) => ({
-      name,
-      topicId,
-      partitions: partitions.map(({ partitionIndex }) => ({
-        partitionIndex,
-        errorCode: names[i] === undefined ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : (errors[next++] as KafkaErrorNumber),
+export const offsetCommit = handler(
+  OFFSET_COMMIT,
+  [
+    { action: 'consume', on: 'group' },
+    { action: 'consume', on: 'topic' },
+  ],
+  async (call, request) => {
+    const { topics } = request;
+    const names = await Promise.all(topics.map((topic) => allowedName(call, 'consume', topic, TOPIC_IDS_FROM)));
+    const offsets = topics.flatMap(({ partitions }, i) => {
+      const topic = names[i];
+      if (typeof topic !== 'string') return [];
+      return partitions.map(
+        ({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }): OffsetToCommit => ({
+          topic,
+          partition: partitionIndex,
+          offset: committedOffset,
+          leaderEpoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,
+          metadata: committedMetadata ?? undefined,
+        }),
+      );
+    });
+    const errors = await commit(call, request, offsets);
+    let next = 0;
+    return {
+      topics: topics.map(({ name, topicId, partitions }, i) => ({
+        name,
+        topicId,
+        partitions: partitions.map(({ partitionIndex }) => {
+          const name = names[i] as string | KafkaErrorNumber;
+          return { partitionIndex, errorCode: typeof name === 'string' ? (errors[next++] as KafkaErrorNumber) : name };
+        }),
       })),
-    })),
-  };
-});
+    };
+  },
+);
 
 async function commit(call: Call, request: Request, offsets: readonly OffsetToCommit[]): Promise<KafkaErrorNumber[]> {
+  if (!call.rights.onGroup('consume', request.groupId))
+    return offsets.map(() => KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED);
   const errors: KafkaErrorNumber[] = [];
   for (let i = 0; i < offsets.length; i += OFFSETS_PER_REQUEST_MAX)
     errors.push(...(await commitSome(call, request, offsets.slice(i, i + OFFSETS_PER_REQUEST_MAX))));

@@ -40,18 +40,26 @@ interface FoundGroup {
 const GROUPS_FROM = 8;
 
 /** What groups have committed. There are no transactions yet, so every offset is stable. */
-export const offsetFetch = handler(OFFSET_FETCH, async (call, { groupId, topics, groups }) => {
-  if (call.version < GROUPS_FROM) {
-    const asked = topics?.map((topic) => ({ ...topic, topicId: ZERO_UUID })) ?? null;
-    return { ...(await fetchGroup(call, groupId, asked)), groups: [] };
-  }
-  const found = await Promise.all(
-    groups.map(async (group) => ({ groupId: group.groupId, ...(await fetchGroup(call, group.groupId, group.topics)) })),
-  );
-  return { topics: [], groups: found };
-});
+export const offsetFetch = handler(
+  OFFSET_FETCH,
+  [{ action: 'any', on: 'group' }],
+  async (call, { groupId, topics, groups }) => {
+    if (call.version < GROUPS_FROM) {
+      const asked = topics?.map((topic) => ({ ...topic, topicId: ZERO_UUID })) ?? null;
+      return { ...(await fetchGroup(call, groupId, asked)), groups: [] };
+    }
+    const found = await Promise.all(
+      groups.map(async (group) => ({
+        groupId: group.groupId,
+        ...(await fetchGroup(call, group.groupId, group.topics)),
+      })),
+    );
+    return { topics: [], groups: found };
+  },
+);
 
-function fetchGroup(call: Call, group: string, topics: readonly AskedTopic[] | null): Promise<FoundGroup> {
+async function fetchGroup(call: Call, group: string, topics: readonly AskedTopic[] | null): Promise<FoundGroup> {
+  if (!call.rights.onGroup('any', group)) return { errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED, topics: [] };
   return answering<FoundGroup>(
     async () => ({
       errorCode: KAFKA_ERRORS.NONE,

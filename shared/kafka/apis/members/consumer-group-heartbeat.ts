@@ -1,7 +1,7 @@
 import { invalidField } from '../../../log/errors.ts';
 import { ASSIGNOR_NAMES, type AssignorName } from '../../../log/group/assignor.ts';
 import { partitionSet } from '../../../log/group/partition-set.ts';
-import { KAFKA_ERRORS } from '../../error-codes.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { CONSUMER_GROUP_HEARTBEAT } from '../../protocol/messages/members/consumer-group-heartbeat.ts';
@@ -18,12 +18,32 @@ const MEMBER_ID_BYTES = 16;
 const NOTHING_TO_DO = { memberEpoch: LEAVES, heartbeatIntervalMs: 0 };
 
 /** A member of a group of KIP-848 joins, stays or leaves. */
-export const consumerGroupHeartbeat = handler(CONSUMER_GROUP_HEARTBEAT, (call, request) =>
-  answering<Response>(
-    () => (request.memberEpoch < 0 ? leave(call, request) : heartbeat(call, request)),
-    (errorCode, errorMessage) => ({ errorCode, errorMessage, memberId: request.memberId, ...NOTHING_TO_DO }),
-  ),
+export const consumerGroupHeartbeat = handler(
+  CONSUMER_GROUP_HEARTBEAT,
+  [
+    { action: 'consume', on: 'group' },
+    { action: 'consume', on: 'topic' },
+  ],
+  async (call, request) => {
+    const refuse = (errorCode: KafkaErrorNumber, errorMessage: string | null): Response => ({
+      ...{ errorCode, errorMessage, memberId: request.memberId },
+      ...NOTHING_TO_DO,
+    });
+    const refusal = refusalOf(call, request);
+    if (refusal !== undefined) return refuse(refusal, null);
+    return answering(() => (request.memberEpoch < 0 ? leave(call, request) : heartbeat(call, request)), refuse);
+  },
 );
+
+/** A pattern can match topics to come, so it needs the right on all. */
+function refusalOf({ rights }: Call, { groupId, memberEpoch, ...request }: Request): KafkaErrorNumber | undefined {
+  if (!rights.onGroup('consume', groupId)) return KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED;
+  const { topics, pattern } = subscriptionOf(request) ?? { topics: [], pattern: undefined };
+  const mayRead =
+    topics.every((topic) => rights.onTopic('consume', topic)) &&
+    (pattern === undefined || rights.onAllTopics('consume'));
+  return mayRead || memberEpoch < 0 ? undefined : KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED;
+}
 
 async function leave({ gateway }: Call, { groupId, memberId, memberEpoch, instanceId }: Request): Promise<Response> {
   if (memberEpoch !== LEAVES && memberEpoch !== LEAVES_FOR_A_WHILE)
@@ -70,7 +90,10 @@ async function heartbeat({ gateway, clientId, clientHost }: Call, request: Reque
 }
 
 /** `null` leaves both as they are; an empty pattern is none. */
-function subscriptionOf({ subscribedTopicNames, subscribedTopicRegex }: Request) {
+function subscriptionOf({
+  subscribedTopicNames,
+  subscribedTopicRegex,
+}: Pick<Request, 'subscribedTopicNames' | 'subscribedTopicRegex'>) {
   if (subscribedTopicNames === null && subscribedTopicRegex === null) return undefined;
   const pattern = subscribedTopicRegex === '' ? undefined : (subscribedTopicRegex ?? undefined);
   return { topics: subscribedTopicNames ?? [], pattern };

@@ -10,19 +10,28 @@ const TRANSACTION = 1;
  * The gateway that clients are sent to for a group or a transactional id. Any could serve it; one for all members lets them
  * hear of each other at once.
  */
-export const findCoordinator = handler(FIND_COORDINATOR, async ({ gateway }, { key, keyType, coordinatorKeys }) => {
-  const isKnown = keyType === GROUP || keyType === TRANSACTION;
-  const coordinatorOf = (of: string) => {
-    if (!isKnown)
-      return {
-        ...{ nodeId: -1, host: '', port: -1, errorCode: KAFKA_ERRORS.INVALID_REQUEST },
-        errorMessage: `There are no coordinators of the type ${keyType}.`,
-      };
-    const { nodeId, host, port } = leaderOf(gateway, of, 0);
-    return { nodeId, host, port, errorCode: KAFKA_ERRORS.NONE, errorMessage: null };
-  };
-  return {
-    ...coordinatorOf(key),
-    coordinators: coordinatorKeys.map((each) => ({ key: each, ...coordinatorOf(each) })),
-  };
-});
+export const findCoordinator = handler(
+  FIND_COORDINATOR,
+  [{ action: 'any', on: 'group' }],
+  async ({ gateway, rights }, { key, keyType, coordinatorKeys }) => {
+    const isKnown = keyType === GROUP || keyType === TRANSACTION;
+    const coordinatorOf = (of: string) => {
+      if (!isKnown)
+        return {
+          ...{ nodeId: -1, host: '', port: -1, errorCode: KAFKA_ERRORS.INVALID_REQUEST },
+          errorMessage: `There are no coordinators of the type ${keyType}.`,
+        };
+      if (keyType === GROUP && !rights.onGroup('any', of))
+        return {
+          ...{ nodeId: -1, host: '', port: -1, errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED },
+          errorMessage: 'There is no right to this group.',
+        };
+      const { nodeId, host, port } = leaderOf(gateway, of, 0);
+      return { nodeId, host, port, errorCode: KAFKA_ERRORS.NONE, errorMessage: null };
+    };
+    return {
+      ...coordinatorOf(key),
+      coordinators: coordinatorKeys.map((each) => ({ key: each, ...coordinatorOf(each) })),
+    };
+  },
+);

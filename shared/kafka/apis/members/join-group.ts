@@ -3,7 +3,7 @@ import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { JOIN_GROUP } from '../../protocol/messages/members/join-group.ts';
-import { groupError } from '../group-errors.ts';
+import { checkGroupRight, groupError } from '../group-errors.ts';
 
 /** From these versions on clients know more. */
 const MEMBER_ID_REQUIRED_FROM = 4;
@@ -14,8 +14,9 @@ const SKIP_ASSIGNMENT_FROM = 9;
 type Response = ResponseOf<typeof JOIN_GROUP>;
 
 /** A member joins a classic group. Waits until all have joined. */
-export const joinGroup = handler(JOIN_GROUP, async (call, request) => {
+export const joinGroup = handler(JOIN_GROUP, [{ action: 'consume', on: 'group' }], async (call, request) => {
   try {
+    checkGroupRight(call, 'consume', request.groupId);
     return await join(call, request);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;

@@ -1,38 +1,44 @@
 import { eachOf } from '../../../broker/topics/each-head.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
-import type { Gateway } from '../../gateway.ts';
-import { handler } from '../../handler.ts';
+import { type Call, handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_PRODUCERS } from '../../protocol/messages/records/describe-producers.ts';
-import { answeringTopic } from '../topic-errors.ts';
+import { answeringTopic, checkRight } from '../topic-errors.ts';
 
 type DescribedPartition = ResponseOf<typeof DESCRIBE_PRODUCERS>['topics'][number]['partitions'][number];
 
 const UNKNOWN = -1;
 
 /** The idempotent producers that have written to partitions within a day. None of them has a transaction. */
-export const describeProducers = handler(DESCRIBE_PRODUCERS, async ({ gateway }, { topics }) => {
-  const described: { name: string; partitions: DescribedPartition[] }[] = [];
-  for (const { name, partitionIndexes } of topics)
-    described.push({ name, partitions: await eachOf(partitionIndexes, (index) => describe(gateway, name, index)) });
-  return { topics: described };
-});
+export const describeProducers = handler(
+  DESCRIBE_PRODUCERS,
+  [{ action: 'any', on: 'topic' }],
+  async (call, { topics }) => {
+    const described: { name: string; partitions: DescribedPartition[] }[] = [];
+    for (const { name, partitionIndexes } of topics)
+      described.push({ name, partitions: await eachOf(partitionIndexes, (index) => describe(call, name, index)) });
+    return { topics: described };
+  },
+);
 
-function describe({ broker }: Gateway, topic: string, partitionIndex: number): Promise<DescribedPartition> {
+function describe(call: Call, topic: string, partitionIndex: number): Promise<DescribedPartition> {
   return answeringTopic<DescribedPartition>(
-    async () => ({
-      partitionIndex,
-      errorCode: KAFKA_ERRORS.NONE,
-      activeProducers: (await broker.describeProducers(topic, partitionIndex)).map(
-        ({ producerId, producerEpoch, lastSequence, lastTimestampMs }) => ({
-          producerId,
-          producerEpoch,
-          lastSequence,
-          lastTimestamp: lastTimestampMs ?? UNKNOWN,
-          coordinatorEpoch: UNKNOWN,
-        }),
-      ),
-    }),
+    async () => {
+      checkRight(call, 'any', topic);
+      return {
+        partitionIndex,
+        errorCode: KAFKA_ERRORS.NONE,
+        activeProducers: (await call.gateway.broker.describeProducers(topic, partitionIndex)).map(
+          ({ producerId, producerEpoch, lastSequence, lastTimestampMs }) => ({
+            producerId,
+            producerEpoch,
+            lastSequence,
+            lastTimestamp: lastTimestampMs ?? UNKNOWN,
+            coordinatorEpoch: UNKNOWN,
+          }),
+        ),
+      };
+    },
     (errorCode, errorMessage) => ({ partitionIndex, errorCode, errorMessage, activeProducers: [] }),
   );
 }

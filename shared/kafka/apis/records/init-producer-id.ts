@@ -4,14 +4,20 @@ import { handler } from '../../handler.ts';
 import { INIT_PRODUCER_ID } from '../../protocol/messages/records/init-producer-id.ts';
 
 /** A new producer id for an idempotent producer, each time. */
-export const initProducerId = handler(INIT_PRODUCER_ID, async ({ gateway: { broker } }, { transactionalId }) => {
-  if (transactionalId !== null)
-    // There are no transactions yet, so nobody has the right to one: this is the refusal that clients do not repeat.
-    return { errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, producerEpoch: -1 };
-  try {
-    return { errorCode: KAFKA_ERRORS.NONE, producerId: await broker.allocateProducerId(), producerEpoch: 0 };
-  } catch (error) {
-    if (!(error instanceof EventLogError)) throw error;
-    return { errorCode: kafkaError(error.code), producerEpoch: -1 };
-  }
-});
+export const initProducerId = handler(
+  INIT_PRODUCER_ID,
+  [{ action: 'produce', on: 'some topic' }],
+  async ({ gateway: { broker }, rights }, { transactionalId }) => {
+    if (transactionalId !== null)
+      // There are no transactions yet, so nobody has the right to one: this is the refusal that clients do not repeat.
+      return { errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, producerEpoch: -1 };
+    if (!rights.onSomeTopic('produce'))
+      return { errorCode: KAFKA_ERRORS.CLUSTER_AUTHORIZATION_FAILED, producerEpoch: -1 };
+    try {
+      return { errorCode: KAFKA_ERRORS.NONE, producerId: await broker.allocateProducerId(), producerEpoch: 0 };
+    } catch (error) {
+      if (!(error instanceof EventLogError)) throw error;
+      return { errorCode: kafkaError(error.code), producerEpoch: -1 };
+    }
+  },
+);

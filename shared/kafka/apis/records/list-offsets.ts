@@ -18,15 +18,23 @@ const LATEST_TIERED = -5;
 const EARLIEST_PENDING_UPLOAD = -6;
 
 /** Offsets by time: the first record of a time or later, the ends, or the record with the newest time. */
-export const listOffsets = handler(LIST_OFFSETS, async ({ gateway }, { topics }) => {
-  const listed = topics.map(async ({ name, partitions }) => ({
-    name,
-    partitions: await Promise.all(
-      partitions.map(({ partitionIndex, timestamp }) => listPartition(gateway, name, partitionIndex, timestamp)),
-    ),
-  }));
-  return { topics: await Promise.all(listed) };
-});
+export const listOffsets = handler(
+  LIST_OFFSETS,
+  [{ action: 'consume', on: 'topic' }],
+  async ({ gateway, rights }, { topics }) => {
+    const listed = topics.map(async ({ name, partitions }) => ({
+      name,
+      partitions: await Promise.all(
+        partitions.map(({ partitionIndex, timestamp }) =>
+          rights.onTopic('consume', name)
+            ? listPartition(gateway, name, partitionIndex, timestamp)
+            : { partitionIndex, errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED },
+        ),
+      ),
+    }));
+    return { topics: await Promise.all(listed) };
+  },
+);
 
 async function listPartition(
   gateway: Gateway,

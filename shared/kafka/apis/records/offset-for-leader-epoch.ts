@@ -7,23 +7,29 @@ import { OFFSET_FOR_LEADER_EPOCH } from '../../protocol/messages/records/offset-
 const LEADER_EPOCH = 0;
 
 /** Where the records of a leader epoch end: consumers ask it to find out whether the log was cut off behind their back. */
-export const offsetForLeaderEpoch = handler(OFFSET_FOR_LEADER_EPOCH, async ({ gateway: { broker } }, { topics }) => ({
-  topics: await Promise.all(
-    topics.map(async ({ topic, partitions }) => ({
-      topic,
-      partitions: await Promise.all(
-        partitions.map(async ({ partition, leaderEpoch, currentLeaderEpoch }) => {
-          if (currentLeaderEpoch > LEADER_EPOCH) return { errorCode: KAFKA_ERRORS.UNKNOWN_LEADER_EPOCH, partition };
-          try {
-            const { highWatermark } = await broker.partitionEnds(topic, partition);
-            const known = leaderEpoch >= LEADER_EPOCH ? { leaderEpoch: LEADER_EPOCH, endOffset: highWatermark } : {};
-            return { errorCode: KAFKA_ERRORS.NONE, partition, ...known };
-          } catch (error) {
-            if (!(error instanceof EventLogError)) throw error;
-            return { errorCode: kafkaError(error.code), partition };
-          }
-        }),
-      ),
-    })),
-  ),
-}));
+export const offsetForLeaderEpoch = handler(
+  OFFSET_FOR_LEADER_EPOCH,
+  [{ action: 'consume', on: 'topic' }],
+  async ({ gateway: { broker }, rights }, { topics }) => ({
+    topics: await Promise.all(
+      topics.map(async ({ topic, partitions }) => ({
+        topic,
+        partitions: await Promise.all(
+          partitions.map(async ({ partition, leaderEpoch, currentLeaderEpoch }) => {
+            if (!rights.onTopic('consume', topic))
+              return { errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED, partition };
+            if (currentLeaderEpoch > LEADER_EPOCH) return { errorCode: KAFKA_ERRORS.UNKNOWN_LEADER_EPOCH, partition };
+            try {
+              const { highWatermark } = await broker.partitionEnds(topic, partition);
+              const known = leaderEpoch >= LEADER_EPOCH ? { leaderEpoch: LEADER_EPOCH, endOffset: highWatermark } : {};
+              return { errorCode: KAFKA_ERRORS.NONE, partition, ...known };
+            } catch (error) {
+              if (!(error instanceof EventLogError)) throw error;
+              return { errorCode: kafkaError(error.code), partition };
+            }
+          }),
+        ),
+      })),
+    ),
+  }),
+);

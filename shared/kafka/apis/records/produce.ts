@@ -22,7 +22,7 @@ const ACKS = [-1, 0, 1];
  * Appends record batches. A batch is answered when it is durable, whatever `acks` says; with `acks=0` nothing is answered.
  * The next request of the connection begins when the batches of this one have their place in the order.
  */
-export const produce = handler(PRODUCE, async (call, request) => {
+export const produce = handler(PRODUCE, [{ action: 'produce', on: 'topic' }], async (call, request) => {
   const batches = await batchesOf(call, request);
   const outcomes = await appendAll(call, request, batches);
   if (request.acks === 0) {
@@ -50,7 +50,12 @@ async function batchesOf(call: Call, { topicData }: RequestOf<typeof PRODUCE>): 
     const topic = isById ? (await call.gateway.broker.topicById(topicId))?.name : name;
     for (const { index, records } of partitionData) {
       const [batch] = records;
-      if (topic === undefined)
+      if (topic !== undefined && !call.rights.onTopic('produce', topic))
+        produced.push({
+          errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED,
+          message: 'There is no right to append to this topic.',
+        });
+      else if (topic === undefined)
         produced.push({
           errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID,
           message: `There is no topic with the id ${topicId}.`,

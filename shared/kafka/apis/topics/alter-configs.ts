@@ -9,9 +9,13 @@ import { settingsFromText } from './topic-settings.ts';
 type Asked = RequestOf<typeof ALTER_CONFIGS>['resources'][number];
 
 /** Replaces all settings of topics: those that are not named get their defaults. */
-export const alterConfigs = handler(ALTER_CONFIGS, async ({ gateway }, { resources, validateOnly }) => ({
-  responses: await changeSettings(gateway, resources, validateOnly, replacement),
-}));
+export const alterConfigs = handler(
+  ALTER_CONFIGS,
+  [{ action: 'admin', on: 'topic' }],
+  async (call, { resources, validateOnly }) => ({
+    responses: await changeSettings(call, resources, validateOnly, replacement),
+  }),
+);
 
 function replacement({ configs }: Asked): Change {
   const settings = settingsFromText(

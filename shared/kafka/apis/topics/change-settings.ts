@@ -1,8 +1,8 @@
 import { eachOf } from '../../../broker/topics/each-head.ts';
 import type { TopicConfig } from '../../../log/topic/topic-config.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
-import type { Gateway } from '../../gateway.ts';
-import { answeringTopic, repeated, TopicRefusal } from '../topic-errors.ts';
+import type { Call } from '../../handler.ts';
+import { answeringTopic, checkRight, repeated, TopicRefusal } from '../topic-errors.ts';
 import { BROKER_RESOURCE, TOPIC_RESOURCE } from './config-types.ts';
 
 interface AskedChange {
@@ -23,7 +23,7 @@ export type Change = (current: TopicConfig) => Readonly<Record<string, unknown>>
 
 /** Changes the settings of topics, each topic as a whole and by itself. `changeOf` checks a change and makes it. */
 export function changeSettings<Asked extends AskedChange>(
-  gateway: Gateway,
+  call: Call,
   resources: readonly Asked[],
   validateOnly: boolean,
   changeOf: (asked: Asked) => Change,
@@ -36,10 +36,11 @@ export function changeSettings<Asked extends AskedChange>(
         if (twice.has(keyOf(asked)))
           throw new TopicRefusal('INVALID_REQUEST', 'Each resource must appear at most once.');
         checkChangeable(resourceType);
+        checkRight(call, 'admin', resourceName);
         const [doubled] = repeated(asked.configs.map(({ name }) => name));
         if (doubled !== undefined) throw new TopicRefusal('INVALID_REQUEST', `The setting ${doubled} is named twice.`);
         const configFrom = changeOf(asked);
-        await gateway.broker.putTopic({ name: resourceName, configFrom, expect: 'present', validateOnly });
+        await call.gateway.broker.putTopic({ name: resourceName, configFrom, expect: 'present', validateOnly });
         return { errorCode: KAFKA_ERRORS.NONE, errorMessage: null, resourceType, resourceName };
       },
       (errorCode, errorMessage) => ({ errorCode, errorMessage, resourceType, resourceName }),

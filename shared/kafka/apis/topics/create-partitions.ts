@@ -5,29 +5,34 @@ import type { Gateway } from '../../gateway.ts';
 import { handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { CREATE_PARTITIONS } from '../../protocol/messages/topics/create-partitions.ts';
-import { answeringTopic, repeated, TopicRefusal } from '../topic-errors.ts';
+import { answeringTopic, checkRight, repeated, TopicRefusal } from '../topic-errors.ts';
 import { checkBrokers } from './create-topics.ts';
 
 type Asked = RequestOf<typeof CREATE_PARTITIONS>['topics'][number];
 type Result = ResponseOf<typeof CREATE_PARTITIONS>['results'][number];
 
 /** Gives topics more partitions, each topic by itself. One of several requests for the same number succeeds. */
-export const createPartitions = handler(CREATE_PARTITIONS, async ({ gateway }, { topics, validateOnly }) => {
-  const twice = repeated(topics.map(({ name }) => name));
-  const once = topics.filter(({ name }) => !twice.has(name));
-  const results = await eachOf(once, (topic) =>
-    answeringTopic<Result>(
-      async () => {
-        await extend(gateway, topic, validateOnly);
-        return { name: topic.name, errorCode: KAFKA_ERRORS.NONE };
-      },
-      (errorCode, errorMessage) => ({ name: topic.name, errorCode, errorMessage }),
-    ),
-  );
-  for (const name of twice)
-    results.push({ name, errorCode: KAFKA_ERRORS.INVALID_REQUEST, errorMessage: 'Duplicate topic name.' });
-  return { results };
-});
+export const createPartitions = handler(
+  CREATE_PARTITIONS,
+  [{ action: 'admin', on: 'topic' }],
+  async (call, { topics, validateOnly }) => {
+    const twice = repeated(topics.map(({ name }) => name));
+    const once = topics.filter(({ name }) => !twice.has(name));
+    const results = await eachOf(once, (topic) =>
+      answeringTopic<Result>(
+        async () => {
+          checkRight(call, 'admin', topic.name);
+          await extend(call.gateway, topic, validateOnly);
+          return { name: topic.name, errorCode: KAFKA_ERRORS.NONE };
+        },
+        (errorCode, errorMessage) => ({ name: topic.name, errorCode, errorMessage }),
+      ),
+    );
+    for (const name of twice)
+      results.push({ name, errorCode: KAFKA_ERRORS.INVALID_REQUEST, errorMessage: 'Duplicate topic name.' });
+    return { results };
+  },
+);
 
 /** @throws TopicRefusal, EventLogError */
 async function extend({ broker }: Gateway, { name, count, assignments }: Asked, validateOnly: boolean): Promise<void> {

@@ -1,12 +1,11 @@
 import type { TopicDescription } from '../../../broker/topics/describe.ts';
 import { eachOf } from '../../../broker/topics/each-head.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
-import type { Gateway } from '../../gateway.ts';
-import { handler } from '../../handler.ts';
+import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { CREATE_TOPICS } from '../../protocol/messages/topics/create-topics.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
-import { answeringTopic, repeated, TopicRefusal } from '../topic-errors.ts';
+import { answeringTopic, checkRight, repeated, TopicRefusal } from '../topic-errors.ts';
 import { topicSettings } from './describe-settings.ts';
 import { settingsFromText } from './topic-settings.ts';
 
@@ -21,23 +20,29 @@ const BY_DEFAULT = -1;
 const REPLICATION_FACTOR = 1;
 
 /** Makes topics, each by itself. One of several requests that make the same topic succeeds. */
-export const createTopics = handler(CREATE_TOPICS, async ({ gateway }, { topics, validateOnly }) => {
-  const twice = repeated(topics.map(({ name }) => name));
-  const once = topics.filter(({ name }) => !twice.has(name));
-  return {
-    topics: [
-      ...[...twice].map((name) => failed(name, KAFKA_ERRORS.INVALID_REQUEST, 'Duplicate topic name.')),
-      ...(await eachOf(once, (topic) =>
-        answeringTopic<CreatedTopic>(
-          () => create(gateway, topic, validateOnly),
-          (errorCode, message) => failed(topic.name, errorCode, message),
-        ),
-      )),
-    ],
-  };
-});
+export const createTopics = handler(
+  CREATE_TOPICS,
+  [{ action: 'admin', on: 'topic' }],
+  async (call, { topics, validateOnly }) => {
+    const twice = repeated(topics.map(({ name }) => name));
+    const once = topics.filter(({ name }) => !twice.has(name));
+    return {
+      topics: [
+        ...[...twice].map((name) => failed(name, KAFKA_ERRORS.INVALID_REQUEST, 'Duplicate topic name.')),
+        ...(await eachOf(once, (topic) =>
+          answeringTopic<CreatedTopic>(
+            () => create(call, topic, validateOnly),
+            (errorCode, message) => failed(topic.name, errorCode, message),
+          ),
+        )),
+      ],
+    };
+  },
+);
 
-async function create(gateway: Gateway, asked: AskedTopic, validateOnly: boolean): Promise<CreatedTopic> {
+async function create(call: Call, asked: AskedTopic, validateOnly: boolean): Promise<CreatedTopic> {
+  checkRight(call, 'admin', asked.name);
+  const { gateway } = call;
   const { topic } = await gateway.broker.putTopic({
     name: asked.name,
     partitions: partitionsOf(asked) ?? gateway.settings.partitionsDefault,

@@ -5,7 +5,7 @@ import type { Gateway } from '../../gateway.ts';
 import { handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { DELETE_RECORDS } from '../../protocol/messages/topics/delete-records.ts';
-import { answeringTopic, TopicRefusal } from '../topic-errors.ts';
+import { answeringTopic, checkRight, TopicRefusal } from '../topic-errors.ts';
 
 type Result = ResponseOf<typeof DELETE_RECORDS>['topics'][number]['partitions'][number];
 
@@ -14,7 +14,7 @@ const ALL = -1;
 const NONE = -1;
 
 /** Deletes the oldest records of partitions, each partition by itself. */
-export const deleteRecords = handler(DELETE_RECORDS, async ({ gateway }, { topics }) => ({
+export const deleteRecords = handler(DELETE_RECORDS, [{ action: 'admin', on: 'topic' }], async (call, { topics }) => ({
   topics: await eachOf(topics, async ({ name, partitions }) => {
     const results: Result[] = [];
     // One after the other: the partitions of a head would only get in each other's way.
@@ -22,7 +22,8 @@ export const deleteRecords = handler(DELETE_RECORDS, async ({ gateway }, { topic
       results.push(
         await answeringTopic<Result>(
           async () => {
-            const lowWatermark = await deleteBefore(gateway, name, partitionIndex, offset);
+            checkRight(call, 'admin', name);
+            const lowWatermark = await deleteBefore(call.gateway, name, partitionIndex, offset);
             return { partitionIndex, lowWatermark, errorCode: KAFKA_ERRORS.NONE };
           },
           (errorCode) => ({ partitionIndex, lowWatermark: NONE, errorCode }),

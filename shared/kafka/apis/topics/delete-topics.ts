@@ -4,7 +4,7 @@ import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DELETE_TOPICS } from '../../protocol/messages/topics/delete-topics.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
-import { answeringTopic, repeated, TopicRefusal } from '../topic-errors.ts';
+import { answeringTopic, checkRight, repeated, TopicRefusal } from '../topic-errors.ts';
 
 type Asked = RequestOf<typeof DELETE_TOPICS>['topics'][number];
 type Deleted = ResponseOf<typeof DELETE_TOPICS>['responses'][number];
@@ -12,7 +12,7 @@ type Deleted = ResponseOf<typeof DELETE_TOPICS>['responses'][number];
 const TOPICS_FROM = 6;
 
 /** Deletes topics by name, and in the newest version also by id. When it answers, no append to them can succeed. */
-export const deleteTopics = handler(DELETE_TOPICS, async (call, request) => {
+export const deleteTopics = handler(DELETE_TOPICS, [{ action: 'admin', on: 'topic' }], async (call, request) => {
   const all =
     call.version < TOPICS_FROM ? request.topicNames.map((name) => ({ name, topicId: ZERO_UUID })) : request.topics;
   const twice = repeated(all.map(keyOf));
@@ -35,8 +35,10 @@ function keyOf({ name, topicId }: Asked): string {
   return name === null ? `id ${topicId}` : `name ${name}`;
 }
 
-async function deleteOne({ gateway: { broker } }: Call, { name, topicId }: Asked): Promise<Deleted> {
+async function deleteOne(call: Call, { name, topicId }: Asked): Promise<Deleted> {
+  const { broker } = call.gateway;
   if (name !== null) {
+    checkRight(call, 'admin', name);
     if (topicId !== ZERO_UUID)
       throw new TopicRefusal('INVALID_REQUEST', 'A topic is named by its name or by its id, not by both.');
     const { topicId: deletedId } = await broker.describeTopic(name);
@@ -45,6 +47,7 @@ async function deleteOne({ gateway: { broker } }: Call, { name, topicId }: Asked
   }
   const topic = topicId === ZERO_UUID ? undefined : await broker.topicById(topicId, true);
   if (topic === undefined) throw new TopicRefusal('UNKNOWN_TOPIC_ID', `There is no topic with the id ${topicId}.`);
+  checkRight(call, 'admin', topic.name);
   // Whoever has its name by now, only the topic with this id is meant.
   await broker.deleteTopic(topic.name, topicId);
   return { name: topic.name, topicId, errorCode: KAFKA_ERRORS.NONE };

@@ -1,10 +1,9 @@
 import { eachOf } from '../../../broker/topics/each-head.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
-import type { Gateway } from '../../gateway.ts';
-import { handler } from '../../handler.ts';
+import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_CONFIGS } from '../../protocol/messages/topics/describe-configs.ts';
-import { answeringTopic, TopicRefusal } from '../topic-errors.ts';
+import { answeringTopic, checkRight, TopicRefusal } from '../topic-errors.ts';
 import { BROKER_RESOURCE, TOPIC_RESOURCE } from './config-types.ts';
 import { brokerSettings, type ShownSetting, topicSettings } from './describe-settings.ts';
 
@@ -12,12 +11,12 @@ type Asked = RequestOf<typeof DESCRIBE_CONFIGS>['resources'][number];
 type Result = ResponseOf<typeof DESCRIBE_CONFIGS>['results'][number];
 
 /** The settings of topics, and of this gateway. */
-export const describeConfigs = handler(DESCRIBE_CONFIGS, async ({ gateway }, request) => {
+export const describeConfigs = handler(DESCRIBE_CONFIGS, [{ action: 'any', on: 'topic' }], async (call, request) => {
   const { resources, includeSynonyms, includeDocumentation } = request;
   const results = await eachOf(resources, ({ resourceType, resourceName, configurationKeys }) =>
     answeringTopic<Result>(
       async () => {
-        const shown = await settingsOf(gateway, resourceType, resourceName);
+        const shown = await settingsOf(call, resourceType, resourceName);
         // Kafka's older clients ask for all with an empty list.
         const isForAll = configurationKeys === null || configurationKeys.length === 0;
         const names = new Set(configurationKeys);
@@ -42,8 +41,12 @@ export const describeConfigs = handler(DESCRIBE_CONFIGS, async ({ gateway }, req
 });
 
 /** @throws TopicRefusal, EventLogError */
-async function settingsOf(gateway: Gateway, type: Asked['resourceType'], name: string): Promise<ShownSetting[]> {
-  if (type === TOPIC_RESOURCE) return topicSettings((await gateway.broker.describeTopic(name)).config);
+async function settingsOf(call: Call, type: Asked['resourceType'], name: string): Promise<ShownSetting[]> {
+  const { gateway } = call;
+  if (type === TOPIC_RESOURCE) {
+    checkRight(call, 'any', name);
+    return topicSettings((await gateway.broker.describeTopic(name)).config);
+  }
   if (type !== BROKER_RESOURCE)
     throw new TopicRefusal(
       'INVALID_REQUEST',

@@ -17,8 +17,9 @@ const SUBTRACT = 3;
 /** Changes single settings of topics. All others stay, also those that another request changes at the same time. */
 export const incrementalAlterConfigs = handler(
   INCREMENTAL_ALTER_CONFIGS,
-  async ({ gateway }, { resources, validateOnly }) => ({
-    responses: await changeSettings(gateway, resources, validateOnly, changeOf),
+  [{ action: 'admin', on: 'topic' }],
+  async (call, { resources, validateOnly }) => ({
+    responses: await changeSettings(call, resources, validateOnly, changeOf),
   }),
 );
 

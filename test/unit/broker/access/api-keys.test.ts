@@ -1,6 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { CreateApiKeyRequest } from '../../../../shared/broker/access/api-keys.ts';
+import {
+  makeScramVerifier,
+  packScramVerifier,
+  type ScramVerifier,
+} from '../../../../shared/broker/access/scram-verifiers.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import type { Scope } from '../../../../shared/log/scopes.ts';
 import { API_KEYS, apiKeyKey } from '../../../../shared/storage/keys.ts';
@@ -26,12 +31,19 @@ describe('an API key', () => {
     expect(made).toEqual({ id: key.slice(4, 20), name: 'billing', scopes: SCOPES, createdAtMs: stores.clock.nowMs() });
     const { attributes = {} } = await stores.items.get(apiKeyKey(made.id));
     const secret = key.slice(21);
-    expect(attributes).toEqual({
+    const { scram256, scram512, ...rest } = attributes;
+    expect(rest).toEqual({
       hash: new Uint8Array(createHash('sha256').update(secret).digest()),
       name: 'billing',
       scopes: JSON.stringify(SCOPES),
       created: made.createdAtMs,
     });
+    // Iterations, salt, and two keys.
+    expect([scram256, scram512].map((packed) => (packed as Uint8Array).length)).toEqual([4 + 32 + 64, 4 + 32 + 128]);
+    const salts = [scram256, scram512].map((packed) => Buffer.from(packed as Uint8Array).toString('hex', 4, 36));
+    expect(new Set(salts).size).toBe(2);
+    for (const value of Object.values(attributes))
+      if (value instanceof Uint8Array) expect(Buffer.from(value).includes(secret)).toBe(false);
     expect(JSON.stringify(await broker.listApiKeys())).not.toContain(secret);
   });
 
@@ -85,6 +97,20 @@ describe('an API key', () => {
     expect(await codeOf(broker.revokeApiKey('0'.repeat(16)))).toBe('not_found');
     for (const wrong of ['', 'x', '0'.repeat(15), '0'.repeat(17), 'A'.repeat(16)])
       expect(await codeOf(broker.revokeApiKey(wrong))).toBe('invalid_request');
+  });
+
+  it('is found by its id, with what SCRAM needs, and never its secret', async () => {
+    const { key, id } = await broker.createApiKey({ name: 'a', scopes: SCOPES });
+    const { verdict, scram } = await broker.findApiKey(id);
+    expect(verdict).toEqual({ ok: true, id, scopes: SCOPES });
+    for (const hash of ['sha256', 'sha512'] as const) {
+      const stored = scram[hash] as ScramVerifier;
+      expect(packScramVerifier(stored)).toEqual(packScramVerifier(await makeScramVerifier(hash, key, stored.salt)));
+    }
+    await broker.revokeApiKey(id);
+    expect((await broker.findApiKey(id)).verdict).toEqual({ ok: false, reason: 'revoked' });
+    for (const other of ['0'.repeat(16), '', 'admin', `${id}\n`])
+      expect(await broker.findApiKey(other)).toEqual({ verdict: { ok: false, reason: 'unknown' }, scram: {} });
   });
 
   it('is listed in pages, in the order of the ids', async () => {

@@ -2,10 +2,10 @@ import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { CompactSign, exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type JwksFetch, type JwtVerdict, jwtVerifier } from '../../../../shared/http/request/jwt.ts';
-import { ALL_SCOPES } from '../../../../shared/log/scopes.ts';
-import { memoryApp } from '../../../support/memory-app.ts';
-import { SimulatedClock } from '../../../support/simulated-clock.ts';
+import { type JwksFetch, type JwtVerdict, jwtVerifier } from '../../../shared/access/jwt.ts';
+import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
+import { memoryApp } from '../../support/memory-app.ts';
+import { SimulatedClock } from '../../support/simulated-clock.ts';
 
 const ISSUER = 'https://issuer.example/';
 const AUDIENCE = 'tailrace';

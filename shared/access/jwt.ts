@@ -8,9 +8,9 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose';
-import { EventLogError } from '../../log/errors.ts';
-import { parseScopes, type Scope } from '../../log/scopes.ts';
-import type { Clock } from '../../storage/ports.ts';
+import { EventLogError } from '../log/errors.ts';
+import { parseScopes, type Scope } from '../log/scopes.ts';
+import type { Clock } from '../storage/ports.ts';
 
 /**
  * Checks tokens that an issuer signs (JWT, as OpenID Connect providers issue them) by the issuer's public keys. A claim
