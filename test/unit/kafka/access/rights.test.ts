@@ -10,189 +10,23 @@ import { METADATA } from '../../../../shared/kafka/protocol/messages/cluster/met
 import { CONSUMER_GROUP_HEARTBEAT } from '../../../../shared/kafka/protocol/messages/members/consumer-group-heartbeat.ts';
 import { PRODUCE } from '../../../../shared/kafka/protocol/messages/records/produce.ts';
 import { ZERO_UUID } from '../../../../shared/kafka/protocol/types.ts';
-import { sealBatch, writeBatch } from '../../../../shared/log/batch/write-batch.ts';
 import { ACTIONS, type Action, type Scope } from '../../../../shared/log/scopes.ts';
 import { type KafkaConnection, kafkaGateway, type TestGateway } from '../../../support/kafka-gateway.ts';
+import { ALLOWED, ASKED, batch, CASES, type Case, type Ids } from './rights-cases.ts';
 
 /**
  * Every API with a caller who has what it needs, and with callers who have all but that. What is refused is found in the
  * answer by its number; beside it stands a topic or a group that the caller may use, which must not suffer.
  */
 
-const { TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, CLUSTER_AUTHORIZATION_FAILED, NONE } = KAFKA_ERRORS;
-/** What requests name: the caller has a right on the first in any case, and on the second as the case may be. */
-const ALLOWED = 'allowed';
-const ASKED = 'asked';
-
-interface Case {
-  /** The request, in this version; it names `ALLOWED` and then `ASKED`, where it takes several. */
-  readonly version: number;
-  request(ids: Ids): Readonly<Record<string, unknown>>;
-  /** The number for what is asked, of an answer. */
-  errorOf(answer: never): number | undefined;
-  /** The number for what is allowed in any case. */
-  otherErrorOf?(answer: never): number | undefined;
-  /** What is answered without each need, in the order of the declaration. */
-  readonly refusals: readonly number[];
-  /** What is answered with the rights, if not 0. */
-  readonly granted?: number;
-}
-
-interface Ids {
-  readonly allowed: string;
-  readonly asked: string;
-}
-
-const batch = sealBatch(writeBatch([{ key: null, value: new Uint8Array(1), headers: [], timestampMs: 1 }]));
-
-const partitionsOf = (...names: string[]) => names.map((name) => ({ name, partitions: [{ partitionIndex: 0 }] }));
-
-interface Listed {
-  readonly topics: readonly { readonly partitions: readonly { readonly errorCode: number }[] }[];
-}
-const firstOf = ({ topics }: Listed): number | undefined => topics[0]?.partitions[0]?.errorCode;
-const secondOf = ({ topics }: Listed): number | undefined => topics[1]?.partitions[0]?.errorCode;
-interface Fetched {
-  readonly responses: readonly { readonly partitions: readonly { readonly errorCode: number }[] }[];
-}
-interface Produced {
-  readonly responses: readonly { readonly partitionResponses: readonly { readonly errorCode: number }[] }[];
-}
-const CASES: Readonly<Record<string, Case>> = {
-  Metadata: {
-    version: 12,
-    request: () => ({ topics: [ALLOWED, ASKED].map((name) => ({ name, topicId: ZERO_UUID })) }),
-    errorOf: ({ topics }: { topics: { errorCode: number }[] }) => topics[1]?.errorCode,
-    otherErrorOf: ({ topics }: { topics: { errorCode: number }[] }) => topics[0]?.errorCode,
-    refusals: [TOPIC_AUTHORIZATION_FAILED],
-  },
-  Produce: {
-    version: 9,
-    request: () => ({
-      transactionalId: null,
-      acks: -1,
-      timeoutMs: 1_000,
-      topicData: [ALLOWED, ASKED].map((name) => ({ name, partitionData: [{ index: 0, records: [batch] }] })),
-    }),
-    errorOf: ({ responses }: Produced) => responses[1]?.partitionResponses[0]?.errorCode,
-    otherErrorOf: ({ responses }: Produced) => responses[0]?.partitionResponses[0]?.errorCode,
-    refusals: [TOPIC_AUTHORIZATION_FAILED],
-  },
-  Fetch: {
-    version: 13,
-    request: ({ allowed, asked }) => ({
-      maxBytes: 1_000,
-      topics: [allowed, asked].map((topicId) => ({
-        topicId,
-        partitions: [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 100 }],
-      })),
-    }),
-    errorOf: ({ responses }: Fetched) => responses[1]?.partitions[0]?.errorCode,
-    otherErrorOf: ({ responses }: Fetched) => responses[0]?.partitions[0]?.errorCode,
-    refusals: [TOPIC_AUTHORIZATION_FAILED],
-  },
-  ListOffsets: {
-    version: 5,
-    request: () => ({
-      topics: [ALLOWED, ASKED].map((name) => ({ name, partitions: [{ partitionIndex: 0, timestamp: -1 }] })),
-    }),
-    errorOf: secondOf,
-    otherErrorOf: firstOf,
-    refusals: [TOPIC_AUTHORIZATION_FAILED],
-  },
-  OffsetForLeaderEpoch: {
-    version: 4,
-    request: () => ({
-      topics: [ALLOWED, ASKED].map((topic) => ({
-        topic,
-        partitions: [{ partition: 0, currentLeaderEpoch: 0, leaderEpoch: 0 }],
-      })),
-    }),
-    errorOf: secondOf,
-    otherErrorOf: firstOf,
-    refusals: [TOPIC_AUTHORIZATION_FAILED],
-  },
-  InitProducerId: {
-    version: 4,
-    request: () => ({ transactionalId: null }),
-    errorOf: ({ errorCode }: { errorCode: number }) => errorCode,
-    refusals: [CLUSTER_AUTHORIZATION_FAILED],
-  },
-  FindCoordinator: {
-    version: 4,
-    request: () => ({ keyType: 0, coordinatorKeys: [ALLOWED, ASKED] }),
-    errorOf: ({ coordinators }: { coordinators: { errorCode: number }[] }) => coordinators[1]?.errorCode,
-    otherErrorOf: ({ coordinators }: { coordinators: { errorCode: number }[] }) => coordinators[0]?.errorCode,
-    refusals: [GROUP_AUTHORIZATION_FAILED],
-  },
-  ConsumerGroupHeartbeat: {
-    version: 1,
-    request: () => ({
-      groupId: ASKED,
-      memberId: 'm',
-      memberEpoch: 0,
-      instanceId: null,
-      rackId: null,
-      rebalanceTimeoutMs: 60_000,
-      subscribedTopicNames: [ALLOWED, ASKED],
-      subscribedTopicRegex: null,
-      serverAssignor: null,
-      topicPartitions: [],
-    }),
-    errorOf: ({ errorCode }: { errorCode: number }) => errorCode,
-    refusals: [GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED],
-  },
-  ConsumerGroupDescribe: {
-    version: 0,
-    request: () => ({ groupIds: [ALLOWED, ASKED] }),
-    errorOf: ({ groups }: { groups: { errorCode: number }[] }) => groups[1]?.errorCode,
-    otherErrorOf: ({ groups }: { groups: { errorCode: number }[] }) => groups[0]?.errorCode,
-    refusals: [GROUP_AUTHORIZATION_FAILED],
-  },
-  OffsetCommit: {
-    version: 9,
-    request: () => ({
-      groupId: ASKED,
-      generationIdOrMemberEpoch: -1,
-      topics: partitionsOf(ALLOWED, ASKED).map(({ name, partitions }) => ({
-        name,
-        partitions: partitions.map((each) => ({
-          ...each,
-          committedOffset: 0,
-          committedLeaderEpoch: -1,
-          committedMetadata: '',
-        })),
-      })),
-    }),
-    errorOf: secondOf,
-    refusals: [GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED],
-  },
-  OffsetFetch: {
-    version: 8,
-    request: () => ({
-      groups: [ALLOWED, ASKED].map((groupId) => ({ groupId, memberId: null, memberEpoch: -1, topics: null })),
-    }),
-    errorOf: ({ groups }: { groups: { errorCode: number }[] }) => groups[1]?.errorCode,
-    otherErrorOf: ({ groups }: { groups: { errorCode: number }[] }) => groups[0]?.errorCode,
-    refusals: [GROUP_AUTHORIZATION_FAILED],
-  },
-  OffsetDelete: {
-    version: 0,
-    request: () => ({ groupId: ASKED, topics: partitionsOf(ALLOWED, ASKED) }),
-    errorOf: (answer: Listed & { errorCode: number }) => answer.errorCode || secondOf(answer),
-    refusals: [GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED],
-  },
-  DeleteGroups: {
-    version: 2,
-    request: () => ({ groupsNames: [ALLOWED, ASKED] }),
-    errorOf: ({ results }: { results: { errorCode: number }[] }) => results[1]?.errorCode,
-    otherErrorOf: ({ results }: { results: { errorCode: number }[] }) => results[0]?.errorCode,
-    refusals: [GROUP_AUTHORIZATION_FAILED],
-  },
-};
+const { TOPIC_AUTHORIZATION_FAILED, NONE } = KAFKA_ERRORS;
 
 /** Handlers that do not look at rights, and why. */
-const WITHOUT_RIGHTS = ['ApiVersions', 'SaslHandshake', 'SaslAuthenticate'];
+const WITHOUT_RIGHTS = [
+  ...['ApiVersions', 'SaslHandshake', 'SaslAuthenticate'],
+  // They tell nothing of topics or groups.
+  ...['DescribeCluster', 'DescribeClientQuotas', 'ListPartitionReassignments'],
+];
 
 const ALL_HANDLERS = [...HANDLERS.values()];
 const GUARDED = ALL_HANDLERS.filter((handler): handler is Handler & { readonly needs: readonly Need[] } =>
