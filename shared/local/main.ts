@@ -13,6 +13,7 @@ import { stopOnSignal } from './stop-on-signal.ts';
 /** How the user runs this: the sources in a checkout, or the package. */
 const COMMAND = import.meta.url.endsWith('.ts') ? 'npm start --' : 'npx tailrace';
 const DEFAULT_PORT = 8080;
+const DEFAULT_KAFKA_PORT = 9092;
 const USAGE = `Usage: ${COMMAND} [options]
 
 Starts an event log with Kafka's model and an HTTP API in this process.
@@ -24,7 +25,8 @@ Starts an event log with Kafka's model and an HTTP API in this process.
                     let web pages of this origin use the server, such as http://localhost:5173; can be repeated.
                     With --keys, '*' allows all pages.
   --allow-host NAME answer under this host name too, such as that of a proxy; can be repeated
-  --kafka-port N    listen for Kafka's clients on this port
+  --kafka-port N    listen for Kafka's clients on this port (default ${DEFAULT_KAFKA_PORT}, unless it is taken)
+  --no-kafka        do not listen for Kafka's clients
   --kafka-tls-cert FILE, --kafka-tls-key FILE
                     encrypt their connections with this certificate and private key (PEM)
   --kafka-cleartext let them send keys over connections that are not encrypted (PLAIN), on any address
@@ -53,6 +55,7 @@ interface Options {
   readonly allowedOrigins?: readonly string[];
   readonly allowedHosts?: readonly string[];
   readonly kafka?: KafkaOptions;
+  readonly isKafkaPortChosen: boolean;
   readonly makeKey: string | undefined;
 }
 
@@ -66,11 +69,22 @@ async function main(): Promise<void> {
     process.stderr.write('This key has all rights and is not shown again. To revoke it: DELETE /v1/api-keys/{id}\n');
     return;
   }
-  const starting = startTailrace({ ...options, ownProcess: true });
+  const starting = start(options);
   stopOnSignal(starting, fail);
   const tailrace = await starting;
   process.stdout.write(banner(tailrace, options.memory ? undefined : options.dataFolder));
   await tellOfMissingKeys(tailrace, options);
+}
+
+/** A port that was not asked for may be taken, by Kafka itself say: then the log starts without it. */
+async function start({ isKafkaPortChosen, kafka, ...options }: Options): Promise<Tailrace> {
+  try {
+    return await startTailrace({ ...options, ...(kafka === undefined ? {} : { kafka }), ownProcess: true });
+  } catch (error) {
+    const isTaken = error instanceof EventLogError && error.details.field === 'kafkaPort';
+    if (!isTaken || isKafkaPortChosen) throw error;
+    return startTailrace({ ...options, ownProcess: true });
+  }
 }
 
 function readArguments(): Options | undefined {
@@ -86,6 +100,7 @@ function readArguments(): Options | undefined {
         'kafka-tls-cert': { type: 'string' },
         'kafka-tls-key': { type: 'string' },
         'kafka-cleartext': { type: 'boolean', default: false },
+        'no-kafka': { type: 'boolean', default: false },
         'make-key': { type: 'string' },
         data: { type: 'string', default: DEFAULT_DATA_FOLDER },
         memory: { type: 'boolean', default: false },
@@ -128,6 +143,7 @@ interface KafkaArguments {
   readonly 'kafka-tls-cert'?: string | undefined;
   readonly 'kafka-tls-key'?: string | undefined;
   readonly 'kafka-cleartext': boolean;
+  readonly 'no-kafka': boolean;
 }
 
 function kafkaOf({
@@ -135,15 +151,19 @@ function kafkaOf({
   'kafka-tls-cert': cert,
   'kafka-tls-key': key,
   'kafka-cleartext': allowCleartextCredentials,
-}: KafkaArguments): { readonly kafka?: KafkaOptions } {
+  'no-kafka': isOff,
+}: KafkaArguments): Pick<Options, 'kafka' | 'isKafkaPortChosen'> {
   if ((cert === undefined) !== (key === undefined))
     throw new Error('--kafka-tls-cert and --kafka-tls-key belong together. Give both, or none.');
-  if (port === undefined) {
-    if (cert === undefined && !allowCleartextCredentials) return {};
-    throw new Error("Options for Kafka's clients need a port to listen on. Add --kafka-port 9092.");
+  if (isOff) {
+    if (port === undefined && cert === undefined && !allowCleartextCredentials) return { isKafkaPortChosen: false };
+    throw new Error("--no-kafka leaves no place for options for Kafka's clients. Leave out one of them.");
   }
   const tls = cert === undefined || key === undefined ? {} : { tls: { cert: fileOf(cert), key: fileOf(key) } };
-  return { kafka: { port: portOf('--kafka-port', port), ...tls, allowCleartextCredentials } };
+  return {
+    kafka: { port: portOf('--kafka-port', port ?? String(DEFAULT_KAFKA_PORT)), ...tls, allowCleartextCredentials },
+    isKafkaPortChosen: port !== undefined,
+  };
 }
 
 function fileOf(path: string): string {
@@ -161,7 +181,7 @@ function argumentProblem(error: unknown): string {
   return `${error.message.split(/\n|\. /, 1)[0]?.replace(/\.$/, '')}.`;
 }
 
-function banner({ url, keys }: Tailrace, dataFolder: string | undefined): string {
+function banner({ url, keys, bootstrapServers }: Tailrace, dataFolder: string | undefined): string {
   const kept =
     dataFolder === undefined
       ? 'in memory, lost when this process ends'
@@ -170,6 +190,7 @@ function banner({ url, keys }: Tailrace, dataFolder: string | undefined): string
   return `Tailrace is running in this process (${process.pid}).
 
   HTTP API   ${url}/v1   (description: ${url}/openapi.json)
+  Kafka      ${bootstrapServers ?? `not listening; choose a port that is free with --kafka-port`}
   Records    ${kept}
 ${keys ? '  Access     with API keys. Connections are not encrypted: put a proxy with TLS in front.\n' : ''}
 Try it:
@@ -177,8 +198,16 @@ Try it:
   curl -X PUT ${url}/v1/topics/hello${key} -H 'content-type: application/json' -d '{"partitions": 2}'
   curl ${url}/v1/topics/hello/records${key} -H 'content-type: application/json' -d '{"records": [{"key": "you", "value": {"say": "hi"}}]}'
   curl -N '${url}/v1/topics/hello/tail?from=earliest'${key}
-
+${bootstrapServers === undefined || keys ? '' : kafkaLines(bootstrapServers)}
 Ctrl-C stops it.
+`;
+}
+
+function kafkaLines(bootstrapServers: string): string {
+  return `
+  echo 'you:hi' | kcat -P -b ${bootstrapServers} -t hello -K :
+  kcat -C -b ${bootstrapServers} -t hello -e
+  new Kafka({ brokers: ['${bootstrapServers}'] })   // kafkajs
 `;
 }
 

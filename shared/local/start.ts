@@ -20,7 +20,7 @@ import { LocalHttpServer } from './http-server.ts';
 import { JobTimers } from './jobs/job-timers.ts';
 import { removeExpired } from './jobs/remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './jobs/timed-jobs.ts';
-import { checkKafkaAccess, type KafkaOptions, listenForKafka } from './kafka.ts';
+import { checkKafkaAccess, type KafkaListener, type KafkaOptions, listenForKafka } from './kafka.ts';
 import { KnownLags, processMetrics } from './process-metrics.ts';
 
 export interface TailraceOptions {
@@ -146,6 +146,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
   const storage = options.memory
     ? memoryStorage(baseUrl)
     : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl, slowly });
+  let kafka: KafkaListener | undefined;
   try {
     const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings: EMBEDDED_SETTINGS });
     const lags = new KnownLags();
@@ -167,9 +168,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       signedObjects: { verify: storage.signer.verify, get: (key, range) => storage.objects.get(key, range) },
     });
     const server = new LocalHttpServer({ fetch: app.fetch, ownProcess: options.ownProcess ?? false });
-    // What was looked up is what is listened on: a second look could find another address.
-    url = await server.listen(port, address);
-    const kafka =
+    kafka =
       options.kafka &&
       (await listenForKafka({
         broker,
@@ -178,6 +177,8 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
         access: listenerAccess,
         stopping: stopping.signal,
       }));
+    // What was looked up is what is listened on: a second look could find another address.
+    url = await server.listen(port, address);
     void removeExpired({
       items: storage.items,
       clock: systemClock,
@@ -214,6 +215,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       },
     };
   } catch (error) {
+    await kafka?.server.finish();
     await storage.close();
     throw error;
   }

@@ -156,7 +156,7 @@ describe('npm start', () => {
     const cases: [string[], RegExp, number][] = [
       [['--kafka-port', '9', '--kafka-tls-cert', cert], /belong together/, 2],
       [['--kafka-port', 'x'], /--kafka-port takes/, 2],
-      [['--kafka-cleartext'], /--kafka-port 9092/, 2],
+      [['--no-kafka', '--kafka-cleartext'], /--no-kafka leaves no place/, 2],
       [['--kafka-port', '0', '--kafka-tls-cert', cert, '--kafka-tls-key', join(folder, 'none')], /can't be read/, 2],
       [['--kafka-port', '0', '--kafka-tls-cert', cert, '--kafka-tls-key', cert], /must be PEM/, 1],
     ];
