@@ -96,14 +96,18 @@ describe('a project without the AWS SDK, esbuild and the CDK', () => {
 describe('the command tailrace', () => {
   test('starts the server, on a data folder, as the README shows it', async () => {
     const folder = join(bare.folder, 'data');
-    const server = spawn(process.execPath, [command(), '--port', '0', '--data', folder], { cwd: bare.folder });
+    const server = spawn(process.execPath, [command(), '--port', '0', '--kafka-port', '0', '--data', folder], {
+      cwd: bare.folder,
+    });
     try {
       const banner = await printed(server, 'Ctrl-C stops it.\n');
+      const bootstrapServers = /Kafka {6}(\S+)/.exec(banner)?.[1] as string;
       const url = /HTTP API {3}(http:\S+)\/v1/.exec(banner)?.[1] as string;
       const shown = /```\n(Tailrace is running in this process[\s\S]+?)```/.exec(readme())?.[1];
       expect(
         banner
           .replaceAll(url, 'http://127.0.0.1:8080')
+          .replaceAll(bootstrapServers, '127.0.0.1:9092')
           .replace(folder, './.tailrace')
           .replace(/\(\d+\)/, '(4711)'),
       ).toBe(shown);

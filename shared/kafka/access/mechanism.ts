@@ -35,7 +35,7 @@ export interface Exchange {
   take(token: Uint8Array): Promise<Step>;
 }
 
-export const NO_ANSWER = new Uint8Array(0);
+export const NO_ANSWER: Uint8Array = new Uint8Array(0);
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
