@@ -14,8 +14,8 @@ const TRIES = 8;
 const SWEEPS = 4;
 const SWEPT_EVERY_MS = 12_000;
 const ASKED_EVERY_MS = 3_000;
-/** What a group says that has members, or none. */
-const REFUSALS = ['group_not_empty', 'unknown_group'];
+/** What a group says that has members, or none; and a topic that has grown further since it was described. */
+const REFUSALS = ['group_not_empty', 'unknown_group', 'topic_conflict'];
 
 /** Everything beside members that changes a group: its topics grow, come and go; it is deleted, reset and swept. */
 async function administer(client: Client, operations: number): Promise<void> {
