@@ -186,4 +186,23 @@ describe('Fetch', () => {
     expect(found).toMatchObject({ errorCode: 0, logStartOffset: 2, highWatermark: 3 });
     expect(recordsIn(found?.records ?? [])).toContain('2=c');
   });
+
+  it('is woken by an append alone where nobody else appends', async () => {
+    const broker = memoryBroker({ ...memoryStores(), clock: systemClock }, { pollIntervalMs: undefined });
+    await using gateway = await runGateway({ broker });
+    await broker.putTopic({ name: 't' });
+    const answer = fetch(await gateway.connect(), [{}], { maxWaitMs: 60_000 });
+    await sleep(20);
+    await appendTo(broker, 't', 0, ['a']);
+    expect(recordsIn((await answer)[0]?.records ?? [])).toEqual(['0=a']);
+  });
+
+  it('reads only the topic with the id', async () => {
+    const { gateway } = await withTopic();
+    await using _ = gateway;
+    const place = { topic: 't', topicId: 'AAECAwQFBgcICQoLDA0ODw', partition: 0, offset: 0, bytesMax: 1_000 };
+    const limits = { bytesMin: 1, bytesMax: 1_000, waitMs: 0 };
+    const [found] = await gateway.broker.fetchPartitions({ partitions: [place], ...limits });
+    expect(found).toMatchObject({ ok: false, error: { code: 'unknown_topic' } });
+  });
 });

@@ -8,7 +8,7 @@ import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
 import { EventLogError } from '../../../../../shared/log/errors.ts';
 import { systemClock } from '../../../../../shared/storage/system/clock.ts';
 import { type KafkaClient, readAnswer, requestFrame } from '../../../../support/kafka-client.ts';
-import { memoryStores, SeededRandom, valuesOf } from '../../../../support/memory-broker.ts';
+import { memoryBroker, memoryStores, SeededRandom, valuesOf } from '../../../../support/memory-broker.ts';
 import { runGateway } from '../../../../support/memory-gateway.ts';
 import { type BatchContent, batchOf, produceAll, produceRequest } from '../../../../support/produced.ts';
 
@@ -216,5 +216,30 @@ describe('five requests in flight', () => {
     expect(await valuesOf(broker, 't', 0)).toEqual(['v0', 'v1']);
     expect(await pipelined(client, contents)).toEqual([0, 0, 0, 0, 0]);
     expect(await valuesOf(broker, 't', 0)).toEqual(['v0', 'v1', 'v2', 'v3', 'v4']);
+  });
+});
+
+describe('the topic with an id', () => {
+  it('is the only one that is appended to', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const batch = { topic: 't', partition: 0, batch: batchOf({ values: ['a'] }) };
+    const [outcome] = await gateway.broker.append({ batches: [{ ...batch, topicId: 'AAECAwQFBgcICQoLDA0ODw' }] });
+    expect(outcome).toMatchObject({ ok: false, error: { code: 'unknown_topic' } });
+    expect(await valuesOf(gateway.broker, 't', 0)).toEqual([]);
+  });
+});
+
+describe('appends that are placed', () => {
+  it('let the next one begin', async () => {
+    const broker = memoryBroker({ ...memoryStores(), clock: systemClock });
+    await broker.putTopic({ name: 't' });
+    const placed: string[] = [];
+    const append = broker.append({
+      batches: [{ topic: 't', partition: 0, batch: batchOf({ values: ['a'] }) }],
+      onPlaced: () => placed.push('placed'),
+    });
+    await append;
+    expect(placed).toEqual(['placed']);
   });
 });
