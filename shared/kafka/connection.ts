@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { ByteFormatError } from '../log/bytes.ts';
 import { SASL_TOKEN_BYTES_MAX } from './access/mechanism.ts';
 import { AUTHENTICATION_MS_MAX, Session } from './access/session.ts';
@@ -8,7 +9,6 @@ import { ConnectionEnd, ConnectionState, type Handler } from './handler.ts';
 import { frameOf, readClientId, readRequestHeader, writeResponse } from './protocol/api.ts';
 import { FrameLengthError, FrameReader } from './protocol/frames.ts';
 import { MessageReader } from './protocol/message-bytes.ts';
-import type { RequestBytes } from './request-bytes.ts';
 
 /** Requests of one connection that are being worked on. Kafka's clients have five in flight. */
 const REQUESTS_IN_WORK_MAX = 64;
@@ -22,7 +22,7 @@ export interface ConnectionComponents {
   readonly gateway: Gateway;
   readonly socket: Socket;
   readonly handlers: ReadonlyMap<number, Handler>;
-  readonly requestBytes: RequestBytes;
+  readonly requestBytes: ByteBudget;
   readonly onError: (error: unknown, api: string) => void;
 }
 
@@ -34,7 +34,7 @@ export class Connection {
   readonly #gateway: Gateway;
   readonly #socket: Socket;
   readonly #handlers: ReadonlyMap<number, Handler>;
-  readonly #requestBytes: RequestBytes;
+  readonly #requestBytes: ByteBudget;
   readonly #onError: ConnectionComponents['onError'];
   readonly #frames: FrameReader;
   readonly #state = new ConnectionState();

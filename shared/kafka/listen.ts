@@ -1,10 +1,10 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { EventLogError } from '../log/errors.ts';
 import { Connection } from './connection.ts';
 import type { Gateway } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
-import { RequestBytes } from './request-bytes.ts';
 
 /** So many times within the time after which a connection is idle. */
 const IDLE_LOOKS = 10;
@@ -34,7 +34,7 @@ export class KafkaServer {
 
   /** @throws Error of OpenSSL (certificate, key) */
   constructor({ onError, tls }: KafkaServerComponents) {
-    let requestBytes: RequestBytes | undefined;
+    let requestBytes: ByteBudget | undefined;
     const accept = (socket: Socket): void => {
       this.#handshaking.delete(peerOf(socket));
       const gateway = this.#gateway;
@@ -42,7 +42,7 @@ export class KafkaServer {
         socket.destroy();
         return;
       }
-      requestBytes ??= new RequestBytes(gateway.settings.requestBytesMax);
+      requestBytes ??= new ByteBudget(gateway.settings.requestBytesMax);
       const connection = new Connection({ gateway, socket, handlers: HANDLERS, requestBytes, onError });
       this.#connections.add(connection);
       socket.once('close', () => this.#connections.delete(connection));

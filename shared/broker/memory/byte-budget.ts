@@ -13,16 +13,25 @@ export class ByteBudget {
 
   /** Runs the work as soon as there is room for its bytes. */
   async use<Result>(bytes: number, work: () => Promise<Result>): Promise<Result> {
-    await new Promise<void>((start) => {
-      this.#waiting.push({ bytes, start });
-      this.#startWaiting();
-    });
+    await this.take(bytes);
     try {
       return await work();
     } finally {
-      this.#bytes -= bytes;
-      this.#startWaiting();
+      this.give(bytes);
     }
+  }
+
+  /** Resolves when there is room for these bytes. Who takes them must give them back. */
+  take(bytes: number): Promise<void> {
+    return new Promise((start) => {
+      this.#waiting.push({ bytes, start });
+      this.#startWaiting();
+    });
+  }
+
+  give(bytes: number): void {
+    this.#bytes -= bytes;
+    this.#startWaiting();
   }
 
   #startWaiting(): void {
