@@ -5,16 +5,11 @@ import { METADATA } from '../../../shared/kafka/protocol/messages/cluster/metada
 import { FETCH } from '../../../shared/kafka/protocol/messages/records/fetch.ts';
 import { PRODUCE } from '../../../shared/kafka/protocol/messages/records/produce.ts';
 import { ZERO_UUID } from '../../../shared/kafka/protocol/types.ts';
-import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { type KafkaClient, readAnswer, requestFrame } from '../../support/kafka-client.ts';
 import { runGateway } from '../../support/memory-gateway.ts';
+import { batchOf, produceRequest } from '../../support/produced.ts';
 
 const SOFTWARE = { clientSoftwareName: 'test', clientSoftwareVersion: '1' };
-
-function batchOf(value: string): Uint8Array {
-  const bytes = new TextEncoder().encode(value);
-  return encodeBatch([{ key: null, value: bytes, headers: [], timestampMs: Date.now() }]);
-}
 
 function int32(value: number): Uint8Array {
   const bytes = Buffer.alloc(4);
@@ -35,16 +30,7 @@ async function isAlive(client: KafkaClient): Promise<boolean> {
 }
 
 function produceFrame(batch: Uint8Array, { acks = -1, correlationId = 0, topic = 't' } = {}): Uint8Array {
-  return requestFrame(
-    PRODUCE,
-    9,
-    {
-      acks,
-      timeoutMs: 1_000,
-      topicData: [{ name: topic, topicId: ZERO_UUID, partitionData: [{ index: 0, records: [batch] }] }],
-    },
-    { correlationId },
-  );
+  return requestFrame(PRODUCE, 9, produceRequest([{ topic, batch }], acks), { correlationId });
 }
 
 function fetchFrame(maxWaitMs: number, correlationId: number): Uint8Array {
@@ -127,7 +113,9 @@ describe('a connection', () => {
     await using gateway = await runGateway();
     await gateway.broker.putTopic({ name: 't' });
     const client = await gateway.connect();
-    const frames = Array.from({ length: 100 }, (_, i) => produceFrame(batchOf(`value ${i}`), { correlationId: i }));
+    const frames = Array.from({ length: 100 }, (_, i) =>
+      produceFrame(batchOf({ values: [`value ${i}`] }), { correlationId: i }),
+    );
     client.socket.write(Buffer.concat(frames));
     for (let i = 0; i < 100; i++) {
       const { responses } = readAnswer(PRODUCE, 9, (await client.nextFrame()) as Uint8Array, i);
@@ -139,7 +127,7 @@ describe('a connection', () => {
     await using gateway = await runGateway();
     await gateway.broker.putTopic({ name: 't' });
     const client = await gateway.connect();
-    const batch = batchOf('value');
+    const batch = batchOf({ values: ['value'] });
     client.socket.write(produceFrame(batch, { acks: 0 }));
     expect(await isAlive(client)).toBe(true);
     expect((await gateway.broker.describePartitions('t'))[0]?.highWatermark).toBe(1);
@@ -180,7 +168,7 @@ describe('a connection', () => {
   it('waits with a request for which there is no room, and is answered in the end', async () => {
     await using gateway = await runGateway({ settings: { requestBytesMax: 150_000 } });
     await gateway.broker.putTopic({ name: 't' });
-    const batch = batchOf('x'.repeat(100_000));
+    const batch = batchOf({ values: ['x'.repeat(100_000)] });
     const clients = await Promise.all(Array.from({ length: 10 }, () => gateway.connect()));
     const answers = clients.map(async (client) => {
       client.socket.write(produceFrame(batch));
@@ -193,7 +181,7 @@ describe('a connection', () => {
   it('gives the room of a frame back that never came whole', async () => {
     await using gateway = await runGateway({ settings: { requestBytesMax: 150_000 } });
     await gateway.broker.putTopic({ name: 't' });
-    const frame = produceFrame(batchOf('x'.repeat(100_000)));
+    const frame = produceFrame(batchOf({ values: ['x'.repeat(100_000)] }));
     for (let i = 0; i < 5; i++) {
       const client = await gateway.connect();
       client.socket.write(frame.subarray(0, 50_000));
@@ -217,7 +205,7 @@ describe('a connection', () => {
     await gateway.broker.putTopic({ name: 't' });
     const client = await gateway.connect();
     await isAlive(client);
-    client.socket.write(produceFrame(batchOf('value')));
+    client.socket.write(produceFrame(batchOf({ values: ['value'] })));
     const answer = client.nextFrame();
     await new Promise((resolve) => setImmediate(resolve));
     const finished = gateway.server.finish();

@@ -70,14 +70,12 @@ export async function readRoster(
   group: string,
   { roster }: ClassicGroup,
 ): Promise<Roster | undefined> {
-  if (roster === undefined) return undefined;
-  const known = context.classicGroups.getRoster(group, roster.name);
-  if (known !== undefined) return known;
-  const bytes = await readParts(items, group, roster);
-  if (bytes === undefined) return undefined;
-  const read = unpackRoster(bytes);
-  context.classicGroups.putRoster(group, roster.name, read);
-  return read;
+  const { classicGroups } = context;
+  return readKnown(items, group, roster, {
+    get: (name) => classicGroups.getRoster(group, name),
+    put: (name, read) => classicGroups.putRoster(group, name, read),
+    unpack: unpackRoster,
+  });
 }
 
 /** 1 PutItem for each 256 KiB. */
@@ -100,12 +98,33 @@ export async function readAssignment(
   group: string,
   { assignment }: ClassicGroup,
 ): Promise<ClassicAssignment | undefined> {
-  if (assignment === undefined) return undefined;
-  const known = context.classicGroups.getAssignment(group, assignment.name);
+  const { classicGroups } = context;
+  return readKnown(items, group, assignment, {
+    get: (name) => classicGroups.getAssignment(group, name),
+    put: (name, read) => classicGroups.putAssignment(group, name, read),
+    unpack: unpackAssignment,
+  });
+}
+
+interface Memory<Part> {
+  get(name: string): Part | undefined;
+  put(name: string, part: Part): void;
+  unpack(bytes: Uint8Array): Part;
+}
+
+/** What is stored never changes under its name, so it is read once. `undefined` if it is not there any more. */
+async function readKnown<Part>(
+  items: ItemStore,
+  group: string,
+  stored: StoredParts | undefined,
+  { get, put, unpack }: Memory<Part>,
+): Promise<Part | undefined> {
+  if (stored === undefined) return undefined;
+  const known = get(stored.name);
   if (known !== undefined) return known;
-  const bytes = await readParts(items, group, assignment);
+  const bytes = await readParts(items, group, stored);
   if (bytes === undefined) return undefined;
-  const read = unpackAssignment(bytes);
-  context.classicGroups.putAssignment(group, assignment.name, read);
+  const read = unpack(bytes);
+  put(stored.name, read);
   return read;
 }
