@@ -49,8 +49,8 @@ export class Connection {
   #heardAtMs: number;
   /** What the frame that is being received takes of the budget. */
   #reserved = 0;
-  /** Ends the watch over the frame that is being received. */
-  #frameWatch: AbortController | undefined;
+  /** When the frame began that is being received. */
+  #frameBeganAtMs: number | undefined;
   #onAuthenticated: (() => void) | undefined;
 
   constructor({ gateway, socket, handlers, requestBytes, onError }: ConnectionComponents) {
@@ -74,7 +74,6 @@ export class Connection {
     });
     socket.on('error', () => socket.destroy());
     socket.on('close', () => {
-      this.#frameWatch?.abort();
       if (this.#work === undefined) this.#giveReserved();
       this.#gone.abort(CLIENT_IS_GONE);
     });
@@ -89,10 +88,12 @@ export class Connection {
     this.#socket.end();
   }
 
-  /** Ends a connection on which nothing came for `idleMs`, unless it waits for an answer. */
-  cutIfIdle(): void {
+  /** Ends a connection that waits for no answer, and on which nothing came for `idleMs` or no whole frame for `frameMs`. */
+  cutIfSilent(): void {
     const { clock, settings } = this.#gateway;
-    if (this.#inWork === 0 && clock.nowMs() - this.#heardAtMs >= settings.idleMs) this.cut();
+    const nowMs = clock.nowMs();
+    if (this.#inWork === 0 && nowMs - this.#heardAtMs >= settings.idleMs) this.cut();
+    if (this.#work === undefined && nowMs - (this.#frameBeganAtMs ?? nowMs) >= settings.frameMs) this.cut();
   }
 
   cut(): void {
@@ -130,6 +131,7 @@ export class Connection {
         if (frame !== undefined) {
           const bytes = this.#reserved;
           this.#reserved = 0;
+          this.#frameBeganAtMs = undefined;
           await this.#begin(frame, bytes);
         } else {
           const { announced = 0 } = this.#frames;
@@ -138,26 +140,13 @@ export class Connection {
           this.#reserved = announced;
         }
       }
-      this.#watchFrame();
+      this.#frameBeganAtMs = this.#frames.isInFrame ? (this.#frameBeganAtMs ?? this.#gateway.clock.nowMs()) : undefined;
     } catch (error) {
       if (!isExpected(error)) this.#onError(error, 'unknown');
       // What was asked before is still answered.
       await this.#answered;
       this.#socket.destroy();
     }
-  }
-
-  /** A frame that has begun must be complete in time. */
-  #watchFrame(): void {
-    this.#frameWatch?.abort();
-    this.#frameWatch = undefined;
-    if (!this.#frames.isInFrame) return;
-    const watch = new AbortController();
-    this.#frameWatch = watch;
-    const { clock, settings } = this.#gateway;
-    void clock.sleep(settings.frameMs, watch.signal).then(() => {
-      if (!watch.signal.aborted) this.#socket.destroy();
-    });
   }
 
   #giveReserved(): void {

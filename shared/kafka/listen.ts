@@ -6,8 +6,8 @@ import { Connection } from './connection.ts';
 import type { Gateway } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
 
-/** So many times within the time after which a connection is idle. */
-const IDLE_LOOKS = 10;
+/** Silent connections are looked for so many times within the time after which they are cut. */
+const LOOKS = 10;
 
 /** A certificate with its chain, and its private key, as PEM. */
 export interface TlsSettings {
@@ -82,13 +82,13 @@ export class KafkaServer {
 
   serve(gateway: Gateway): void {
     this.#gateway = gateway;
-    void this.#cutIdle(gateway);
+    void this.#cutSilent(gateway);
   }
 
-  async #cutIdle({ clock, settings, stopping }: Gateway): Promise<void> {
+  async #cutSilent({ clock, settings, stopping }: Gateway): Promise<void> {
     while (!stopping.aborted) {
-      await clock.sleep(settings.idleMs / IDLE_LOOKS, stopping);
-      for (const connection of this.#connections) connection.cutIfIdle();
+      await clock.sleep(Math.min(settings.idleMs, settings.frameMs) / LOOKS, stopping);
+      for (const connection of this.#connections) connection.cutIfSilent();
     }
   }
 

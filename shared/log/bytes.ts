@@ -185,6 +185,13 @@ export class ByteWriter {
   finish(): Uint8Array<ArrayBuffer> {
     return this.buffer.subarray(0, this.length);
   }
+
+  /** Returns a copy of the written bytes, and begins anew. */
+  take(): Uint8Array<ArrayBuffer> {
+    const bytes = this.buffer.slice(0, this.length);
+    this.length = 0;
+    return bytes;
+  }
 }
 
 /** The number of bytes that `ByteWriter.varint` writes for `value`. */

@@ -111,7 +111,7 @@ async function bringProducers(
   const mayHaveOvertaken = ({ slot, producer }: PlacedBatch): boolean =>
     producer !== undefined &&
     producer.baseSequence > 0 &&
-    !known.producers.stateOf(producer.producerId)?.slots.has(slot);
+    known.producers.stateOf(producer.producerId)?.slots[slot] === undefined;
   if (batches.some(mayHaveOvertaken)) await retrying(context, 'not_applied', () => context.youngProducers.load());
 }
 

@@ -55,7 +55,8 @@ export function headFromAttributes(attributes: Attributes = {}, known?: Head): H
     firstEntry,
     tail: listOf(attributes[HEAD.tail]).map((packed, i) => {
       const entry = known?.tail[firstEntry + i - known.firstEntry];
-      return entry !== undefined && equalBytes(entry.packed, packed) ? entry : makeTailEntry(packed);
+      // A copy, so that an entry that is kept does not keep every other value of its item.
+      return entry !== undefined && equalBytes(entry.packed, packed) ? entry : makeTailEntry(new Uint8Array(packed));
     }),
     once: listOf(attributes[HEAD.once]),
     partitions,

@@ -52,7 +52,7 @@ export class HeadProducers {
         this.asOf = head.firstEntry;
       }
     }
-    for (const part of placeTail(head)) this.applyKnown(part);
+    for (const part of placeTail(head, this.asOf)) this.applyKnown(part);
     this.asOf = Math.max(this.asOf, nextEntry(head));
     const missing: number[] = [];
     for (const id of new Set(producerIds)) {

@@ -89,16 +89,27 @@ export interface PlacedPart {
   readonly baseOffset: number;
 }
 
-/** Returns all parts of consecutive entries, with their offsets. `before`: the totals as of the first entry. */
-export function placeParts(entries: readonly Entry[], firstEntry: number, before: readonly SlotTotals[]): PlacedPart[] {
+/**
+ * Returns the parts of consecutive entries, with their offsets, from the entry `from` on. `before`: the totals as of the first
+ * of the entries.
+ */
+export function placeParts(
+  entries: readonly Entry[],
+  firstEntry: number,
+  before: readonly SlotTotals[],
+  from = firstEntry,
+): PlacedPart[] {
   const next: number[] = [];
-  return entries.flatMap((entry, i) =>
-    entry.parts.map((part) => {
+  const placed: PlacedPart[] = [];
+  for (const [i, entry] of entries.entries()) {
+    const entryNumber = firstEntry + i;
+    for (const part of entry.parts) {
       const baseOffset = next[part.slot] ?? before[part.slot]?.nextOffset ?? 0;
       next[part.slot] = baseOffset + part.records;
-      return { entryNumber: firstEntry + i, entry, part, baseOffset };
-    }),
-  );
+      if (entryNumber >= from) placed.push({ entryNumber, entry, part, baseOffset });
+    }
+  }
+  return placed;
 }
 
 /** Returns the parts of one entry, with their offsets. `firstOffset` returns the entry's first offset in a slot. */
@@ -111,11 +122,13 @@ export function placeEntry(entry: Entry, entryNumber: number, firstOffset: (slot
   });
 }
 
-export function placeTail(head: Head): PlacedPart[] {
+/** The parts of the tail's entries, from the entry `from` on. */
+export function placeTail(head: Head, from = head.firstEntry): PlacedPart[] {
   return placeParts(
     head.tail.map((tail) => tail.entry),
     head.firstEntry,
     head.partitions.map((partition) => partition.totalsBeforeTail),
+    from,
   );
 }
 

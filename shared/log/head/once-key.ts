@@ -17,13 +17,7 @@ export function batchOnceKey(
   producerEpoch: number,
   baseSequence: number,
 ): Uint8Array {
-  const writer = new ByteWriter(24);
-  writer.uint8(KIND_BATCH);
-  writer.varuint(slot);
-  writer.varuint(producerId);
-  writer.varuint(producerEpoch);
-  writer.varuint(baseSequence);
-  return writer.finish().slice();
+  return keyOf(KIND_BATCH, slot, producerId, producerEpoch, baseSequence);
 }
 
 /**
@@ -31,11 +25,7 @@ export function batchOnceKey(
  * commit leaves the key and demands its absence, so that the second of two such batches is decided again.
  */
 export function firstBatchOnceKey(slot: number, producerId: number): Uint8Array {
-  const writer = new ByteWriter(16);
-  writer.uint8(KIND_FIRST_BATCH);
-  writer.varuint(slot);
-  writer.varuint(producerId);
-  return writer.finish().slice();
+  return keyOf(KIND_FIRST_BATCH, slot, producerId);
 }
 
 /** The key of an append under an idempotency key; `use` names this use of the idempotency key. */
@@ -83,11 +73,14 @@ export function fenceKeysBelow(slot: number, producerId: number, from: number, b
 }
 
 function fenceKey(slot: number, producerId: number, level: number, prefix: number): Uint8Array {
-  const writer = new ByteWriter(16);
-  writer.uint8(KIND_FENCE);
-  writer.varuint(slot);
-  writer.varuint(producerId);
-  writer.uint8(level);
-  writer.varuint(prefix);
-  return writer.finish().slice();
+  return keyOf(KIND_FENCE, slot, producerId, level, prefix);
+}
+
+/** Each batch has several keys, so all are written in one place. */
+const writer = new ByteWriter(32);
+
+function keyOf(kind: number, ...numbers: readonly number[]): Uint8Array {
+  writer.uint8(kind);
+  for (const number of numbers) writer.varuint(number);
+  return writer.take();
 }

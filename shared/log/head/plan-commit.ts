@@ -222,7 +222,7 @@ function addProducer(
   state: ProducerState | undefined,
 ): void {
   const { producerId, producerEpoch, baseSequence } = producer;
-  const epoch = state?.slots.get(slot)?.epoch;
+  const epoch = state?.slots[slot]?.epoch;
   adds.states.set(producerId, applyBatch(state, { ...producer, slot, records }, PENDING));
   const onceKey = batchOnceKey(slot, producerId, producerEpoch, baseSequence);
   adds.leave.push(onceKey);

@@ -1,6 +1,6 @@
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
-import { PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from '../limits.ts';
+import { PARTITIONS_PER_HEAD_MAX, PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from '../limits.ts';
 import type { EntryPart } from './entry.ts';
 
 /**
@@ -9,7 +9,8 @@ import type { EntryPart } from './entry.ts';
  * several slots under different epochs at once, as Kafka's clients do after a lost batch.
  */
 export interface ProducerState {
-  readonly slots: ReadonlyMap<number, SlotBatches>;
+  /** By slot. Heads have few slots, and a state is copied for every batch: an array copies much faster than a map. */
+  readonly slots: readonly (SlotBatches | undefined)[];
 }
 
 interface SlotBatches {
@@ -51,7 +52,7 @@ export function decideProducer(
   batch: ProducedBatch,
   isYoung: boolean,
 ): ProducerDecision {
-  const slot = state?.slots.get(batch.slot);
+  const slot = state?.slots[batch.slot];
   if (slot === undefined) return isYoung ? beginsAtZero(batch) : { type: 'accepted' };
   if (batch.producerEpoch < slot.epoch) return { type: 'fenced', currentEpoch: slot.epoch };
   if (batch.producerEpoch > slot.epoch) return beginsAtZero(batch);
@@ -68,11 +69,12 @@ function beginsAtZero({ baseSequence }: ProducedBatch): ProducerDecision {
 
 /** Returns the state after a batch was appended at `baseOffset`. */
 export function applyBatch(state: ProducerState | undefined, batch: ProducedBatch, baseOffset: number): ProducerState {
-  const slots = new Map(state?.slots);
-  const was = slots.get(batch.slot);
+  const slots = state?.slots.slice() ?? [];
+  const was = slots[batch.slot];
   const kept = was?.epoch === batch.producerEpoch ? was.batches : [];
-  const added = { baseSequence: batch.baseSequence, records: batch.records, baseOffset };
-  slots.set(batch.slot, { epoch: batch.producerEpoch, batches: [...kept, added].slice(-PRODUCER_BATCHES_KEPT) });
+  const batches = kept.slice(-(PRODUCER_BATCHES_KEPT - 1));
+  batches.push({ baseSequence: batch.baseSequence, records: batch.records, baseOffset });
+  slots[batch.slot] = { epoch: batch.producerEpoch, batches };
   return { slots };
 }
 
@@ -81,7 +83,7 @@ export function lastWritten(
   state: ProducerState,
   slot: number,
 ): { readonly epoch: number; readonly sequence: number } | undefined {
-  const known = state.slots.get(slot);
+  const known = state.slots[slot];
   const last = known?.batches.at(-1);
   if (known === undefined || last === undefined) return undefined;
   return { epoch: known.epoch, sequence: addSequence(last.baseSequence, last.records - 1) };
@@ -108,8 +110,10 @@ const VERSION = 1;
 export function packProducer(state: ProducerState): Uint8Array {
   const writer = new ByteWriter(64);
   writer.uint8(VERSION);
-  writer.varuint(state.slots.size);
-  for (const [slot, { epoch, batches }] of state.slots) {
+  writer.varuint(state.slots.filter((known) => known !== undefined).length);
+  for (const [slot, known] of state.slots.entries()) {
+    if (known === undefined) continue;
+    const { epoch, batches } = known;
     writer.varuint(slot);
     writer.varuint(epoch);
     writer.varuint(batches.length);
@@ -128,15 +132,16 @@ export function unpackProducer(packed: Uint8Array): ProducerState {
     const reader = new ByteReader(packed);
     const version = reader.uint8();
     invariant(version === VERSION, () => `producer version ${version} is not ${VERSION}`);
-    const slots = new Map<number, SlotBatches>();
+    const slots: (SlotBatches | undefined)[] = [];
     for (let left = reader.varuint(); left > 0; left--) {
       const slot = reader.varuint();
+      invariant(slot < PARTITIONS_PER_HEAD_MAX, () => `no head has a slot ${slot}`);
       const slotEpoch = reader.varuint();
       const batches: ProducerBatch[] = [];
       for (let count = reader.varuint(); count > 0; count--) {
         batches.push({ baseSequence: reader.varuint(), records: reader.varuint(), baseOffset: reader.varuint() });
       }
-      slots.set(slot, { epoch: slotEpoch, batches });
+      slots[slot] = { epoch: slotEpoch, batches };
     }
     invariant(reader.remaining === 0, 'a producer state ends with its last slot');
     return { slots };

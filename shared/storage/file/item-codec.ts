@@ -14,6 +14,7 @@
  *
  * An item without attributes is only the version byte. Nothing follows the last attribute.
  */
+import { varintLength, varuintLength } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { Attributes, AttributeValue } from '../ports.ts';
 
@@ -23,28 +24,27 @@ const TAG_INTEGER = 2;
 const TAG_BYTES = 3;
 const TAG_LIST = 4;
 
-/** An upper bound on the bytes of a length and of an integer. */
+/** An upper bound on the bytes of a length. */
 const VARINT_BYTES_MAX = 8;
-/** The most bytes that UTF-8 spends on one UTF-16 unit. */
-const UTF8_BYTES_PER_UNIT_MAX = 3;
 
 /** Encodes checked attributes. The result shares no memory with them, and its buffer holds nothing else. */
 export function encodeItem(attributes: Attributes): Uint8Array<ArrayBuffer> {
   const names = Object.keys(attributes);
-  let bytesMax = 1;
-  for (const name of names) bytesMax += textBytesMax(name) + 1 + valueBytesMax(attributes[name]!);
-  const buffer = Buffer.allocUnsafe(bytesMax);
+  let bytes = 1;
+  for (const name of names) bytes += textBytes(name) + 1 + valueBytes(attributes[name]!);
+  // Not from the pool, since the whole buffer goes to another thread.
+  const buffer = Buffer.from(new ArrayBuffer(bytes));
   buffer[0] = VERSION;
   let position = 1;
   for (const name of names) {
     position = writeText(buffer, position, name);
     position = writeValue(buffer, position, attributes[name]!);
   }
-  return new Uint8Array(buffer.subarray(0, position));
+  return new Uint8Array(buffer.buffer);
 }
 
 /**
- * Decodes an item that `encodeItem` made. The result shares no memory with `bytes`.
+ * Decodes an item that `encodeItem` made. Its bytes are views on `bytes`.
  * @throws EventLogError `corrupt_data` for anything else, including a later version.
  */
 export function decodeItem(bytes: Uint8Array): Attributes {
@@ -58,16 +58,17 @@ export function decodeItem(bytes: Uint8Array): Attributes {
   return Object.fromEntries(attributes);
 }
 
-function textBytesMax(text: string): number {
-  return VARINT_BYTES_MAX + text.length * UTF8_BYTES_PER_UNIT_MAX;
+function textBytes(text: string): number {
+  const bytes = Buffer.byteLength(text, 'utf8');
+  return varuintLength(bytes) + bytes;
 }
 
-function valueBytesMax(value: AttributeValue): number {
-  if (typeof value === 'string') return textBytesMax(value);
-  if (typeof value === 'number') return VARINT_BYTES_MAX;
-  if (value instanceof Uint8Array) return VARINT_BYTES_MAX + value.byteLength;
-  let bytes = VARINT_BYTES_MAX;
-  for (const element of value) bytes += VARINT_BYTES_MAX + element.byteLength;
+function valueBytes(value: AttributeValue): number {
+  if (typeof value === 'string') return textBytes(value);
+  if (typeof value === 'number') return varintLength(value);
+  if (value instanceof Uint8Array) return varuintLength(value.byteLength) + value.byteLength;
+  let bytes = varuintLength(value.length);
+  for (const element of value) bytes += varuintLength(element.byteLength) + element.byteLength;
   return bytes;
 }
 
@@ -166,7 +167,8 @@ function readText(reader: Reader): string {
 
 function readBytes(reader: Reader): Uint8Array {
   const [start, end] = take(reader, readLength(reader));
-  return new Uint8Array(reader.bytes.subarray(start, end));
+  const { buffer, byteOffset } = reader.bytes;
+  return new Uint8Array(buffer, byteOffset + start, end - start);
 }
 
 function readInteger(reader: Reader): number {

@@ -3,7 +3,7 @@ import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
 import { checkItemKey, checkItemRange, checkRemoval, checkWrite } from '../item-checks.ts';
 import { itemBytes, readUnits } from '../item-size.ts';
-import { copyAttributes, expiredBefore } from '../item-writes.ts';
+import { expiredBefore } from '../item-writes.ts';
 import type {
   Attributes,
   AttributeValue,
@@ -18,9 +18,18 @@ import type {
   Update,
   WriteResult,
 } from '../ports.ts';
+import { BurstBytes } from './burst-bytes.ts';
 import type { Durability } from './database.ts';
 import { decodeItem, encodeItem } from './item-codec.ts';
-import type { Failure, FromWorker, ItemRequest, ItemResult, ToWorker, WorkerOptions } from './item-protocol.ts';
+import type {
+  Failure,
+  FromWorker,
+  ItemRequest,
+  ItemResult,
+  ItemSpan,
+  ToWorker,
+  WorkerOptions,
+} from './item-protocol.ts';
 
 type OpeningMessage = Extract<FromWorker, { kind: 'opened' | 'open_failed' }>;
 type Settled<Kind extends ItemResult['kind']> = Extract<ItemResult, { kind: Kind }>;
@@ -51,6 +60,7 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
   /** Requests that are sent or about to be sent, in the order in which the worker answers. */
   readonly #waiting: Waiting[] = [];
   #burst: ItemRequest[] = [];
+  readonly #bytes = new BurstBytes();
   #syncs = 0;
   #closing: Promise<void> | undefined;
   #ended: EventLogError | undefined;
@@ -97,7 +107,7 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
   async get(key: ItemKey): Promise<ItemRead> {
     checkItemKey(key);
     return this.#request<'read', ItemRead>({ kind: 'get', key: copyKey(key) }, (result, bytes) => {
-      const attributes = result.item && decodeItem(bytes.subarray(result.item.start, result.item.end));
+      const attributes = decodeSpan(result.item, bytes);
       return { attributes, units: readUnits(itemBytes(key, attributes)) };
     });
   }
@@ -108,7 +118,7 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
       kind: 'put',
       key: copyKey(key),
       item: encodeItem(attributes),
-      conditions: conditions.map(copyCondition),
+      conditions: conditions.map((condition) => this.#copyCondition(condition)),
     } as const;
     return this.#write(request, attributes);
   }
@@ -118,15 +128,16 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
     const request = {
       kind: 'update',
       key: copyKey(key),
-      updates: updates.map(copyUpdate),
-      conditions: conditions.map(copyCondition),
+      updates: updates.map((update) => this.#copyUpdate(update)),
+      conditions: conditions.map((condition) => this.#copyCondition(condition)),
     } as const;
     return this.#write(request, {});
   }
 
   async delete(key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {
     checkWrite(key, { kind: 'delete', conditions });
-    return this.#write({ kind: 'delete', key: copyKey(key), conditions: conditions.map(copyCondition) }, {});
+    const copies = conditions.map((condition) => this.#copyCondition(condition));
+    return this.#write({ kind: 'delete', key: copyKey(key), conditions: copies }, {});
   }
 
   async query(range: ItemRange): Promise<ItemPage> {
@@ -134,7 +145,7 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
     return this.#request<'page', ItemPage>({ kind: 'query', range: { ...range } }, (result, bytes) => {
       let itemsBytes = 0;
       const items = result.items.map(({ sk, start, end }) => {
-        const attributes = decodeItem(bytes.subarray(start, end));
+        const attributes = decodeItem(bytes.slice(start, end));
         itemsBytes += itemBytes({ pk: range.pk, sk }, attributes);
         return { sk, attributes };
       });
@@ -168,7 +179,7 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
 
   #write(request: ItemRequest, known: Attributes): Promise<WriteResult> {
     return this.#request<'applied' | 'refused', WriteResult>(request, (result, bytes) => {
-      const attributes = result.item && decodeItem(bytes.subarray(result.item.start, result.item.end));
+      const attributes = decodeSpan(result.item, bytes);
       if (result.kind === 'refused') return { ok: false, attributes, units: result.units };
       return { ok: true, attributes: attributes ?? known, units: result.units };
     });
@@ -200,12 +211,34 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
     });
   }
 
+  #copyCondition(condition: Condition): Condition {
+    return condition.if === 'lacks' ? { ...condition, value: this.#bytes.copy(condition.value) } : { ...condition };
+  }
+
+  #copyUpdate(update: Update): Update {
+    switch (update.do) {
+      case 'set':
+        return { ...update, value: this.#copyValue(update.value) };
+      case 'append':
+        return { ...update, values: update.values.map((value) => this.#bytes.copy(value)) };
+      default:
+        return { ...update };
+    }
+  }
+
+  #copyValue(value: AttributeValue): AttributeValue {
+    if (typeof value === 'string') return value;
+    // A negative zero becomes zero, as in every encoding of an item.
+    if (typeof value === 'number') return value + 0;
+    return value instanceof Uint8Array ? this.#bytes.copy(value) : value.map((element) => this.#bytes.copy(element));
+  }
+
   #flush(): void {
     if (this.#burst.length === 0) return;
     const requests = this.#burst;
     this.#burst = [];
     if (this.#ended !== undefined) return;
-    const buffers: ArrayBuffer[] = [];
+    const buffers = this.#bytes.take();
     for (const request of requests) if (request.kind === 'put') buffers.push(request.item.buffer);
     this.#send({ requests }, buffers);
   }
@@ -260,27 +293,11 @@ function withOutcome(error: EventLogError, outcome: 'not_applied' | 'unknown'): 
   return new EventLogError(error.code, error.message, { cause: error.cause, outcome });
 }
 
-// Copies, because requests are sent at the end of the turn, and cloning a view clones the whole buffer under it.
-
 function copyKey(key: ItemKey): ItemKey {
   return { pk: key.pk, sk: key.sk };
 }
 
-function copyCondition(condition: Condition): Condition {
-  return condition.if === 'lacks' ? { ...condition, value: new Uint8Array(condition.value) } : { ...condition };
-}
-
-function copyUpdate(update: Update): Update {
-  switch (update.do) {
-    case 'set':
-      return { ...update, value: copyValue(update.value) };
-    case 'append':
-      return { ...update, values: update.values.map((value) => new Uint8Array(value)) };
-    default:
-      return { ...update };
-  }
-}
-
-function copyValue(value: AttributeValue): AttributeValue {
-  return copyAttributes({ value }).value!;
+/** A copy, so that an item that is kept does not keep all others of its answer. */
+function decodeSpan(span: ItemSpan | undefined, bytes: Uint8Array): Attributes | undefined {
+  return span && decodeItem(bytes.slice(span.start, span.end));
 }

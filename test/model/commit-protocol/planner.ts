@@ -189,7 +189,7 @@ export class Planner {
   private spoilt(state: ProducerState | undefined): ProducerState | undefined {
     if (state === undefined || this.flaw !== 'a plan fences by the newest epoch in any partition') return state;
     const newest = newestEpoch(state);
-    return { slots: new Map([...state.slots].map(([slot, kept]) => [slot, { ...kept, epoch: newest }])) };
+    return { slots: state.slots.map((kept) => kept && { ...kept, epoch: newest }) };
   }
 
   private answerOf(outcome: BatchOutcome): Answer {
@@ -291,7 +291,7 @@ function withoutSlot(key: Uint8Array): Uint8Array {
 }
 
 function newestEpoch({ slots }: ProducerState): number {
-  return Math.max(...[...slots.values()].map(({ epoch }) => epoch));
+  return slots.reduce((newest, slot) => Math.max(newest, slot?.epoch ?? 0), 0);
 }
 
 class Ids {

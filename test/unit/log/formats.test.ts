@@ -42,11 +42,15 @@ type ProducerJson = { readonly slots: Readonly<{ [slot: string]: SlotJson }> };
 
 const entryFromJson = (json: EntryJson): Entry => ({ ...json, batchId: fromHex(json.batchId) });
 const entryToJson = (entry: Entry): EntryJson => ({ ...entry, batchId: toHex(entry.batchId) });
-const producerFromJson = (json: ProducerJson): ProducerState => ({
-  slots: new Map(Object.entries(json.slots).map(([slot, batches]) => [Number(slot), batches])),
-});
-const producerToJson = (state: ProducerState): ProducerJson => ({
-  slots: Object.fromEntries(state.slots),
+const producerFromJson = (json: ProducerJson): ProducerState => {
+  const slots: SlotJson[] = [];
+  for (const [slot, batches] of Object.entries(json.slots)) slots[Number(slot)] = batches;
+  return { slots };
+};
+const producerToJson = ({ slots }: ProducerState): ProducerJson => ({
+  slots: Object.fromEntries(
+    [...slots.entries()].flatMap(([slot, known]) => (known === undefined ? [] : [[slot, known]])),
+  ),
 });
 
 describe('golden bytes', () => {
@@ -227,7 +231,11 @@ const producerArbitrary: fc.Arbitrary<ProducerState> = fc.record({
       ),
       { selector: ([slot]) => slot },
     )
-    .map((slots) => new Map(slots)),
+    .map((some) => {
+      const slots: ProducerState['slots'][number][] = [];
+      for (const [slot, known] of some) slots[slot] = known;
+      return slots;
+    }),
 });
 
 describe.each([

@@ -175,6 +175,6 @@ describe('the states of producers', () => {
     );
     // The oldest one and one that is new, in one commit.
     await producers.bringTo(stores.items, name, head, [0, 10_000]);
-    expect(producers.stateOf(0)?.slots.get(0)?.batches).toEqual([{ baseSequence: 0, records: 1, baseOffset: 0 }]);
+    expect(producers.stateOf(0)?.slots[0]?.batches).toEqual([{ baseSequence: 0, records: 1, baseOffset: 0 }]);
   });
 });
