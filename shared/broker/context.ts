@@ -31,4 +31,6 @@ export interface BrokerContext {
   readonly groups: GroupMemory;
   readonly classicGroups: ClassicMemory;
   readonly youngProducers: YoungProducers;
+  /** Whether a commit writes the data of its entry too, so that both cost one sync. */
+  readonly commitsData: boolean;
 }

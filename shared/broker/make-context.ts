@@ -40,5 +40,6 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     groups: new GroupMemory(),
     classicGroups: new ClassicMemory(),
     youngProducers: new YoungProducers(usage, clock),
+    commitsData: items.putsBeside ?? false,
   };
 }

@@ -89,7 +89,7 @@ const LOOPBACK = '127.0.0.1';
  * not look for others' appends. SQLite takes larger values well, and one sync serves all writes of a moment.
  */
 const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
-  inlineBytesMax: 64 * 1024,
+  inlineBytesMax: 256 * 1024,
   groupsWritingMax: 2,
   // Several files of a megabyte are synced faster side by side than one of several.
   fullGroupsWritingMax: 8,
@@ -242,5 +242,5 @@ function isLoopback(address: string): boolean {
 
 function memoryStorage(baseUrl: () => string): Storage {
   const signer = createUrlSigner({ secret: systemRandom.bytes(32), baseUrl });
-  return { objects: new MemoryObjectStore({ signer }), items: new MemoryItemStore(), signer, close: async () => {} };
+  return { objects: new MemoryObjectStore({ signer }), items: new MemoryItemStore({ putsBeside: true }), signer, close: async () => {} };
 }

@@ -2,7 +2,7 @@
  * One wrapper for both ports, for whatever happens to every request alike: counting, injected faults, permissions.
  * The compiler demands a line here for each method of a port, so no wrapper can miss a new one.
  */
-import type { ItemKey, ItemRange, ItemStore, ObjectStore, Stores } from './ports.ts';
+import type { ItemKey, ItemMethod, ItemRange, ItemStore, ObjectStore, Stores } from './ports.ts';
 
 /**
  * The methods of the two ports, named as the requests that they cost on AWS. `presign` costs none, and `concatObjects` costs
@@ -21,7 +21,7 @@ export type StoreRequest =
   | 'deleteItem'
   | 'query';
 
-type StoreMethod = ObjectStore[keyof ObjectStore] | ItemStore[keyof ItemStore];
+type StoreMethod = ObjectStore[keyof ObjectStore] | ItemStore[ItemMethod];
 
 export type StoreArguments = Parameters<StoreMethod>;
 export type StoreAnswer = Awaited<ReturnType<StoreMethod>>;
@@ -49,7 +49,8 @@ export function aroundStores({ objects, items }: Stores, around: Around): Stores
     items: {
       get: around('getItem', (key) => items.get(key)),
       put: around('putItem', (key, attributes, conditions) => items.put(key, attributes, conditions)),
-      update: around('updateItem', (key, updates, conditions) => items.update(key, updates, conditions)),
+      update: around('updateItem', (key, updates, conditions, beside) => items.update(key, updates, conditions, beside)),
+      putsBeside: items.putsBeside ?? false,
       delete: around('deleteItem', (key, conditions) => items.delete(key, conditions)),
       query: around('query', (range) => items.query(range)),
     },

@@ -1,7 +1,8 @@
 /** What an item store rejects before it looks at an item, alike in every adapter. */
 import { invalidField } from '../log/errors.ts';
 import { ITEM_BYTES_MAX } from '../log/limits.ts';
-import type { Attributes, AttributeValue, Condition, ItemKey, ItemRange, Update } from './ports.ts';
+import { itemBytes } from './item-size.ts';
+import type { Attributes, AttributeValue, Condition, ItemKey, ItemRange, ItemToPut, Update } from './ports.ts';
 import { utf8Bytes } from './utf8.ts';
 
 /** DynamoDB's bounds on the two parts of a key. */
@@ -37,6 +38,12 @@ export function checkWrite(key: ItemKey, write: Write): void {
       names.add(update.name);
     }
   }
+}
+
+/** @throws EventLogError `invalid_request` for an item that cannot be put, so that it fails before anything is applied. */
+export function checkBeside({ key, attributes }: ItemToPut): void {
+  checkWrite(key, { kind: 'put', attributes, conditions: [] });
+  checkItemBytes(itemBytes(key, attributes));
 }
 
 /** @throws EventLogError `invalid_request` for a range that can't be queried. An empty range (`from >= to`) is accepted. */

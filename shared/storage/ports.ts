@@ -131,8 +131,19 @@ export interface ItemStore {
   /**
    * Applies all updates if all conditions hold. The result has the attributes of the whole item after the write.
    * Each update of a call must name another attribute. Costs 1 UpdateItem.
+   *
+   * `beside`, which only stores with `putsBeside` take, is put if the updates are applied, and only then: both are durable
+   * together, or neither is ever seen. It is another item.
    */
-  update(key: ItemKey, updates: readonly Update[], conditions?: readonly Condition[]): Promise<WriteResult>;
+  update(
+    key: ItemKey,
+    updates: readonly Update[],
+    conditions?: readonly Condition[],
+    beside?: ItemToPut,
+  ): Promise<WriteResult>;
+
+  /** Whether `update` takes an item to put beside. DynamoDB would take twice the price for it. */
+  readonly putsBeside?: boolean;
 
   /** Removes the item if all conditions hold. Removing a missing item succeeds. Costs 1 DeleteItem. */
   delete(key: ItemKey, conditions?: readonly Condition[]): Promise<WriteResult>;
@@ -145,6 +156,14 @@ export interface ItemStore {
    * written during the query may be included or missing. Costs 1 Query.
    */
   query(range: ItemRange): Promise<ItemPage>;
+}
+
+export type ItemMethod = Exclude<keyof ItemStore, 'putsBeside'>;
+
+/** An item with its key. */
+export interface ItemToPut {
+  readonly key: ItemKey;
+  readonly attributes: Attributes;
 }
 
 /** How expired items are removed from a store whose service does not remove them by itself. */

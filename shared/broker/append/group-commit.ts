@@ -14,6 +14,8 @@ import { KnownHead, observeHead } from '../heads/known-head.ts';
 const QUEUES_KEPT_MAX = 4_096;
 /** The maximum number of groups of one head that are in progress: one is being written, one is being committed. */
 const GROUPS_PER_HEAD_MAX = 2;
+/** The same maximum where a commit writes its data too: the next group gathers meanwhile. */
+const GROUPS_PER_HEAD_BESIDE_MAX = 1;
 /** The same maximum if enough data waits to fill another group. */
 const FULL_GROUPS_PER_HEAD_MAX = 8;
 
@@ -174,20 +176,26 @@ export class GroupCommit {
     return this.#groupsWriting < fullGroupsWritingMax && this.#waitingBytes >= groupBytesMax;
   }
 
+  #groupsMax(isFull: boolean): number {
+    if (isFull) return FULL_GROUPS_PER_HEAD_MAX;
+    return this.#context.commitsData ? GROUPS_PER_HEAD_BESIDE_MAX : GROUPS_PER_HEAD_MAX;
+  }
+
   /** Takes waiting appends of all heads whose commits are not behind, up to the size of a group. */
   #takeGroups(): { queue: HeadQueue; group: HeadGroup }[] {
     const taken: { queue: HeadQueue; group: HeadGroup }[] = [];
-    const { groupBytesMax } = this.#context.settings;
+    const { groupBytesMax, inlineBytesMax } = this.#context.settings;
     let bytes = 0;
     for (const queue of [...this.#waiting]) {
       const isFull = queue.waitingBytes >= groupBytesMax;
-      if (queue.depth >= (isFull ? FULL_GROUPS_PER_HEAD_MAX : GROUPS_PER_HEAD_MAX)) continue;
+      if (queue.depth >= this.#groupsMax(isFull)) continue;
+      const bytesMax = isFull || !this.#context.commitsData ? groupBytesMax : inlineBytesMax;
       let keys = 0;
       let count = 0;
       for (const { append } of queue.waiting) {
         keys += keysDemanded(append);
         const isFirst = count === 0 && taken.length === 0;
-        if ((count > 0 && !fitsCommit(keys)) || (!isFirst && bytes + append.bytes > groupBytesMax)) break;
+        if ((count > 0 && !fitsCommit(keys)) || (!isFirst && bytes + append.bytes > bytesMax)) break;
         bytes += append.bytes;
         count++;
       }

@@ -17,7 +17,7 @@ import {
 } from '../../log/head/head.ts';
 import type { PlannedCommit } from '../../log/head/plan-commit.ts';
 import { HEAD, headKey } from '../../storage/keys.ts';
-import type { Condition, ItemStore, Update } from '../../storage/ports.ts';
+import type { Condition, ItemStore, ItemToPut, Update } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { retrying } from '../retry.ts';
 import { headFromAttributes, nodesBetween } from './items.ts';
@@ -30,6 +30,12 @@ import { notSettledInTime, sendUntilCertain } from './send-until-certain.ts';
 export type CommitFate =
   | { readonly applied: true; readonly placed: readonly PlacedPart[]; readonly head: Head }
   | { readonly applied: false; readonly head: Head };
+
+export interface EntryToCommit {
+  readonly commit: PlannedCommit;
+  /** The entry's data, if it becomes durable together with the entry. Every attempt puts the same bytes. */
+  readonly beside: ItemToPut | undefined;
+}
 
 /**
  * Appends a planned entry to a head: 1 UpdateItem, repeated until its fate is certain. Whatever is retried, the commit is
@@ -50,13 +56,13 @@ export function commitEntry(
   known: KnownHead,
   items: ItemStore,
   observed: Head,
-  commit: PlannedCommit,
+  { commit, beside }: EntryToCommit,
   deadlineMs: number,
 ): Promise<CommitFate> {
   const key = headKey(known.name.topicId, known.name.headNumber);
   const observedEntry = nextEntry(observed);
   const { updates, conditions } = commitRequest(commit, observedEntry);
-  const send = () => items.update(key, updates, conditions);
+  const send = () => items.update(key, updates, conditions, beside);
   return sendUntilCertain<CommitFate>(
     context,
     {

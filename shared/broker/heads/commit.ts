@@ -64,11 +64,14 @@ export async function commitGroup(
     if (plan.commit === undefined) continue;
     if (refuses(head, written)) throw writtenTooLongAgo();
     if (nextEntry(head) === 0) await retrying(context, 'not_applied', () => putFirstDue(context, items, known.name));
-    const fate = await commitEntry(context, known, items, head, plan.commit, deadlineMs);
+    const { commit } = plan;
+    const beside = commit.entry.parts.length > 0 ? group.unwritten : undefined;
+    const fate = await commitEntry(context, known, items, head, { commit, beside }, deadlineMs);
     if (fate.applied) {
+      if (beside !== undefined) group.unwritten = undefined;
       moveTailLater(context, known, track);
       committed(fate.placed);
-      settleCommitted(group, plan.commit, fate.placed, fate.head);
+      settleCommitted(group, commit, fate.placed, fate.head);
     }
     head = fate.head;
     isFresh = true;

@@ -1,6 +1,7 @@
 import { EventLogError } from '../../log/errors.ts';
 import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../log/head/head-append.ts';
 import type { LaidOutBatch } from '../../log/head/plan-commit.ts';
+import type { ItemToPut } from '../../storage/ports.ts';
 import type { HeadName } from './items.ts';
 
 /** The outcome of one append to a head. */
@@ -23,6 +24,8 @@ export class HeadGroup {
   readonly name: HeadName;
   /** The length of all data, in bytes. */
   readonly bytes: number;
+  /** The data, if it is written by the commit itself; `undefined` once it is written. */
+  unwritten: ItemToPut | undefined;
   #layout: LaidOutBatch[] = [];
   #start = 0;
   readonly #settles: Map<HeadAppend, WaitingAppend['settle']>;

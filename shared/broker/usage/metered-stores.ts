@@ -45,6 +45,7 @@ export function meteredStores(stores: Stores, counts: RequestCounts): Stores {
         const units = request === 'getItem' || request === 'query' ? 'readUnits' : 'writeUnits';
         return async (...args) => {
           counts[request]++;
+          if (request === 'updateItem' && args[3] !== undefined) counts.putItem++;
           const answer = await run(...args);
           if (typeof answer === 'object' && 'units' in answer) counts[units] += answer.units;
           return answer;

@@ -29,6 +29,7 @@ export type ItemRequest =
       readonly key: ItemKey;
       readonly updates: readonly Update[];
       readonly conditions: readonly Condition[];
+      readonly beside: { readonly key: ItemKey; readonly item: Uint8Array<ArrayBuffer> } | undefined;
     }
   | { readonly kind: 'delete'; readonly key: ItemKey; readonly conditions: readonly Condition[] }
   /** Removes up to `limit` items that expire before the second `end`. */

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
-import { checkItemKey, checkItemRange, checkRemoval, checkWrite } from '../item-checks.ts';
+import { checkBeside, checkItemKey, checkItemRange, checkRemoval, checkWrite } from '../item-checks.ts';
 import { itemBytes, readUnits } from '../item-size.ts';
 import { expiredBefore } from '../item-writes.ts';
 import type {
@@ -14,6 +14,7 @@ import type {
   ItemRange,
   ItemRead,
   ItemStore,
+  ItemToPut,
   RemovedItems,
   Update,
   WriteResult,
@@ -53,6 +54,7 @@ interface Waiting {
  * An idle store does not keep its process alive.
  */
 export class SqliteItemStore implements ItemStore, ExpiringItems {
+  readonly putsBeside = true;
   /** The settings of the open database, as SQLite reports them. */
   readonly durability: Durability;
   readonly #worker: Worker;
@@ -123,13 +125,20 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
     return this.#write(request, attributes);
   }
 
-  async update(key: ItemKey, updates: readonly Update[], conditions: readonly Condition[] = []): Promise<WriteResult> {
+  async update(
+    key: ItemKey,
+    updates: readonly Update[],
+    conditions: readonly Condition[] = [],
+    beside?: ItemToPut,
+  ): Promise<WriteResult> {
     checkWrite(key, { kind: 'update', updates, conditions });
+    if (beside !== undefined) checkBeside(beside);
     const request = {
       kind: 'update',
       key: copyKey(key),
       updates: updates.map((update) => this.#copyUpdate(update)),
       conditions: conditions.map((condition) => this.#copyCondition(condition)),
+      beside: beside && { key: copyKey(beside.key), item: encodeItem(beside.attributes) },
     } as const;
     return this.#write(request, {});
   }
@@ -239,7 +248,10 @@ export class SqliteItemStore implements ItemStore, ExpiringItems {
     this.#burst = [];
     if (this.#ended !== undefined) return;
     const buffers = this.#bytes.take();
-    for (const request of requests) if (request.kind === 'put') buffers.push(request.item.buffer);
+    for (const request of requests) {
+      const put = request.kind === 'update' ? request.beside : request;
+      if (put !== undefined && 'item' in put) buffers.push(put.item.buffer);
+    }
     this.#send({ requests }, buffers);
   }
 

@@ -9,7 +9,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
 import type { Write } from '../item-checks.ts';
-import { QUERY_PAGE_BYTES_MAX } from '../item-size.ts';
+import { itemBytes, QUERY_PAGE_BYTES_MAX, writeUnits } from '../item-size.ts';
 import { decideWrite, expiryOf } from '../item-writes.ts';
 import type { ItemKey, ItemRange } from '../ports.ts';
 import { utf8Bytes } from '../utf8.ts';
@@ -98,7 +98,7 @@ class Drains {
       if (isAlone) this.run();
       this.#waiting.push(request);
       if (isAlone) this.run();
-      if (request.kind === 'put') this.#waitingBytes += request.item.byteLength;
+      this.#waitingBytes += bytesToPut(request);
     }
   }
 
@@ -194,10 +194,20 @@ class Drains {
       this.#statements.delete.run(key.pk, key.sk);
       return { kind: 'applied', item: undefined, units: decision.units };
     }
+    const units = decision.units + this.#putBeside(request);
     const after = request.kind === 'put' ? request.item : encodeItem(decision.after);
     this.#statements.put.run(key.pk, key.sk, after, expiryOf(decision.after) ?? null);
     const item = request.kind === 'put' ? undefined : output.add(after);
-    return { kind: 'applied', item, units: decision.units };
+    return { kind: 'applied', item, units };
+  }
+
+  #putBeside(request: WriteRequest): number {
+    if (request.kind !== 'update' || request.beside === undefined) return 0;
+    const { key, item } = request.beside;
+    const before = this.#read(key);
+    const attributes = decodeItem(item);
+    this.#statements.put.run(key.pk, key.sk, item, expiryOf(attributes) ?? null);
+    return writeUnits(itemBytes(key, before && decodeItem(before)), itemBytes(key, attributes));
   }
 
   #removeExpired(end: number, limit: number): ItemResult {
@@ -272,6 +282,11 @@ function prepareStatements(database: DatabaseSync) {
     query: query('ASC'),
     queryDescending: query('DESC'),
   };
+}
+
+function bytesToPut(request: ItemRequest): number {
+  if (request.kind === 'put') return request.item.byteLength;
+  return request.kind === 'update' ? (request.beside?.item.byteLength ?? 0) : 0;
 }
 
 function isRead(request: ItemRequest): boolean {

@@ -1,4 +1,4 @@
-import { checkItemKey, checkItemRange, checkRemoval, checkWrite, type Write } from '../item-checks.ts';
+import { checkBeside, checkItemKey, checkItemRange, checkRemoval, checkWrite, type Write } from '../item-checks.ts';
 import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../item-size.ts';
 import { copyAttributes, decideWrite, expiredBefore, expiryOf } from '../item-writes.ts';
 import type {
@@ -10,6 +10,7 @@ import type {
   ItemRange,
   ItemRead,
   ItemStore,
+  ItemToPut,
   RemovedItems,
   Update,
   WriteResult,
@@ -30,8 +31,14 @@ interface Partition {
  * so nothing a caller does to its buffers reaches a stored item.
  */
 export class MemoryItemStore implements ItemStore, ExpiringItems {
+  readonly putsBeside: boolean;
   readonly #partitions = new Map<string, Partition>();
   readonly #expiries = new Expiries();
+
+  /** Without `putsBeside` it takes what DynamoDB takes, and no more. */
+  constructor({ putsBeside = false } = {}) {
+    this.putsBeside = putsBeside;
+  }
 
   async get(key: ItemKey): Promise<ItemRead> {
     checkItemKey(key);
@@ -46,8 +53,17 @@ export class MemoryItemStore implements ItemStore, ExpiringItems {
     return this.#write(key, { kind: 'put', attributes, conditions });
   }
 
-  async update(key: ItemKey, updates: readonly Update[], conditions: readonly Condition[] = []): Promise<WriteResult> {
-    return this.#write(key, { kind: 'update', updates, conditions });
+  async update(
+    key: ItemKey,
+    updates: readonly Update[],
+    conditions: readonly Condition[] = [],
+    beside?: ItemToPut,
+  ): Promise<WriteResult> {
+    if (beside !== undefined) checkBeside(beside);
+    const result = this.#write(key, { kind: 'update', updates, conditions });
+    if (!result.ok || beside === undefined) return result;
+    const put = this.#write(beside.key, { kind: 'put', attributes: beside.attributes, conditions: [] });
+    return { ...result, units: result.units + put.units };
   }
 
   async delete(key: ItemKey, conditions: readonly Condition[] = []): Promise<WriteResult> {

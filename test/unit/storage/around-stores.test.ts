@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { aroundStores, keyOf, type StoreRequest } from '../../../shared/storage/around-stores.ts';
-import type { Condition, ItemStore, ObjectStore } from '../../../shared/storage/ports.ts';
+import type { Condition, ItemMethod, ItemStore, ObjectStore } from '../../../shared/storage/ports.ts';
 import { memoryStores } from '../../support/memory-broker.ts';
 
 const KEY = { pk: 'p', sk: 's' };
@@ -8,7 +8,7 @@ const FAILING: readonly Condition[] = [{ if: 'equals', name: 'n', value: 7 }];
 
 /** Each method, with every argument that it can take, and what it answers over stores that hold one item and one object. */
 const ITEM_CALLS: {
-  readonly [Method in keyof ItemStore]: readonly [StoreRequest, (items: ItemStore) => Promise<unknown>, unknown];
+  readonly [Method in ItemMethod]: readonly [StoreRequest, (items: ItemStore) => Promise<unknown>, unknown];
 } = {
   get: ['getItem', (items) => items.get(KEY), { attributes: { n: 1 } }],
   put: ['putItem', (items) => items.put(KEY, { n: 2 }, FAILING), { ok: false }],

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { DynamoItemStore } from '../../../shared/storage/dynamodb/item-store.ts';
-import type { ItemStore } from '../../../shared/storage/ports.ts';
+import type { ItemMethod, ItemStore } from '../../../shared/storage/ports.ts';
 import { S3ObjectStore } from '../../../shared/storage/s3/object-store.ts';
 import { DynamoTable } from '../../support/dynamo-table.ts';
 import { SeededRandom } from '../../support/memory-broker.ts';
@@ -21,9 +21,9 @@ describe('DynamoItemStore', () => {
     update: 'UpdateItemCommand',
     delete: 'DeleteItemCommand',
     query: 'QueryCommand',
-  } as const satisfies Readonly<Record<keyof ItemStore, string>>;
+  } as const satisfies Readonly<Record<ItemMethod, string>>;
 
-  const CALLS: { readonly [Method in keyof ItemStore]: ((items: ItemStore) => Promise<unknown>)[] } = {
+  const CALLS: { readonly [Method in ItemMethod]: ((items: ItemStore) => Promise<unknown>)[] } = {
     get: [(items) => items.get(KEY)],
     put: [(items) => items.put(KEY, { n: 1 }), (items) => items.put(KEY, { n: 1 }, [{ if: 'item_absent' }])],
     update: [
@@ -40,7 +40,7 @@ describe('DynamoItemStore', () => {
     ].map((range) => (items: ItemStore) => items.query({ pk: 'p', ...range })),
   };
 
-  async function inputsOf(method: keyof ItemStore): Promise<Readonly<Record<string, unknown>>[]> {
+  async function inputsOf(method: ItemMethod): Promise<Readonly<Record<string, unknown>>[]> {
     const table = new DynamoTable();
     const items = new DynamoItemStore({ ...system, client: stubDynamoClient(table.answer), tableName: 'log-table' });
     for (const call of CALLS[method]) await call(items);
