@@ -1,6 +1,9 @@
 import { TAIL_NODE_ENTRIES } from '../log/head/head.ts';
 import { SLOT_SEGMENTS_MAX } from '../log/segment/list-changes.ts';
 
+/** A read over AWS should need no more than one request for each 8 MiB, also where the last chunk of a segment is small. */
+export const CHUNK_BYTES = 12 * 1024 * 1024;
+
 /** The settings of a broker, as plain data. The defaults suit one request at a time on AWS. */
 export interface BrokerSettings {
   /** Data of one head up to this size, in bytes, is written to the table; larger data is written to an object. */
@@ -22,6 +25,11 @@ export interface BrokerSettings {
   readonly pollIntervalMs: number | undefined;
   /** The maximum size of cached records, tail nodes and segment maps, in bytes. */
   readonly cacheBytesMax: number;
+  /**
+   * How much of a segment a sequential read fetches with one request, in bytes. It stays in memory until its last block is
+   * read.
+   */
+  readonly chunkBytesMax: number;
   /** The number of entries between two checkpoints of a head's producers; a multiple of 8. */
   readonly checkpointEntries: number;
   /** If an append's outcome is not certain after this time, the append fails with the outcome `unknown`. */
@@ -58,6 +66,7 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   topicCacheMs: 1_000,
   pollIntervalMs: 250,
   cacheBytesMax: 64 * 1024 * 1024,
+  chunkBytesMax: CHUNK_BYTES,
   checkpointEntries: 64 * TAIL_NODE_ENTRIES,
   commitTimeoutMs: 20_000,
   isOnlyProcess: false,

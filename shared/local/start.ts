@@ -94,6 +94,8 @@ const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
   // Several files of a megabyte are synced faster side by side than one of several.
   fullGroupsWritingMax: 8,
   groupBytesMax: 1024 * 1024,
+  // A request costs nothing here.
+  chunkBytesMax: 2 * 1024 * 1024,
   headCacheMs: 3_600_000,
   topicCacheMs: 60_000,
   pollIntervalMs: undefined,
@@ -242,5 +244,10 @@ function isLoopback(address: string): boolean {
 
 function memoryStorage(baseUrl: () => string): Storage {
   const signer = createUrlSigner({ secret: systemRandom.bytes(32), baseUrl });
-  return { objects: new MemoryObjectStore({ signer }), items: new MemoryItemStore({ putsBeside: true }), signer, close: async () => {} };
+  return {
+    objects: new MemoryObjectStore({ signer }),
+    items: new MemoryItemStore({ putsBeside: true }),
+    signer,
+    close: async () => {},
+  };
 }

@@ -49,7 +49,9 @@ export function aroundStores({ objects, items }: Stores, around: Around): Stores
     items: {
       get: around('getItem', (key) => items.get(key)),
       put: around('putItem', (key, attributes, conditions) => items.put(key, attributes, conditions)),
-      update: around('updateItem', (key, updates, conditions, beside) => items.update(key, updates, conditions, beside)),
+      update: around('updateItem', (key, updates, conditions, beside) =>
+        items.update(key, updates, conditions, beside),
+      ),
       putsBeside: items.putsBeside ?? false,
       delete: around('deleteItem', (key, conditions) => items.delete(key, conditions)),
       query: around('query', (range) => items.query(range)),

@@ -7,6 +7,17 @@ const BATCH_BYTES = 400;
 /** Blocks that nobody took for this long do not keep others from being read ahead. */
 const AHEAD_MS_MAX = 60_000;
 
+/** Memory that blocks are views on. It is free when none of them is kept. */
+export class Chunk {
+  readonly bytes: number;
+  /** How many of its blocks are kept. */
+  kept = 0;
+
+  constructor(bytes: number) {
+    this.bytes = bytes;
+  }
+}
+
 /**
  * A cache of record batches, blocks of segments and tail nodes that drops the least recently used first. Cached data never
  * changes.
@@ -15,7 +26,7 @@ export class DataCache {
   readonly #data: LRUCache<string, readonly StoredBatch[] | Uint8Array>;
   readonly #nodes: LRUCache<string, TailNode>;
   /** The blocks in `#data`, in the order in which they were put. */
-  readonly #blocks = new Map<string, { readonly bytes: number; readonly putAtMs: number }>();
+  readonly #blocks = new Map<string, { readonly chunk: Chunk; readonly putAtMs: number }>();
   readonly #blockBytesMax: number;
   #blockBytes = 0;
   /** The bytes of requests under way that read ahead. */
@@ -50,14 +61,14 @@ export class DataCache {
     return this.#blocks.has(key);
   }
 
-  /** Keeps a block. The cache takes over `bytes`, which is no view on more bytes. */
-  putBlock(key: string, bytes: Uint8Array, nowMs: number): void {
+  /** Keeps a block. The cache takes over `bytes`, which is no view on more bytes than those of its `chunk`. */
+  putBlock(key: string, bytes: Uint8Array, nowMs: number, chunk: Chunk = new Chunk(sizeOf(bytes))): void {
     this.dropBlock(key);
     this.#data.set(key, bytes);
     // A value that is too large for the cache was not kept.
     if (!this.#data.has(key)) return;
-    this.#blocks.set(key, { bytes: sizeOf(bytes), putAtMs: nowMs });
-    this.#blockBytes += sizeOf(bytes);
+    this.#blocks.set(key, { chunk, putAtMs: nowMs });
+    if (chunk.kept++ === 0) this.#blockBytes += chunk.bytes;
   }
 
   /** Forgets a block that was read, or that is damaged. */
@@ -96,8 +107,9 @@ export class DataCache {
   }
 
   #forgetBlock(key: string): void {
-    this.#blockBytes -= this.#blocks.get(key)?.bytes ?? 0;
+    const chunk = this.#blocks.get(key)?.chunk;
     this.#blocks.delete(key);
+    if (chunk !== undefined && --chunk.kept === 0) this.#blockBytes -= chunk.bytes;
   }
 }
 

@@ -5,7 +5,7 @@ import type { BrokerContext } from '../context.ts';
 import { unknownTopic } from '../memory/topic-cache.ts';
 import { eachOf } from '../topics/each-head.ts';
 import { lookUntil } from './look-until.ts';
-import { readView } from './read.ts';
+import { readSharedView } from './read.ts';
 import { checkInRange, type PartitionView, viewPartitions } from './view-partitions.ts';
 
 /** Reading many partitions at once, as Kafka's Fetch does: what each has, within limits over all of them. */
@@ -35,7 +35,10 @@ export type FetchedPartition =
       readonly ok: true;
       readonly logStartOffset: number;
       readonly highWatermark: number;
-      /** Whole batches in order; the first may begin before the offset that was asked for. */
+      /**
+       * Whole batches in order; the first may begin before the offset that was asked for. Their bytes are views on memory that
+       * others use too, and must not be changed.
+       */
       readonly batches: readonly StoredBatch[];
     }
   | { readonly ok: false; readonly error: EventLogError };
@@ -193,16 +196,32 @@ async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number)
 
 /** Returns the bytes that were taken. */
 async function readOnce(context: BrokerContext, one: Fetching, bytesMax: number): Promise<number> {
-  const result = await readView(context, one.view as PartitionView, one.nextOffset, bytesMax);
+  const result = await readSharedView(context, one.view as PartitionView, one.nextOffset, bytesMax);
+  const batches: StoredBatch[] = [];
   let taken = 0;
+  let isCut = false;
   for await (const batch of result.batches) {
-    if (one.batches.length > 0 && taken + batch.bytes.length > bytesMax) return taken;
-    one.batches.push(batch);
+    isCut = one.batches.length + batches.length > 0 && taken + batch.bytes.length > bytesMax;
+    if (isCut) break;
+    batches.push(batch);
     taken += batch.bytes.length;
     one.nextOffset = batch.endOffset;
   }
-  one.nextOffset = result.nextOffset;
+  if (!isCut) one.nextOffset = result.nextOffset;
+  one.batches.push(...holdingLittle(batches, taken));
   return taken;
+}
+
+/** An answer may hold so many times its bytes until it is sent. */
+const HELD_FOR_TAKEN_MAX = 4;
+
+/** Copies batches that are a small part of the memory that they are views on. */
+function holdingLittle(batches: readonly StoredBatch[], bytes: number): readonly StoredBatch[] {
+  let held = 0;
+  for (const buffer of new Set(batches.map((batch) => batch.bytes.buffer))) held += buffer.byteLength;
+  return bytes * HELD_FOR_TAKEN_MAX >= held
+    ? batches
+    : batches.map((batch) => ({ ...batch, bytes: batch.bytes.slice() }));
 }
 
 function outcomeOf({ error, view, batches }: Fetching): FetchedPartition {

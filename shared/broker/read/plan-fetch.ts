@@ -9,8 +9,9 @@ import { chunkAt } from '../../log/segment/segment-index.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { dataObjectKey, fetchPart } from '../data/read-part.ts';
-import { CHUNK_BYTES, openSegment, WHOLE_BYTES_MAX } from '../segments/read-segment.ts';
+import { openSegment, WHOLE_BYTES_MAX } from '../segments/read-segment.ts';
 import { blockAt, blockOffset, blockPosition, segmentKey } from '../segments/segment-blocks.ts';
+import { CHUNK_BYTES } from '../settings.ts';
 import { planRead, type ReadPiece, type SegmentPiece } from './plan-read.ts';
 import { checkInRange, lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
 

@@ -92,6 +92,22 @@ export async function readView(
   offset: number,
   maxBytes: number,
 ): Promise<ReadResult> {
+  const result = await readSharedView(context, view, offset, maxBytes);
+  return { ...result, batches: copied(result.batches) };
+}
+
+/** What is kept in memory serves other readers too. */
+async function* copied(batches: AsyncIterable<StoredBatch>): AsyncGenerator<StoredBatch> {
+  for await (const batch of batches) yield { ...batch, bytes: batch.bytes.slice() };
+}
+
+/** As `readView`, but the batches are views on memory that others use too: callers must not change them. */
+export async function readSharedView(
+  context: BrokerContext,
+  view: PartitionView,
+  offset: number,
+  maxBytes: number,
+): Promise<ReadResult> {
   return lookingAgain(context, view, async (seen) => {
     checkInRange(seen, offset);
     const plan = await planRead(context, seen, offset, { bytesMax: maxBytes });

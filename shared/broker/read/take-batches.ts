@@ -11,7 +11,8 @@ const PIECES_AHEAD = 4;
 const BYTES_AHEAD = 4 * 1024 * 1024;
 
 /**
- * The batches of a plan that have offsets from `offset` on. What is missing when its turn comes was merged, compacted or
+ * The batches of a plan that have offsets from `offset` on, as views on memory that others use too: callers must not change
+ * them. What is missing when its turn comes was merged, compacted or
  * dropped since it was planned: then the rest is planned again from a view of now, up to the same end.
  * @throws EventLogError `corrupt_data` if it is missing then too; `offset_out_of_range` if retention has dropped it
  */
@@ -30,8 +31,7 @@ export async function* takeBatches(
       for await (const batch of batchesOf(context, seen, planned)) {
         if (batch.endOffset <= next || batch.baseOffset >= nextOffset) continue;
         next = batch.endOffset;
-        // A copy: what is kept in memory serves other readers too.
-        yield { ...batch, bytes: batch.bytes.slice() };
+        yield batch;
       }
       return;
     } catch (error) {

@@ -3,6 +3,8 @@ import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { chunkAt, type SegmentIndex, unpackIndex } from '../../log/segment/segment-index.ts';
 import type { ByteRange, ObjectStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
+import { Chunk } from '../memory/data-cache.ts';
+import type { BrokerSettings } from '../settings.ts';
 import {
   type BlockRange,
   blockPosition,
@@ -23,10 +25,8 @@ import {
  */
 
 const MIB = 1024 * 1024;
-/** A sequential read fetches a segment up to this size, index included, in one request. */
+/** A reader of fetch plans fetches a segment up to this size, index included, in one request. */
 export const WHOLE_BYTES_MAX = 16 * MIB;
-/** The chunks of larger segments. */
-export const CHUNK_BYTES = 12 * MIB;
 /** Any read fetches a segment up to this size as a whole: a second request would take longer than these bytes do. */
 const SMALL_BYTES = MIB;
 
@@ -61,7 +61,8 @@ export async function openSegment(
   const { bytes, indexBytes } = place.segment;
   const total = bytes + indexBytes;
   const room = Math.max(SMALL_BYTES, aheadBytesMax(context, isSequential));
-  const isWhole = total <= WHOLE_BYTES_MAX && wantedBytes > 0 && (wantedBytes >= bytes || total <= room);
+  const isWhole =
+    total <= wholeBytesMax(context.settings) && wantedBytes > 0 && (wantedBytes >= bytes || total <= room);
   const start = isWhole ? 0 : bytes;
   const fetched = await context.cache.fetchAhead(isWhole ? total : 0, () =>
     fetchRange(objects, place, { start, end: total }),
@@ -69,8 +70,13 @@ export async function openSegment(
   const index = unpackIndexOf(place, fetched.subarray(bytes - start));
   context.segments.putIndex(segmentKey(place), index);
   if (!isWhole) return { index, blocks: NO_BLOCKS };
-  const blocks = keepBlocks(context, place, index, { from: 0, to: index.entries.length }, fetched, room);
-  return { index, blocks };
+  const all = { from: 0, to: index.entries.length };
+  return { index, blocks: keepBlocks(context, { place, isSequential }, index, all, fetched, room) };
+}
+
+/** A third more than a chunk: a few requests more are worse than a chunk that is larger. */
+function wholeBytesMax({ chunkBytesMax }: BrokerSettings): number {
+  return Math.floor((chunkBytesMax * 4) / 3);
 }
 
 /**
@@ -133,7 +139,7 @@ async function fetchChunk(
   { from, to }: BlockRange,
 ): Promise<ReadonlyMap<number, Uint8Array>> {
   const start = blockPosition(index, from);
-  const chunkEnd = chunkAt(index, start, CHUNK_BYTES)?.end ?? index.bytes;
+  const chunkEnd = chunkAt(index, start, context.settings.chunkBytesMax)?.end ?? index.bytes;
   const room = aheadBytesMax(context, isSequential);
   const aheadEnd = Math.min(chunkEnd, start + room);
   let end = from + 1;
@@ -146,13 +152,19 @@ async function fetchChunk(
   const bytes = await context.cache.fetchAhead(fetchedEnd - start, () =>
     fetchRange(objects, place, { start, end: fetchedEnd }),
   );
-  return keepBlocks(context, place, index, { from, to: end }, bytes, Math.max(SMALL_BYTES, room));
+  return keepBlocks(context, { place, isSequential }, index, { from, to: end }, bytes, Math.max(SMALL_BYTES, room));
 }
 
-/** Divides `bytes` into blocks, each a copy so that it does not hold all the others, and keeps the first ones in memory. */
+/**
+ * Blocks of a chunk up to this size are views on it, and keep it in memory until a sequential read has dropped the last of
+ * them. The blocks of larger chunks are copies, so that those that were read make room for the next chunk.
+ */
+const SHARED_CHUNK_BYTES_MAX = 4 * MIB;
+
+/** Divides `bytes` into blocks, and keeps the first ones in memory. */
 function keepBlocks(
   context: BrokerContext,
-  place: SegmentPlace,
+  { place, isSequential }: SegmentRead,
   index: SegmentIndex,
   { from, to }: BlockRange,
   bytes: Uint8Array,
@@ -161,11 +173,13 @@ function keepBlocks(
   const nowMs = context.clock.nowMs();
   const blocks = new Map<number, Uint8Array>();
   const start = blockPosition(index, from);
+  const isShared = isSequential && bytes.length <= SHARED_CHUNK_BYTES_MAX;
+  const chunk = isShared ? new Chunk(bytes.length) : undefined;
   for (let block = from; block < to; block++) {
-    const end = blockPosition(index, block + 1) - start;
-    const content = bytes.slice(blockPosition(index, block) - start, end);
+    const [begin, end] = [blockPosition(index, block) - start, blockPosition(index, block + 1) - start];
+    const content = isShared ? bytes.subarray(begin, end) : bytes.slice(begin, end);
     blocks.set(block, content);
-    if (end <= keptBytesMax) context.cache.putBlock(blockKey(place, index, block), content, nowMs);
+    if (end <= keptBytesMax) context.cache.putBlock(blockKey(place, index, block), content, nowMs, chunk);
   }
   return blocks;
 }

@@ -57,7 +57,7 @@ describe('DynamoItemStore', () => {
       expect(input).toMatchObject({ ReturnValuesOnConditionCheckFailure: 'ALL_OLD' });
   });
 
-  it.each(Object.keys(COMMANDS) as (keyof ItemStore)[])('%s names the table and asks for its cost', async (method) => {
+  it.each(Object.keys(COMMANDS) as ItemMethod[])('%s names the table and asks for its cost', async (method) => {
     for (const input of await inputsOf(method))
       expect(input).toMatchObject({ TableName: 'log-table', ReturnConsumedCapacity: 'TOTAL' });
   });

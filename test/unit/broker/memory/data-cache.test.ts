@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DataCache } from '../../../../shared/broker/memory/data-cache.ts';
+import { Chunk, DataCache } from '../../../../shared/broker/memory/data-cache.ts';
 import { encodeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 
 const KIB = 1024;
@@ -38,6 +38,23 @@ describe('the blocks in a data cache', () => {
     expect([cache.hasBlock('a'), cache.hasBlock('b'), cache.hasBlock('c')]).toEqual([false, false, true]);
     cache.dropBlock('c');
     expect(cache.aheadBytesMax(0)).toBe(50 * KIB);
+  });
+
+  it('that are views on one chunk take its room until all of them are dropped', () => {
+    const cache = new DataCache(100 * KIB);
+    const chunk = new Chunk(30 * KIB);
+    const bytes = new Uint8Array(30 * KIB);
+    for (const [i, key] of ['a', 'b', 'c'].entries())
+      cache.putBlock(key, bytes.subarray(i * 10 * KIB, (i + 1) * 10 * KIB), 0, chunk);
+    expect(cache.aheadBytesMax(0)).toBe(20 * KIB);
+    cache.dropBlock('a');
+    cache.dropBlock('c');
+    cache.dropBlock('c');
+    expect(cache.aheadBytesMax(0)).toBe(20 * KIB);
+    cache.dropBlock('b');
+    expect(cache.aheadBytesMax(0)).toBe(50 * KIB);
+    cache.putBlock('b', bytes.subarray(0, KIB), 0, chunk);
+    expect(cache.aheadBytesMax(0)).toBe(20 * KIB);
   });
 
   it('that are too large for it are not kept, and take no room', () => {

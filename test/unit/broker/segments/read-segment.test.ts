@@ -4,6 +4,7 @@ import { DataCache } from '../../../../shared/broker/memory/data-cache.ts';
 import { SegmentCache } from '../../../../shared/broker/memory/segment-cache.ts';
 import { openSegment, readSegment } from '../../../../shared/broker/segments/read-segment.ts';
 import { blockAt, type SegmentPlace, segmentKey } from '../../../../shared/broker/segments/segment-blocks.ts';
+import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import { meteredStores } from '../../../../shared/broker/usage/metered-stores.ts';
 import { noRequests } from '../../../../shared/broker/usage/request-counts.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
@@ -44,7 +45,8 @@ async function setUp(
     clock: stores.clock,
     cache: new DataCache(cacheBytesMax),
     segments: new SegmentCache(cacheBytesMax),
-  } as Pick<BrokerContext, 'clock' | 'cache' | 'segments'> as BrokerContext;
+    settings: DEFAULT_SETTINGS,
+  } as Pick<BrokerContext, 'clock' | 'cache' | 'segments' | 'settings'> as BrokerContext;
   const { chunks, facts, index } = build(sizes, at);
   const segment = { ...facts, version: 7, writtenAtMs: 5 };
   const place: SegmentPlace = { topicId: 'id', partition: 3, segment };
