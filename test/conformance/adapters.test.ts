@@ -16,6 +16,7 @@ import { DirectoryBucket } from '../support/directory-bucket.ts';
 import { DynamoTable } from '../support/dynamo-table.ts';
 import { S3Bucket } from '../support/s3-bucket.ts';
 import { stubDynamoClient, stubS3Client } from '../support/stub-client.ts';
+import { itemBesideSuite } from './item-beside-cases.ts';
 import { expiringItemsSuite } from './item-expiry-cases.ts';
 import { itemStoreSuite } from './item-store-suite.ts';
 import { objectStoreSuite } from './object-store-suite.ts';
@@ -43,6 +44,19 @@ itemStoreSuite('the simulated item store', async () => ({
   close: async () => undefined,
 }));
 itemStoreSuite(
+  'SqliteItemStore',
+  inFolder((folder) => folder.items),
+);
+
+itemBesideSuite('MemoryItemStore', async () => ({
+  store: new MemoryItemStore({ putsBeside: true }),
+  close: async () => undefined,
+}));
+itemBesideSuite('the simulated item store', async () => ({
+  store: drivenStores(3, signer, { putsBeside: true }).items,
+  close: async () => undefined,
+}));
+itemBesideSuite(
   'SqliteItemStore',
   inFolder((folder) => folder.items),
 );

@@ -34,6 +34,39 @@ export const COMMIT_BUGS: readonly PlantedBug[] = [
     ],
   },
   {
+    name: 'data-not-put-beside',
+    why: 'A commit that writes the data of its entry too is sent again without the data.',
+    edits: [
+      {
+        file: ENTRY,
+        from: 'const send = () => items.update(key, updates, conditions, beside);',
+        to: 'let tries = 0; const send = () => items.update(key, updates, conditions, tries++ === 0 ? beside : undefined);',
+      },
+    ],
+  },
+  {
+    name: 'data-put-beside-forgotten-early',
+    why: 'Data that is put beside a commit counts as written although the commit was refused.',
+    edits: [
+      {
+        file: COMMIT,
+        from: 'if (fate.applied) {',
+        to: 'if (beside !== undefined) group.unwritten = undefined; if (fate.applied) {',
+      },
+    ],
+  },
+  {
+    name: 'data-put-beside-of-another-group',
+    why: 'The data that is put beside a commit is not laid out as its entry says.',
+    edits: [
+      {
+        file: WRITE,
+        from: 'attributes: { [INLINE_BATCH.data]: data } };',
+        to: 'attributes: { [INLINE_BATCH.data]: data.slice().reverse() } };',
+      },
+    ],
+  },
+  {
     name: 'no-own-entry-check',
     why: 'A repeated request is not held against the tail: what was applied and not answered is applied again.',
     edits: [{ file: ENTRY, from: "{ if: 'lacks', name: HEAD.tail, value: commit.packed },", to: '' }],
@@ -104,7 +137,7 @@ export const COMMIT_BUGS: readonly PlantedBug[] = [
       {
         file: COMMIT,
         from: 'const fate = await commitEntry(',
-        to: 'settleCommitted(group, plan.commit, plan.commit.entry.parts.map((part) => ({ part, baseOffset: partitionState(head, part.slot).nextOffset })), head); const fate = await commitEntry(',
+        to: 'settleCommitted(group, commit, commit.entry.parts.map((part) => ({ part, baseOffset: partitionState(head, part.slot).nextOffset })), head); const fate = await commitEntry(',
       },
     ],
   },

@@ -22,6 +22,7 @@ export function drawGroupConditions(seed: number): Conditions {
       slowShare: chance.pick([0, 0.02, 0.1]),
       patienceMs: chance.pick([50, 300, 1_500]),
     },
+    putsBeside: false,
     settings: {
       topicCacheMs: chance.pick([0, 1_000, 5_000]),
       commitTimeoutMs: chance.pick([1_000, 5_000, DEFAULT_SETTINGS.commitTimeoutMs]),

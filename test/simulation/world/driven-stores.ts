@@ -9,10 +9,10 @@ import { SimulatedStorage } from './simulated-storage.ts';
 import { StorageWatch } from './watch/storage-watch.ts';
 
 /** The stores of one simulated process over a simulated storage, for callers who live in real time: no request fails. */
-export function drivenStores(seed: number, signer: UrlSigner): Stores {
+export function drivenStores(seed: number, signer: UrlSigner, { putsBeside = false } = {}): Stores {
   const loop = new EventLoop();
   const watch = new StorageWatch({ isAlive: () => true, nowMs: () => loop.nowMs });
-  const storage = new SimulatedStorage(loop, watch, new MemoryObjectStore({ signer }));
+  const storage = new SimulatedStorage(loop, watch, new MemoryObjectStore({ signer }), putsBeside);
   const latency = { usualMs: 10, slowMs: 1_000, slowShare: 0.1, patienceMs: 5_000 };
   const fates = new Fates(seed, { rates: {}, keysFrom: '' });
   const process = new SimulatedProcess({

@@ -7,6 +7,7 @@ import type {
   ItemRange,
   ItemRead,
   ItemStore,
+  ItemToPut,
   Update,
   WriteResult,
 } from '../../../shared/storage/ports.ts';
@@ -25,12 +26,15 @@ const REPLICA_LAG_MS = 100;
 /** Items as they are, and a replica that has them a little later. */
 export class ReplicatedItemStore implements ItemStore {
   private readonly loop: EventLoop;
-  private readonly items = new MemoryItemStore();
+  readonly putsBeside: boolean;
+  private readonly items: MemoryItemStore;
   private readonly replica = new MemoryItemStore();
   private reads = 0;
 
-  constructor(loop: EventLoop) {
+  constructor(loop: EventLoop, putsBeside: boolean) {
     this.loop = loop;
+    this.putsBeside = putsBeside;
+    this.items = new MemoryItemStore({ putsBeside });
   }
 
   get(key: ItemKey): Promise<ItemRead> {
@@ -45,8 +49,14 @@ export class ReplicatedItemStore implements ItemStore {
     return this.replicated(key, this.items.put(key, attributes, conditions));
   }
 
-  update(key: ItemKey, updates: readonly Update[], conditions?: readonly Condition[]): Promise<WriteResult> {
-    return this.replicated(key, this.items.update(key, updates, conditions));
+  update(
+    key: ItemKey,
+    updates: readonly Update[],
+    conditions?: readonly Condition[],
+    beside?: ItemToPut,
+  ): Promise<WriteResult> {
+    const written = this.replicated(key, this.items.update(key, updates, conditions, beside));
+    return beside === undefined ? written : this.replicated(beside.key, written);
   }
 
   delete(key: ItemKey, conditions?: readonly Condition[]): Promise<WriteResult> {

@@ -26,6 +26,7 @@ export const STREAM = {
   jobs: 7,
   flips: 8,
   topics: 9,
+  table: 10,
   request: 100,
 } as const;
 

@@ -1,5 +1,5 @@
 import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../../shared/storage/item-size.ts';
-import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
+import type { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { ItemPage, ItemRange, Stores, WriteResult } from '../../../shared/storage/ports.ts';
 import type { EventLoop } from './event-loop.ts';
 import { ReplicatedItemStore } from './replicated-items.ts';
@@ -20,9 +20,9 @@ export class SimulatedStorage {
   private readonly loop: EventLoop;
   private readonly watch: StorageWatch;
 
-  constructor(loop: EventLoop, watch: StorageWatch, objects = new MemoryObjectStore()) {
+  constructor(loop: EventLoop, watch: StorageWatch, objects: MemoryObjectStore, putsBeside: boolean) {
     this.loop = loop;
-    this.items = new ReplicatedItemStore(loop);
+    this.items = new ReplicatedItemStore(loop, putsBeside);
     this.watch = watch;
     this.objects = objects;
   }
@@ -40,10 +40,16 @@ export class SimulatedStorage {
         get: (key) => items.get(key),
         put: (key, attributes, conditions = []) =>
           seen({ kind: 'put', key, conditions }, items.put(key, attributes, conditions)),
-        update: (key, updates, conditions = []) =>
-          seen({ kind: 'update', key, conditions }, items.update(key, updates, conditions)),
+        update: async (key, updates, conditions = [], beside) => {
+          const result = await items.update(key, updates, conditions, beside);
+          if (beside !== undefined && result.ok)
+            watch.wrote({ kind: 'put', key: beside.key, conditions: [], process, result });
+          watch.wrote({ kind: 'update', key, conditions, process, result });
+          return result;
+        },
         delete: (key, conditions = []) => seen({ kind: 'delete', key, conditions }, items.delete(key, conditions)),
         query: (range) => items.query(range),
+        putsBeside: items.putsBeside,
       },
       objects: {
         put: async (key, chunks) => {

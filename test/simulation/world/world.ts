@@ -20,6 +20,8 @@ export interface Conditions {
   readonly faults: FaultMix;
   readonly latency: Latency;
   readonly settings: Partial<BrokerSettings>;
+  /** The table writes the data of an entry and its commit at once, as an embedded log does. */
+  readonly putsBeside: boolean;
   /** Those that clients use. */
   readonly partitions: readonly number[];
   /** Processes that serve at the same time. */
@@ -65,6 +67,9 @@ const SEEDS_PER_JOBS = 8;
 export function hasJobs(seed: number): boolean {
   return hashOf(seed, STREAM.jobs) % SEEDS_PER_JOBS === 0;
 }
+
+/** One seed of so many runs over a table that puts items beside an update. */
+const SEEDS_PER_PUTS_BESIDE = 4;
 
 /** What most of a run with jobs is about: all topics, the one that retention removes records of, or the compacted one. */
 export type JobTheme = 'all' | 'brief' | 'latest';
@@ -114,6 +119,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
     faults,
     latency,
     settings,
+    putsBeside: hashOf(seed, STREAM.table) % SEEDS_PER_PUTS_BESIDE === 0,
     partitions: chance.pick(PARTITION_SETS),
     processes: chance.pick([1, 2, 3, 5]),
     coldRate: chance.pick([0, 0, 0.05, 0.3]),
@@ -223,7 +229,12 @@ export class World {
         areClocksRight: () => conditions.skewMs === 0 && !this.fates.struck.some(({ kind }) => kind === 'clock_jump'),
       },
     });
-    this.storage = new SimulatedStorage(this.loop, this.watch, new MemoryObjectStore({ signer: SIGNER }));
+    this.storage = new SimulatedStorage(
+      this.loop,
+      this.watch,
+      new MemoryObjectStore({ signer: SIGNER }),
+      conditions.putsBeside,
+    );
   }
 
   /** Hours, in a run with jobs; ends when the faults are over. */
