@@ -7,6 +7,7 @@ import type { KafkaOptions } from './kafka.ts';
 import { makeKey } from './make-key.ts';
 import { DEFAULT_DATA_FOLDER, startTailrace, type Tailrace } from './start.ts';
 import { stopOnSignal } from './stop-on-signal.ts';
+import { weighBuffersWithHeap } from './weigh-buffers.ts';
 
 /** `npm start`, and `npx tailrace` from the package: runs the log as one local process, until a signal stops it. */
 
@@ -232,4 +233,5 @@ function fail(error: unknown): void {
   process.exitCode = 1;
 }
 
+weighBuffersWithHeap();
 main().catch(fail);
