@@ -43,7 +43,13 @@ export class SimulatedStorage {
         update: async (key, updates, conditions = [], beside) => {
           const result = await items.update(key, updates, conditions, beside);
           if (beside !== undefined && result.ok)
-            watch.wrote({ kind: 'put', key: beside.key, conditions: [], process, result });
+            watch.wrote({
+              kind: 'put',
+              key: beside.key,
+              conditions: [],
+              process,
+              result: { ...result, attributes: beside.attributes },
+            });
           watch.wrote({ kind: 'update', key, conditions, process, result });
           return result;
         },
