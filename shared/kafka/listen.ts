@@ -1,30 +1,15 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { createSecureContext, createServer as createTlsServer, type TlsOptions } from 'node:tls';
+import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { EventLogError } from '../log/errors.ts';
 import { Connection } from './connection.ts';
 import type { Gateway } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
 import { observedHandlers, type RequestObserver } from './observed-handlers.ts';
+import type { TlsSettings } from './tls.ts';
 
 /** So many times within the time after which a connection is idle. */
 const IDLE_LOOKS = 10;
-
-/** A certificate with its chain, and its private key, as PEM. */
-export interface TlsSettings {
-  readonly cert: string | Uint8Array;
-  readonly key: string | Uint8Array;
-}
-
-/** Why they cannot be used, in OpenSSL's words, which name what it met and never a part of the key; `undefined` if they can. */
-export function tlsProblem({ cert, key }: TlsSettings): string | undefined {
-  try {
-    createSecureContext({ cert: Buffer.from(cert), key: Buffer.from(key) });
-    return undefined;
-  } catch (cause) {
-    return (cause as Error).message;
-  }
-}
 
 export interface KafkaServerComponents {
   /** Default: connections are not encrypted. */
