@@ -20,9 +20,21 @@ export function functionFolder(name: FunctionName): string {
  * @throws Error if esbuild or the AWS SDK is not installed, with the command that installs them
  */
 export function bundleFunction(name: FunctionName, outFolder: string): void {
+  bundleFile(join(functionFolder(name), 'handler'), outFolder);
+}
+
+/** The folder of the Kafka gateway, which is a container. */
+export const GATEWAY_FOLDER = join(ROOT, 'functions', 'gateway');
+
+/** Makes the `index.mjs` of the Kafka gateway, as `bundleFunction` does. */
+export function bundleGateway(outFolder: string): void {
+  bundleFile(join(GATEWAY_FOLDER, 'main'), outFolder);
+}
+
+function bundleFile(entryPoint: string, outFolder: string): void {
   const { buildSync } = loadEsbuild();
   buildSync({
-    entryPoints: [join(functionFolder(name), `handler.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`)],
+    entryPoints: [`${entryPoint}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`],
     outfile: join(outFolder, 'index.mjs'),
     bundle: true,
     minify: true,

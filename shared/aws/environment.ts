@@ -59,13 +59,13 @@ const VARIABLES = {
   jwtScopesClaim: { name: 'TAILRACE_JWT_SCOPES_CLAIM' },
 } as const satisfies Record<keyof Settings, Variable>;
 
-interface Variable {
+export interface Variable {
   readonly name: string;
   readonly min?: number;
   readonly max?: number;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A variable that is empty counts as absent. @throws EventLogError `invalid_request`, `field` being the variable */
 export function parseSettings(environment: Environment): Settings {
@@ -93,7 +93,8 @@ export function toEnvironment(settings: Settings): Record<string, string> {
   return environment;
 }
 
-function requiredText(environment: Environment, { name }: Variable): string {
+/** @throws EventLogError `invalid_request` */
+export function requiredText(environment: Environment, { name }: Variable): string {
   const value = environment[name];
   if (value === undefined || value === '') throw invalidField(name, `The environment lacks ${name}.`);
   return value;
@@ -152,7 +153,8 @@ function httpsUrl(environment: Environment, variable: Variable): string {
   throw invalidField(variable.name, `${variable.name} takes an address that begins with https://.`);
 }
 
-function wholeNumber(environment: Environment, variable: Required<Variable>): number | undefined {
+/** `undefined` if the variable is absent or empty. @throws EventLogError `invalid_request` */
+export function wholeNumber(environment: Environment, variable: Required<Variable>): number | undefined {
   const { name, min, max } = variable;
   const value = environment[name];
   if (value === undefined || value === '') return undefined;

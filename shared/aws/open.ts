@@ -21,9 +21,10 @@ const SOCKETS_MAX = 64;
 /**
  * The broker over S3 and DynamoDB, put together by hand, once per cold start. Makes no request: Region and credentials
  * are the environment's, and the first use opens the first connection. An environment serves one request at a time, so
- * appends wait for no others to share a commit with, which are the broker's own defaults.
+ * appends wait for no others to share a commit with, which are the broker's own defaults. A process that serves many
+ * requests passes settings of its own.
  */
-export function composeBroker(settings: Settings): Broker {
+export function composeBroker(settings: Settings, own: Partial<BrokerSettings> = {}): Broker {
   const { tableName, itemTimeoutMs } = settings;
   const parts = { clock: systemClock, random: systemRandom };
   const items = new DynamoItemStore({
@@ -32,7 +33,7 @@ export function composeBroker(settings: Settings): Broker {
     client: new DynamoDBClient(clientOptions(itemTimeoutMs ?? ITEM_TIMEOUT_MS)),
   });
   const objects = composeObjects(settings, parts);
-  return new Broker({ ...parts, objects, items, settings: brokerSettings(settings) });
+  return new Broker({ ...parts, objects, items, settings: { ...brokerSettings(settings), ...own } });
 }
 
 /** The bucket, or the router over the bucket and the directory bucket of hot objects. */

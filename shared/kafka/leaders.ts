@@ -25,8 +25,8 @@ export function leaderOf(
 /** As many as a head decides. */
 const PARTITIONS_TOGETHER = 16;
 
-/** FNV-1a with a final mix: spreads well, and is the same in every process. */
-function scoreOf(text: string): number {
+/** From 0 to 2^32 - 1. FNV-1a with a final mix: spreads well, and is the same in every process. */
+export function scoreOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 16), 0x45d9f3b);

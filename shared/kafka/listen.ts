@@ -5,20 +5,28 @@ import { EventLogError } from '../log/errors.ts';
 import { Connection } from './connection.ts';
 import type { Gateway } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
+import { observedHandlers, type RequestObserver } from './observed-handlers.ts';
+import type { TlsSettings } from './tls.ts';
 
 /** Silent connections are looked for so many times within the time after which they are cut. */
 const LOOKS = 10;
-
-/** A certificate with its chain, and its private key, as PEM. */
-export interface TlsSettings {
-  readonly cert: string | Uint8Array;
-  readonly key: string | Uint8Array;
-}
 
 export interface KafkaServerComponents {
   /** Default: connections are not encrypted. */
   readonly tls?: TlsSettings | undefined;
   readonly onError: (error: unknown, api: string) => void;
+  /** Hears of each request. Default: nobody does. */
+  readonly observer?: RequestObserver | undefined;
+}
+
+/** What all connections have done together, those that are closed included. */
+export interface Traffic {
+  /** Connections that are open. */
+  readonly connections: number;
+  /** Connections that were taken. */
+  readonly accepted: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
 }
 
 /** The time that a client has for the handshake of TLS. */
@@ -27,14 +35,20 @@ const HANDSHAKE_MS_MAX = 30_000;
 /** Listens for Kafka's clients. */
 export class KafkaServer {
   readonly #server: Server;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Map<Connection, Socket>();
   /** By their peers: the TLS handshake is not done yet. */
   readonly #handshaking = new Map<string, Socket>();
   #gateway: Gateway | undefined;
+  #accepted = 0;
+  /** Of the connections that are closed. */
+  #bytesRead = 0;
+  #bytesWritten = 0;
+  #onLastClosed: (() => void) | undefined;
 
   /** @throws Error of OpenSSL (certificate, key) */
-  constructor({ onError, tls }: KafkaServerComponents) {
+  constructor({ onError, tls, observer }: KafkaServerComponents) {
     let requestBytes: ByteBudget | undefined;
+    let handlers = HANDLERS;
     const accept = (socket: Socket): void => {
       this.#handshaking.delete(peerOf(socket));
       const gateway = this.#gateway;
@@ -42,10 +56,19 @@ export class KafkaServer {
         socket.destroy();
         return;
       }
-      requestBytes ??= new ByteBudget(gateway.settings.requestBytesMax);
-      const connection = new Connection({ gateway, socket, handlers: HANDLERS, requestBytes, onError });
-      this.#connections.add(connection);
-      socket.once('close', () => this.#connections.delete(connection));
+      if (requestBytes === undefined) {
+        requestBytes = new ByteBudget(gateway.settings.requestBytesMax);
+        if (observer !== undefined) handlers = observedHandlers(HANDLERS, observer, gateway.clock);
+      }
+      const connection = new Connection({ gateway, socket, handlers, requestBytes, onError });
+      this.#connections.set(connection, socket);
+      this.#accepted++;
+      socket.once('close', () => {
+        this.#connections.delete(connection);
+        this.#bytesRead += socket.bytesRead;
+        this.#bytesWritten += socket.bytesWritten;
+        if (this.#connections.size === 0) this.#onLastClosed?.();
+      });
     };
     this.#server =
       tls === undefined
@@ -67,7 +90,7 @@ export class KafkaServer {
       this.#server.once('error', (cause: NodeJS.ErrnoException) => {
         const isTaken = cause.code === 'EADDRINUSE';
         const message = isTaken
-          ? `Port ${port} of ${host} is taken. Choose another with --kafka-port, or 0 for any free one.`
+          ? `Port ${port} of ${host} is taken. Choose another for Kafka's clients (--kafka-port), or 0 for any free one.`
           : `Can't listen on ${host}:${port}: ${cause.message}.`;
         reject(
           new EventLogError('invalid_request', message, { details: { field: isTaken ? 'kafkaPort' : 'host' }, cause }),
@@ -88,7 +111,7 @@ export class KafkaServer {
   async #cutSilent({ clock, settings, stopping }: Gateway): Promise<void> {
     while (!stopping.aborted) {
       await clock.sleep(Math.min(settings.idleMs, settings.frameMs) / LOOKS, stopping);
-      for (const connection of this.#connections) connection.cutIfSilent();
+      for (const connection of this.#connections.keys()) connection.cutIfSilent();
     }
   }
 
@@ -97,11 +120,35 @@ export class KafkaServer {
     this.#server.close();
     // They have asked for nothing yet.
     for (const socket of this.#handshaking.values()) socket.destroy();
-    await Promise.all([...this.#connections].map((connection) => connection.finish()));
+    await Promise.all(
+      [...this.#connections].map(async ([connection, socket]) => {
+        await connection.finish();
+        // What a client has sent and nobody read would make the system reset the connection, answers and all, when it is
+        // closed; and only who reads learns that the client has hung up.
+        socket.removeAllListeners('data').resume();
+      }),
+    );
+  }
+
+  /** Resolves when the last client has hung up. After `finish` they do, unless they are stuck. */
+  async closed(): Promise<void> {
+    if (this.#connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onLastClosed = resolve;
+    });
+  }
+
+  traffic(): Traffic {
+    let [bytesRead, bytesWritten] = [this.#bytesRead, this.#bytesWritten];
+    for (const socket of this.#connections.values()) {
+      bytesRead += socket.bytesRead;
+      bytesWritten += socket.bytesWritten;
+    }
+    return { connections: this.#connections.size, accepted: this.#accepted, bytesRead, bytesWritten };
   }
 
   cut(): void {
-    for (const connection of this.#connections) connection.cut();
+    for (const connection of this.#connections.keys()) connection.cut();
     for (const socket of this.#handshaking.values()) socket.destroy();
   }
 }

@@ -1,11 +1,10 @@
-import { createSecureContext } from 'node:tls';
-import { Credentials } from '../access/credentials.ts';
 import type { JwtSettings } from '../access/jwt.ts';
 import type { Broker } from '../broker/broker.ts';
-import { CLEARTEXT_MECHANISMS, MECHANISMS, type Mechanism } from '../kafka/access/mechanism.ts';
-import type { SaslAccess } from '../kafka/access/session.ts';
-import { DEFAULT_GATEWAY_SETTINGS, type Gateway, type GatewayNode } from '../kafka/gateway.ts';
-import { KafkaServer, type TlsSettings } from '../kafka/listen.ts';
+import { MECHANISMS, type Mechanism, mechanismProblem, offeredMechanisms } from '../kafka/access/mechanism.ts';
+import { composeGateway } from '../kafka/compose-gateway.ts';
+import type { GatewayNode } from '../kafka/gateway.ts';
+import { KafkaServer } from '../kafka/listen.ts';
+import { type TlsSettings, tlsProblem } from '../kafka/tls.ts';
 import { invalidField } from '../log/errors.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
@@ -56,30 +55,28 @@ export function checkKafkaAccess(options: KafkaOptions, { keys, isLocal, jwt }: 
     );
   }
   const isSafe = options.tls !== undefined || isLocal || options.allowCleartextCredentials === true;
+  const safety = { isSafe, hasTokens: jwt !== undefined };
   for (const mechanism of options.mechanisms ?? []) {
-    if (!MECHANISMS.includes(mechanism))
-      throw invalidField('kafka.mechanisms', `The mechanisms are ${MECHANISMS.join(', ')}, not '${mechanism}'.`);
-    if (mechanism === 'OAUTHBEARER' && jwt === undefined)
-      throw invalidField('kafka.mechanisms', 'OAUTHBEARER needs the issuer of the tokens: give jwt too.');
-    if (!isSafe && CLEARTEXT_MECHANISMS.includes(mechanism))
-      throw invalidField(
-        'kafka.mechanisms',
-        `${mechanism} sends secrets as they are, and others reach this address: give a certificate (tls), use SCRAM-SHA-512, ` +
-          'or allow it (allowCleartextCredentials).',
-      );
+    const problem = mechanismProblem(mechanism, safety);
+    if (problem !== undefined) throw invalidField('kafka.mechanisms', adviceOn(mechanism)[problem]);
   }
-  const offered = options.mechanisms ?? MECHANISMS.filter((each) => isSafe || !CLEARTEXT_MECHANISMS.includes(each));
-  return MECHANISMS.filter((each) => offered.includes(each) && (each !== 'OAUTHBEARER' || jwt !== undefined));
+  return offeredMechanisms(safety, options.mechanisms);
 }
 
-function checkTls(tls: NonNullable<KafkaOptions['tls']>): void {
-  try {
-    createSecureContext({ cert: Buffer.from(tls.cert), key: Buffer.from(tls.key) });
-  } catch (cause) {
-    // OpenSSL names what it met, never a part of the key.
-    const { message } = cause as Error;
-    throw invalidField('kafka.tls', `The certificate and its key must be PEM, and belong together: ${message}.`);
-  }
+function adviceOn(mechanism: string) {
+  return {
+    unknown: `The mechanisms are ${MECHANISMS.join(', ')}, not '${mechanism}'.`,
+    no_issuer: 'OAUTHBEARER needs the issuer of the tokens: give jwt too.',
+    not_encrypted:
+      `${mechanism} sends secrets as they are, and others reach this address: give a certificate (tls), use SCRAM-SHA-512, ` +
+      'or allow it (allowCleartextCredentials).',
+  };
+}
+
+function checkTls(tls: TlsSettings): void {
+  const problem = tlsProblem(tls);
+  if (problem !== undefined)
+    throw invalidField('kafka.tls', `The certificate and its key must be PEM, and belong together: ${problem}.`);
 }
 
 export interface KafkaListenerComponents {
@@ -112,37 +109,15 @@ export async function listenForKafka({
   });
   const port = await server.listen(wantedPort, host);
   const self: GatewayNode = { nodeId: NODE_ID, ...(advertised ?? { host, port }) };
-  const gateway: Gateway = {
+  const gateway = await composeGateway({
     broker,
-    access: access.keys ? await saslAccess(broker, mechanisms, access) : undefined,
     clock: systemClock,
     random: systemRandom,
-    settings: {
-      ...DEFAULT_GATEWAY_SETTINGS,
-      clusterId: await broker.clusterId(),
-      autoCreateTopics,
-      partitionsDefault,
-    },
+    credentials: access.keys ? { mechanisms, jwt: access.jwt } : undefined,
+    settings: { autoCreateTopics, partitionsDefault },
     self,
-    nodes: () => [self],
     stopping,
-  };
+  });
   server.serve(gateway);
   return { server, bootstrapServers: `${host.includes(':') ? `[${host}]` : host}:${port}` };
-}
-
-async function saslAccess(
-  broker: Broker,
-  mechanisms: readonly Mechanism[],
-  { jwt }: ListenerAccess,
-): Promise<SaslAccess> {
-  const clock = systemClock;
-  return {
-    mechanisms,
-    credentials: new Credentials({ apiKeys: true, jwt }, { broker, clock }),
-    broker,
-    clock,
-    random: systemRandom,
-    saltSecret: await broker.saltSecret(),
-  };
 }

@@ -5,10 +5,11 @@ import type { Broker } from '../../shared/broker/broker.ts';
 import { MECHANISMS, type Mechanism } from '../../shared/kafka/access/mechanism.ts';
 import { REFUSAL_DELAY_MS } from '../../shared/kafka/access/session.ts';
 import { DEFAULT_GATEWAY_SETTINGS, type Gateway, type GatewaySettings } from '../../shared/kafka/gateway.ts';
-import { KafkaServer, type TlsSettings } from '../../shared/kafka/listen.ts';
+import { KafkaServer } from '../../shared/kafka/listen.ts';
 import type { Api, RequestOf, ResponseOf } from '../../shared/kafka/protocol/api.ts';
 import type { Fields, WrittenOf } from '../../shared/kafka/protocol/fields.ts';
 import { MessageReader, MessageWriter } from '../../shared/kafka/protocol/message-bytes.ts';
+import type { TlsSettings } from '../../shared/kafka/tls.ts';
 import { memoryBroker, memoryStores, SeededRandom } from './memory-broker.ts';
 import { SimulatedClock } from './simulated-clock.ts';
 

@@ -9,6 +9,33 @@ export type Mechanism = (typeof MECHANISMS)[number];
 /** Mechanisms that send the secret itself: who can read the connection can use it. */
 export const CLEARTEXT_MECHANISMS: readonly Mechanism[] = ['PLAIN', 'OAUTHBEARER'];
 
+/** What decides which mechanisms a listener can offer. */
+export interface ListenerSafety {
+  /** Whether nobody can read the connections: they are encrypted, or never leave the machine. */
+  readonly isSafe: boolean;
+  /** Whether tokens of an issuer are accepted. */
+  readonly hasTokens: boolean;
+}
+
+/** Why a listener cannot offer a mechanism; `undefined` if it can. */
+export function mechanismProblem(
+  mechanism: string,
+  { isSafe, hasTokens }: ListenerSafety,
+): 'unknown' | 'no_issuer' | 'not_encrypted' | undefined {
+  const known = MECHANISMS.find((each) => each === mechanism);
+  if (known === undefined) return 'unknown';
+  if (known === 'OAUTHBEARER' && !hasTokens) return 'no_issuer';
+  return isSafe || !CLEARTEXT_MECHANISMS.includes(known) ? undefined : 'not_encrypted';
+}
+
+/** Those of the wanted mechanisms that a listener can offer, in their order; by default all that it can. */
+export function offeredMechanisms(
+  safety: ListenerSafety,
+  wanted: readonly Mechanism[] = MECHANISMS,
+): readonly Mechanism[] {
+  return MECHANISMS.filter((each) => wanted.includes(each) && mechanismProblem(each, safety) === undefined);
+}
+
 /** The longest token of a client, in bytes. */
 export const SASL_TOKEN_BYTES_MAX = 64 * 1024;
 

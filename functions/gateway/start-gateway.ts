@@ -1,0 +1,95 @@
+import type { JwtSettings } from '../../shared/access/jwt.ts';
+import type { GatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
+import type { Broker } from '../../shared/broker/broker.ts';
+import { composeGateway } from '../../shared/kafka/compose-gateway.ts';
+import { KafkaServer } from '../../shared/kafka/listen.ts';
+import { nodeIdOf } from '../../shared/kafka/nodes-by-address.ts';
+import type { Clock, Random } from '../../shared/storage/ports.ts';
+import type { logLine } from '../lambda/log-line.ts';
+import { drainInTime } from './drain-in-time.ts';
+import { HealthServer } from './health-server.ts';
+import { ownAddress } from './own-address.ts';
+import { TrafficLog } from './traffic-log.ts';
+
+export interface GatewayProcessComponents {
+  readonly broker: Broker;
+  readonly environment: GatewayEnvironment;
+  /** Tells the metrics of several logs of an account apart. */
+  readonly tableName: string;
+  readonly jwt: JwtSettings | undefined;
+  /** Where ECS describes this container; `undefined` outside ECS. */
+  readonly metadataUrl: string | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: typeof logLine;
+}
+
+export interface RunningGateway {
+  /** Where Kafka's clients connect in this process. */
+  readonly port: number;
+  readonly healthPort: number;
+  /**
+   * Answers what is in work, closes all connections and settles all appends, within `drainMs`. What is left then, or when
+   * `cut` is aborted, is cut off. Resolves to whether nothing was. May be called once.
+   */
+  drain(cut: AbortSignal): Promise<boolean>;
+}
+
+/**
+ * Serves Kafka's clients. `/health` answers 503 until it does. A table that cannot be reached is an error at the start: names
+ * and permissions are wrong more often than DynamoDB is, and a deployment is rolled back then.
+ * @throws EventLogError `invalid_request` (a port is taken, no advertised host), `storage_unavailable`
+ */
+export async function startGateway(components: GatewayProcessComponents): Promise<RunningGateway> {
+  const { broker, environment, tableName, jwt, clock, random, log } = components;
+  const host = environment.advertisedHost ?? (await ownAddress(components.metadataUrl));
+  const stopping = new AbortController();
+  const health = new HealthServer({ clock, look: () => broker.clusterId() });
+  const traffic = new TrafficLog({ tableName, clock, log });
+  const server = new KafkaServer({
+    tls: environment.tls.type === 'gateway' ? environment.tls.tls : undefined,
+    observer: (request) => traffic.note(request),
+    onError: (error, api) =>
+      log('ERROR', 'Unexpected error.', {
+        api,
+        why: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      }),
+  });
+  const healthPort = await health.listen(environment.healthPort, environment.host);
+  try {
+    const port = await server.listen(environment.port, environment.host);
+    const address = { host, port: environment.advertisedPort || port };
+    const self = { ...address, nodeId: nodeIdOf(address) };
+    const { mechanisms, autoCreateTopics, partitionsDefault } = environment;
+    const gateway = await composeGateway({
+      broker,
+      clock,
+      random,
+      credentials: { mechanisms, jwt },
+      settings: { autoCreateTopics, partitionsDefault },
+      self,
+      stopping: stopping.signal,
+    });
+    server.serve(gateway);
+    health.state = 'serving';
+    void traffic.run({ traffic: () => server.traffic(), isTableReached: () => health.isTableReached() });
+    log('INFO', 'The gateway serves.', { port, healthPort, advertised: `${self.host}:${self.port}`, mechanisms });
+    const { drainMs } = environment;
+    return {
+      port,
+      healthPort,
+      drain: async (cut) => {
+        health.state = 'draining';
+        const drained = await drainInTime({ clock, drainMs, cut }, { leave: async () => {}, stopping, server, broker });
+        traffic.stop(server.traffic());
+        log(drained.isClean ? 'INFO' : 'ERROR', 'The gateway has stopped.', drained);
+        health.close();
+        return drained.isClean;
+      },
+    };
+  } catch (error) {
+    health.close();
+    server.cut();
+    throw error;
+  }
+}
