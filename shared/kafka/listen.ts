@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { EventLogError } from '../log/errors.ts';
+import { FetchSessions } from './apis/records/fetch-sessions.ts';
 import { Connection } from './connection.ts';
 import type { Gateway } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
@@ -35,6 +36,7 @@ export class KafkaServer {
   /** @throws Error of OpenSSL (certificate, key) */
   constructor({ onError, tls }: KafkaServerComponents) {
     let requestBytes: ByteBudget | undefined;
+    let fetchSessions: FetchSessions | undefined;
     const accept = (socket: Socket): void => {
       this.#handshaking.delete(peerOf(socket));
       const gateway = this.#gateway;
@@ -43,7 +45,9 @@ export class KafkaServer {
         return;
       }
       requestBytes ??= new ByteBudget(gateway.settings.requestBytesMax);
-      const connection = new Connection({ gateway, socket, handlers: HANDLERS, requestBytes, onError });
+      fetchSessions ??= new FetchSessions(gateway.settings.fetchSessionBytesMax, gateway.random);
+      const shared = { gateway, handlers: HANDLERS, requestBytes, fetchSessions, onError };
+      const connection = new Connection({ ...shared, socket });
       this.#connections.add(connection);
       socket.once('close', () => this.#connections.delete(connection));
     };
