@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { KAFKA_ERRORS } from '../../../../../shared/kafka/error-codes.ts';
+import { SASL_AUTHENTICATE } from '../../../../../shared/kafka/protocol/messages/access/sasl-authenticate.ts';
+import { SASL_HANDSHAKE } from '../../../../../shared/kafka/protocol/messages/access/sasl-handshake.ts';
 import { FETCH } from '../../../../../shared/kafka/protocol/messages/records/fetch.ts';
 import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
 import {
@@ -254,6 +256,22 @@ describe('a fetch session', () => {
     await fetch(other, { id, epoch: 0, offsets: { 0: 0 } });
     await fetch(other, { id, epoch: -1, offsets: { 0: 0 } });
     expect(await fetch(connection, { id, epoch: 1 })).toMatchObject({ id });
+  });
+
+  it('shows no topic on which its caller has no right, however often it is asked for', async () => {
+    const { gateway, broker } = await withTopic(1, { credentials: { apiKeys: true } });
+    await broker.putTopic({ name: 'other' });
+    await broker.appendRecords({ topic: 'other', records: [record('secret')] });
+    const { id: user, key } = await broker.createApiKey({
+      ...{ name: 'a', scopes: [{ actions: ['consume'], topics: ['t'], groups: [] }] },
+    });
+    const connection = await gateway.connect();
+    await connection.send(SASL_HANDSHAKE, 1, { mechanism: 'PLAIN' });
+    await connection.send(SASL_AUTHENTICATE, 2, { authBytes: Buffer.from(`\0${user}\0${key}`) });
+    const id = await begin(connection, { offsets: { 0: 0 } });
+    const refused = { id, partitions: [`0:${KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED}`] };
+    expect(await fetch(connection, { id, epoch: 1, topic: 'other', offsets: { 0: 0 } })).toEqual(refused);
+    expect(await fetch(connection, { id, epoch: 2 })).toEqual(refused);
   });
 
   it('has no room beside others, which keep theirs, until a connection has ended', async () => {
