@@ -24,6 +24,7 @@ export interface SessionPartition extends WantedPartition {
 interface Entry extends WantedPartition {
   readonly highWatermark: number;
   readonly logStartOffset: number;
+  readonly turn: number;
 }
 
 /** Object, arrays, entry of the cache. */
@@ -86,23 +87,28 @@ export class FetchSession {
    * partition is named twice.
    */
   update(wanted: Iterable<WantedPartition>, forgotten: Iterable<{ topic: string; partition: number }>): void {
-    const added = new Map<string, Entry>();
+    const added: Entry[] = [];
+    let turn = this.size;
     for (const each of wanted) {
       const slot = this.#slotOf(each.topic, each.partition);
       if (slot === undefined) {
-        added.set(keyOf(each), { ...each, highWatermark: UNKNOWN_OFFSET, logStartOffset: UNKNOWN_OFFSET });
+        added.push({ ...each, highWatermark: UNKNOWN_OFFSET, logStartOffset: UNKNOWN_OFFSET, turn: turn++ });
         continue;
       }
       this.#offsets[slot] = each.offset;
       this.#bytesMax[slot] = each.bytesMax;
     }
     const gone = new Set<number>();
+    const goneAtOnce = new Set<string>();
     for (const each of forgotten) {
       const slot = this.#slotOf(each.topic, each.partition);
       if (slot !== undefined) gone.add(slot);
-      else added.delete(keyOf(each));
+      else if (added.length > 0) goneAtOnce.add(keyOf(each));
     }
-    if (added.size > 0 || gone.size > 0) this.#rebuild([...added.values()], gone);
+    if (added.length === 0 && gone.size === 0) return;
+    const kept = goneAtOnce.size === 0 ? added : added.filter((each) => !goneAtOnce.has(keyOf(each)));
+    // What is there is in order, so sorting merges two runs.
+    this.#fill(withoutDoubles([...this.#entriesBut(gone), ...kept].sort(byPlace)), turn);
   }
 
   /** All partitions, each in its turn. */
@@ -162,30 +168,29 @@ export class FetchSession {
     return slot < end && this.#partitions[slot] === partition ? slot : undefined;
   }
 
-  #rebuild(added: readonly Entry[], gone: ReadonlySet<number>): void {
+  #entriesBut(gone: ReadonlySet<number>): Entry[] {
     const turnOf = new Int32Array(this.size);
     for (const [turn, slot] of this.#turns.entries()) turnOf[slot] = turn;
-    const entries: (Entry & { readonly turn: number })[] = [];
+    const entries: Entry[] = [];
     for (const [topic, name] of this.#topics.entries()) {
       for (let slot = this.#starts[topic] as number; slot < (this.#starts[topic + 1] as number); slot++) {
         if (gone.has(slot)) continue;
-        const highWatermark = this.#highWatermarks[slot] as number;
-        const logStartOffset = this.#logStartOffsets[slot] as number;
         entries.push({
-          ...{ ...this.#wantedAt(slot, name), highWatermark, logStartOffset },
+          ...this.#wantedAt(slot, name),
+          highWatermark: this.#highWatermarks[slot] as number,
+          logStartOffset: this.#logStartOffsets[slot] as number,
           turn: turnOf[slot] as number,
         });
       }
     }
-    const { size } = this;
-    for (const [i, entry] of added.entries()) entries.push({ ...entry, turn: size + i });
-    this.#fill(entries.sort(byPlace), size + added.length);
+    return entries;
   }
 
-  #fill(entries: readonly (Entry & { readonly turn: number })[], turns: number): void {
+  /** `entries` in order of their places, with turns below `turnsEnd`. */
+  #fill(entries: readonly Entry[], turnsEnd: number): void {
     const topics: string[] = [];
     const starts: number[] = [];
-    const slotOfTurn = new Int32Array(turns).fill(NO_SLOT);
+    const slotOfTurn = new Int32Array(turnsEnd).fill(NO_SLOT);
     for (const [slot, { topic, turn }] of entries.entries()) {
       slotOfTurn[turn] = slot;
       if (topic === topics.at(-1)) continue;
@@ -213,6 +218,18 @@ function keyOf({ topic, partition }: { readonly topic: string; readonly partitio
 function byPlace(one: Entry, other: Entry): number {
   if (one.topic !== other.topic) return one.topic < other.topic ? -1 : 1;
   return one.partition - other.partition;
+}
+
+/** Of entries for the same partition the first one's turn and the last one's wishes. */
+function withoutDoubles(sorted: readonly Entry[]): Entry[] {
+  const entries: Entry[] = [];
+  for (const entry of sorted) {
+    const before = entries.at(-1);
+    if (before !== undefined && byPlace(before, entry) === 0)
+      entries[entries.length - 1] = { ...entry, turn: before.turn };
+    else entries.push(entry);
+  }
+  return entries;
 }
 
 /** The first place in the range whose value is not below `wanted`. */
