@@ -4,6 +4,7 @@ import { ByteFormatError } from '../log/bytes.ts';
 import { SASL_TOKEN_BYTES_MAX } from './access/mechanism.ts';
 import { AUTHENTICATION_MS_MAX, Session } from './access/session.ts';
 import { answerUnsupportedVersion } from './apis/cluster/api-versions.ts';
+import type { FetchSessions } from './apis/records/fetch-sessions.ts';
 import type { Gateway } from './gateway.ts';
 import { ConnectionEnd, ConnectionState, type Handler } from './handler.ts';
 import { frameOf, readClientId, readRequestHeader, writeResponse } from './protocol/api.ts';
@@ -23,6 +24,7 @@ export interface ConnectionComponents {
   readonly socket: Socket;
   readonly handlers: ReadonlyMap<number, Handler>;
   readonly requestBytes: ByteBudget;
+  readonly fetchSessions: FetchSessions;
   readonly onError: (error: unknown, api: string) => void;
 }
 
@@ -35,6 +37,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #handlers: ReadonlyMap<number, Handler>;
   readonly #requestBytes: ByteBudget;
+  readonly #fetchSessions: FetchSessions;
   readonly #onError: ConnectionComponents['onError'];
   readonly #frames: FrameReader;
   readonly #state = new ConnectionState();
@@ -53,11 +56,12 @@ export class Connection {
   #frameBeganAtMs: number | undefined;
   #onAuthenticated: (() => void) | undefined;
 
-  constructor({ gateway, socket, handlers, requestBytes, onError }: ConnectionComponents) {
+  constructor({ gateway, socket, handlers, requestBytes, fetchSessions, onError }: ConnectionComponents) {
     this.#gateway = gateway;
     this.#socket = socket;
     this.#handlers = handlers;
     this.#requestBytes = requestBytes;
+    this.#fetchSessions = fetchSessions;
     this.#onError = onError;
     this.#session = new Session(gateway.access);
     this.#frames = new FrameReader(this.#frameBytesMax());
@@ -76,6 +80,7 @@ export class Connection {
     socket.on('close', () => {
       if (this.#work === undefined) this.#giveReserved();
       this.#gone.abort(CLIENT_IS_GONE);
+      fetchSessions.endAllOf(this.#state);
     });
   }
 
@@ -197,6 +202,7 @@ export class Connection {
         rights,
         session: this.#session,
         connection: this.#state,
+        fetchSessions: this.#fetchSessions,
         signal: this.#signal,
         letNextBegin,
       },

@@ -25,6 +25,8 @@ export interface GatewaySettings {
   readonly idleMs: number;
   readonly frameMs: number;
   readonly connectionsMax: number;
+  /** The memory of all fetch sessions together, in bytes. Who finds no room reads without a session. */
+  readonly fetchSessionBytesMax: number;
 }
 
 export const DEFAULT_GATEWAY_SETTINGS: Omit<GatewaySettings, 'clusterId'> = {
@@ -36,6 +38,8 @@ export const DEFAULT_GATEWAY_SETTINGS: Omit<GatewaySettings, 'clusterId'> = {
   idleMs: 600_000,
   frameMs: 30_000,
   connectionsMax: 20_000,
+  // More than a million partitions.
+  fetchSessionBytesMax: 48 * 1024 * 1024,
 };
 
 /** What the handlers of all APIs share. It holds nothing that must not be lost. */

@@ -1,5 +1,6 @@
 import type { Needs, Rights } from './access/rights.ts';
 import type { Session } from './access/session.ts';
+import type { FetchSessions } from './apis/records/fetch-sessions.ts';
 import type { Gateway } from './gateway.ts';
 import type { Api, RequestOf, ResponseOf } from './protocol/api.ts';
 import type { Fields } from './protocol/fields.ts';
@@ -17,6 +18,8 @@ export interface Call {
   readonly session: Session;
   /** What this connection has done before. */
   readonly connection: ConnectionState;
+  /** Those of all connections. */
+  readonly fetchSessions: FetchSessions;
   /** Aborted when the client is gone or the gateway closes. */
   readonly signal: AbortSignal;
   /** Lets the next request of the connection begin before this one is answered. Answers keep the order of the requests. */

@@ -2,7 +2,8 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { EventLogError } from '../log/errors.ts';
-import { Connection } from './connection.ts';
+import { FetchSessions } from './apis/records/fetch-sessions.ts';
+import { Connection, type ConnectionComponents } from './connection.ts';
 import type { Gateway } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
 import { observedHandlers, type RequestObserver } from './observed-handlers.ts';
@@ -47,8 +48,7 @@ export class KafkaServer {
 
   /** @throws Error of OpenSSL (certificate, key) */
   constructor({ onError, tls, observer }: KafkaServerComponents) {
-    let requestBytes: ByteBudget | undefined;
-    let handlers = HANDLERS;
+    let shared: Omit<ConnectionComponents, 'socket'> | undefined;
     const accept = (socket: Socket): void => {
       this.#handshaking.delete(peerOf(socket));
       const gateway = this.#gateway;
@@ -56,11 +56,14 @@ export class KafkaServer {
         socket.destroy();
         return;
       }
-      if (requestBytes === undefined) {
-        requestBytes = new ByteBudget(gateway.settings.requestBytesMax);
-        if (observer !== undefined) handlers = observedHandlers(HANDLERS, observer, gateway.clock);
-      }
-      const connection = new Connection({ gateway, socket, handlers, requestBytes, onError });
+      shared ??= {
+        gateway,
+        handlers: observer === undefined ? HANDLERS : observedHandlers(HANDLERS, observer, gateway.clock),
+        requestBytes: new ByteBudget(gateway.settings.requestBytesMax),
+        fetchSessions: new FetchSessions(gateway.settings.fetchSessionBytesMax, gateway.random),
+        onError,
+      };
+      const connection = new Connection({ ...shared, socket });
       this.#connections.set(connection, socket);
       this.#accepted++;
       socket.once('close', () => {

@@ -1,9 +1,10 @@
 import { API_VERSIONS } from '../../shared/kafka/protocol/messages/cluster/api-versions.ts';
+import { FETCH } from '../../shared/kafka/protocol/messages/records/fetch.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import type { KafkaClient } from '../support/kafka-client.ts';
 import { memoryBroker, memoryStores, SeededRandom, valuesOf } from '../support/memory-broker.ts';
 import { runGateway } from '../support/memory-gateway.ts';
-import { sessionFrames } from './session.ts';
+import { beginSession, sessionFollowers, sessionFrames } from './session.ts';
 
 export interface FuzzResult {
   readonly frames: number;
@@ -24,6 +25,8 @@ const PATIENCE_MS = 50;
 const CORRELATION_AT = 8;
 const LENGTH_BYTES = 4;
 const CHANGES_MAX = 4;
+const SESSION_ONE_IN = 20;
+const SESSION_VERSIONS = [7, 12, 17];
 
 /**
  * Sends frames of real requests with some bytes changed to a gateway, each followed by a request that must be answered unless
@@ -40,9 +43,17 @@ export async function fuzz(seed: number, frames: number): Promise<FuzzResult> {
   const counts = { answered: 0, closed: 0, left: 0 };
   let heapBytesMax = 0;
   let client: KafkaClient | undefined;
+  /** Requests of a fetch session of this connection. */
+  let followers: Uint8Array[] = [];
   for (let i = 0; i < frames; i++) {
-    client ??= await gateway.connect();
-    const outcome = await send(client, mutated(session[random.below(session.length)] as Uint8Array, random));
+    if (client === undefined) {
+      client = await gateway.connect();
+      followers = [];
+    }
+    if (followers.length === 0 && random.below(SESSION_ONE_IN) === 0)
+      followers = await followersOf(client, topic.topicId, random);
+    const frame = followers.shift() ?? (session[random.below(session.length)] as Uint8Array);
+    const outcome = await send(client, mutated(frame, random));
     counts[outcome]++;
     if (outcome !== 'answered') {
       client.close();
@@ -52,6 +63,14 @@ export async function fuzz(seed: number, frames: number): Promise<FuzzResult> {
   }
   const isUnharmed = (await valuesOf(broker, 'untouched', 0)).join() === 'kept';
   return { frames, ...counts, errors: gateway.errors, isUnharmed, heapBytesMax };
+}
+
+/** Begins a fetch session. */
+async function followersOf(client: KafkaClient, topicId: string, random: SeededRandom): Promise<Uint8Array[]> {
+  const version = SESSION_VERSIONS[random.below(SESSION_VERSIONS.length)] as number;
+  const { sessionId } = await client.request(FETCH, version, beginSession(topicId));
+  if (sessionId === 0) throw new Error('No fetch session began.');
+  return sessionFollowers(topicId, sessionId, version);
 }
 
 /** Some bytes are changed, the end is cut off, or bytes are put in; then the length is mostly made to fit. */

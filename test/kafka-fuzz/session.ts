@@ -18,13 +18,45 @@ import { PRODUCE } from '../../shared/kafka/protocol/messages/records/produce.ts
 import { requestFrame } from '../support/kafka-client.ts';
 import { batchOf, produceRequest } from '../support/produced.ts';
 
+const FETCHED = { partition: 0, fetchOffset: 0, partitionMaxBytes: 10_000 };
+
+/** A fetch of two partitions, which begins a session. */
+export function beginSession(topicId: string) {
+  return {
+    ...{ maxWaitMs: 0, minBytes: 1, maxBytes: 10_000, sessionId: 0, sessionEpoch: 0, forgottenTopicsData: [] },
+    topics: [{ topic: 't', topicId, partitions: [FETCHED, { ...FETCHED, partition: 1 }] }],
+  };
+}
+
+/** What follows in a session: it names what changes, or nothing. */
+export function sessionFollowers(topicId: string, sessionId: number, version: number): Uint8Array[] {
+  const topic = { topic: 't', topicId };
+  const changed = {
+    topics: [
+      {
+        ...topic,
+        partitions: [
+          { ...FETCHED, fetchOffset: 1 },
+          { ...FETCHED, partition: 2 },
+        ],
+      },
+    ],
+  };
+  const forgotten = { forgottenTopicsData: [{ ...topic, partitions: [0] }] };
+  return [changed, {}, forgotten].map((change, i) =>
+    requestFrame(FETCH, version, {
+      ...{ maxWaitMs: 0, minBytes: 1, maxBytes: 10_000, sessionId, sessionEpoch: 1 + i, topics: [] },
+      ...{ forgottenTopicsData: [], ...change },
+    }),
+  );
+}
+
 /** The requests of producers, consumers and administrators in many versions, each as a frame. `topicId` is that of `t`. */
 export function sessionFrames(topicId: string): Uint8Array[] {
   const bytes = new TextEncoder().encode('metadata');
   const topic = { topic: 't', name: 't', topicId };
   const batch = batchOf({ values: ['one', 'two'], producerId: 3, sequence: 0 });
   const group = { groupId: 'g', memberId: 'm', groupInstanceId: null };
-  const fetched = { partition: 0, fetchOffset: 0, partitionMaxBytes: 10_000 };
   const inVersions = (versions: readonly number[], make: (version: number) => Uint8Array): Uint8Array[] =>
     versions.map(make);
   return [
@@ -45,7 +77,7 @@ export function sessionFrames(topicId: string): Uint8Array[] {
     ...inVersions([4, 11, 12, 17], (v) =>
       requestFrame(FETCH, v, {
         ...{ maxWaitMs: 0, minBytes: 1, maxBytes: 10_000, forgottenTopicsData: [] },
-        topics: [{ ...topic, partitions: [fetched] }],
+        topics: [{ ...topic, partitions: [FETCHED] }],
       }),
     ),
     ...inVersions([1, 7, 10], (v) =>

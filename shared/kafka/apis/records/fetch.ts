@@ -3,8 +3,11 @@ import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../../error-cod
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { FETCH } from '../../protocol/messages/records/fetch.ts';
+import { ZERO_UUID } from '../../protocol/types.ts';
 import { allowedName } from '../topic-names.ts';
+import type { FetchSession, PartitionNews, SessionPartition, WantedPartition } from './fetch-session.ts';
 
+type Request = RequestOf<typeof FETCH>;
 type FetchedTopic = ResponseOf<typeof FETCH>['responses'][number];
 type AnsweredPartition = FetchedTopic['partitions'][number];
 
@@ -13,61 +16,123 @@ const READ_COMMITTED = 1;
 /** A client that asks for more gets less, and asks again. */
 const WAIT_MS_MAX = 60_000;
 const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
+/** Epochs of requests that name all their partitions: with the first a session begins, with the second none. */
+const BEGIN_SESSION = 0;
+const END_SESSION = -1;
+const NO_SESSION = 0;
 
 /**
- * Reads record batches from many partitions, and waits for `minBytes` at their ends. Each fetch names all its partitions: no
- * session is opened, which clients take for a full one each time (KIP-227).
+ * Reads record batches from many partitions, and waits for `minBytes` at their ends. A session saves naming them each time
+ * (KIP-227); the caller's rights and the topics are checked on every fetch. Costs what `fetchPartitions` does.
  */
 export const fetch = handler(FETCH, [{ action: 'consume', on: 'topic' }], async (call, request) => {
-  const { maxWaitMs, minBytes, maxBytes } = request;
-  const partitions = await partitionsOf(call, request);
-  const known = partitions.filter(({ refusal }) => refusal === undefined);
+  const opened = open(call, request);
+  if (typeof opened === 'number') return { errorCode: opened, responses: [] };
+  const { wanted, session } = opened;
+  const answers = await read(call, request, wanted);
+  const isById = call.version >= TOPIC_IDS_FROM;
+  if (session !== undefined) {
+    const told = toTell(session, wanted as SessionPartition[], answers);
+    const responses = byTopic(told, wanted, answers, isById);
+    return { errorCode: KAFKA_ERRORS.NONE, sessionId: session.id, responses };
+  }
+  const sessionId = opened.mayBegin ? begin(call, wanted, answers) : NO_SESSION;
+  return { errorCode: KAFKA_ERRORS.NONE, sessionId, responses: byTopic(wanted.keys(), wanted, answers, isById) };
+});
+
+interface Opened {
+  readonly wanted: readonly WantedPartition[];
+  /** If the request belongs to a session: `wanted` are its partitions then. */
+  readonly session: FetchSession | undefined;
+  readonly mayBegin: boolean;
+}
+
+/** What the request and its session ask for, or the error that the whole request is answered with. */
+function open({ fetchSessions, connection, version, gateway }: Call, request: Request): Opened | KafkaErrorNumber {
+  const { sessionId, sessionEpoch } = request;
+  const isById = version >= TOPIC_IDS_FROM;
+  const wanted = namedIn(request, isById);
+  if (sessionEpoch === BEGIN_SESSION || sessionEpoch === END_SESSION) {
+    fetchSessions.end(connection, sessionId);
+    return { wanted, session: undefined, mayBegin: sessionEpoch === BEGIN_SESSION };
+  }
+  const session = fetchSessions.find(connection, sessionId);
+  if (session === undefined) return KAFKA_ERRORS.FETCH_SESSION_ID_NOT_FOUND;
+  if (session.epoch !== sessionEpoch) return KAFKA_ERRORS.INVALID_FETCH_SESSION_EPOCH;
+  if (session.usesTopicIds !== isById) return KAFKA_ERRORS.FETCH_SESSION_TOPIC_ID_ERROR;
+  session.update(wanted, forgottenIn(request, isById));
+  if (session.size === 0) {
+    fetchSessions.end(connection, sessionId);
+    return { wanted, session: undefined, mayBegin: false };
+  }
+  if (!fetchSessions.used(connection, session, gateway.clock.nowMs())) return KAFKA_ERRORS.FETCH_SESSION_ID_NOT_FOUND;
+  session.nextEpoch();
+  return { wanted: [...session.inTurn()], session, mayBegin: false };
+}
+
+function namedIn({ topics }: Request, isById: boolean): WantedPartition[] {
+  return topics.flatMap(({ topic, topicId, partitions }) =>
+    partitions.map(({ partition, fetchOffset, partitionMaxBytes }) => ({
+      topic: isById ? topicId : topic,
+      ...{ partition, offset: fetchOffset, bytesMax: partitionMaxBytes },
+    })),
+  );
+}
+
+function forgottenIn({ forgottenTopicsData }: Request, isById: boolean): { topic: string; partition: number }[] {
+  return forgottenTopicsData.flatMap(({ topic, topicId, partitions }) =>
+    partitions.map((partition) => ({ topic: isById ? topicId : topic, partition })),
+  );
+}
+
+/** One answer for each partition that is wanted. */
+async function read(
+  call: Call,
+  { maxWaitMs, minBytes, maxBytes, isolationLevel }: Request,
+  wanted: readonly WantedPartition[],
+): Promise<AnsweredPartition[]> {
+  const isById = call.version >= TOPIC_IDS_FROM;
+  const names = await namesOf(call, wanted);
+  const allowed: PartitionToFetch[] = [];
+  for (const { topic: key, partition, offset, bytesMax: wantedBytes } of wanted) {
+    const topic = names.get(key);
+    if (typeof topic !== 'string') continue;
+    const bytesMax = Math.min(Math.max(1, wantedBytes), RESPONSE_BYTES_MAX);
+    allowed.push({ topic, topicId: isById ? key : undefined, partition, offset, bytesMax });
+  }
   const fetched = await call.gateway.broker.fetchPartitions({
-    partitions: known as PartitionToFetch[],
+    partitions: allowed,
     // A refusal is answered at once.
-    bytesMin: known.length < partitions.length ? 0 : Math.max(0, minBytes),
+    bytesMin: allowed.length < wanted.length ? 0 : Math.max(0, minBytes),
     bytesMax: Math.min(Math.max(1, maxBytes), RESPONSE_BYTES_MAX),
     waitMs: Math.min(Math.max(0, maxWaitMs), WAIT_MS_MAX),
     signal: call.signal,
   });
-  const byPlace = new Map(known.map((place, i) => [place, fetched[i] as FetchedPartition]));
   let next = 0;
-  return {
-    errorCode: KAFKA_ERRORS.NONE,
-    responses: request.topics.map(({ topic, topicId, partitions: ofTopic }) => ({
-      topic,
-      topicId,
-      partitions: ofTopic.map(({ partition }) => {
-        const place = partitions[next++] as AskedPartition;
-        return answerOf(partition, byPlace.get(place) ?? (place.refusal as KafkaErrorNumber), request.isolationLevel);
-      }),
-    })),
-  };
-});
-
-interface AskedPartition extends Omit<PartitionToFetch, 'topic'> {
-  readonly topic: string | undefined;
-  readonly refusal: KafkaErrorNumber | undefined;
+  return wanted.map(({ topic, partition }) => {
+    const name = names.get(topic) as string | KafkaErrorNumber;
+    const found = typeof name === 'string' ? (fetched[next++] as FetchedPartition) : name;
+    return answerOf(partition, found, { isolationLevel, isById });
+  });
 }
 
-async function partitionsOf(call: Call, { topics }: RequestOf<typeof FETCH>): Promise<AskedPartition[]> {
-  const isById = call.version >= TOPIC_IDS_FROM;
-  const asked: AskedPartition[] = [];
-  for (const { topic: name, topicId, partitions } of topics) {
-    const found = await allowedName(call, 'consume', { name, topicId }, TOPIC_IDS_FROM);
-    const [topic, refusal] = typeof found === 'string' ? [found, undefined] : [undefined, found];
-    for (const { partition, fetchOffset, partitionMaxBytes } of partitions) {
-      const bytesMax = Math.min(Math.max(1, partitionMaxBytes), RESPONSE_BYTES_MAX);
-      asked.push({ topic, refusal, topicId: isById ? topicId : undefined, partition, offset: fetchOffset, bytesMax });
-    }
+/** The name of each topic, or why it is refused. */
+async function namesOf(
+  call: Call,
+  wanted: readonly WantedPartition[],
+): Promise<ReadonlyMap<string, string | KafkaErrorNumber>> {
+  const names = new Map<string, string | KafkaErrorNumber>();
+  for (const { topic } of wanted) {
+    if (names.has(topic)) continue;
+    names.set(topic, await allowedName(call, 'consume', { name: topic, topicId: topic }, TOPIC_IDS_FROM));
   }
-  return asked;
+  return names;
 }
 
 function answerOf(
   partitionIndex: number,
   fetched: FetchedPartition | KafkaErrorNumber,
-  isolationLevel: number,
+  { isolationLevel, isById }: { isolationLevel: number; isById: boolean },
 ): AnsweredPartition {
   const abortedTransactions = isolationLevel === READ_COMMITTED ? [] : null;
   if (typeof fetched !== 'number' && fetched.ok) {
@@ -77,6 +142,72 @@ function answerOf(
     const place = { partitionIndex, highWatermark, lastStableOffset: highWatermark, logStartOffset };
     return { ...place, errorCode: KAFKA_ERRORS.NONE, abortedTransactions, records };
   }
-  const errorCode = typeof fetched === 'number' ? fetched : kafkaError(fetched.error.code);
+  const errorCode = typeof fetched === 'number' ? fetched : errorOf(fetched.error.code, isById);
   return { partitionIndex, errorCode, highWatermark: -1, abortedTransactions, records: [] };
+}
+
+type FetchErrorCode = Extract<FetchedPartition, { readonly ok: false }>['error']['code'];
+
+/** A topic that was found by its id, and is deleted by now. */
+function errorOf(code: FetchErrorCode, isById: boolean): KafkaErrorNumber {
+  return isById && code === 'unknown_topic' ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : kafkaError(code);
+}
+
+/** A session with the partitions of a request that named them all; `NO_SESSION` if there is no room. */
+function begin(
+  { fetchSessions, connection, version, gateway, signal }: Call,
+  wanted: readonly WantedPartition[],
+  answers: readonly AnsweredPartition[],
+): number {
+  // A session that begins after its connection has ended would be forgotten by nobody.
+  if (signal.aborted) return NO_SESSION;
+  const session = fetchSessions.begin(connection, {
+    usesTopicIds: version >= TOPIC_IDS_FROM,
+    nowMs: gateway.clock.nowMs(),
+    fill: (filled) => {
+      filled.update(wanted, []);
+      filled.tellAll(wanted, answers.map(newsOf));
+    },
+  });
+  return session?.id ?? NO_SESSION;
+}
+
+/** The places of the answers that the client must get. Their partitions get the last turns if they have records. */
+function toTell(
+  session: FetchSession,
+  wanted: readonly SessionPartition[],
+  answers: readonly AnsweredPartition[],
+): number[] {
+  const places: number[] = [];
+  const served = new Set<number>();
+  for (const [place, { slot }] of wanted.entries()) {
+    const news = newsOf(answers[place] as AnsweredPartition);
+    if (session.tell(slot, news)) places.push(place);
+    if (news.hasRecords) served.add(slot);
+  }
+  session.toTheEnd(served);
+  return places;
+}
+
+function newsOf({ errorCode, highWatermark, logStartOffset = -1, records }: AnsweredPartition): PartitionNews {
+  return { hasRecords: records.length > 0, isError: errorCode !== KAFKA_ERRORS.NONE, highWatermark, logStartOffset };
+}
+
+/** The answers at these places; those of one topic together if they follow each other. */
+function byTopic(
+  places: Iterable<number>,
+  wanted: readonly WantedPartition[],
+  answers: readonly AnsweredPartition[],
+  isById: boolean,
+): FetchedTopic[] {
+  const topics: (FetchedTopic & { readonly partitions: AnsweredPartition[] })[] = [];
+  let last: string | undefined;
+  for (const place of places) {
+    const { topic: key } = wanted[place] as WantedPartition;
+    const answer = answers[place] as AnsweredPartition;
+    if (key === last) topics.at(-1)?.partitions.push(answer);
+    else topics.push({ topic: isById ? '' : key, topicId: isById ? key : ZERO_UUID, partitions: [answer] });
+    last = key;
+  }
+  return topics;
 }
