@@ -1,9 +1,9 @@
 import type { JwtSettings } from '../../shared/access/jwt.ts';
 import type { GatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
+import { announceSelf } from '../../shared/kafka/announce-gateway.ts';
 import { composeGateway } from '../../shared/kafka/compose-gateway.ts';
 import { KafkaServer } from '../../shared/kafka/listen.ts';
-import { nodeIdOf } from '../../shared/kafka/nodes-by-address.ts';
 import type { Clock, Random } from '../../shared/storage/ports.ts';
 import type { logLine } from '../lambda/log-line.ts';
 import { drainInTime } from './drain-in-time.ts';
@@ -58,8 +58,16 @@ export async function startGateway(components: GatewayProcessComponents): Promis
   const healthPort = await health.listen(environment.healthPort, environment.host);
   try {
     const port = await server.listen(environment.port, environment.host);
-    const address = { host, port: environment.advertisedPort || port };
-    const self = { ...address, nodeId: nodeIdOf(address) };
+    const announced = await announceSelf({
+      broker,
+      clock,
+      random,
+      host,
+      port: environment.advertisedPort || port,
+      onError: (error) =>
+        log('ERROR', 'The gateway could not tell the others of itself, and tries again.', { why: String(error) }),
+    });
+    const { self } = announced;
     const { mechanisms, autoCreateTopics, partitionsDefault } = environment;
     const gateway = await composeGateway({
       broker,
@@ -68,6 +76,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
       credentials: { mechanisms, jwt },
       settings: { autoCreateTopics, partitionsDefault },
       self,
+      nodes: announced.nodes,
       stopping: stopping.signal,
     });
     server.serve(gateway);
@@ -80,7 +89,10 @@ export async function startGateway(components: GatewayProcessComponents): Promis
       healthPort,
       drain: async (cut) => {
         health.state = 'draining';
-        const drained = await drainInTime({ clock, drainMs, cut }, { leave: async () => {}, stopping, server, broker });
+        const drained = await drainInTime(
+          { clock, drainMs, cut },
+          { leave: announced.leave, stopping, server, broker },
+        );
         traffic.stop(server.traffic());
         log(drained.isClean ? 'INFO' : 'ERROR', 'The gateway has stopped.', drained);
         health.close();

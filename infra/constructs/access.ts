@@ -228,6 +228,12 @@ export const SWEEP_TOPICS: Access = {
   objects: { DeleteObject: ['hot', 'segment'], ListBucket: ['segment'] },
 };
 
+/** Permissions to be a Kafka gateway among others, in addition to those for what its clients ask for. */
+export const GATEWAY: Access = {
+  items: { GetItem: ['cluster'], Query: ['gateway'], PutItem: ['cluster', 'gateway'], DeleteItem: ['gateway'] },
+  objects: {},
+};
+
 export function union(...all: readonly Access[]): Access {
   return { items: merge(all.map(({ items }) => items)), objects: merge(all.map(({ objects }) => objects)) };
 }

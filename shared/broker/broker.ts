@@ -1,3 +1,4 @@
+import type { AnnouncedGateway } from '../log/gateways/sightings.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
@@ -5,6 +6,12 @@ import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
+import {
+  announcedGateways,
+  announceGateway,
+  type GatewayAnnouncement,
+  withdrawGateway,
+} from './gateways/announcements.ts';
 import { clusterId, saltSecret } from './gateways/cluster-id.ts';
 import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
 import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
@@ -346,6 +353,18 @@ export class Broker {
 
   saltSecret(): Promise<Uint8Array> {
     return saltSecret(this.#context);
+  }
+
+  announceGateway(gateway: GatewayAnnouncement): Promise<void> {
+    return announceGateway(this.#context, gateway);
+  }
+
+  announcedGateways(): Promise<AnnouncedGateway[]> {
+    return announcedGateways(this.#context);
+  }
+
+  withdrawGateway(id: string): Promise<void> {
+    return withdrawGateway(this.#context, id);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {

@@ -307,6 +307,20 @@ export const CLUSTER = {
   saltSecret: 'salt',
 } as const;
 
+/** pk `gateways`, sk the id of a process: where a Kafka gateway is. Written every few seconds, and deleted when it leaves. */
+export const GATEWAYS = 'gateways';
+export function gatewayKey(id: string): ItemKey {
+  return { pk: GATEWAYS, sk: id };
+}
+export const GATEWAY = {
+  host: 'host',
+  port: 'port',
+  /** Raised each time that the item is written. */
+  beat: 'beat',
+  announcedAtMs: 'announced',
+  expiresAt: EXPIRES_AT,
+} as const;
+
 /**
  * The kinds of items by their partition keys, and of objects by their keys, where `*` stands for the rest. A
  * role's permissions are written in these patterns (`infra/constructs/access.ts`).
@@ -327,6 +341,7 @@ export const ITEM_PATTERNS = {
   job: 'job',
   counter: PRODUCER_ID_COUNTER.pk,
   cluster: CLUSTER_KEY.pk,
+  gateway: GATEWAYS,
   apiKey: API_KEYS,
   groupListing: GROUPS,
   group: 'group#*',

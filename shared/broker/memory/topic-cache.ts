@@ -6,8 +6,9 @@ import type { Attributes, Clock } from '../../storage/ports.ts';
 import { noRequests } from '../usage/request-counts.ts';
 import { NO_TOPIC, type UsageMeter } from '../usage/usage-meter.ts';
 
-const NAMES_LISTED_EVERY_MS = 5_000;
 const NAMES_PER_QUERY = 500;
+/** Unknown ids, which anyone can make up, cause no more than four queries a second. */
+const LISTED_EVERY_MS_PER_QUERY = 250;
 
 /** Topics are dropped from memory beyond this many; the oldest read go first. */
 const TOPICS_KEPT_MAX = 10_000;
@@ -31,6 +32,8 @@ export class TopicCache {
   #names = new Map<string, string>();
   #namesListedAtMs = Number.NEGATIVE_INFINITY;
   #listings = 0;
+  /** Of the last listing. */
+  #queries = 0;
 
   constructor(usage: UsageMeter, clock: Clock, lifetimeMs: number) {
     this.#usage = usage;
@@ -77,8 +80,8 @@ export class TopicCache {
   }
 
   /**
-   * The topic with this id, or `undefined` if there is none any more. From memory, else 1 Query for every 500 topics, at most
-   * once every five seconds, and 1 GetItem: a topic that was made since the last listing may not be found yet. With
+   * The topic with this id, or `undefined` if there is none any more. From memory, else 1 Query for every 500 topics, at
+   * most four a second, and 1 GetItem: a topic that was made since the last listing may not be found yet. With
    * `listings` as it was when the id was seen, `undefined` is certain: a listing has begun since, or begins now.
    */
   async byId(topicId: string, listings?: number): Promise<Topic | undefined> {
@@ -97,7 +100,7 @@ export class TopicCache {
 
   /**
    * The name of the topic with this id; `undefined` if there is none any more. An id keeps its name, so this is from memory,
-   * or 1 Query for every 500 topics, at most once every five seconds. It may still give the name of a topic that was deleted.
+   * or 1 Query for every 500 topics, at most four a second. It may still give the name of a topic that was deleted.
    */
   async nameOf(topicId: string): Promise<string | undefined> {
     if (!this.#names.has(topicId)) await this.#listNames(false);
@@ -107,18 +110,21 @@ export class TopicCache {
   async #listNames(isNeeded: boolean): Promise<void> {
     const nowMs = this.#clock.nowMs();
     const age = nowMs - this.#namesListedAtMs;
-    if (!isNeeded && age >= 0 && age < NAMES_LISTED_EVERY_MS) return;
+    if (!isNeeded && age >= 0 && age < this.#queries * LISTED_EVERY_MS_PER_QUERY) return;
     this.#listings++;
+    let queries = 0;
     const { items } = this.#usage.of(NO_TOPIC, 'maintain');
     const names = new Map<string, string>();
     for (let from = '', more = true; more; ) {
       const page = await items.query({ pk: TOPICS, from, limit: NAMES_PER_QUERY });
+      queries++;
       for (const { sk, attributes } of page.items) names.set(String(attributes[TOPIC.topicId]), sk);
       from = `${page.items.at(-1)?.sk}\0`;
       more = page.more;
     }
     this.#names = names;
     this.#namesListedAtMs = nowMs;
+    this.#queries = queries;
   }
 
   /** Forgets a topic that this process has changed or deleted. A read under way may have come too early: it is not kept. */

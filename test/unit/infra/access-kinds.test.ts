@@ -23,6 +23,7 @@ it('tells kinds apart by their keys, all of them', () => {
     job: keys.jobKey('x').pk,
     counter: keys.PRODUCER_ID_COUNTER.pk,
     cluster: keys.CLUSTER_KEY.pk,
+    gateway: keys.gatewayKey('x').pk,
     apiKey: keys.apiKeyKey('0123456789abcdef').pk,
     groupListing: groupKeys.groupListingKey('g').pk,
     group: groupKeys.groupKey('a#b').pk,

@@ -6,6 +6,7 @@ import {
   COMPACT,
   CONSUME,
   EXPIRE,
+  GATEWAY,
   MAINTAIN,
   MANAGE_KEYS,
   MERGE,
@@ -206,6 +207,16 @@ const works: Work[] = [
       const { id } = await broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
       expect((await broker.listApiKeys()).items).toHaveLength(1);
       await broker.revokeApiKey(id);
+    },
+  },
+  {
+    name: 'be a Kafka gateway',
+    access: GATEWAY,
+    async run(broker) {
+      expect(await broker.clusterId()).toHaveLength(22);
+      await broker.announceGateway({ id: 'a', host: 'localhost', port: 9_092, beat: 0 });
+      expect(await broker.announcedGateways()).toHaveLength(1);
+      await broker.withdrawGateway('a');
     },
   },
   {
