@@ -96,6 +96,33 @@ it('keeps what it knows while the table does not answer, and tells of the error'
   expect(first.errors).toHaveLength(failures);
 });
 
+it('is off the list although its last announcement was slow', async () => {
+  const shared = stores();
+  const slow = memoryBroker(
+    faultyStores(shared, ({ key, method }) => (key === GATEWAYS && method === 'put' ? { delayMs: 800 } : undefined)),
+  );
+  const starting = announceSelf({
+    ...{ broker: slow, clock: shared.clock, random: new SeededRandom(1), host: 'localhost', port: 1 },
+    onError: () => {},
+  });
+  await shared.clock.advance(2_000);
+  const { leave } = await starting;
+  // In the middle of a round.
+  await shared.clock.advance(ANNOUNCE_MS - 400 + 300);
+  const leaving = leave();
+  await shared.clock.advance(5_000);
+  await leaving;
+  expect((await shared.items.query({ pk: GATEWAYS, limit: 10 })).items).toEqual([]);
+});
+
+it('finds more gateways than one query gives', async () => {
+  const shared = stores();
+  const broker = memoryBroker(shared);
+  for (let i = 0; i < 700; i++)
+    await broker.announceGateway({ id: `${i}`, host: `host${i}.example`, port: 9_092, beat: 0 });
+  expect((await gatewayAt(shared, 1)).nodes()).toHaveLength(701);
+});
+
 it('fails if it cannot be put on the list at first', async () => {
   await expect(gatewayAt(stores(), 1, { faultOf: () => 'throttled' })).rejects.toThrow(EventLogError);
 });

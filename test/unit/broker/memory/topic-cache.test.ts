@@ -92,4 +92,25 @@ describe('the topic cache', () => {
     expect((await early).topicId).toBe('first');
     expect((await cache.get('t')).topicId).toBe('second');
   });
+
+  it('finds topics by ids that it has not seen, with no more than four queries a second whatever is asked for', async () => {
+    const stores = memoryStores();
+    const usage = new UsageMeter(stores);
+    const cache = new TopicCache(usage, stores.clock, 60_000);
+    const make = (name: string) => stores.items.put(topicKey(name), topicToAttributes({ ...topicOf(name), name }));
+    for (let i = 0; i < 600; i++) await make(`t${i}`);
+    const queries = () => usage.total().query;
+    expect((await cache.byId('t599'))?.name).toBe('t599');
+    expect(queries()).toBe(2);
+    await make('late');
+    const found: boolean[] = [];
+    for (let i = 0; i < 20; i++) {
+      await stores.clock.advance(50);
+      await cache.byId(`unknown ${i}`);
+      found.push((await cache.byId('late')) !== undefined);
+    }
+    expect(found.indexOf(true)).toBe(9);
+    // Twice in a second, for 600 topics.
+    expect(queries()).toBe(6);
+  });
 });
