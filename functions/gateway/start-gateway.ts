@@ -3,7 +3,7 @@ import type { GatewayEnvironment } from '../../shared/aws/gateway-environment.ts
 import type { Broker } from '../../shared/broker/broker.ts';
 import { composeGateway } from '../../shared/kafka/compose-gateway.ts';
 import { KafkaServer } from '../../shared/kafka/listen.ts';
-import { nodeIdOf } from '../../shared/kafka/nodes-by-address.ts';
+import { nodeIdOf, nodesByAddress } from '../../shared/kafka/nodes-by-address.ts';
 import type { Clock, Random } from '../../shared/storage/ports.ts';
 import type { logLine } from '../lambda/log-line.ts';
 import { drainInTime } from './drain-in-time.ts';
@@ -68,6 +68,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
       credentials: { mechanisms, jwt },
       settings: { autoCreateTopics, partitionsDefault },
       self,
+      nodes: () => nodesByAddress([self]),
       stopping: stopping.signal,
     });
     server.serve(gateway);

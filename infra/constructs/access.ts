@@ -116,6 +116,12 @@ export const MANAGE_KEYS: Access = {
 /** Permissions to check the API keys of requests. */
 export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
 
+/**
+ * Permissions of a Kafka gateway for itself: the id of the log and the secret of its salts, which the first gateway makes.
+ * What it does for its clients are the permissions above.
+ */
+export const SERVE_KAFKA: Access = { items: { GetItem: ['cluster'], PutItem: ['cluster'] }, objects: {} };
+
 /** Permissions to verify a topic: to read everything that is stored of it. They allow no change. */
 export const VERIFY: Access = {
   items: {
