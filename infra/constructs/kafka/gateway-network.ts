@@ -66,9 +66,9 @@ export function makeSecurityGroups(
     allowAllOutbound: false,
   });
   for (const cidr of clientCidrs)
-    balancer.addIngressRule(Peer.ipv4(cidr), Port.tcp(ports.listener), "Kafka's clients, over TLS");
+    balancer.addIngressRule(Peer.ipv4(cidr), Port.tcp(ports.listener), 'Kafka clients, over TLS');
   for (const [port, what] of [
-    [ports.kafka, "Kafka's clients"],
+    [ports.kafka, 'Kafka clients'],
     [ports.health, 'health checks'],
   ] as const) {
     balancer.addEgressRule(tasks, Port.tcp(port), what);

@@ -19,10 +19,11 @@ export function watchedGateway({ tableName: table }: LogTable, { metrics }: Netw
     },
     {
       id: 'Unhealthy',
-      metric: metrics.unHealthyHostCount({ period: PERIOD, statistic: Stats.MINIMUM }),
+      // Each zone counts for itself, so the minimum would be that of the other zone.
+      metric: metrics.unHealthyHostCount({ period: Duration.minutes(1), statistic: Stats.MAXIMUM }),
       what: 'A Kafka gateway does not become healthy. ECS replaces it; read why it ended.',
       threshold: 1,
-      periods: 2,
+      periods: 10,
     },
     {
       id: 'Errors',
