@@ -30,12 +30,12 @@ import { DRAIN_MS_MAX, GATEWAY_DEFAULTS, toGatewayVariables } from '../../../sha
 import { OBJECT_PATTERNS } from '../../../shared/storage/keys.ts';
 import {
   ADMIN,
+  APPEND,
   CHECK_KEYS,
   CONSUME,
   DELETE_GROUPS,
   GROUPS,
   grantAccess,
-  PRODUCE,
   SERVE_KAFKA,
   union,
 } from '../access.ts';
@@ -108,7 +108,7 @@ const CPU_PERCENT = 60;
 const STOP_MARGIN = Duration.seconds(10);
 
 /** What a gateway does for its clients, and for itself. A client may do what its key or token says, and no more. */
-export const GATEWAY_ACCESS = union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, CHECK_KEYS, SERVE_KAFKA);
+export const GATEWAY_ACCESS = union(APPEND, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, CHECK_KEYS, SERVE_KAFKA);
 
 /**
  * Kafka gateways on Fargate behind a Network Load Balancer that ends TLS. They keep nothing, so any of them serves any client.
@@ -326,8 +326,10 @@ function authentication(jwt: JwtProps | undefined): Record<string, string> {
 
 /** @throws Error if a property is out of its bounds */
 function checkProps({ drain, linger, tasksMin = TASKS_MIN, tasksMax, hostName, clientCidrs }: KafkaGatewayProps): void {
-  if (drain !== undefined && !(drain.toMilliseconds() >= 1_000 && drain.toMilliseconds() <= DRAIN_MS_MAX))
-    throw new Error(`drain is from 1 to ${DRAIN_MS_MAX / 1_000} seconds, not ${drain.toSeconds()}.`);
+  const drainMs = drain?.toMilliseconds() ?? GATEWAY_DEFAULTS.drainMs;
+  // ECS and the load balancer count in seconds.
+  if (drainMs % 1_000 !== 0 || drainMs < 1_000 || drainMs > DRAIN_MS_MAX)
+    throw new Error(`drain is from 1 to ${DRAIN_MS_MAX / 1_000} whole seconds, not ${drainMs / 1_000}.`);
   if (linger !== undefined && linger.toMilliseconds() > 1_000)
     throw new Error(`linger is at most 1 second, not ${linger.toMilliseconds()} ms.`);
   if (!Number.isSafeInteger(tasksMin) || tasksMin < 1)
