@@ -1,9 +1,10 @@
 import type { JwtSettings } from '../../shared/access/jwt.ts';
-import type { GatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
+import { GATEWAY_VARIABLES, type GatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { composeGateway } from '../../shared/kafka/compose-gateway.ts';
 import { KafkaServer } from '../../shared/kafka/listen.ts';
 import { nodeIdOf, nodesByAddress } from '../../shared/kafka/nodes-by-address.ts';
+import { invalidField } from '../../shared/log/errors.ts';
 import type { Clock, Random } from '../../shared/storage/ports.ts';
 import type { logLine } from '../lambda/log-line.ts';
 import { drainInTime } from './drain-in-time.ts';
@@ -55,9 +56,9 @@ export async function startGateway(components: GatewayProcessComponents): Promis
         why: error instanceof Error ? (error.stack ?? error.message) : String(error),
       }),
   });
-  const healthPort = await health.listen(environment.healthPort, environment.host);
+  const healthPort = await named('healthPort', health.listen(environment.healthPort, environment.host));
   try {
-    const port = await server.listen(environment.port, environment.host);
+    const port = await named('port', server.listen(environment.port, environment.host));
     const address = { host, port: environment.advertisedPort || port };
     const self = { ...address, nodeId: nodeIdOf(address) };
     const { mechanisms, autoCreateTopics, partitionsDefault } = environment;
@@ -90,7 +91,18 @@ export async function startGateway(components: GatewayProcessComponents): Promis
     };
   } catch (error) {
     health.close();
-    server.cut();
+    await server.finish();
     throw error;
+  }
+}
+
+/** Says which variable has the port that cannot be listened on. */
+async function named(setting: 'port' | 'healthPort', listening: Promise<number>): Promise<number> {
+  try {
+    return await listening;
+  } catch (cause) {
+    const { name } = GATEWAY_VARIABLES[setting];
+    const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
+    throw invalidField(name, `The port that ${name} names cannot be used: ${why}.`);
   }
 }

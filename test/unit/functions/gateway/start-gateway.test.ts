@@ -1,5 +1,5 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type RunningGateway, startGateway } from '../../../../functions/gateway/start-gateway.ts';
 import type { Broker } from '../../../../shared/broker/broker.ts';
@@ -9,7 +9,7 @@ import { systemClock } from '../../../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../../../shared/storage/system/random.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { gatewayEnvironment } from '../../../support/gateway-environment.ts';
-import { KafkaClient } from '../../../support/kafka-client.ts';
+import { KafkaConnection } from '../../../support/kafka-gateway.ts';
 import { type MemoryStores, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const running: RunningGateway[] = [];
@@ -98,12 +98,20 @@ describe('a gateway that starts', () => {
     expect((await start(memoryBroker(stores), { port })).gateway.port).toBe(port);
   });
 
+  it('names the variable of a port that is taken', async () => {
+    const { port, healthPort } = (await start()).gateway;
+    await expect(start(undefined, { port })).rejects.toThrow(
+      /TAILRACE_KAFKA_PORT names cannot be used: listen EADDRINUSE/,
+    );
+    await expect(start(undefined, { healthPort })).rejects.toThrow(/TAILRACE_KAFKA_HEALTH_PORT names .* EADDRINUSE/);
+  });
+
   it('asks every caller for a key', async () => {
     const { gateway } = await start();
-    const client = await KafkaClient.connect(`127.0.0.1:${gateway.port}`);
-    const { mechanisms } = await client.send(SASL_HANDSHAKE, 1, { mechanism: 'none' });
-    expect(mechanisms).toEqual(['SCRAM-SHA-512', 'SCRAM-SHA-256', 'PLAIN']);
-    client.close();
+    const client = new KafkaConnection(connect(gateway.port, '127.0.0.1'));
+    const answer = await client.send(SASL_HANDSHAKE, 1, { mechanism: 'none' });
+    expect(answer).toMatchObject({ mechanisms: ['SCRAM-SHA-512', 'SCRAM-SHA-256', 'PLAIN'] });
+    client.cut();
   });
 
   it('advertises what it is told, or the address of its task on ECS', async () => {
@@ -129,9 +137,9 @@ describe('a gateway that starts', () => {
 describe('a gateway that drains', () => {
   it('tells its traffic a last time, by API', async () => {
     const { gateway, lines } = await start();
-    const client = await KafkaClient.connect(`127.0.0.1:${gateway.port}`);
+    const client = new KafkaConnection(connect(gateway.port, '127.0.0.1'));
     await client.send(SASL_HANDSHAKE, 1, { mechanism: 'PLAIN' });
-    client.close();
+    client.cut();
     running.splice(0);
     expect(await gateway.drain(new AbortController().signal)).toBe(true);
     const told = lines.find(({ message }) => message.startsWith('Traffic'));
