@@ -1,9 +1,10 @@
 import type { JwtSettings } from '../../shared/access/jwt.ts';
-import type { GatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
+import { GATEWAY_VARIABLES, type GatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
-import { announceSelf } from '../../shared/kafka/announce-gateway.ts';
+import { type AnnouncedSelf, announceSelf } from '../../shared/kafka/announce-gateway.ts';
 import { composeGateway } from '../../shared/kafka/compose-gateway.ts';
 import { KafkaServer } from '../../shared/kafka/listen.ts';
+import { invalidField } from '../../shared/log/errors.ts';
 import type { Clock, Random } from '../../shared/storage/ports.ts';
 import type { logLine } from '../lambda/log-line.ts';
 import { drainInTime } from './drain-in-time.ts';
@@ -55,10 +56,11 @@ export async function startGateway(components: GatewayProcessComponents): Promis
         why: error instanceof Error ? (error.stack ?? error.message) : String(error),
       }),
   });
-  const healthPort = await health.listen(environment.healthPort, environment.host);
+  const healthPort = await named('healthPort', health.listen(environment.healthPort, environment.host));
+  let announced: AnnouncedSelf | undefined;
   try {
-    const port = await server.listen(environment.port, environment.host);
-    const announced = await announceSelf({
+    const port = await named('port', server.listen(environment.port, environment.host));
+    announced = await announceSelf({
       broker,
       clock,
       random,
@@ -67,7 +69,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
       onError: (error) =>
         log('ERROR', 'The gateway could not tell the others of itself, and tries again.', { why: String(error) }),
     });
-    const { self } = announced;
+    const { self, nodes, leave } = announced;
     const { mechanisms, autoCreateTopics, partitionsDefault } = environment;
     const gateway = await composeGateway({
       broker,
@@ -76,7 +78,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
       credentials: { mechanisms, jwt },
       settings: { autoCreateTopics, partitionsDefault },
       self,
-      nodes: announced.nodes,
+      nodes,
       stopping: stopping.signal,
     });
     server.serve(gateway);
@@ -89,10 +91,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
       healthPort,
       drain: async (cut) => {
         health.state = 'draining';
-        const drained = await drainInTime(
-          { clock, drainMs, cut },
-          { leave: announced.leave, stopping, server, broker },
-        );
+        const drained = await drainInTime({ clock, drainMs, cut }, { leave, stopping, server, broker });
         traffic.stop(server.traffic());
         log(drained.isClean ? 'INFO' : 'ERROR', 'The gateway has stopped.', drained);
         health.close();
@@ -101,7 +100,19 @@ export async function startGateway(components: GatewayProcessComponents): Promis
     };
   } catch (error) {
     health.close();
-    server.cut();
+    await announced?.leave().catch(() => {});
+    await server.finish();
     throw error;
+  }
+}
+
+/** Says which variable has the port that cannot be listened on. */
+async function named(setting: 'port' | 'healthPort', listening: Promise<number>): Promise<number> {
+  try {
+    return await listening;
+  } catch (cause) {
+    const { name } = GATEWAY_VARIABLES[setting];
+    const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : String(cause);
+    throw invalidField(name, `The port that ${name} names cannot be used: ${why}.`);
   }
 }

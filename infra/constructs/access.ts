@@ -30,20 +30,29 @@ export type ItemAction = 'GetItem' | 'PutItem' | 'UpdateItem' | 'DeleteItem' | '
 /** `AbortMultipartUpload` includes what else an upload in parts needs. `ListBucket` lists the keys of its kinds. */
 export type ObjectAction = 'GetObject' | 'PutObject' | 'DeleteObject' | 'AbortMultipartUpload' | 'ListBucket';
 
+/** Permissions of idempotency keys, which only HTTP and the direct mode know. */
+const IDEMPOTENCY_KEYS: Access = {
+  items: { GetItem: ['idempotency'], PutItem: ['idempotency'], UpdateItem: ['idempotency'] },
+  objects: {},
+};
+
+/** Permissions to append as Kafka's clients do: those of `PRODUCE` without idempotency keys. */
+export const APPEND: Access = {
+  items: {
+    GetItem: ['topic', 'head', 'checkpoint', 'producer', 'use', 'segments', 'counter'],
+    Query: ['node'],
+    PutItem: ['inlineBatch', 'due', 'node', 'producer'],
+    UpdateItem: ['head', 'checkpoint', 'counter'],
+  },
+  objects: { PutObject: ['hot'] },
+};
+
 /**
  * Permissions to append. They allow reading the items that decide order and detect duplicates, but never records: neither
  * objects nor inline batches. In the direct mode a caller runs its own code, so it can write a wrong head or inline batch:
  * the direct mode trusts its callers as much as a broker trusts itself. Objects are the exception: nobody can replace them.
  */
-export const PRODUCE: Access = {
-  items: {
-    GetItem: ['topic', 'head', 'checkpoint', 'producer', 'idempotency', 'use', 'segments', 'counter'],
-    Query: ['node'],
-    PutItem: ['inlineBatch', 'due', 'node', 'producer', 'idempotency'],
-    UpdateItem: ['head', 'checkpoint', 'idempotency', 'counter'],
-  },
-  objects: { PutObject: ['hot'] },
-};
+export const PRODUCE: Access = union(APPEND, IDEMPOTENCY_KEYS);
 
 /** Permissions to read records, offsets and the segment map, and to list and describe topics. They allow no change. */
 export const CONSUME: Access = {
@@ -115,6 +124,12 @@ export const MANAGE_KEYS: Access = {
 
 /** Permissions to check the API keys of requests. */
 export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
+
+/**
+ * Permissions of a Kafka gateway for itself: the id of the log and the secret of its salts, which the first gateway makes.
+ * What it does for its clients are the permissions above.
+ */
+export const SERVE_KAFKA: Access = { items: { GetItem: ['cluster'], PutItem: ['cluster'] }, objects: {} };
 
 /** Permissions to verify a topic: to read everything that is stored of it. They allow no change. */
 export const VERIFY: Access = {

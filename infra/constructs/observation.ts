@@ -39,7 +39,9 @@ const TABLE_OPERATIONS = ['GetItem', 'PutItem', 'UpdateItem', 'DeleteItem', 'Que
 export class Observation extends Construct {
   constructor(scope: Construct, id: string, props: ObservationProps) {
     super(scope, id);
-    const alarms = props.alarms ? this.watched(props).map((watched) => this.addAlarm(watched, props)) : [];
+    const alarms = props.alarms
+      ? this.watched(props).map((watched) => makeAlarm(this, watched, props.alarmActions))
+      : [];
     if (props.dashboard) this.addDashboard(props, alarms);
   }
 
@@ -116,25 +118,6 @@ export class Observation extends Construct {
     return watched;
   }
 
-  private addAlarm(
-    { id, metric, what, threshold, periods = 1, below = false, actions }: Watched,
-    props: ObservationProps,
-  ): Alarm {
-    const alarm = new Alarm(this, id, {
-      metric,
-      threshold,
-      evaluationPeriods: periods,
-      alarmDescription: `Tailrace: ${what}`,
-      comparisonOperator: below
-        ? ComparisonOperator.LESS_THAN_THRESHOLD
-        : ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-      // Without activity there are no data points. Only the jobs' alarms report their absence: the job was not run.
-      treatMissingData: below ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
-    });
-    alarm.addAlarmAction(...(actions ?? props.alarmActions));
-    return alarm;
-  }
-
   private addDashboard(props: ObservationProps, alarms: readonly Alarm[]): void {
     const { produce, http, jobs, lag, table, bucket } = props;
     const functions = [produce, http, ...jobs.map((job) => job.function), lag?.job.function].filter(
@@ -192,6 +175,27 @@ export class Observation extends Construct {
         : [new AlarmStatusWidget({ title: 'Alarms', alarms: [...alarms], width: 8, height: 6 })]),
     );
   }
+}
+
+/** `alarmActions`: what an alarm starts that names nothing else. */
+export function makeAlarm(
+  scope: Construct,
+  { id, metric, what, threshold, periods = 1, below = false, actions }: Watched,
+  alarmActions: readonly IAlarmAction[],
+): Alarm {
+  const alarm = new Alarm(scope, id, {
+    metric,
+    threshold,
+    evaluationPeriods: periods,
+    alarmDescription: `Tailrace: ${what}`,
+    comparisonOperator: below
+      ? ComparisonOperator.LESS_THAN_THRESHOLD
+      : ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+    // Without activity there are no data points. Only what must happen all the time has an alarm on their absence.
+    treatMissingData: below ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
+  });
+  alarm.addAlarmAction(...(actions ?? alarmActions));
+  return alarm;
 }
 
 function sum(...metrics: IMetric[]): MathExpression {

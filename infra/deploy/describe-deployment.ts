@@ -22,15 +22,23 @@ interface IdleCost {
   readonly dollars: number;
 }
 
-/** List prices in US dollars, us-east-1, without free tier: CloudWatch, Lambda (arm64), DynamoDB; read on 2026-11-21. */
+/**
+ * List prices in US dollars, us-east-1, without free tier: CloudWatch, Lambda (arm64), DynamoDB, Fargate (arm64), Network Load
+ * Balancer, public IPv4 addresses; read on 2026-11-21.
+ */
 const PRICE = {
   alarmMetricMonth: 0.1,
   dashboardMonth: 3,
   invocation: 0.2e-6,
   gibSecond: 13.3334e-6,
   readUnit: 0.125e-6,
+  fargateVcpuHour: 0.03238,
+  fargateGibHour: 0.00356,
+  loadBalancerHour: 0.0225,
+  publicAddressHour: 0.005,
 } as const;
-const MINUTES_A_MONTH = 730 * 60;
+const HOURS_A_MONTH = 730;
+const MINUTES_A_MONTH = HOURS_A_MONTH * 60;
 /** The duration of a run that finds nothing to do. It mostly starts an environment: the last one is gone after a while. */
 const IDLE_RUN_S = 0.5;
 /** Eight queries for due items, and a little more. */
@@ -57,12 +65,32 @@ export function describeDeployment(templates: readonly Template[]): Description 
       dollars: alarms.reduce((sum, alarm) => sum + alarmMetrics(alarm), 0) * PRICE.alarmMetricMonth,
     },
     { what: `${dashboards} dashboard (an account's first three are free)`, dollars: dashboards * PRICE.dashboardMonth },
+    ...gatewayCosts(ofType),
   ].filter(({ dollars }) => dollars > 0);
   return {
     made: [...counts].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1)),
     idle,
     idleDollars: idle.reduce((sum, { dollars }) => sum + dollars, 0),
   };
+}
+
+/** Of the Kafka gateways: tasks and load balancer run whether they are used or not. */
+function gatewayCosts(ofType: (type: string) => TemplateResource[]): IdleCost[] {
+  const [task] = ofType('AWS::ECS::TaskDefinition');
+  const [balancer] = ofType('AWS::ElasticLoadBalancingV2::LoadBalancer');
+  if (task === undefined || balancer === undefined) return [];
+  const tasks = Number(ofType('AWS::ApplicationAutoScaling::ScalableTarget')[0]?.Properties?.MinCapacity ?? 0);
+  const vcpus = Number(task.Properties?.Cpu) / 1_024;
+  const gib = Number(task.Properties?.Memory) / 1_024;
+  const taskHour = vcpus * PRICE.fargateVcpuHour + gib * PRICE.fargateGibHour;
+  const isPublic = JSON.stringify(ofType('AWS::ECS::Service')).includes('"AssignPublicIp":"ENABLED"');
+  const subnets = balancer.Properties?.Scheme === 'internet-facing' ? (balancer.Properties.Subnets as object[]) : [];
+  const addresses = (isPublic ? tasks : 0) + subnets.length;
+  return [
+    { what: `${tasks} tasks of the Kafka gateway`, dollars: tasks * taskHour * HOURS_A_MONTH },
+    { what: 'its load balancer, without traffic', dollars: PRICE.loadBalancerHour * HOURS_A_MONTH },
+    { what: `${addresses} public addresses`, dollars: addresses * PRICE.publicAddressHour * HOURS_A_MONTH },
+  ];
 }
 
 /** `AWS::Lambda::Function` -> `Lambda Function`. */

@@ -1,7 +1,7 @@
 import { App, type AppProps, Duration, Tags } from 'aws-cdk-lib';
 import type { EventLogProps } from '../constructs/event-log.ts';
 import { StatefulStack } from './stateful-stack.ts';
-import { StatelessStack } from './stateless-stack.ts';
+import { StatelessStack, type StatelessStackProps } from './stateless-stack.ts';
 
 /**
  * Options of the command line (`-c name=value`). Everything else has the defaults of `EventLog`; to change more, use the
@@ -27,6 +27,14 @@ const CONTEXT = {
   /** Default: each job's own interval. */
   jobMinutes: '',
   mergeWindowSeconds: '60',
+  /** `true` makes Kafka gateways, which cost about $60 a month; they need a host name and its certificate of ACM. */
+  kafkaGateway: 'false',
+  kafkaHostName: '',
+  kafkaCertificateArn: '',
+  /** The zone of Route 53 in which a record for the host name is made. */
+  kafkaHostedZoneId: '',
+  kafkaTasksMin: '2',
+  kafkaTasksMax: '',
 } as const;
 
 type ContextName = keyof typeof CONTEXT;
@@ -58,6 +66,22 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
     ...(produceReservedConcurrency === undefined ? {} : { produceReservedConcurrency }),
     ...(httpReservedConcurrency === undefined ? {} : { httpReservedConcurrency }),
   };
+  const needed = (name: ContextName): string => {
+    if (text(name) !== '') return text(name);
+    throw new Error(`-c kafkaGateway=true needs -c ${name}=….`);
+  };
+  const kafkaTasksMin = count('kafkaTasksMin');
+  const kafkaTasksMax = count('kafkaTasksMax');
+  const kafkaGateway: StatelessStackProps['kafkaGateway'] = flag('kafkaGateway')
+    ? {
+        hostName: needed('kafkaHostName'),
+        certificateArn: needed('kafkaCertificateArn'),
+        ...(text('kafkaHostedZoneId') === '' ? {} : { hostedZoneId: text('kafkaHostedZoneId') }),
+        ...(kafkaTasksMin === undefined ? {} : { tasksMin: kafkaTasksMin }),
+        ...(kafkaTasksMax === undefined ? {} : { tasksMax: kafkaTasksMax }),
+        alarms: flag('alarms'),
+      }
+    : undefined;
   const stateful = new StatefulStack(app, `${name}Stateful`, {
     ...env,
     ephemeral,
@@ -69,6 +93,7 @@ export function makeApp(props: AppProps = {}): { app: App; stateful: StatefulSta
     ...env,
     stateful,
     eventLog,
+    ...(kafkaGateway === undefined ? {} : { kafkaGateway }),
     description: 'Tailrace: functions, addresses, jobs and alarms.',
   });
   Tags.of(app).add('tailrace', name);

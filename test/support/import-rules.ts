@@ -229,6 +229,7 @@ export const RULES: readonly ImportRule[] = [
     may: [
       'infra/',
       'shared/aws/environment.ts',
+      'shared/aws/gateway-environment.ts',
       'shared/aws/sdk-packages.ts',
       CORS,
       ...KEYS,

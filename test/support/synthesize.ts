@@ -22,6 +22,13 @@ export function outFolder(): string {
   return outdir;
 }
 
+/** The options of the command line that make Kafka gateways. */
+export const KAFKA_CONTEXT = {
+  kafkaGateway: 'true',
+  kafkaHostName: 'kafka.example.com',
+  kafkaCertificateArn: 'arn:aws:acm:eu-central-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef',
+} as const;
+
 /** The app as the command line makes it, except for the bundles, which take seconds and change no template. */
 export function testApp(context: Readonly<Record<string, string>> = {}): ReturnType<typeof makeApp> {
   const { context: flags } = JSON.parse(readFileSync(new URL('../../cdk.json', import.meta.url), 'utf8'));

@@ -11,6 +11,7 @@ import {
   MANAGE_KEYS,
   MERGE,
   PRODUCE,
+  SERVE_KAFKA,
   SWEEP,
   SWEEP_HOT,
   SWEEP_TOPICS,
@@ -224,6 +225,15 @@ const works: Work[] = [
     access: CHECK_KEYS,
     async run(broker) {
       await broker.verifyApiKey(`tlr_${'0'.repeat(16)}_${'x'.repeat(43)}`);
+    },
+  },
+  {
+    name: 'serve Kafka',
+    access: SERVE_KAFKA,
+    async run(broker) {
+      const clusterId = await broker.clusterId();
+      expect(await broker.saltSecret()).toHaveLength(32);
+      expect(await broker.clusterId()).toBe(clusterId);
     },
   },
   {

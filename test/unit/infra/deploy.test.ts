@@ -6,7 +6,7 @@ import { expect, it } from 'vitest';
 import { missingForDeployment } from '../../../infra/deploy/check-aws.ts';
 import { describeDeployment, type Template } from '../../../infra/deploy/describe-deployment.ts';
 import { emptyEphemeralBuckets } from '../../../infra/deploy/empty-bucket.ts';
-import { outFolder, testTemplates } from '../../support/synthesize.ts';
+import { KAFKA_CONTEXT, outFolder, testTemplates } from '../../support/synthesize.ts';
 
 const DEPLOY = join(import.meta.dirname, '../../../infra/deploy/deploy.ts');
 const run = promisify(execFile);
@@ -31,6 +31,19 @@ it('tells what was made and what it costs idle', () => {
     ['1 dashboard', '3.00'],
   ]);
   expect(idleDollars).toBeCloseTo(5.76, 2);
+});
+
+it('counts the tasks, the load balancer and the addresses of Kafka gateways', () => {
+  const before = described().idleDollars;
+  const { idle, idleDollars } = described(KAFKA_CONTEXT);
+  // Two tasks of half a processor and 1 GiB, 730 hours. Two addresses of tasks, and two of the load balancer.
+  expect(idle.slice(-3).map(({ what, dollars }) => [what, dollars.toFixed(2)])).toEqual([
+    ['2 tasks of the Kafka gateway', '28.84'],
+    ['its load balancer, without traffic', '16.43'],
+    ['4 public addresses', '14.60'],
+  ]);
+  // Its four alarms too.
+  expect(idleDollars - before).toBeCloseTo(28.84 + 16.43 + 14.6 + 0.4, 1);
 });
 
 it('costs a few cents idle without alarms and dashboard', () => {

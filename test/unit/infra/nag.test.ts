@@ -4,7 +4,7 @@ import { Validations } from 'aws-cdk-lib';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { AwsSolutionsChecks, ServerlessChecks } from 'cdk-nag';
 import { expect, it } from 'vitest';
-import { testApp } from '../../support/synthesize.ts';
+import { KAFKA_CONTEXT, testApp } from '../../support/synthesize.ts';
 
 interface Report {
   readonly pluginReports: readonly { readonly violations: readonly { readonly ruleName: string }[] }[];
@@ -32,6 +32,7 @@ it.each([
     httpApi: 'true',
   },
   { httpApi: 'true', allowedOrigins: 'https://a.example,https://b.example' },
+  KAFKA_CONTEXT,
 ])('finds nothing that is not argued: %j', (context) => {
   expect(findings(testApp(context))).toEqual([]);
 });
@@ -43,7 +44,7 @@ it('would find what is wrong', () => {
 });
 
 it('argues every acknowledgement', () => {
-  const { app } = testApp({ httpApi: 'true', auth: 'none', ephemeral: 'true' });
+  const { app } = testApp({ httpApi: 'true', auth: 'none', ephemeral: 'true', ...KAFKA_CONTEXT });
   const reasons = app.node
     .findAll()
     .flatMap((construct) => construct.node.metadata)

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect as connectPlain } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,7 @@ import { METADATA } from '../../../shared/kafka/protocol/messages/cluster/metada
 import { checkKafkaAccess, type KafkaOptions } from '../../../shared/local/kafka.ts';
 import { startTailrace, type Tailrace, type TailraceOptions } from '../../../shared/local/start.ts';
 import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
+import { makeCertificate } from '../../support/certificate.ts';
 import { KafkaConnection } from '../../support/kafka-gateway.ts';
 
 const run = promisify(execFile);
@@ -38,19 +39,6 @@ beforeAll(async () => {
 afterEach(async () => {
   for (const tailrace of started.splice(0)) await tailrace.close();
 });
-
-async function makeCertificate(): Promise<{ cert: string; key: string }> {
-  const folder = await mkdtemp(join(tmpdir(), 'tailrace-tls-'));
-  try {
-    const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
-    const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', key, '-out', cert];
-    const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'];
-    await run('openssl', ['req', '-x509', '-days', '2', ...made, ...names]);
-    return { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
 
 async function start(options: TailraceOptions): Promise<{ tailrace: Tailrace; port: number }> {
   const tailrace = await startTailrace({ memory: true, kafka: {}, ...options });
