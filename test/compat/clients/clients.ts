@@ -8,13 +8,17 @@ function nodeAgent(name: string): () => Promise<readonly string[]> {
   return () => Promise.resolve([process.execPath, file]);
 }
 
+/** Kafka's own programs: no agent, but the command that runs their main classes. */
+async function kafkaPrograms(): Promise<readonly string[]> {
+  const { command, parameters } = await installKafka();
+  return [command, ...parameters];
+}
+
 /** Each client library: installs what it needs, unless it is there, and resolves with the command of its agent. */
 export const CLIENTS = {
-  /** Kafka's own console tools: no agent, but the command that runs their main classes. */
-  console: async () => {
-    const { command, parameters } = await installKafka();
-    return [command, ...parameters];
-  },
+  console: kafkaPrograms,
+  connect: kafkaPrograms,
+  'mirror-maker': kafkaPrograms,
   java: installJavaAgent,
   confluent: installConfluentAgent,
   kcat: installKcatAgent,
