@@ -3,7 +3,7 @@ import { type Flow, MirrorMaker, SOURCE } from '../connect/mirror-maker.ts';
 import { until } from '../connect/until.ts';
 import { startKafka } from '../server/start-kafka.ts';
 import type { Case } from './case.ts';
-import { base64, numbered, type World } from './world.ts';
+import { base64, numbered, numberOf, sorted, type World } from './world.ts';
 
 const TIMEOUT_MS = 240_000;
 const MIRRORED_MS = 90_000;
@@ -48,9 +48,7 @@ async function mirror(world: World, flow: Flow): Promise<void> {
   await records(flow, topic);
   const written = await from.readAll(topic, PARTITIONS, 305);
   // A group that has read to the end: the one place at which MirrorMaker translates offsets exactly, whatever it has seen.
-  const member = from.member({ topic, group, count: written.length });
-  await member.finish();
-  await member.leave();
+  await from.referenceGroup({ topic, group, count: written.length });
 
   await new MirrorMaker(world, flow, { topic, group }).start();
   await until(`${copy} on the other side`, MIRRORED_MS, async () =>
@@ -63,10 +61,8 @@ async function mirror(world: World, flow: Flow): Promise<void> {
 
   await untilCommitted(flow, group, topic, copy);
   await from.referenceProduce({ topic, records: numbered(330, 30).slice(300) });
-  const moved = to.member({ topic: copy, group, count: 30 });
-  await moved.finish();
-  const read = moved.records().map(({ value }) => Number(Buffer.from(value ?? '', 'base64').toString()));
-  expect(read.sort((a, b) => a - b)).toEqual(Array.from({ length: 30 }, (_, i) => 300 + i));
+  const read = await to.referenceGroup({ topic: copy, group, count: 30 });
+  expect(sorted(read.records.map(numberOf))).toEqual(Array.from({ length: 30 }, (_, i) => 300 + i));
 
   await from.referenceAdmin({ op: 'create-partitions', topic, count: PARTITIONS + 1 });
   await from.referenceAdmin({ op: 'alter-configs', topic, configs: { 'retention.ms': '7200000' } });

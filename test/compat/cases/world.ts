@@ -100,6 +100,11 @@ export class World {
     return this.#reference.ask({ command: 'consume', ...this.#connection, ...request });
   }
 
+  /** The Java client as a member of a group, until it has read as many records as it should; then it leaves. */
+  referenceGroup(request: Without<GroupRequest> & { readonly count: number }): Promise<Answer> {
+    return this.#reference.ask({ command: 'group', ...this.#connection, ...request });
+  }
+
   referenceAdmin(request: Without<AdminRequest>): Promise<Answer> {
     return this.#reference.ask({ command: 'admin', ...this.#connection, ...request });
   }
