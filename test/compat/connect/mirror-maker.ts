@@ -67,7 +67,8 @@ export class MirrorMaker {
       'sync.group.offsets.enabled': 'true',
       // So that an offset is translated at each record, and not at every hundredth.
       'offset.lag.max': '0',
-      'offset.flush.interval.ms': '500',
+      // The last syncs are written with a flush of offsets; a worker has the settings of its target.
+      [`${TARGET}.offset.flush.interval.ms`]: '500',
       // Kafka runs as one node here, and the default is 3.
       ...Object.fromEntries(replicated.map((name) => [`${name}.factor`, '1'])),
       // The defaults are a minute and more.
