@@ -1,4 +1,4 @@
-import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { emptyBatch, type StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
@@ -35,7 +35,10 @@ export type FetchedPartition =
       readonly ok: true;
       readonly logStartOffset: number;
       readonly highWatermark: number;
-      /** Whole batches in order; the first may begin before the offset that was asked for. */
+      /**
+       * Whole batches in order; the first may begin before the offset that was asked for. Where only offsets without records
+       * were found, it is one batch without records, of these offsets: nothing else tells a consumer of Kafka to go on.
+       */
       readonly batches: readonly StoredBatch[];
     }
   | { readonly ok: false; readonly error: EventLogError };
@@ -184,11 +187,20 @@ async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number)
     // A read may find only offsets whose records are gone. Whoever gets nothing asks for the same again and again.
     do one.bytes += await readOnce(context, one, bytesMax);
     while (one.batches.length === 0 && one.nextOffset < highWatermark);
+    if (one.batches.length === 0) passGap(one);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
     // What was read before is good.
     if (one.batches.length === 0) one.error = error;
   }
+}
+
+/** Without a batch a consumer would stay where it is, below the end for ever, and never hear that it has read everything. */
+function passGap(one: Fetching): void {
+  const batch = emptyBatch(one.wanted.offset, one.nextOffset);
+  one.batches.push(batch);
+  one.bytes += batch.bytes.length;
+  one.nextOffset = batch.endOffset;
 }
 
 /** Returns the bytes that were taken. */
