@@ -1,7 +1,7 @@
 import type { World } from './world.ts';
 
 /** Programs of Apache Kafka that are clients: they have no agent, and cases of their own. */
-export const PROGRAM_NAMES = ['console', 'connect', 'mirror-maker'] as const;
+export const PROGRAM_NAMES = ['console', 'connect', 'mirror-maker', 'streams'] as const;
 export type ProgramName = (typeof PROGRAM_NAMES)[number];
 
 /** What a server and a client must do together; rejects where they don't. */

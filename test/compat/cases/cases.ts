@@ -5,6 +5,7 @@ import { CONSOLE_TOOLS } from './console-tools.ts';
 import { GROUPS } from './groups.ts';
 import { MIRROR_MAKER } from './mirror-maker.ts';
 import { PRODUCE_CONSUME } from './produce-consume.ts';
+import { STREAMS } from './streams.ts';
 
 export const CASES: readonly Case[] = [
   ...PRODUCE_CONSUME,
@@ -13,4 +14,5 @@ export const CASES: readonly Case[] = [
   ...CONSOLE_TOOLS,
   ...CONNECT,
   ...MIRROR_MAKER,
+  ...STREAMS,
 ];

@@ -1,5 +1,5 @@
 import { installGoAgent } from '../install/install-go.ts';
-import { installJavaAgent, installKafka } from '../install/install-kafka.ts';
+import { installJavaAgent, installJavaPrograms } from '../install/install-kafka.ts';
 import { installKcatAgent } from '../install/install-kcat.ts';
 import { installAiokafkaAgent, installConfluentAgent } from '../install/install-python.ts';
 
@@ -8,17 +8,13 @@ function nodeAgent(name: string): () => Promise<readonly string[]> {
   return () => Promise.resolve([process.execPath, file]);
 }
 
-/** Kafka's own programs: no agent, but the command that runs their main classes. */
-async function kafkaPrograms(): Promise<readonly string[]> {
-  const { command, parameters } = await installKafka();
-  return [command, ...parameters];
-}
-
 /** Each client library: installs what it needs, unless it is there, and resolves with the command of its agent. */
 export const CLIENTS = {
-  console: kafkaPrograms,
-  connect: kafkaPrograms,
-  'mirror-maker': kafkaPrograms,
+  /** Kafka's own programs: no agent, but the command that runs their main classes. */
+  console: installJavaPrograms,
+  connect: installJavaPrograms,
+  'mirror-maker': installJavaPrograms,
+  streams: installJavaPrograms,
   java: installJavaAgent,
   confluent: installConfluentAgent,
   kcat: installKcatAgent,

@@ -12,8 +12,8 @@ export interface Program {
   /** The command of Java, to be followed by the main class. */
   readonly command: readonly string[];
   readonly main: string;
-  /** What its properties file says. */
-  readonly properties: (port: number) => Readonly<Record<string, string>>;
+  /** What its properties file says. It has a port, and a folder that is removed when it ends. */
+  readonly properties: (port: number, folder: string) => Readonly<Record<string, string>>;
   readonly isReady: (port: number) => Promise<boolean>;
 }
 
@@ -24,7 +24,7 @@ export function startProgram(program: Program, options: EmulatorOptions = {}): P
     program.name,
     async ({ port, folder }) => {
       const file = join(folder, `${program.name}.properties`);
-      await writeFile(file, propertiesText(program.properties(port)));
+      await writeFile(file, propertiesText(program.properties(port, folder)));
       return {
         command: nice,
         parameters: [...niceness, ...program.command, program.main, file],
