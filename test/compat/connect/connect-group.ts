@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import type { KeptServer } from '../../localstack/emulator.ts';
 import type { World } from '../cases/world.ts';
 import { startProgram } from '../server/start-program.ts';
@@ -9,6 +10,7 @@ const MAIN = 'org.apache.kafka.connect.cli.ConnectDistributed';
 const READY_MS = 90_000;
 const REQUEST_MS = 20_000;
 const RUNNING_MS = 60_000;
+const OFFSETS_MS = 20_000;
 const CONFLICT_WAIT_MS = 200;
 const CONFLICTS_MAX = 100;
 
@@ -109,8 +111,15 @@ export class ConnectGroup {
     await this.#request('PUT', `/connectors/${name}/resume`);
   }
 
-  async offsets(name: string): Promise<readonly ConnectorOffset[]> {
-    return ((await this.#request('GET', `/connectors/${name}/offsets`)) as { offsets: ConnectorOffset[] }).offsets;
+  /** Waits until a connector has these offsets. Connect may show those of a moment ago. */
+  async untilOffsets(name: string, wanted: readonly ConnectorOffset[]): Promise<void> {
+    let found: unknown;
+    await until(`offsets of ${name}`, OFFSETS_MS, async () => {
+      found = ((await this.#request('GET', `/connectors/${name}/offsets`)) as { offsets: unknown }).offsets;
+      return isDeepStrictEqual(found, wanted);
+    }).catch((error: unknown) => {
+      throw new Error(`${String(error)}: ${JSON.stringify(found)} in place of ${JSON.stringify(wanted)}`);
+    });
   }
 
   async alterOffsets(name: string, offsets: readonly ConnectorOffset[]): Promise<void> {

@@ -10,7 +10,8 @@ export class Flow {
   readonly source: string;
   readonly sink: string;
   readonly topic: string;
-  readonly #input: string;
+  /** The path of the file that is read. */
+  readonly input: string;
   readonly #output: string;
   #written = 0;
 
@@ -18,7 +19,7 @@ export class Flow {
     this.source = `${name}-source`;
     this.sink = `${name}-sink`;
     this.topic = name;
-    this.#input = join(folder, `${name}.in`);
+    this.input = join(folder, `${name}.in`);
     this.#output = join(folder, `${name}.out`);
   }
 
@@ -28,13 +29,13 @@ export class Flow {
 
   /** Makes the connectors. Connect creates the topic, through the admin API. */
   async create(group: ConnectGroup): Promise<void> {
-    await writeFile(this.#input, '');
+    await writeFile(this.input, '');
     await writeFile(this.#output, '');
     await group.configure(this.source, {
       'connector.class': 'org.apache.kafka.connect.file.FileStreamSourceConnector',
       'tasks.max': '1',
       topic: this.topic,
-      file: this.#input,
+      file: this.input,
       'topic.creation.default.partitions': '1',
       'topic.creation.default.replication.factor': '1',
     });
@@ -45,6 +46,9 @@ export class Flow {
       file: this.#output,
       // It looks for the topic, which may not be there yet, every 5 min by default.
       'consumer.override.metadata.max.age.ms': '1000',
+      // The session of a consumer whose worker was killed: by default 45 s.
+      'consumer.override.session.timeout.ms': '6000',
+      'consumer.override.heartbeat.interval.ms': '1000',
     });
   }
 
@@ -52,12 +56,12 @@ export class Flow {
   async write(count: number): Promise<void> {
     const lines = Array.from({ length: count }, (_, i) => `${lineOf(this.#written + i)}\n`);
     this.#written += count;
-    await appendFile(this.#input, lines.join(''));
+    await appendFile(this.input, lines.join(''));
   }
 
   /** The bytes that were written. */
   async inputBytes(): Promise<number> {
-    return (await readFile(this.#input)).length;
+    return (await readFile(this.input)).length;
   }
 
   get written(): readonly string[] {
