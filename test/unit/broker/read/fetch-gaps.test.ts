@@ -46,6 +46,14 @@ describe('fetching offsets that have no record any more', () => {
     expect(await fetch(0)).toEqual(['6-7: 6', '7-8: 7']);
   });
 
+  it('passes over them to what was appended since, in one fetch, although one read finds nothing', async () => {
+    const { broker, clock } = await withGaps((offset) => offset < 4);
+    await appendTo(broker, 't', 0, ['8']);
+    const partitions = [{ topic: 't', partition: 0, offset: 4, bytesMax: 1 }];
+    const [fetched] = await clock.run(broker.fetchPartitions({ partitions, bytesMin: 1, bytesMax: 1, waitMs: 0 }));
+    expect(fetched?.ok && fetched.batches.map(shown)).toEqual(['8-9: 8']);
+  });
+
   it('gives an empty batch where they reach to the end, so that the consumer gets there', async () => {
     const { fetch } = await withGaps((offset) => offset < 4);
     expect(await fetch(2)).toEqual(['2-3: 2', '3-4: 3']);
