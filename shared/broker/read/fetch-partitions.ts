@@ -195,11 +195,13 @@ async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number)
   }
 }
 
-/** Without a batch a consumer would stay where it is, below the end for ever, and never hear that it has read everything. */
+/**
+ * Without a batch a consumer would stay where it is, below the end for ever, and never hear that it has read everything. The
+ * batch does not end a wait: kafkajs stays where it is nevertheless, and would ask without a pause.
+ */
 function passGap(one: Fetching): void {
   const batch = emptyBatch(one.wanted.offset, one.nextOffset);
   one.batches.push(batch);
-  one.bytes += batch.bytes.length;
   one.nextOffset = batch.endOffset;
 }
 

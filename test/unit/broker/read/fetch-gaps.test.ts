@@ -62,17 +62,17 @@ describe('fetching offsets that have no record any more', () => {
     expect(await fetch(8)).toEqual([]);
   });
 
-  it('does not wait with the empty batch', async () => {
+  it('waits with the empty batch as without one, for clients that do not move on for it', async () => {
     const { clock, fetch } = await withGaps(() => false);
     const startMs = clock.nowMs();
     expect(await fetch(0, { waitMs: 20_000 })).toEqual(['0-8: ']);
-    expect(clock.nowMs()).toBe(startMs);
+    expect(clock.nowMs()).toBe(startMs + 20_000);
   });
 
-  it('adds what comes while it waits for more bytes', async () => {
+  it('adds what comes while it waits', async () => {
     const { broker, clock } = await withGaps(() => false);
     const partitions = [{ topic: 't', partition: 0, offset: 3, bytesMax: 1_000_000 }];
-    const waiting = broker.fetchPartitions({ partitions, bytesMin: 62, bytesMax: 1_000_000, waitMs: 20_000 });
+    const waiting = broker.fetchPartitions({ partitions, bytesMin: 1, bytesMax: 1_000_000, waitMs: 20_000 });
     await appendTo(broker, 't', 0, ['8']);
     const [fetched] = await clock.run(waiting);
     expect(fetched?.ok && fetched.batches.map(shown)).toEqual(['3-8: ', '8-9: 8']);
