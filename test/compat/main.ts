@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startVitest } from 'vitest/node';
+import { PROGRAM_NAMES } from './cases/case.ts';
 import { CASES } from './cases/cases.ts';
 import { CLIENT_NAMES, CLIENTS, type ClientName, CORE_CLIENTS } from './clients/clients.ts';
 import type { Outcome, Plan } from './matrix-plan.ts';
@@ -56,7 +57,7 @@ function chosenCases(): readonly string[] {
 }
 
 function casesOf(client: ClientName, cases: readonly string[]): readonly string[] {
-  const own = client === 'console' ? client : undefined;
+  const own = PROGRAM_NAMES.find((name) => name === client);
   return CASES.filter((each) => each.of === own && cases.includes(each.name)).map(({ name }) => name);
 }
 

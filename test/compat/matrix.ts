@@ -29,28 +29,32 @@ for (const [client, { command, cases, listed }] of Object.entries(plan.clients))
     afterEach(() => world.close());
     afterAll(() => world.end());
 
-    for (const { name, needs, run } of CASES.filter((each) => cases.includes(each.name))) {
-      test(name, async (context) => {
-        const reasons: Readonly<Record<string, string>> = UNSUPPORTED[client as keyof typeof UNSUPPORTED] ?? {};
-        const unsupported = reasons[name];
-        const missing = needs === 'sasl' && plan.server.sasl === undefined ? 'the server has no SASL' : undefined;
-        const reason = unsupported === undefined ? missing : `unsupported by the client: ${unsupported}`;
-        if (reason !== undefined) {
-          note({ client, name, result: 'unsupported', reason });
-          return context.skip(reason);
-        }
-        try {
-          await run(world);
-          note({ client, name, result: 'passes' });
-        } catch (error) {
-          const message = error instanceof Error ? error.message : String(error);
-          note({ client, name, result: 'fails', reason: message });
-          if (listed.includes(name)) throw error;
-          return context.skip(`not listed in passes.json, and fails: ${message}`);
-        } finally {
-          if (!reference.isAlive) reference = new Agent(plan.reference);
-        }
-      });
+    for (const { name, needs, timeoutMs, run } of CASES.filter((each) => cases.includes(each.name))) {
+      test(
+        name,
+        async (context) => {
+          const reasons: Readonly<Record<string, string>> = UNSUPPORTED[client as keyof typeof UNSUPPORTED] ?? {};
+          const unsupported = reasons[name];
+          const missing = needs === 'sasl' && plan.server.sasl === undefined ? 'the server has no SASL' : undefined;
+          const reason = unsupported === undefined ? missing : `unsupported by the client: ${unsupported}`;
+          if (reason !== undefined) {
+            note({ client, name, result: 'unsupported', reason });
+            return context.skip(reason);
+          }
+          try {
+            await run(world);
+            note({ client, name, result: 'passes' });
+          } catch (error) {
+            const message = error instanceof Error ? error.message : String(error);
+            note({ client, name, result: 'fails', reason: message });
+            if (listed.includes(name)) throw error;
+            return context.skip(`not listed in passes.json, and fails: ${message}`);
+          } finally {
+            if (!reference.isAlive) reference = new Agent(plan.reference);
+          }
+        },
+        timeoutMs,
+      );
     }
   });
 }

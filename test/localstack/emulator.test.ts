@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, test, vi } from 'vitest';
+import { startKeptServer } from './emulator.ts';
 import { commandOf, processesOf } from './support/processes.ts';
 import { startFakeEmulator } from './support/start-fake-emulator.ts';
 
@@ -48,6 +49,25 @@ test('it sees this Node, and neither an account nor a setting of the one who run
   ).toEqual(['HOME', 'PATH']);
   expect(environment.HOME).toBe(folder);
   expect(environment.PATH?.split(':')[0]).toBe(dirname(process.execPath));
+});
+
+test('it can end in order, and then nothing of it is left', async () => {
+  const script = 'process.on("SIGTERM", () => { console.log("ended"); process.exit(); }); setInterval(() => {}, 1000);';
+  const lines: string[] = [];
+  const { folder, finish } = await startKeptServer(
+    'fake',
+    () => ({
+      command: process.execPath,
+      parameters: ['-e', `${script} console.log("ready");`],
+      environment: {},
+    }),
+    () => Promise.resolve(lines.includes('ready')),
+    { log: (line) => lines.push(line) },
+  );
+  await finish();
+  expect(lines.slice(0, 2)).toEqual(['ready', 'ended']);
+  expect(existsSync(folder)).toBe(false);
+  expect(await processesOf(folder)).toEqual([]);
 });
 
 test('nothing is left when the test run is killed', async () => {

@@ -62,6 +62,8 @@ export interface KeptServer {
   readonly folder: string;
   /** Resolves when it has ended, by `stop` or by itself. */
   readonly ended: Promise<void>;
+  /** Asks it to end in order, and waits until it has. */
+  finish(): Promise<void>;
   /** Ends every process and removes the folder. May be called again; every call waits for the end. */
   stop(): Promise<void>;
 }
@@ -72,9 +74,9 @@ export async function startEmulator(
   prepare: (settings: EmulatorSettings) => EmulatorCommand | Promise<EmulatorCommand>,
   options: EmulatorOptions = {},
 ): Promise<Emulator> {
-  const { port, ...server } = await startKeptServer(name, prepare, isHealthy, options);
+  const { port, folder, ended, stop } = await startKeptServer(name, prepare, isHealthy, options);
   const endpoint = `http://${HOST}:${port}`;
-  return { ...server, endpoint, environment: clientEnvironment(endpoint) };
+  return { folder, ended, stop, endpoint, environment: clientEnvironment(endpoint) };
 }
 
 /**
@@ -99,7 +101,7 @@ export async function startKeptServer(
       cause: error,
     });
   }
-  return { port, folder, ended: run.ended, stop: run.stop };
+  return { port, folder, ended: run.ended, finish: run.finish, stop: run.stop };
 }
 
 /** Settings under which nobody's real account is reached. */
@@ -139,6 +141,7 @@ interface Run {
   readonly keeper: ChildProcess;
   readonly lastLines: string[];
   readonly ended: Promise<void>;
+  readonly finish: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -164,7 +167,7 @@ async function launch(folder: string, command: EmulatorCommand, log?: (line: str
   const ended = once(keeper, 'exit').then(async ([code]) => {
     if (code !== 0) {
       // Somebody killed the keeper: its work falls to us.
-      if (group !== undefined) killGroup(group);
+      if (group !== undefined) signalGroup(group, 'SIGKILL');
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
     }
     // Not the keeper's `close`: that never comes to those who closed its channel.
@@ -179,12 +182,16 @@ async function launch(folder: string, command: EmulatorCommand, log?: (line: str
     await Promise.race([ended, late]);
     await ended;
   };
-  return { keeper, lastLines, ended, stop };
+  const finish = async (): Promise<void> => {
+    if (group !== undefined) signalGroup(group, 'SIGTERM');
+    await ended;
+  };
+  return { keeper, lastLines, ended, finish, stop };
 }
 
-function killGroup(group: number): void {
+function signalGroup(group: number, signal: 'SIGTERM' | 'SIGKILL'): void {
   try {
-    process.kill(-group, 'SIGKILL');
+    process.kill(-group, signal);
   } catch {
     // It has ended.
   }

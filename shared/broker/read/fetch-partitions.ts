@@ -1,4 +1,4 @@
-import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { emptyBatch, type StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
@@ -36,8 +36,11 @@ export type FetchedPartition =
       readonly logStartOffset: number;
       readonly highWatermark: number;
       /**
+      /**
        * Whole batches in order; the first may begin before the offset that was asked for. Their bytes are views on memory that
-       * others use too, and must not be changed.
+       * others use too, and must not be changed. Where only offsets without records were found, it is one batch without
+       * records, of these offsets: nothing else tells a consumer of Kafka to go on.
+       */
        */
       readonly batches: readonly StoredBatch[];
     }
@@ -187,11 +190,22 @@ async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number)
     // A read may find only offsets whose records are gone. Whoever gets nothing asks for the same again and again.
     do one.bytes += await readOnce(context, one, bytesMax);
     while (one.batches.length === 0 && one.nextOffset < highWatermark);
+    if (one.batches.length === 0) passGap(one);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
     // What was read before is good.
     if (one.batches.length === 0) one.error = error;
   }
+}
+
+/**
+ * Without a batch a consumer would stay where it is, below the end for ever, and never hear that it has read everything. The
+ * batch does not end a wait: kafkajs stays where it is nevertheless, and would ask without a pause.
+ */
+function passGap(one: Fetching): void {
+  const batch = emptyBatch(one.wanted.offset, one.nextOffset);
+  one.batches.push(batch);
+  one.nextOffset = batch.endOffset;
 }
 
 /** Returns the bytes that were taken. */

@@ -1,5 +1,6 @@
 import type { StoredRecord } from './record.ts';
-import { decodeRecords, type RecordBatchHeader } from './record-batch.ts';
+import { decodeRecords, type RecordBatchHeader, readBatchHeader } from './record-batch.ts';
+import { sealBatch, writeEmptyBatch } from './write-batch.ts';
 
 /** A whole record batch with its absolute base offset, as it is served. */
 export interface StoredBatch {
@@ -13,4 +14,14 @@ export interface StoredBatch {
 /** Returns the records of a batch with their offsets. @throws EventLogError `invalid_batch` if they do not decode */
 export function recordsOf({ bytes, header, baseOffset }: StoredBatch): StoredRecord[] {
   return decodeRecords(bytes, 0, header, baseOffset);
+}
+
+/**
+ * A batch without records that takes up the offsets from `baseOffset` on, up to `endOffset` or as many as one batch can. It is
+ * served and never stored: Kafka's consumers learn from it that these offsets have no records any more.
+ */
+export function emptyBatch(baseOffset: number, endOffset: number): StoredBatch {
+  const bytes = sealBatch(writeEmptyBatch(baseOffset, endOffset));
+  const header = readBatchHeader(bytes);
+  return { bytes, header, baseOffset, endOffset: baseOffset + header.lastOffsetDelta + 1 };
 }

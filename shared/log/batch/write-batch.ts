@@ -27,6 +27,7 @@ export const LOG_APPEND_TIME = 0x08;
 export const TRANSACTIONAL = 0x10;
 
 export const NO_PRODUCER_ID = -1;
+const LAST_OFFSET_DELTA_MAX = 2 ** 31 - 1;
 
 export interface BatchProducer {
   readonly producerId: number;
@@ -81,6 +82,26 @@ export function writeBatch(records: readonly LogRecord[], options: EncodeBatchOp
   const batch = writer.finish();
   setInt64(viewOf(batch), MAX_TIMESTAMP_AT, options.logAppendTimeMs ?? maxTimestamp);
   return batch;
+}
+
+/** A batch without records, as Kafka's cleaner leaves them; `sealBatch` completes it. */
+export function writeEmptyBatch(baseOffset: number, endOffset: number): Uint8Array {
+  const writer = new ByteWriter(BATCH_HEADER_BYTES);
+  const { producerId, producerEpoch, baseSequence } = NO_PRODUCER;
+  writer.int64(baseOffset);
+  writer.int32(0);
+  writer.int32(0);
+  writer.uint8(MAGIC);
+  writer.uint32(0);
+  writer.int16(0);
+  writer.int32(Math.min(endOffset - baseOffset - 1, LAST_OFFSET_DELTA_MAX));
+  writer.int64(-1);
+  writer.int64(-1);
+  writer.int64(producerId);
+  writer.int16(producerEpoch);
+  writer.int32(baseSequence);
+  writer.int32(0);
+  return writer.finish();
 }
 
 /** The records of a batch, uncompressed and without its header, with offset deltas of their own. */

@@ -1,7 +1,18 @@
 import { ADMIN } from './admin.ts';
 import type { Case } from './case.ts';
+import { CONNECT } from './connect.ts';
 import { CONSOLE_TOOLS } from './console-tools.ts';
 import { GROUPS } from './groups.ts';
+import { MIRROR_MAKER } from './mirror-maker.ts';
 import { PRODUCE_CONSUME } from './produce-consume.ts';
+import { STREAMS } from './streams.ts';
 
-export const CASES: readonly Case[] = [...PRODUCE_CONSUME, ...GROUPS, ...ADMIN, ...CONSOLE_TOOLS];
+export const CASES: readonly Case[] = [
+  ...PRODUCE_CONSUME,
+  ...GROUPS,
+  ...ADMIN,
+  ...CONSOLE_TOOLS,
+  ...CONNECT,
+  ...MIRROR_MAKER,
+  ...STREAMS,
+];

@@ -28,11 +28,27 @@ export class World {
   readonly #reference: Agent;
   #client: Agent | undefined;
   readonly #members: Agent[] = [];
+  readonly #endings: (() => Promise<unknown>)[] = [];
 
   constructor(server: Plan['server'], command: readonly string[], reference: Agent) {
     this.server = server;
     this.#command = command;
     this.#reference = reference;
+  }
+
+  /** The same clients on another server. */
+  on(server: Plan['server']): World {
+    return new World(server, this.#command, this.#reference);
+  }
+
+  /** Of clients that run main classes of Java: the command, to be followed by a class and its parameters. */
+  get command(): readonly string[] {
+    return this.#command;
+  }
+
+  /** Runs when the case has ended, however it ended; what was added last runs first. */
+  atEnd(ending: () => Promise<unknown>): void {
+    this.#endings.unshift(ending);
   }
 
   /** A topic that nobody else has. */
@@ -84,6 +100,11 @@ export class World {
     return this.#reference.ask({ command: 'consume', ...this.#connection, ...request });
   }
 
+  /** The Java client as a member of a group, until it has read as many records as it should; then it leaves. */
+  referenceGroup(request: Without<GroupRequest> & { readonly count: number }): Promise<Answer> {
+    return this.#reference.ask({ command: 'group', ...this.#connection, ...request });
+  }
+
   referenceAdmin(request: Without<AdminRequest>): Promise<Answer> {
     return this.#reference.ask({ command: 'admin', ...this.#connection, ...request });
   }
@@ -131,6 +152,7 @@ export class World {
     for (const member of this.#members) member.kill();
     await Promise.all(this.#members.map((member) => member.leave()));
     this.#members.length = 0;
+    for (const ending of this.#endings.splice(0)) await ending();
   }
 
   async end(): Promise<void> {

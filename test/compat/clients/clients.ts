@@ -1,5 +1,5 @@
 import { installGoAgent } from '../install/install-go.ts';
-import { installJavaAgent, installKafka } from '../install/install-kafka.ts';
+import { installJavaAgent, installJavaPrograms } from '../install/install-kafka.ts';
 import { installKcatAgent } from '../install/install-kcat.ts';
 import { installAiokafkaAgent, installConfluentAgent } from '../install/install-python.ts';
 
@@ -10,11 +10,11 @@ function nodeAgent(name: string): () => Promise<readonly string[]> {
 
 /** Each client library: installs what it needs, unless it is there, and resolves with the command of its agent. */
 export const CLIENTS = {
-  /** Kafka's own console tools: no agent, but the command that runs their main classes. */
-  console: async () => {
-    const { command, parameters } = await installKafka();
-    return [command, ...parameters];
-  },
+  /** Kafka's own programs: no agent, but the command that runs their main classes. */
+  console: installJavaPrograms,
+  connect: installJavaPrograms,
+  'mirror-maker': installJavaPrograms,
+  streams: installJavaPrograms,
   java: installJavaAgent,
   confluent: installConfluentAgent,
   kcat: installKcatAgent,

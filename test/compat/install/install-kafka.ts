@@ -9,7 +9,7 @@ export const KAFKA_VERSION = '4.3.1';
 
 const POM = new URL('./recipe/pom.xml', import.meta.url);
 const LOGGING = new URL('./recipe/log4j2.properties', import.meta.url);
-const AGENT = new URL('../agents/java/Agent.java', import.meta.url);
+const SOURCES = ['Agent', 'WordCount'].map((name) => new URL(`../agents/java/${name}.java`, import.meta.url));
 const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies';
 
 const KAFKA: Installation = {
@@ -59,17 +59,22 @@ export async function installKafka(
 
 /** Compiles the Java agent into the user's cache, unless it is there. Resolves with the command that runs it. */
 export async function installJavaAgent(): Promise<readonly string[]> {
+  return [...(await installJavaPrograms()), 'Agent'];
+}
+
+/** As `installJavaAgent`; the command is to be followed by a main class of `agents/java` or of Kafka. */
+export async function installJavaPrograms(): Promise<readonly string[]> {
   const kafka = await installOnce(KAFKA);
   const classes = await installOnce({
     name: `kafka-java-agent-${KAFKA_VERSION}`,
-    recipe: [POM, AGENT],
+    recipe: [POM, ...SOURCES],
     install: async (folder) => {
       const javac = join(await findJavaHome({ compiler: true }), 'bin', 'javac');
       await mkdir(folder, { recursive: true });
-      const source = fileURLToPath(AGENT);
-      await runCommand(javac, ['--release', '17', '-cp', join(kafka, 'libraries', '*'), '-d', folder, source]);
+      const sources = SOURCES.map((source) => fileURLToPath(source));
+      await runCommand(javac, ['--release', '17', '-cp', join(kafka, 'libraries', '*'), '-d', folder, ...sources]);
     },
   });
   const { command, parameters } = await installKafka({ classes });
-  return [command, ...parameters, 'Agent'];
+  return [command, ...parameters];
 }

@@ -4,6 +4,7 @@ import { type EmulatorOptions, reservePort, startKeptServer } from '../../locals
 import { runCommand } from '../../localstack/run-command.ts';
 import { installKafka, type JavaCommand } from '../install/install-kafka.ts';
 import { hasBrokers } from './has-brokers.ts';
+import { propertiesText } from './properties-text.ts';
 import type { CompatServer } from './server.ts';
 
 const CLUSTER_ID = 'dGFpbHJhY2UtY29tcGF0MA';
@@ -13,6 +14,8 @@ const HEAP = '1g';
 export interface KafkaOptions extends EmulatorOptions {
   /** Settings of the broker that differ from ours. */
   readonly properties?: Readonly<Record<string, string>>;
+  /** Default `1g`. */
+  readonly heap?: string;
 }
 
 /**
@@ -20,17 +23,12 @@ export interface KafkaOptions extends EmulatorOptions {
  * when it serves requests. Nothing of it is left after `stop` or the end of this process.
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<CompatServer> {
-  const java = await installKafka({ heap: HEAP });
+  const java = await installKafka({ heap: options.heap ?? HEAP });
   const [saslPort, controllerPort] = [await reservePort(), await reservePort()];
   const prepare = async ({ port, folder }: { port: number; folder: string }) => {
     const file = join(folder, 'server.properties');
     const properties = { ...brokerProperties(folder, port, saslPort, controllerPort), ...options.properties };
-    await writeFile(
-      file,
-      Object.entries(properties)
-        .map(([name, value]) => `${name}=${value}\n`)
-        .join(''),
-    );
+    await writeFile(file, propertiesText(properties));
     await format(java, file);
     return {
       command: java.command,

@@ -317,7 +317,10 @@ public final class Agent {
               .listConsumerGroupOffsets(group)
               .partitionsToOffsetAndMetadata()
               .get()
-              .forEach((at, offset) -> offsets.put(String.valueOf(at.partition()), offset.offset()));
+              .forEach(
+                  (at, offset) -> {
+                    if (at.topic().equals(topic)) offsets.put(String.valueOf(at.partition()), offset.offset());
+                  });
         }
         case "reset-offsets" -> {
           Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
