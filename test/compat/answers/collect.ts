@@ -3,6 +3,7 @@ import { OFFSET_COMMIT } from '../../../shared/kafka/protocol/messages/groups/of
 import { FIND_COORDINATOR } from '../../../shared/kafka/protocol/messages/members/find-coordinator.ts';
 import { JOIN_GROUP } from '../../../shared/kafka/protocol/messages/members/join-group.ts';
 import { SYNC_GROUP } from '../../../shared/kafka/protocol/messages/members/sync-group.ts';
+import { INIT_PRODUCER_ID } from '../../../shared/kafka/protocol/messages/records/init-producer-id.ts';
 import { CREATE_TOPICS } from '../../../shared/kafka/protocol/messages/topics/create-topics.ts';
 import { ZERO_UUID } from '../../../shared/kafka/protocol/types.ts';
 import { KafkaClient } from '../../support/kafka-client.ts';
@@ -87,6 +88,8 @@ async function prepareWorld(client: KafkaClient): Promise<World> {
     const answer = await client.request(FIND_COORDINATOR, 4, { key: '', keyType: 0, coordinatorKeys: ['idle'] });
     return answer.coordinators[0]?.errorCode ?? 0;
   });
+  const idempotent = { transactionalId: null, transactionTimeoutMs: 1_000 };
+  await untilDone('get a producer id', async () => (await client.request(INIT_PRODUCER_ID, 4, idempotent)).errorCode);
   for (const group of ['idle', 'twice']) await untilDone(`commit for ${group}`, () => commitFor(client, group));
   return { client, topicIds, memberId: await joinBusy(client) };
 }

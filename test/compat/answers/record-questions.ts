@@ -133,6 +133,7 @@ export const RECORD_QUESTIONS: Questions = {
     produce(world, { topic: 'ordered', batch: batchOf({ values: ['a'], producerId: 4_002, sequence: 7 }) }),
   'fetch what there is none of': async (world) => [
     ...toldOf(await fetchRaw(world, [{ topic: 'none' }])),
+    ...toldOf(await fetchRaw(world, [{ topic: 'a b' }])),
     ...toldOf(await fetchRaw(world, [{ partition: 9 }])),
     ...toldOf(await fetchRaw(world, [{ offset: 9 }])),
     ...toldOf(await fetchRaw(world, [{ offset: -1 }])),
@@ -183,6 +184,7 @@ export const RECORD_QUESTIONS: Questions = {
   },
   'list offsets of what there is none of': async (world) => [
     ...(await listOffsets(world, 'none', [[0, -1]])),
+    ...(await listOffsets(world, 'a b', [[0, -1]])),
     ...(await listOffsets(world, 'full', [[9, -1]])),
     ...(await listOffsets(world, 'full', [[0, -9]])),
     ...(await listOffsets(world, 'full', [[0, -1, 9]])),
@@ -194,6 +196,7 @@ export const RECORD_QUESTIONS: Questions = {
     ]),
   'ask where epochs end': async (world) => [
     ...(await endOfEpoch(world, 'none', 0, 0)),
+    ...(await endOfEpoch(world, 'a b', 0, 0)),
     ...(await endOfEpoch(world, 'full', 9, 0)),
     ...(await endOfEpoch(world, 'full', 0, 9)),
     ...(await endOfEpoch(world, 'full', 0, 0)),

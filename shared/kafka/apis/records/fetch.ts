@@ -1,9 +1,10 @@
 import type { FetchedPartition, PartitionToFetch } from '../../../broker/read/fetch-partitions.ts';
-import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../../error-codes.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { FETCH } from '../../protocol/messages/records/fetch.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
+import { knownTopicError } from '../topic-errors.ts';
 import { allowedName } from '../topic-names.ts';
 import type { FetchSession, PartitionNews, SessionPartition, WantedPartition } from './fetch-session.ts';
 
@@ -142,15 +143,15 @@ function answerOf(
     const place = { partitionIndex, highWatermark, lastStableOffset: highWatermark, logStartOffset };
     return { ...place, errorCode: KAFKA_ERRORS.NONE, abortedTransactions, records };
   }
-  const errorCode = typeof fetched === 'number' ? fetched : errorOf(fetched.error.code, isById);
+  const errorCode = typeof fetched === 'number' ? fetched : errorOf(fetched.error, isById);
   return { partitionIndex, errorCode, highWatermark: -1, abortedTransactions, records: [] };
 }
 
-type FetchErrorCode = Extract<FetchedPartition, { readonly ok: false }>['error']['code'];
+type FetchError = Extract<FetchedPartition, { readonly ok: false }>['error'];
 
 /** A topic that was found by its id, and is deleted by now. */
-function errorOf(code: FetchErrorCode, isById: boolean): KafkaErrorNumber {
-  return isById && code === 'unknown_topic' ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : kafkaError(code);
+function errorOf(error: FetchError, isById: boolean): KafkaErrorNumber {
+  return isById && error.code === 'unknown_topic' ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : knownTopicError(error);
 }
 
 /** A session with the partitions of a request that named them all; `NO_SESSION` if there is no room. */
