@@ -27,10 +27,11 @@ export function groupError({ code, details }: EventLogError): KafkaErrorNumber {
 const NUMBERS_BY_FIELD: Readonly<Record<string, KafkaErrorNumber>> = {
   group: KAFKA_ERRORS.INVALID_GROUP_ID,
   sessionTimeoutMs: KAFKA_ERRORS.INVALID_SESSION_TIMEOUT,
+  protocolType: KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL,
   protocols: KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL,
   assignor: KAFKA_ERRORS.UNSUPPORTED_ASSIGNOR,
   topicPattern: KAFKA_ERRORS.INVALID_REGULAR_EXPRESSION,
-  metadata: KAFKA_ERRORS.OFFSET_METADATA_TOO_LARGE,
+  'offsets.metadata': KAFKA_ERRORS.OFFSET_METADATA_TOO_LARGE,
 };
 
 /** @throws EventLogError `access_denied` if the caller has no such right on the group */

@@ -29,6 +29,12 @@ export function topicError({ code, details }: EventLogError): KafkaErrorNumber {
   return NUMBERS_BY_FIELD[field] ?? KAFKA_ERRORS.INVALID_REQUEST;
 }
 
+/** As `topicError`, where Kafka looks for the topic without looking at its name. */
+export function knownTopicError(error: EventLogError): KafkaErrorNumber {
+  const errorCode = topicError(error);
+  return errorCode === KAFKA_ERRORS.INVALID_TOPIC_EXCEPTION ? KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION : errorCode;
+}
+
 const NUMBERS_BY_FIELD: Readonly<Record<string, KafkaErrorNumber>> = {
   topic: KAFKA_ERRORS.INVALID_TOPIC_EXCEPTION,
   partitions: KAFKA_ERRORS.INVALID_PARTITIONS,

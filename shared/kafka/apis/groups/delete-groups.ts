@@ -12,7 +12,8 @@ export const deleteGroups = handler(
   [{ action: 'admin', on: 'group' }],
   async ({ gateway: { broker }, rights }, { groupsNames }) => {
     const results: Result[] = [];
-    for (const groupId of groupsNames)
+    // A group that is named twice is answered once.
+    for (const groupId of new Set(groupsNames))
       results.push(
         await answering<Result>(
           async () => {

@@ -1,7 +1,9 @@
 import type { Broker } from '../../../broker/broker.ts';
 import type { CommitOutcome, OffsetToCommit } from '../../../broker/groups/offsets/commit-offsets.ts';
+import { checkOffsets } from '../../../broker/groups/offsets/commit-page.ts';
 import { EventLogError } from '../../../log/errors.ts';
 import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
+import { checkTopicName } from '../../../log/topic/topic.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf } from '../../protocol/api.ts';
@@ -25,33 +27,51 @@ export const offsetCommit = handler(
   async (call, request) => {
     const { topics } = request;
     const names = await Promise.all(topics.map((topic) => allowedName(call, 'consume', topic, TOPIC_IDS_FROM)));
-    const offsets = topics.flatMap(({ partitions }, i) => {
-      const topic = names[i];
-      if (typeof topic !== 'string') return [];
-      return partitions.map(
-        ({ partitionIndex, committedOffset, committedLeaderEpoch, committedMetadata }): OffsetToCommit => ({
-          topic,
-          partition: partitionIndex,
-          offset: committedOffset,
-          leaderEpoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,
-          metadata: committedMetadata ?? undefined,
-        }),
-      );
-    });
+    const asked = topics.map(({ partitions }, i) => partitions.map((each) => offsetOf(names[i] ?? '', each)));
+    const offsets = asked.flat().filter((each) => typeof each !== 'number');
     const errors = await commit(call, request, offsets);
     let next = 0;
     return {
       topics: topics.map(({ name, topicId, partitions }, i) => ({
         name,
         topicId,
-        partitions: partitions.map(({ partitionIndex }) => {
-          const name = names[i] as string | KafkaErrorNumber;
-          return { partitionIndex, errorCode: typeof name === 'string' ? (errors[next++] as KafkaErrorNumber) : name };
+        partitions: partitions.map(({ partitionIndex }, j) => {
+          const offset = asked[i]?.[j];
+          return {
+            partitionIndex,
+            errorCode: typeof offset === 'number' ? offset : (errors[next++] as KafkaErrorNumber),
+          };
         }),
       })),
     };
   },
 );
+
+type AskedPartition = Request['topics'][number]['partitions'][number];
+
+/** What is to be committed, or why not: one partition must not make the others fail. */
+function offsetOf(
+  topic: string | KafkaErrorNumber,
+  { partitionIndex: partition, committedOffset: offset, committedLeaderEpoch, committedMetadata }: AskedPartition,
+): OffsetToCommit | KafkaErrorNumber {
+  if (typeof topic === 'number') return topic;
+  const metadata = committedMetadata ?? undefined;
+  try {
+    checkTopicName(topic);
+    checkOffsets([{ topic, partition, offset, metadata }]);
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    const isPlace = error.details.field === 'topic' || error.details.field === 'offsets.partition';
+    return isPlace ? KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION : groupError(error);
+  }
+  return {
+    topic,
+    partition,
+    offset,
+    leaderEpoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,
+    metadata,
+  };
+}
 
 async function commit(call: Call, request: Request, offsets: readonly OffsetToCommit[]): Promise<KafkaErrorNumber[]> {
   if (!call.rights.onGroup('consume', request.groupId))
@@ -68,8 +88,15 @@ async function commitSome(
   offsets: readonly OffsetToCommit[],
 ): Promise<KafkaErrorNumber[]> {
   try {
-    const outcomes = await commitByProtocol(call.gateway.broker, request, offsets);
-    return outcomes.map((outcome) => (outcome.ok ? KAFKA_ERRORS.NONE : errorOf(outcome.error, call.version)));
+    const { broker } = call.gateway;
+    const outcomes = await commitByProtocol(broker, request, offsets);
+    const isFenced = outcomes.some((outcome) => !outcome.ok && outcome.error.code === 'fenced_member_epoch');
+    const isMember = !isFenced || (await hasMember(broker, request));
+    return outcomes.map((outcome) => {
+      if (outcome.ok) return KAFKA_ERRORS.NONE;
+      if (!isMember && outcome.error.code === 'fenced_member_epoch') return KAFKA_ERRORS.UNKNOWN_MEMBER_ID;
+      return errorOf(outcome.error, call.version);
+    });
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
     const errorCode = errorOf(error, call.version);
@@ -88,6 +115,16 @@ async function commitByProtocol(
   if (await broker.isClassicGroup(group))
     return broker.commitClassicOffsets({ group, ...member, generation: epoch, offsets });
   return broker.commitOffsets({ group, member: { ...member, memberEpoch: epoch < 0 ? undefined : epoch }, offsets });
+}
+
+/** Whether the group knows the member. One of the classic protocol, whose group is gone, must join again. */
+async function hasMember(broker: Broker, { groupId, memberId }: Request): Promise<boolean> {
+  try {
+    return (await broker.describeGroup(groupId)).members.some((member) => member.memberId === memberId);
+  } catch (error) {
+    if (error instanceof EventLogError && error.code === 'unknown_group') return false;
+    throw error;
+  }
 }
 
 function errorOf(error: EventLogError, version: number): KafkaErrorNumber {

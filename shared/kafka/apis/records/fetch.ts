@@ -1,9 +1,10 @@
 import type { FetchedPartition, PartitionToFetch } from '../../../broker/read/fetch-partitions.ts';
-import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../../error-codes.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { FETCH } from '../../protocol/messages/records/fetch.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
+import { knownTopicError } from '../topic-errors.ts';
 import { allowedName } from '../topic-names.ts';
 import type { FetchSession, PartitionNews, SessionPartition, WantedPartition } from './fetch-session.ts';
 
@@ -29,16 +30,23 @@ export const fetch = handler(FETCH, [{ action: 'consume', on: 'topic' }], async 
   const opened = open(call, request);
   if (typeof opened === 'number') return { errorCode: opened, responses: [] };
   const { wanted, session } = opened;
-  const answers = await read(call, request, wanted);
-  const isById = call.version >= TOPIC_IDS_FROM;
+  const found = await read(call, request, wanted);
+  const form = { isolationLevel: request.isolationLevel, isById: call.version >= TOPIC_IDS_FROM };
   if (session !== undefined) {
-    const told = toTell(session, wanted as SessionPartition[], answers);
-    const responses = byTopic(told, wanted, answers, isById);
-    return { errorCode: KAFKA_ERRORS.NONE, sessionId: session.id, responses };
+    const told = toTell(session, wanted as SessionPartition[], found);
+    return { errorCode: KAFKA_ERRORS.NONE, sessionId: session.id, responses: byTopic(told, wanted, found, form) };
   }
-  const sessionId = opened.mayBegin ? begin(call, wanted, answers) : NO_SESSION;
-  return { errorCode: KAFKA_ERRORS.NONE, sessionId, responses: byTopic(wanted.keys(), wanted, answers, isById) };
+  const sessionId = opened.mayBegin ? begin(call, wanted, found) : NO_SESSION;
+  return { errorCode: KAFKA_ERRORS.NONE, sessionId, responses: byTopic(wanted.keys(), wanted, found, form) };
 });
+
+/** What was found of a partition, or why it was not looked for. */
+type Found = FetchedPartition | KafkaErrorNumber;
+
+interface Form {
+  readonly isolationLevel: number;
+  readonly isById: boolean;
+}
 
 interface Opened {
   readonly wanted: readonly WantedPartition[];
@@ -85,12 +93,12 @@ function forgottenIn({ forgottenTopicsData }: Request, isById: boolean): { topic
   );
 }
 
-/** One answer for each partition that is wanted. */
+/** For each partition that is wanted. */
 async function read(
   call: Call,
-  { maxWaitMs, minBytes, maxBytes, isolationLevel }: Request,
+  { maxWaitMs, minBytes, maxBytes }: Request,
   wanted: readonly WantedPartition[],
-): Promise<AnsweredPartition[]> {
+): Promise<Found[]> {
   const isById = call.version >= TOPIC_IDS_FROM;
   const names = await namesOf(call, wanted);
   const allowed: PartitionToFetch[] = [];
@@ -109,10 +117,9 @@ async function read(
     signal: call.signal,
   });
   let next = 0;
-  return wanted.map(({ topic, partition }) => {
+  return wanted.map(({ topic }) => {
     const name = names.get(topic) as string | KafkaErrorNumber;
-    const found = typeof name === 'string' ? (fetched[next++] as FetchedPartition) : name;
-    return answerOf(partition, found, { isolationLevel, isById });
+    return typeof name === 'string' ? (fetched[next++] as FetchedPartition) : name;
   });
 }
 
@@ -129,11 +136,7 @@ async function namesOf(
   return names;
 }
 
-function answerOf(
-  partitionIndex: number,
-  fetched: FetchedPartition | KafkaErrorNumber,
-  { isolationLevel, isById }: { isolationLevel: number; isById: boolean },
-): AnsweredPartition {
+function answerOf(partitionIndex: number, fetched: Found, { isolationLevel, isById }: Form): AnsweredPartition {
   const abortedTransactions = isolationLevel === READ_COMMITTED ? [] : null;
   if (typeof fetched !== 'number' && fetched.ok) {
     const { highWatermark, logStartOffset, batches } = fetched;
@@ -142,22 +145,22 @@ function answerOf(
     const place = { partitionIndex, highWatermark, lastStableOffset: highWatermark, logStartOffset };
     return { ...place, errorCode: KAFKA_ERRORS.NONE, abortedTransactions, records };
   }
-  const errorCode = typeof fetched === 'number' ? fetched : errorOf(fetched.error.code, isById);
+  const errorCode = typeof fetched === 'number' ? fetched : errorOf(fetched.error, isById);
   return { partitionIndex, errorCode, highWatermark: -1, abortedTransactions, records: [] };
 }
 
-type FetchErrorCode = Extract<FetchedPartition, { readonly ok: false }>['error']['code'];
+type FetchError = Extract<FetchedPartition, { readonly ok: false }>['error'];
 
 /** A topic that was found by its id, and is deleted by now. */
-function errorOf(code: FetchErrorCode, isById: boolean): KafkaErrorNumber {
-  return isById && code === 'unknown_topic' ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : kafkaError(code);
+function errorOf(error: FetchError, isById: boolean): KafkaErrorNumber {
+  return isById && error.code === 'unknown_topic' ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : knownTopicError(error);
 }
 
 /** A session with the partitions of a request that named them all; `NO_SESSION` if there is no room. */
 function begin(
   { fetchSessions, connection, version, gateway, signal }: Call,
   wanted: readonly WantedPartition[],
-  answers: readonly AnsweredPartition[],
+  found: readonly Found[],
 ): number {
   // A session that begins after its connection has ended would be forgotten by nobody.
   if (signal.aborted) return NO_SESSION;
@@ -166,22 +169,18 @@ function begin(
     nowMs: gateway.clock.nowMs(),
     fill: (filled) => {
       filled.update(wanted, []);
-      filled.tellAll(wanted, answers.map(newsOf));
+      filled.tellAll(wanted, found.map(newsOf));
     },
   });
   return session?.id ?? NO_SESSION;
 }
 
-/** The places of the answers that the client must get. Their partitions get the last turns if they have records. */
-function toTell(
-  session: FetchSession,
-  wanted: readonly SessionPartition[],
-  answers: readonly AnsweredPartition[],
-): number[] {
+/** The places of what the client must be told. Partitions that have records get the last turns. */
+function toTell(session: FetchSession, wanted: readonly SessionPartition[], found: readonly Found[]): number[] {
   const places: number[] = [];
   const served = new Set<number>();
   for (const [place, { slot }] of wanted.entries()) {
-    const news = newsOf(answers[place] as AnsweredPartition);
+    const news = newsOf(found[place] as Found);
     if (session.tell(slot, news)) places.push(place);
     if (news.hasRecords) served.add(slot);
   }
@@ -189,24 +188,28 @@ function toTell(
   return places;
 }
 
-function newsOf({ errorCode, highWatermark, logStartOffset = -1, records }: AnsweredPartition): PartitionNews {
-  return { hasRecords: records.length > 0, isError: errorCode !== KAFKA_ERRORS.NONE, highWatermark, logStartOffset };
+function newsOf(found: Found): PartitionNews {
+  if (typeof found === 'number' || !found.ok) return ERROR_NEWS;
+  const { highWatermark, logStartOffset, batches } = found;
+  return { hasRecords: batches.length > 0, isError: false, highWatermark, logStartOffset };
 }
 
-/** The answers at these places; those of one topic together if they follow each other. */
+const ERROR_NEWS: PartitionNews = { hasRecords: false, isError: true, highWatermark: -1, logStartOffset: -1 };
+
+/** Answers of what is at these places; those of one topic together if they follow each other. */
 function byTopic(
   places: Iterable<number>,
   wanted: readonly WantedPartition[],
-  answers: readonly AnsweredPartition[],
-  isById: boolean,
+  found: readonly Found[],
+  form: Form,
 ): FetchedTopic[] {
   const topics: (FetchedTopic & { readonly partitions: AnsweredPartition[] })[] = [];
   let last: string | undefined;
   for (const place of places) {
-    const { topic: key } = wanted[place] as WantedPartition;
-    const answer = answers[place] as AnsweredPartition;
+    const { topic: key, partition } = wanted[place] as WantedPartition;
+    const answer = answerOf(partition, found[place] as Found, form);
     if (key === last) topics.at(-1)?.partitions.push(answer);
-    else topics.push({ topic: isById ? '' : key, topicId: isById ? key : ZERO_UUID, partitions: [answer] });
+    else topics.push({ topic: form.isById ? '' : key, topicId: form.isById ? key : ZERO_UUID, partitions: [answer] });
     last = key;
   }
   return topics;

@@ -7,7 +7,10 @@ import { INIT_PRODUCER_ID } from '../../protocol/messages/records/init-producer-
 export const initProducerId = handler(
   INIT_PRODUCER_ID,
   [{ action: 'produce', on: 'some topic' }],
-  async ({ gateway: { broker }, rights }, { transactionalId }) => {
+  async ({ gateway: { broker }, rights }, { transactionalId, producerId, producerEpoch }) => {
+    // A producer that has an id has an epoch as well.
+    if (transactionalId === '' || producerId < 0 !== producerEpoch < 0)
+      return { errorCode: KAFKA_ERRORS.INVALID_REQUEST, producerEpoch: -1 };
     if (transactionalId !== null)
       // There are no transactions yet, so nobody has the right to one: this is the refusal that clients do not repeat.
       return { errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, producerEpoch: -1 };

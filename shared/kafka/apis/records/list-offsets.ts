@@ -1,9 +1,10 @@
 import { EventLogError } from '../../../log/errors.ts';
-import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
+import { KAFKA_ERRORS } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { LIST_OFFSETS } from '../../protocol/messages/records/list-offsets.ts';
+import { knownTopicError } from '../topic-errors.ts';
 
 type ListedPartition = ResponseOf<typeof LIST_OFFSETS>['topics'][number]['partitions'][number];
 
@@ -42,13 +43,14 @@ async function listPartition(
   partitionIndex: number,
   time: number,
 ): Promise<ListedPartition> {
+  if (time < EARLIEST_PENDING_UPLOAD) return { partitionIndex, errorCode: KAFKA_ERRORS.UNSUPPORTED_VERSION };
   try {
     const { offset, timestampMs } = await findOffset(gateway, topic, partitionIndex, time);
     const leaderEpoch = offset === NONE ? NONE : 0;
     return { partitionIndex, errorCode: KAFKA_ERRORS.NONE, offset, timestamp: timestampMs, leaderEpoch };
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
-    return { partitionIndex, errorCode: kafkaError(error.code) };
+    return { partitionIndex, errorCode: knownTopicError(error) };
   }
 }
 

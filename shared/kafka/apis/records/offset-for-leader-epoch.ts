@@ -1,7 +1,8 @@
 import { EventLogError } from '../../../log/errors.ts';
-import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
+import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { handler } from '../../handler.ts';
 import { OFFSET_FOR_LEADER_EPOCH } from '../../protocol/messages/records/offset-for-leader-epoch.ts';
+import { knownTopicError } from '../topic-errors.ts';
 
 /** The log never loses acknowledged records to a change of leaders, so all of it is of one epoch. */
 const LEADER_EPOCH = 0;
@@ -25,7 +26,7 @@ export const offsetForLeaderEpoch = handler(
               return { errorCode: KAFKA_ERRORS.NONE, partition, ...known };
             } catch (error) {
               if (!(error instanceof EventLogError)) throw error;
-              return { errorCode: kafkaError(error.code), partition };
+              return { errorCode: knownTopicError(error), partition };
             }
           }),
         ),

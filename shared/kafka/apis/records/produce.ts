@@ -2,10 +2,11 @@ import type { AppendOutcome, BatchToAppend } from '../../../broker/append/outcom
 import { CRC_MISMATCH } from '../../../log/batch/record-batch.ts';
 import { EventLogError } from '../../../log/errors.ts';
 import { BATCHES_PER_REQUEST_MAX } from '../../../log/limits.ts';
-import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../../error-codes.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, ConnectionEnd, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { PRODUCE } from '../../protocol/messages/records/produce.ts';
+import { knownTopicError } from '../topic-errors.ts';
 import { FirstBatches } from './first-batches.ts';
 
 type ProducedPartition = ResponseOf<typeof PRODUCE>['responses'][number]['partitionResponses'][number];
@@ -153,5 +154,5 @@ function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
   if (error.code === 'invalid_batch' && (version < INVALID_RECORD_FROM || error.details.reason === CRC_MISMATCH))
     return KAFKA_ERRORS.CORRUPT_MESSAGE;
   const isTimestamp = error.code === 'invalid_request' && error.details.timestampMs !== undefined;
-  return isTimestamp ? KAFKA_ERRORS.INVALID_TIMESTAMP : kafkaError(error.code);
+  return isTimestamp ? KAFKA_ERRORS.INVALID_TIMESTAMP : knownTopicError(error);
 }

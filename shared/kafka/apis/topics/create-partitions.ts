@@ -25,7 +25,13 @@ export const createPartitions = handler(
           await extend(call.gateway, topic, validateOnly);
           return { name: topic.name, errorCode: KAFKA_ERRORS.NONE };
         },
-        (errorCode, errorMessage) => ({ name: topic.name, errorCode, errorMessage }),
+        (errorCode, errorMessage) => ({
+          name: topic.name,
+          // No topic has a name that is not allowed.
+          errorCode:
+            errorCode === KAFKA_ERRORS.INVALID_TOPIC_EXCEPTION ? KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION : errorCode,
+          errorMessage,
+        }),
       ),
     );
     for (const name of twice)

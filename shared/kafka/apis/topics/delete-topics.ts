@@ -45,7 +45,8 @@ async function deleteOne(call: Call, { name, topicId }: Asked): Promise<Deleted>
     await broker.deleteTopic(name, deletedId);
     return { name, topicId: deletedId, errorCode: KAFKA_ERRORS.NONE };
   }
-  const topic = topicId === ZERO_UUID ? undefined : await broker.topicById(topicId, true);
+  if (topicId === ZERO_UUID) throw new TopicRefusal('INVALID_REQUEST', 'A topic is named by its name or by its id.');
+  const topic = await broker.topicById(topicId, true);
   if (topic === undefined) throw new TopicRefusal('UNKNOWN_TOPIC_ID', `There is no topic with the id ${topicId}.`);
   checkRight(call, 'admin', topic.name);
   // Whoever has its name by now, only the topic with this id is meant.
@@ -54,6 +55,9 @@ async function deleteOne(call: Call, { name, topicId }: Asked): Promise<Deleted>
 }
 
 function failed({ name, topicId }: Asked, errorCode: KafkaErrorNumber, errorMessage: string): Deleted {
-  const isUnknownId = name === null && errorCode === KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION;
-  return { name, topicId, errorCode: isUnknownId ? KAFKA_ERRORS.UNKNOWN_TOPIC_ID : errorCode, errorMessage };
+  const { INVALID_TOPIC_EXCEPTION, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION } = KAFKA_ERRORS;
+  // No topic has a name that is not allowed.
+  const isUnknown = errorCode === UNKNOWN_TOPIC_OR_PARTITION || errorCode === INVALID_TOPIC_EXCEPTION;
+  const unknown = name === null ? UNKNOWN_TOPIC_ID : UNKNOWN_TOPIC_OR_PARTITION;
+  return { name, topicId, errorCode: isUnknown ? unknown : errorCode, errorMessage };
 }

@@ -4,7 +4,7 @@ import type { RequestOf } from '../../protocol/api.ts';
 import { INCREMENTAL_ALTER_CONFIGS } from '../../protocol/messages/topics/incremental-alter-configs.ts';
 import { TopicRefusal } from '../topic-errors.ts';
 import { type Change, changeSettings } from './change-settings.ts';
-import { isListSetting, isTopicSetting, listEntries, settingsFromText } from './topic-settings.ts';
+import { isListSetting, isSetting, isTopicSetting, listEntries, settingsFromText } from './topic-settings.ts';
 
 type Asked = RequestOf<typeof INCREMENTAL_ALTER_CONFIGS>['resources'][number];
 type AskedSetting = Asked['configs'][number];
@@ -24,9 +24,10 @@ export const incrementalAlterConfigs = handler(
 );
 
 function changeOf({ configs }: Asked): Change {
-  for (const setting of configs) checkSetting(setting);
-  return (current) =>
-    settingsFromText(new Map(configs.map((setting) => [setting.name, wantedValue(setting, current)])));
+  // A setting that there is none of has its default already.
+  const known = configs.filter(({ name, configOperation }) => configOperation !== DELETE || isSetting(name));
+  for (const setting of known) checkSetting(setting);
+  return (current) => settingsFromText(new Map(known.map((setting) => [setting.name, wantedValue(setting, current)])));
 }
 
 /** @throws TopicRefusal, EventLogError */

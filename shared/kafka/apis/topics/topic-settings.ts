@@ -136,6 +136,11 @@ function typeOf(name: string): number {
   );
 }
 
+/** Whether there is such a setting, also one without effect. */
+export function isSetting(name: string): boolean {
+  return isTopicSetting(name) || SETTINGS_WITHOUT_EFFECT.has(name);
+}
+
 export function isTopicSetting(name: string): name is TopicSettingName {
   return Object.hasOwn(TOPIC_SETTINGS, name);
 }

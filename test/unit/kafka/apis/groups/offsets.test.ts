@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { KAFKA_ERRORS } from '../../../../../shared/kafka/error-codes.ts';
 import { OFFSET_COMMIT } from '../../../../../shared/kafka/protocol/messages/groups/offset-commit.ts';
 import { OFFSET_FETCH } from '../../../../../shared/kafka/protocol/messages/groups/offset-fetch.ts';
 import { CONSUMER_GROUP_HEARTBEAT } from '../../../../../shared/kafka/protocol/messages/members/consumer-group-heartbeat.ts';
+import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
 import { runGateway } from '../../../../support/memory-gateway.ts';
 
 function versionsOf([oldest, newest]: readonly [number, number]): number[] {
@@ -30,6 +32,51 @@ describe('committed offsets', () => {
     const answer = await client.request(OFFSET_FETCH, version, { groupId: 'g', topics, groups });
     const found = version < 8 ? answer.topics : answer.groups[0]?.topics;
     expect(found?.[0]?.partitions.map(({ committedOffset }) => committedOffset)).toEqual([-1, 7]);
+  });
+});
+
+describe('a commit', () => {
+  it('of one partition that is refused does not refuse the others', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't', partitions: 4 });
+    const client = await gateway.connect();
+    const good = { committedOffset: 7, committedMetadata: '' };
+    const partitions = [
+      { ...good, partitionIndex: 0 },
+      { ...good, partitionIndex: 1, committedMetadata: 'x'.repeat(4_097) },
+      { ...good, partitionIndex: -1 },
+      { ...good, partitionIndex: 2, committedOffset: -1 },
+      { ...good, partitionIndex: 3, committedMetadata: null },
+    ];
+    const topics = [
+      { name: 't', topicId: ZERO_UUID, partitions },
+      { name: 'not allowed', topicId: ZERO_UUID, partitions: [{ ...good, partitionIndex: 0 }] },
+    ];
+    const answer = await client.request(OFFSET_COMMIT, 9, { groupId: 'g', memberId: '', topics });
+    const { OFFSET_METADATA_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST } = KAFKA_ERRORS;
+    expect(answer.topics.map(({ partitions: of }) => of.map(({ errorCode }) => errorCode))).toEqual([
+      [0, OFFSET_METADATA_TOO_LARGE, UNKNOWN_TOPIC_OR_PARTITION, INVALID_REQUEST, 0],
+      [UNKNOWN_TOPIC_OR_PARTITION],
+    ]);
+    const { items } = await gateway.broker.fetchOffsets({ group: 'g' });
+    expect(items.map(({ partition }) => partition)).toEqual([0, 3]);
+  });
+
+  it('of a member that owns nothing is told whether the group knows it', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const joining = { groupId: 'g', memberEpoch: 0, subscribedTopicNames: ['t'], topicPartitions: [] };
+    for (const memberId of ['m', 'n']) await client.request(CONSUMER_GROUP_HEARTBEAT, 1, { ...joining, memberId });
+    const commitAs = async (memberId: string, version = 9) => {
+      const partitions = [{ partitionIndex: 0, committedOffset: 1, committedMetadata: '' }];
+      const topics = [{ name: 't', topicId: ZERO_UUID, partitions }];
+      const request = { groupId: 'g', memberId, generationIdOrMemberEpoch: 1, topics };
+      return (await client.request(OFFSET_COMMIT, version, request)).topics[0]?.partitions[0]?.errorCode;
+    };
+    const known = [await commitAs('m'), await commitAs('n')].sort();
+    expect(known).toContain(KAFKA_ERRORS.STALE_MEMBER_EPOCH);
+    expect(await commitAs('stranger')).toBe(KAFKA_ERRORS.UNKNOWN_MEMBER_ID);
   });
 });
 

@@ -11,6 +11,7 @@ import {
   type TestGateway,
 } from '../../../../support/kafka-gateway.ts';
 import { record } from '../../../../support/memory-broker.ts';
+import { turn } from '../../../../support/simulated-clock.ts';
 
 const SESSIONS_FROM = 7;
 const TOPIC_IDS_FROM = 13;
@@ -288,6 +289,31 @@ describe('a fetch session', () => {
     await second.closed;
     // The gateway hears of it a moment later.
     for (;;) if (((await fetch(third, { offsets })) as Answered).id > 0) break;
+  });
+
+  it('does not begin for a client that has left meanwhile', async () => {
+    const { gateway, connection } = await withTopic(1, { settings: { fetchSessionBytesMax: 1_200 } });
+    const partitions = [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 1_000, logStartOffset: -1 }];
+    const waiting = connection.send(FETCH, 7, {
+      ...{ maxWaitMs: 60_000, minBytes: 1, sessionId: 0, sessionEpoch: 0 },
+      topics: [{ topic: 't', topicId: ZERO_UUID, partitions: partitions as never }],
+    });
+    await turn();
+    connection.cut();
+    expect(await waiting).toBe('closed');
+    await turn();
+    await begin(await gateway.connect(), { offsets: { 0: 0 } });
+  });
+
+  it('moves a partition behind the others only when it has records', async () => {
+    const { connection, append } = await withTopic(2);
+    const id = await begin(connection, { offsets: { 0: 0, 1: 0 } });
+    // An error is told, and keeps its turn.
+    expect(await fetch(connection, { id, epoch: 1, offsets: { 0: 9 } })).toEqual({ id, partitions: ['0:1'] });
+    for (const partition of [0, 1]) await append(partition);
+    expect(await fetch(connection, { id, epoch: 2, offsets: { 0: 0 } })).toEqual({ id, partitions: ['0@1+', '1@1+'] });
+    expect(await fetch(connection, { id, epoch: 3, offsets: { 1: 1 } })).toEqual({ id, partitions: ['0@1+'] });
+    expect(await fetch(connection, { id, epoch: 4, offsets: { 1: 0 } })).toEqual({ id, partitions: ['1@1+', '0@1+'] });
   });
 
   it('is lost when it grows beyond the room that there is', async () => {

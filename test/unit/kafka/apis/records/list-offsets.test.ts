@@ -65,7 +65,7 @@ describe('ListOffsets', () => {
     const code = KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION;
     expect((await list(-1, { partition: 2 }))?.errorCode).toBe(code);
     expect((await list(-1, { topic: 'u' }))?.errorCode).toBe(code);
-    expect((await list(-7))?.errorCode).toBe(KAFKA_ERRORS.INVALID_REQUEST);
+    expect((await list(-7))?.errorCode).toBe(KAFKA_ERRORS.UNSUPPORTED_VERSION);
   });
 });
 

@@ -34,7 +34,7 @@ describe('CreatePartitions', () => {
     expect(results).toMatchObject([
       { name: 'a', errorCode: 0, errorMessage: null },
       { name: 'missing', errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION, errorMessage: expect.any(String) },
-      { name: '..', errorCode: KAFKA_ERRORS.INVALID_TOPIC_EXCEPTION },
+      { name: '..', errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION },
     ]);
     expect(await broker.describeTopic('a')).toMatchObject({ partitions: 5, config: { 'retention.ms': { value: 7 } } });
     expect(await codeOf(broker.describeTopic('missing'))).toBe('unknown_topic');

@@ -22,7 +22,7 @@ describe('DeleteTopics', () => {
     expect(responses.map(({ name, errorCode }) => [name, errorCode])).toEqual([
       ['a', 0],
       ['missing', KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION],
-      ['..', KAFKA_ERRORS.INVALID_TOPIC_EXCEPTION],
+      ['..', KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION],
     ]);
     expect(responses[0]?.topicId).toBe(version >= 6 ? topic.topicId : ZERO_UUID);
     expect(responses[0]?.errorMessage).toBeNull();
@@ -38,10 +38,11 @@ describe('DeleteTopics', () => {
       client.request(DELETE_TOPICS, NEWEST, { topics: [{ name: null, topicId }], topicNames: [], timeoutMs: 0 });
     expect((await ask(old.topicId)).responses).toMatchObject([{ name: 'a', topicId: old.topicId, errorCode: 0 }]);
     const { topic: made } = await broker.putTopic({ name: 'a' });
-    for (const topicId of [old.topicId, OTHER_ID, ZERO_UUID])
+    for (const topicId of [old.topicId, OTHER_ID])
       expect((await ask(topicId)).responses).toMatchObject([
         { name: null, topicId, errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, errorMessage: expect.any(String) },
       ]);
+    expect((await ask(ZERO_UUID)).responses).toMatchObject([{ errorCode: KAFKA_ERRORS.INVALID_REQUEST }]);
     expect((await broker.describeTopic('a')).topicId).toBe(made.topicId);
   });
 

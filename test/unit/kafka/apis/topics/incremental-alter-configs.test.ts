@@ -74,7 +74,6 @@ describe('IncrementalAlterConfigs', () => {
     const good: Change = ['retention.bytes', SET, '5'];
     const wrong: readonly (readonly [Change, number])[] = [
       [['nonsense', SET, '1'], INVALID_CONFIG],
-      [['nonsense', DELETE, null], INVALID_CONFIG],
       [['nonsense', APPEND, '1'], INVALID_CONFIG],
       [['segment.ms', SET, 'x'], INVALID_CONFIG],
       [['segment.ms', APPEND, '1'], INVALID_CONFIG],
