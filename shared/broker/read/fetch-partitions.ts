@@ -36,11 +36,9 @@ export type FetchedPartition =
       readonly logStartOffset: number;
       readonly highWatermark: number;
       /**
-      /**
        * Whole batches in order; the first may begin before the offset that was asked for. Their bytes are views on memory that
        * others use too, and must not be changed. Where only offsets without records were found, it is one batch without
        * records, of these offsets: nothing else tells a consumer of Kafka to go on.
-       */
        */
       readonly batches: readonly StoredBatch[];
     }
