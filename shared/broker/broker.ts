@@ -1,4 +1,3 @@
-import type { AnnouncedGateway } from '../log/gateways/sightings.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
@@ -7,6 +6,7 @@ import { GroupCommit } from './append/group-commit.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
 import {
+  type AnnouncedGateway,
   announcedGateways,
   announceGateway,
   type GatewayAnnouncement,

@@ -60,7 +60,7 @@ export async function announceSelf(gateway: GatewayToAnnounce): Promise<Announce
     leaving.abort();
     // An announcement that is under way would put it on the list again.
     await announcing;
-    // A client that is told of no gateway at all gives up.
+    // A client that hears of no gateway at all gives up.
     if (others.length > 0) nodes = nodesByAddress(others);
     await broker.withdrawGateway(id);
   };

@@ -186,7 +186,7 @@ export class ByteWriter {
     return this.buffer.subarray(0, this.length);
   }
 
-  /** Returns a copy of the written bytes, and begins anew. */
+  /** Returns a copy of the written bytes, and forgets them. */
   take(): Uint8Array<ArrayBuffer> {
     const bytes = this.buffer.slice(0, this.length);
     this.length = 0;

@@ -3,6 +3,8 @@ import { GATEWAY, GATEWAYS, gatewayKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
 
+export type { AnnouncedGateway };
+
 /** The store may remove what a gateway that died has left after so long. */
 const KEPT_MS = 3_600_000;
 const GATEWAYS_PER_QUERY = 500;

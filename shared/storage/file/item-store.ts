@@ -19,17 +19,17 @@ import type {
   Update,
   WriteResult,
 } from '../ports.ts';
-import { BurstBytes } from './burst-bytes.ts';
 import type { Durability } from './database.ts';
 import { decodeItem, encodeItem } from './item-codec.ts';
-import type {
-  Failure,
-  FromWorker,
-  ItemRequest,
-  ItemResult,
-  ItemSpan,
-  ToWorker,
-  WorkerOptions,
+import {
+  BurstBytes,
+  type Failure,
+  type FromWorker,
+  type ItemRequest,
+  type ItemResult,
+  type ItemSpan,
+  type ToWorker,
+  type WorkerOptions,
 } from './item-protocol.ts';
 
 type OpeningMessage = Extract<FromWorker, { kind: 'opened' | 'open_failed' }>;

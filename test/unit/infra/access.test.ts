@@ -19,7 +19,6 @@ import {
   VERIFY,
   VISIT,
 } from '../../../infra/constructs/access.ts';
-import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { readSegmentList, updateSegmentList } from '../../../shared/broker/heads/segment-list-store.ts';
 import { compactHead } from '../../../shared/broker/jobs/compact/compact-head.ts';
@@ -44,10 +43,10 @@ import { jobContext, mergeBooks, spillBooks } from '../../support/maintained-log
 import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 import { MergedLog } from '../../support/merged-log.ts';
 import type { SimulatedClock } from '../../support/simulated-clock.ts';
+import { appended, LARGE, record, seed } from './access-seeds.ts';
 
 /** More partitions than one head has, so that an append can concern two heads. */
 const PARTITIONS = 32;
-const LARGE = 20_000;
 
 /** What a role is for, done over stores that refuse everything else. */
 interface Work {
@@ -481,25 +480,4 @@ async function runGuarded(access: Access, prepare: Work['prepare'], run: Work['r
   const guarded = guardedStores(stores, access);
   await clock.run(() => run(memoryBroker(guarded), guarded));
   return guarded;
-}
-
-/** Partition 0 in the tail and in tail nodes, partition 1 in an object. */
-async function seed(broker: Broker): Promise<void> {
-  await broker.putTopic({ name: 'orders', partitions: 4 });
-  await appended(broker, [record(1, LARGE)]);
-  for (let i = 0; i < 40; i++) await appended(broker, [record(0)]);
-  await broker.idle();
-}
-
-function record(partition: number, valueBytes = 8): RecordToAppend {
-  return { key: null, value: bytes('v'.repeat(valueBytes)), headers: [], partition };
-}
-
-async function appended(
-  broker: Broker,
-  records: RecordToAppend[],
-  more: Partial<AppendRecordsRequest> = {},
-): Promise<void> {
-  const outcomes = await broker.appendRecords({ topic: 'orders', records, ...more });
-  for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
 }
