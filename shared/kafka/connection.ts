@@ -3,6 +3,7 @@ import type { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { ByteFormatError } from '../log/bytes.ts';
 import { SASL_TOKEN_BYTES_MAX } from './access/mechanism.ts';
 import { AUTHENTICATION_MS_MAX, Session } from './access/session.ts';
+import type { AnswerBytes } from './answer-bytes.ts';
 import { answerUnsupportedVersion } from './apis/cluster/api-versions.ts';
 import type { FetchSessions } from './apis/records/fetch-sessions.ts';
 import type { Gateway } from './gateway.ts';
@@ -25,6 +26,7 @@ export interface ConnectionComponents {
   readonly handlers: ReadonlyMap<number, Handler>;
   readonly requestBytes: ByteBudget;
   readonly fetchSessions: FetchSessions;
+  readonly answerBytes: AnswerBytes;
   readonly onError: (error: unknown, api: string) => void;
 }
 
@@ -38,6 +40,7 @@ export class Connection {
   readonly #handlers: ReadonlyMap<number, Handler>;
   readonly #requestBytes: ByteBudget;
   readonly #fetchSessions: FetchSessions;
+  readonly #answerBytes: AnswerBytes;
   readonly #onError: ConnectionComponents['onError'];
   readonly #frames: FrameReader;
   readonly #state = new ConnectionState();
@@ -52,16 +55,19 @@ export class Connection {
   #heardAtMs: number;
   /** What the frame that is being received takes of the budget. */
   #reserved = 0;
+  /** Since when the client has not taken all of an answer. */
+  #fullSinceMs: number | undefined;
   /** When the frame began that is being received. */
   #frameBeganAtMs: number | undefined;
   #onAuthenticated: (() => void) | undefined;
 
-  constructor({ gateway, socket, handlers, requestBytes, fetchSessions, onError }: ConnectionComponents) {
+  constructor({ gateway, socket, handlers, requestBytes, fetchSessions, answerBytes, onError }: ConnectionComponents) {
     this.#gateway = gateway;
     this.#socket = socket;
     this.#handlers = handlers;
     this.#requestBytes = requestBytes;
     this.#fetchSessions = fetchSessions;
+    this.#answerBytes = answerBytes;
     this.#onError = onError;
     this.#session = new Session(gateway.access);
     this.#frames = new FrameReader(this.#frameBytesMax());
@@ -93,12 +99,16 @@ export class Connection {
     this.#socket.end();
   }
 
-  /** Ends a connection that waits for no answer, and on which nothing came for `idleMs` or no whole frame for `frameMs`. */
+  /**
+   * Ends a connection that waits for no answer, and on which nothing came for `idleMs` or no whole frame for `frameMs`. Also one
+   * that takes nothing of its answer for `stuckMs`, if there are many of them.
+   */
   cutIfSilent(): void {
     const { clock, settings } = this.#gateway;
     const nowMs = clock.nowMs();
     if (this.#inWork === 0 && nowMs - this.#heardAtMs >= settings.idleMs) this.cut();
     if (this.#work === undefined && nowMs - (this.#frameBeganAtMs ?? nowMs) >= settings.frameMs) this.cut();
+    if (this.#answerBytes.isScarce && nowMs - (this.#fullSinceMs ?? nowMs) >= settings.stuckMs) this.cut();
   }
 
   cut(): void {
@@ -203,6 +213,7 @@ export class Connection {
         session: this.#session,
         connection: this.#state,
         fetchSessions: this.#fetchSessions,
+        answerBytes: this.#answerBytes,
         signal: this.#signal,
         letNextBegin,
       },
@@ -251,24 +262,36 @@ export class Connection {
 
   /** Sends it when all before it are sent; resolves when the client has taken so much that more can be sent. */
   #send(answer: Promise<readonly Uint8Array[] | undefined>): Promise<void> {
-    this.#answered = Promise.all([answer, this.#answered]).then(([chunks]) => {
-      if (chunks === undefined || this.#socket.destroyed) return;
-      this.#socket.cork();
-      let hasRoom = true;
-      for (const chunk of chunks) hasRoom = this.#socket.write(chunk);
-      this.#socket.uncork();
-      if (hasRoom) return;
-      return new Promise<void>((resolve) => {
-        const done = (): void => {
-          this.#socket.off('drain', done);
-          this.#socket.off('close', done);
-          resolve();
-        };
-        this.#socket.on('drain', done);
-        this.#socket.on('close', done);
-      });
+    const before = this.#answered;
+    this.#answered = answer.then(async (chunks) => {
+      if (chunks === undefined) return before;
+      const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      this.#answerBytes.hold(bytes);
+      await before;
+      await this.#write(chunks);
+      this.#answerBytes.release(bytes);
     });
     return this.#answered;
+  }
+
+  async #write(chunks: readonly Uint8Array[]): Promise<void> {
+    if (this.#socket.destroyed) return;
+    this.#socket.cork();
+    let hasRoom = true;
+    for (const chunk of chunks) hasRoom = this.#socket.write(chunk);
+    this.#socket.uncork();
+    if (hasRoom) return;
+    this.#fullSinceMs = this.#gateway.clock.nowMs();
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        this.#socket.off('drain', done);
+        this.#socket.off('close', done);
+        resolve();
+      };
+      this.#socket.on('drain', done);
+      this.#socket.on('close', done);
+    });
+    this.#fullSinceMs = undefined;
   }
 }
 

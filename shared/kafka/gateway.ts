@@ -21,6 +21,10 @@ export interface GatewaySettings {
   readonly frameBytesMax: number;
   /** The bytes of all requests in work. A connection waits with a frame that does not fit. */
   readonly requestBytesMax: number;
+  /** The bytes of all answers that clients have not taken. The more there are, the smaller are answers with records. */
+  readonly answerBytesMax: number;
+  /** While there are many of them, a client that takes nothing for so long is cut off. */
+  readonly stuckMs: number;
   /** A connection on which nothing comes for so long is closed, also in the middle of a frame. */
   readonly idleMs: number;
   readonly frameMs: number;
@@ -34,6 +38,8 @@ export const DEFAULT_GATEWAY_SETTINGS: Omit<GatewaySettings, 'clusterId'> = {
   partitionsDefault: 1,
   frameBytesMax: 16 * 1024 * 1024,
   requestBytesMax: 48 * 1024 * 1024,
+  answerBytesMax: 64 * 1024 * 1024,
+  stuckMs: 30_000,
   // Kafka's connections.max.idle.ms.
   idleMs: 600_000,
   frameMs: 30_000,

@@ -1,5 +1,6 @@
 import type { Needs, Rights } from './access/rights.ts';
 import type { Session } from './access/session.ts';
+import type { AnswerBytes } from './answer-bytes.ts';
 import type { FetchSessions } from './apis/records/fetch-sessions.ts';
 import type { Gateway } from './gateway.ts';
 import type { Api, RequestOf, ResponseOf } from './protocol/api.ts';
@@ -20,6 +21,8 @@ export interface Call {
   readonly connection: ConnectionState;
   /** Those of all connections. */
   readonly fetchSessions: FetchSessions;
+  /** Of all connections. */
+  readonly answerBytes: AnswerBytes;
   /** Aborted when the client is gone or the gateway closes. */
   readonly signal: AbortSignal;
   /** Lets the next request of the connection begin before this one is answered. Answers keep the order of the requests. */

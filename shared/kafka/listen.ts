@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { EventLogError } from '../log/errors.ts';
+import { AnswerBytes } from './answer-bytes.ts';
 import { FetchSessions } from './apis/records/fetch-sessions.ts';
 import { Connection, type ConnectionComponents } from './connection.ts';
 import type { Gateway } from './gateway.ts';
@@ -60,6 +61,7 @@ export class KafkaServer {
         gateway,
         handlers: observer === undefined ? HANDLERS : observedHandlers(HANDLERS, observer, gateway.clock),
         requestBytes: new ByteBudget(gateway.settings.requestBytesMax),
+        answerBytes: new AnswerBytes(gateway.settings.answerBytesMax),
         fetchSessions: new FetchSessions(gateway.settings.fetchSessionBytesMax, gateway.random),
         onError,
       };
@@ -113,7 +115,7 @@ export class KafkaServer {
 
   async #cutSilent({ clock, settings, stopping }: Gateway): Promise<void> {
     while (!stopping.aborted) {
-      await clock.sleep(Math.min(settings.idleMs, settings.frameMs) / LOOKS, stopping);
+      await clock.sleep(Math.min(settings.idleMs, settings.frameMs, settings.stuckMs) / LOOKS, stopping);
       for (const connection of this.#connections.keys()) connection.cutIfSilent();
     }
   }

@@ -2,6 +2,7 @@ import { onTestFinished } from 'vitest';
 import type { Broker } from '../../shared/broker/broker.ts';
 import { ALL_RIGHTS } from '../../shared/kafka/access/rights.ts';
 import { Session } from '../../shared/kafka/access/session.ts';
+import { AnswerBytes } from '../../shared/kafka/answer-bytes.ts';
 import { FetchSessions } from '../../shared/kafka/apis/records/fetch-sessions.ts';
 import { DEFAULT_GATEWAY_SETTINGS, type Gateway } from '../../shared/kafka/gateway.ts';
 import { type Call, ConnectionState } from '../../shared/kafka/handler.ts';
@@ -53,6 +54,7 @@ export function callOf(broker: Broker, version: number, gateways = 1): Call {
     session: new Session(undefined),
     connection: new ConnectionState(),
     fetchSessions: new FetchSessions(gateway.settings.fetchSessionBytesMax, gateway.random),
+    answerBytes: new AnswerBytes(gateway.settings.answerBytesMax),
     signal: gateway.stopping,
     letNextBegin: () => {},
   };

@@ -156,6 +156,21 @@ describe('a connection', () => {
     expect(await isAlive(other)).toBe(true);
   });
 
+  it('is closed in the middle of a frame that comes too slowly', async () => {
+    await using gateway = await runGateway({ settings: { frameMs: 100 } });
+    const client = await gateway.connect();
+    const ended = client.nextFrame();
+    let sent = 0;
+    for (const byte of produceFrame(batchOf({ values: ['x'.repeat(100_000)] }))) {
+      if (client.socket.destroyed || client.socket.readableEnded) break;
+      client.socket.write(Uint8Array.of(byte));
+      sent++;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(await ended).toBeUndefined();
+    expect(sent).toBeLessThan(100_000);
+  });
+
   it('is closed when nothing came for long, but not while it waits for an answer', async () => {
     await using gateway = await runGateway({ settings: { idleMs: 50 } });
     await gateway.broker.putTopic({ name: 't' });
@@ -191,6 +206,45 @@ describe('a connection', () => {
     const client = await gateway.connect();
     client.socket.write(frame);
     expect(await client.nextFrame()).toBeDefined();
+  });
+
+  it('gets less at a time while others take nothing of theirs, who are cut off in the end', async () => {
+    const mib = 1024 * 1024;
+    await using gateway = await runGateway({ settings: { answerBytesMax: 32 * mib, stuckMs: 300 } });
+    await gateway.broker.putTopic({ name: 't' });
+    const producer = await gateway.connect();
+    for (let i = 0; i < 16; i++) {
+      producer.socket.write(produceFrame(batchOf({ values: ['x'.repeat(1_000_000)] })));
+      await producer.nextFrame();
+    }
+    const wholePartition = requestFrame(FETCH, 12, {
+      ...{ maxWaitMs: 0, minBytes: 1, maxBytes: 16 * mib, forgottenTopicsData: [] },
+      topics: [
+        {
+          ...{ topic: 't', topicId: ZERO_UUID },
+          partitions: [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 16 * mib }],
+        },
+      ],
+    });
+    const reader = await gateway.connect();
+    const bytesRead = async (): Promise<number> => {
+      reader.socket.write(wholePartition);
+      return (await reader.nextFrame())?.length ?? 0;
+    };
+    expect(await bytesRead()).toBeGreaterThan(6.5 * mib);
+    const stuck = await Promise.all(Array.from({ length: 6 }, () => gateway.connect()));
+    for (const { socket } of stuck) {
+      socket.pause();
+      for (let i = 0; i < 5; i++) socket.write(wholePartition);
+    }
+    let least = Number.POSITIVE_INFINITY;
+    while (gateway.server.traffic().connections > 3) least = Math.min(least, await bytesRead());
+    expect(least).toBeLessThan(4 * mib);
+    expect(least).toBeGreaterThan(1_000_000);
+    // The room is given back.
+    let most = 0;
+    while (most < 4 * mib) most = await bytesRead();
+    expect(await isAlive(producer)).toBe(true);
   });
 
   it('is refused beyond the number of connections', async () => {

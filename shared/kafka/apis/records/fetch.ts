@@ -14,9 +14,8 @@ type AnsweredPartition = FetchedTopic['partitions'][number];
 
 const TOPIC_IDS_FROM = 13;
 const READ_COMMITTED = 1;
-/** A client that asks for more gets less, and asks again. */
+/** Waits are no longer than this, whatever a client asks for. */
 const WAIT_MS_MAX = 60_000;
-const RESPONSE_BYTES_MAX = 64 * 1024 * 1024;
 /** Epochs of requests that name all their partitions: with the first a session begins, with the second none. */
 const BEGIN_SESSION = 0;
 const END_SESSION = -1;
@@ -101,18 +100,20 @@ async function read(
 ): Promise<Found[]> {
   const isById = call.version >= TOPIC_IDS_FROM;
   const names = await namesOf(call, wanted);
+  // A client that asks for more gets less, and asks again.
+  const { room } = call.answerBytes;
   const allowed: PartitionToFetch[] = [];
   for (const { topic: key, partition, offset, bytesMax: wantedBytes } of wanted) {
     const topic = names.get(key);
     if (typeof topic !== 'string') continue;
-    const bytesMax = Math.min(Math.max(1, wantedBytes), RESPONSE_BYTES_MAX);
+    const bytesMax = Math.min(Math.max(1, wantedBytes), room);
     allowed.push({ topic, topicId: isById ? key : undefined, partition, offset, bytesMax });
   }
   const fetched = await call.gateway.broker.fetchPartitions({
     partitions: allowed,
     // A refusal is answered at once.
     bytesMin: allowed.length < wanted.length ? 0 : Math.max(0, minBytes),
-    bytesMax: Math.min(Math.max(1, maxBytes), RESPONSE_BYTES_MAX),
+    bytesMax: Math.min(Math.max(1, maxBytes), room),
     waitMs: Math.min(Math.max(0, maxWaitMs), WAIT_MS_MAX),
     signal: call.signal,
   });
