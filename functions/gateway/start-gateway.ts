@@ -1,9 +1,9 @@
 import type { JwtSettings } from '../../shared/access/jwt.ts';
 import { GATEWAY_VARIABLES, type GatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
 import type { Broker } from '../../shared/broker/broker.ts';
-import { type AnnouncedSelf, announceSelf } from '../../shared/kafka/announce-gateway.ts';
 import { composeGateway } from '../../shared/kafka/compose-gateway.ts';
 import { KafkaServer } from '../../shared/kafka/listen.ts';
+import { type AnnouncedSelf, announceSelf } from '../../shared/kafka/nodes/announce-gateway.ts';
 import { invalidField } from '../../shared/log/errors.ts';
 import type { Clock, Random } from '../../shared/storage/ports.ts';
 import type { logLine } from '../lambda/log-line.ts';

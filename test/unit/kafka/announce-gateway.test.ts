@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { announceSelf } from '../../../shared/kafka/announce-gateway.ts';
-import { leaderOf } from '../../../shared/kafka/leaders.ts';
+import { announceSelf } from '../../../shared/kafka/nodes/announce-gateway.ts';
+import { leaderOf } from '../../../shared/kafka/nodes/leaders.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { ANNOUNCE_MS } from '../../../shared/log/gateways/sightings.ts';
 import { GATEWAYS } from '../../../shared/storage/keys.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nodeIdOf, nodesByAddress } from '../../../shared/kafka/nodes-by-address.ts';
+import { nodeIdOf, nodesByAddress } from '../../../shared/kafka/nodes/nodes-by-address.ts';
 
 const node = (nodeId: number, host: string, port = 9_092) => ({ nodeId, host, port });
 

@@ -3,7 +3,7 @@ import { EventLogError } from '../../../log/errors.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { handler } from '../../handler.ts';
-import { leaderOf } from '../../leaders.ts';
+import { leaderOf } from '../../nodes/leaders.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_LOG_DIRS } from '../../protocol/messages/cluster/describe-log-dirs.ts';
 import { allTopics } from '../all-topics.ts';

@@ -2,7 +2,7 @@ import { EventLogError } from '../../../log/errors.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { type Call, handler } from '../../handler.ts';
-import { leaderOf } from '../../leaders.ts';
+import { leaderOf } from '../../nodes/leaders.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_TOPIC_PARTITIONS } from '../../protocol/messages/cluster/describe-topic-partitions.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';

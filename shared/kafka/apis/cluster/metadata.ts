@@ -3,7 +3,7 @@ import type { Topic } from '../../../log/topic/topic.ts';
 import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { type Call, handler } from '../../handler.ts';
-import { leaderOf } from '../../leaders.ts';
+import { leaderOf } from '../../nodes/leaders.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { METADATA } from '../../protocol/messages/cluster/metadata.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';

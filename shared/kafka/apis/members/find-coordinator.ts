@@ -1,6 +1,6 @@
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { handler } from '../../handler.ts';
-import { leaderOf } from '../../leaders.ts';
+import { leaderOf } from '../../nodes/leaders.ts';
 import { FIND_COORDINATOR } from '../../protocol/messages/members/find-coordinator.ts';
 
 const GROUP = 0;

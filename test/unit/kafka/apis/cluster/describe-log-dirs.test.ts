@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { describeLogDirs } from '../../../../../shared/kafka/apis/cluster/describe-log-dirs.ts';
-import { leaderOf } from '../../../../../shared/kafka/leaders.ts';
+import { leaderOf } from '../../../../../shared/kafka/nodes/leaders.ts';
 import type { ResponseOf } from '../../../../../shared/kafka/protocol/api.ts';
 import { DESCRIBE_LOG_DIRS } from '../../../../../shared/kafka/protocol/messages/cluster/describe-log-dirs.ts';
 import { callOf, kafkaLog, versionsOf } from '../../../../support/kafka-log.ts';

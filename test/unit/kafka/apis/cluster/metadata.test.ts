@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { KAFKA_ERRORS } from '../../../../../shared/kafka/error-codes.ts';
-import { leaderOf } from '../../../../../shared/kafka/leaders.ts';
+import { leaderOf } from '../../../../../shared/kafka/nodes/leaders.ts';
 import { METADATA } from '../../../../../shared/kafka/protocol/messages/cluster/metadata.ts';
 import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
 import type { KafkaClient } from '../../../../support/kafka-client.ts';

@@ -1,7 +1,7 @@
-import type { Broker } from '../broker/broker.ts';
-import { ANNOUNCE_MS, GatewaySightings } from '../log/gateways/sightings.ts';
-import type { Clock, Random } from '../storage/ports.ts';
-import type { GatewayNode } from './gateway.ts';
+import type { Broker } from '../../broker/broker.ts';
+import { ANNOUNCE_MS, GatewaySightings } from '../../log/gateways/sightings.ts';
+import type { Clock, Random } from '../../storage/ports.ts';
+import type { GatewayNode } from '../gateway.ts';
 import { nodeIdOf, nodesByAddress } from './nodes-by-address.ts';
 
 export interface GatewayToAnnounce {

@@ -1,4 +1,4 @@
-import type { GatewayNode } from './gateway.ts';
+import type { GatewayNode } from '../gateway.ts';
 import { scoreOf } from './leaders.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { Gateway, GatewayNode } from './gateway.ts';
+import type { Gateway, GatewayNode } from '../gateway.ts';
 
 /**
  * The gateway that clients are sent to for a partition. Any could serve it: the same one for all saves requests, because
