@@ -1,5 +1,4 @@
 import { decideClaim } from '../../../log/group/claim.ts';
-import { isClassicKey } from '../../../log/group/classic/classic-member.ts';
 import { gain, giveUp, type Member } from '../../../log/group/member.ts';
 import type { SlotState } from '../../../log/group/offset-page.ts';
 import {
@@ -131,8 +130,7 @@ async function lookAt(
   return { page: name, claims, blocked, hasReadOwners: owners.size > 0 };
 }
 
-/**
- * The other members that own slots, by key. Members of a classic group that was taken over hold nothing: none of them was live. 1 GetItem for one, 1 Query from the first to the last for several. */
+/** The other members that own slots, by key. 1 GetItem for one, 1 Query from the first to the last for several. */
 async function readOwners(
   items: ItemStore,
   group: string,
@@ -140,7 +138,7 @@ async function readOwners(
   slots: readonly SlotState[],
 ): Promise<ReadonlyMap<string, Member | undefined>> {
   const keys = [...new Set(slots.flatMap(({ owner }) => owner?.memberKey ?? []))]
-    .filter((key) => key !== ownKey && !isClassicKey(key))
+    .filter((key) => key !== ownKey)
     .sort();
   const [first, last] = [keys[0], keys.at(-1)];
   if (first === undefined || last === undefined) return new Map();
