@@ -9,7 +9,6 @@ import { clusterId, saltSecret } from './gateways/cluster-id.ts';
 import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
 import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
 import { heartbeatClassicGroup, type InGeneration } from './groups/classic/heartbeat-classic-group.ts';
-import { isClassicGroup } from './groups/classic/is-classic-group.ts';
 import {
   type JoinClassicRequest,
   type JoinClassicResult,
@@ -26,6 +25,7 @@ import {
   type SyncClassicResult,
   syncClassicGroup,
 } from './groups/classic/sync-classic-group.ts';
+import { type NamedMember, usesClassicProtocol } from './groups/classic/uses-classic-protocol.ts';
 import { deleteGroup } from './groups/delete-group.ts';
 import { describeGroup, type GroupDescription } from './groups/describe-group.ts';
 import { type ExtendLeaseRequest, extendLease } from './groups/extend-lease.ts';
@@ -296,8 +296,8 @@ export class Broker {
     return listGroups(this.#context, request);
   }
 
-  isClassicGroup(group: string): Promise<boolean> {
-    return isClassicGroup(this.#context, group);
+  usesClassicProtocol(member: NamedMember): Promise<boolean> {
+    return usesClassicProtocol(this.#context, member);
   }
 
   joinClassicGroup(request: JoinClassicRequest): Promise<JoinClassicResult> {

@@ -90,6 +90,22 @@ export async function claimUnclaimed(
   return (await claimAll(context, items, group, looked)) ? told : undefined;
 }
 
+/**
+ * The partitions that a member by the classic protocol can have of those that it lacks. Nothing is claimed. For each page 1 GetItem,
+ * and 1 request for the owners if others own any.
+ */
+export async function freePartitions(
+  items: ItemStore,
+  group: string,
+  member: Member,
+  missing: readonly PartitionPage[],
+): Promise<PartitionSet> {
+  const looked = await eachOf(missing, (page) => lookAt(items, group, member, page, member.epoch));
+  return partitionSet(
+    looked.flatMap(({ page, claims }) => claims.map(({ partition }) => [page.topicId, partition] as const)),
+  );
+}
+
 interface LookedAt {
   readonly page: PageName;
   readonly claims: readonly SlotChange[];
@@ -121,7 +137,10 @@ async function lookAt(
   const blocked: number[] = [];
   for (const each of slots) {
     const { partition, slot } = each;
-    const decision = decideClaim(member, each, owners.get(slot.owner?.memberKey ?? ''));
+    const found = decideClaim(member, each, owners.get(slot.owner?.memberKey ?? ''));
+    // A classic member claims again what it let go of in between, so its late commits are refused.
+    const isOfFormerJoin = member.classic !== undefined && slot.owner?.memberEpoch !== memberEpoch;
+    const decision = found === 'own' && isOfFormerJoin ? 'free' : found;
     if (decision === 'blocked') blocked.push(partition);
     if (decision !== 'free') continue;
     const owner = { memberKey: member.key, memberId: member.memberId, memberEpoch };

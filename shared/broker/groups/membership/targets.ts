@@ -3,7 +3,13 @@ import { assign } from '../../../log/group/assign.ts';
 import type { AssignorName } from '../../../log/group/assignor.ts';
 import type { Group } from '../../../log/group/group.ts';
 import { CLOCK_MARGIN_MS, type Member } from '../../../log/group/member.ts';
-import { difference, eachPartition, GROUP_PAGE_PARTITIONS, partitionSet, union } from '../../../log/group/partition-set.ts';
+import {
+  difference,
+  eachPartition,
+  GROUP_PAGE_PARTITIONS,
+  partitionSet,
+  union,
+} from '../../../log/group/partition-set.ts';
 import { subscriptionHash } from '../../../log/group/subscription.ts';
 import { packTarget, type TargetAssignment, unpackTarget } from '../../../log/group/target.ts';
 import {
@@ -70,7 +76,8 @@ export async function computeTarget(
     ],
     [{ if: 'item_exists' }, { if: 'at_most', name: GROUP.targetEpoch, value: epoch - 1 }],
   );
-  if (hasClassicMembers && members.every(({ classic }) => classic === undefined)) await forgetClassic(items, name, epoch);
+  if (hasClassicMembers && members.every(({ classic }) => classic === undefined))
+    await forgetClassic(items, name, epoch);
   await forgetGone(items, name, all, nowMs);
   return all;
 }

@@ -1,12 +1,5 @@
 import { type ComputedFrom, gain, type Member, takeTarget } from '../member.ts';
-import {
-  difference,
-  intersection,
-  NO_PARTITIONS,
-  type PartitionSet,
-  samePartitions,
-  union,
-} from '../partition-set.ts';
+import { difference, intersection, NO_PARTITIONS, type PartitionSet, samePartitions, union } from '../partition-set.ts';
 import type { ClassicProtocol } from './protocols.ts';
 
 /**

@@ -19,6 +19,7 @@ const JOINING: ClassicGroup = {
   roster: undefined,
   assignment: undefined,
   rebalanceTimeoutMs: 20_000,
+  hasClassicMembers: false,
   memberCount: 0,
   deleted: undefined,
 };
@@ -30,6 +31,7 @@ function member(memberId: string, more: Partial<ClassicMember> & { readonly inst
     memberId,
     version: 1,
     round: 3,
+    epoch: 0,
     protocolType: 'consumer',
     protocols: [{ name: 'range', metadata: new Uint8Array(8) }],
     memberSinceMs: NOW_MS,
