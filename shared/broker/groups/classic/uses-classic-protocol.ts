@@ -1,6 +1,7 @@
 import { classicKey } from '../../../log/group/classic/classic-member.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
 import type { BrokerContext } from '../../context.ts';
+import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { readClassicGroup, readClassicMember } from './state/items.ts';
 
@@ -20,8 +21,10 @@ export async function usesClassicProtocol(
 ): Promise<boolean> {
   checkGroupName(name, 'group');
   const { items } = context.usage.of(NO_TOPIC, 'group');
-  const group = await readClassicGroup(items, name);
-  if (!group.hasClassicMembers) return group.type === 'classic';
-  const member = await readClassicMember(items, name, classicKey(memberId, instanceId));
-  return member !== undefined && !member.isGone;
+  return retrying(context, 'from_error', async () => {
+    const group = await readClassicGroup(items, name);
+    if (!group.hasClassicMembers) return group.type === 'classic';
+    const member = await readClassicMember(items, name, classicKey(memberId, instanceId));
+    return member !== undefined && !member.isGone;
+  });
 }

@@ -13,7 +13,7 @@ import { freePartitions } from '../membership/claim-partitions.ts';
 import { lookAfterGroup } from '../membership/look-after-group.ts';
 import { raiseEpoch } from '../membership/raise-epoch.ts';
 import { areAllClassic, computeTarget, readTarget } from '../membership/targets.ts';
-import { checkUpgraded } from './sync-upgraded-group.ts';
+import { checkUpgraded, claimListed } from './sync-upgraded-group.ts';
 
 /**
  * A heartbeat of a member by the classic protocol in a group of KIP-848 (docs/design/0012). `member`: as the heartbeat was noted in
@@ -53,7 +53,11 @@ async function mustJoin(
   // Its client has not got its answer, and joins again.
   if (request.generation < member.epoch) return true;
   if (checkUpgraded(member, request).mustSync) return false;
-  if (member.revoking.size > 0 || member.unclaimed.size > 0) return true;
+  if (member.revoking.size > 0) return true;
+  if (member.unclaimed.size > 0) {
+    await claimListed(context, items, name, member);
+    return false;
+  }
   if (group.targetEpoch > member.targetEpoch) {
     const target = await readTarget(context, items, name, group);
     const share = target && shareOf(target, member.key);

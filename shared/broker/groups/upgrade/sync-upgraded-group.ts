@@ -3,7 +3,7 @@ import { assignmentOfPartitions } from '../../../log/group/classic/consumer-assi
 import { CONSUMER_PROTOCOL, consumerSubscription } from '../../../log/group/classic/consumer-subscription.ts';
 import { gainUpgraded, lackedBy, syncUpgraded } from '../../../log/group/classic/upgraded-member.ts';
 import type { ClassicSide, Member } from '../../../log/group/member.ts';
-import { type PartitionSet, pagesOf, partitionSet } from '../../../log/group/partition-set.ts';
+import { NO_PARTITIONS, type PartitionSet, pagesOf, partitionSet } from '../../../log/group/partition-set.ts';
 import { shareOf } from '../../../log/group/target.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
@@ -29,7 +29,7 @@ const TRIES = 8;
  * may read. The first sync after a join proves what the member owned then, so what it has let go of is free from here on. The
  * partitions are listed in the member, then claimed, and then the answer names them. Repeating it gives the same.
  *
- * 2 GetItems and 1 PutItem; for each 16 partitions that it gets 2 GetItems and 1 UpdateItem, and 1 request for owners if others own
+ * 2 GetItems and 1 PutItem, 2 if it gets something; for each 16 partitions that it gets 2 GetItems and 1 UpdateItem, and 1 request for owners if others own
  * any; the target if it is not in memory.
  * @throws EventLogError `unknown_member`, `fenced_instance_id`, `illegal_generation`, `inconsistent_group_protocol`,
  * `rebalance_in_progress` (join again), `throttled`
@@ -47,7 +47,7 @@ export async function syncUpgradedGroup(
     if (isOther(request.protocolType, CONSUMER_PROTOCOL) || isOther(request.protocol, classic.protocols[0]?.name))
       throw inconsistentProtocol(name);
     const listed = classic.mustSync ? await list(context, items, name, seen as Member) : (seen as Member);
-    const told = listed && (await claimUnclaimed(context, items, name, listed));
+    const told = listed && (await claimListed(context, items, name, listed));
     if (told !== undefined) return resultOf(context, told, classic);
   }
   throw tooManyChanges(name);
@@ -70,6 +70,23 @@ export function checkUpgraded(
   if (mustJoin || generation < epoch) throw rebalanceInProgress(group);
   if (generation > epoch) throw illegalGeneration(group, generation, epoch);
   return classic;
+}
+
+/**
+ * Claims what a member was given and may not own yet, and notes that it does. What cannot be claimed any more, it has to let go of.
+ * Returns the member as it can be told, or `undefined` if another request got in between.
+ */
+export async function claimListed(
+  context: BrokerContext,
+  items: ItemStore,
+  name: string,
+  member: Member,
+): Promise<Member | undefined> {
+  if (member.unclaimed.size === 0) return member;
+  const told = await claimUnclaimed(context, items, name, member);
+  // If another request changes the member meanwhile, a heartbeat notes it.
+  if (told !== undefined) await replaceMember(items, name, told, { ...told, unclaimed: NO_PARTITIONS });
+  return told;
 }
 
 function isOther(given: string | undefined, present: string | undefined): boolean {
