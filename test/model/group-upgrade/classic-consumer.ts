@@ -47,7 +47,7 @@ export class ClassicConsumer {
         if (assigned === undefined) continue;
         const lost = [...this.#belief.has].filter((partition) => !assigned.includes(partition));
         judge.letGo(this.#belief, lost);
-        await judge.told(this.#belief, assigned);
+        await judge.told(this.#belief, assigned, { byLeader: joined.leader !== '' });
         this.#world.marks.add(assigned.length > 0 ? 'classic reads' : 'classic reads nothing');
         // A cooperative consumer joins again at once, so that others get what it has let go of.
         if (lost.length > 0) continue;

@@ -55,20 +55,26 @@ export class Judge {
     return [...this.#beliefs.values()].flatMap(({ has }) => [...has]).sort();
   }
 
-  /** The consumer has been told to read these, and may still read others that it lets go of. */
-  async told(belief: Belief, partitions: readonly string[]): Promise<void> {
+  /**
+   * The consumer has been told to read these, and may still read others that it lets go of. `byLeader`: another classic consumer has
+   * assigned them.
+   */
+  async told(
+    belief: Belief,
+    partitions: readonly string[],
+    { byLeader = false }: { readonly byLeader?: boolean } = {},
+  ): Promise<void> {
     const fresh = partitions.filter((partition) => !belief.has.has(partition));
     belief.has = new Set([...belief.has, ...partitions]);
-    if (await this.#isOut(belief)) return;
     for (const partition of fresh) {
       const slot = this.#slot(partition);
       const { memberKey, memberId } = slot?.owner ?? {};
+      const isOut = await this.#isOut(belief);
+      if (!isOut) await this.#mustBeAlone(belief, partition, byLeader);
       if (memberKey !== belief.key || memberId !== belief.memberId) {
-        if (!(await this.#isOut(belief)))
-          this.#bad(`${belief.memberId} is told to read ${partition}, which ${memberId} owns`);
+        if (!isOut) this.#bad(`${belief.memberId} is told to read ${partition}, which ${memberId} owns`);
         continue;
       }
-      await this.#mustBeAlone(belief, partition);
       const before = this.#sent[(slot?.committed?.offset ?? 0) - 1]?.turn ?? 0;
       if (before < (this.#acknowledged.get(partition) ?? 0))
         this.#bad(`${belief.memberId} begins ${partition} without a commit that was acknowledged`);
@@ -93,11 +99,12 @@ export class Judge {
     this.#acknowledged.set(partition, Math.max(turn, this.#acknowledged.get(partition) ?? 0));
   }
 
-  async #mustBeAlone(belief: Belief, partition: string): Promise<void> {
+  async #mustBeAlone(belief: Belief, partition: string, byLeader: boolean): Promise<void> {
     for (const other of this.#beliefs.values()) {
       if (other.life === belief.life || !other.has.has(partition)) continue;
-      // A classic group may go on without a member that did not join in time. That one has lost what it had.
-      if (await this.#isOut(other)) other.has.delete(partition);
+      // A classic group may go on without a member that did not join in time, and a late copy of a join may tell its leader that a
+      // member owns nothing. That one has lost what it had.
+      if ((await this.#isOut(other)) || (byLeader && isClassicKey(other.key))) other.has.delete(partition);
       else this.#bad(`${belief.memberId} and ${other.memberId} both have ${partition}`);
     }
   }
