@@ -4,7 +4,7 @@ import { classicKey } from '../../../shared/log/group/classic/classic-member.ts'
 import { GROUP, partitionNames, subscriptionBytes } from '../../support/classic-world.ts';
 import type { Belief } from './judge.ts';
 import { assignAsLeader } from './leader.ts';
-import { ALL, codeOfError, GivenUp, REBALANCE_MS, SESSION_MS, TOPICS, type World } from './run.ts';
+import { ALL, codeOfError, GivenUp, LATE_MS_MAX, REBALANCE_MS, SESSION_MS, TOPICS, type World } from './run.ts';
 
 interface Life {
   readonly life: number;
@@ -46,6 +46,7 @@ export class ClassicConsumer {
         if (assigned === 'stop') return;
         if (assigned === undefined) continue;
         const lost = [...this.#belief.has].filter((partition) => !assigned.includes(partition));
+        this.#commitLate(lost[0]);
         judge.letGo(this.#belief, lost);
         await judge.told(this.#belief, assigned, { byLeader: joined.leader !== '' });
         this.#world.marks.add(assigned.length > 0 ? 'classic reads' : 'classic reads nothing');
@@ -54,6 +55,7 @@ export class ClassicConsumer {
         if ((await this.#read(untilMs)) === 'stop') return;
       }
     } finally {
+      this.#commitLate([...this.#belief.has][0]);
       judge.end(this.#belief);
     }
   }
@@ -61,6 +63,7 @@ export class ClassicConsumer {
   async #revokeAll(): Promise<void> {
     const [partition] = this.#belief.has;
     if (partition !== undefined && this.#world.random.below(2) === 0) await this.#commit(partition);
+    this.#commitLate([...this.#belief.has][1]);
     this.#world.judge.letGo(this.#belief, [...this.#belief.has]);
   }
 
@@ -127,7 +130,14 @@ export class ClassicConsumer {
     return 'alive';
   }
 
-  async #commit(partition: string): Promise<void> {
+  /** Sent now, and late: others may read the partition when it arrives. */
+  #commitLate(partition: string | undefined): void {
+    const { random } = this.#world;
+    if (partition === undefined || this.#world.isHealed() || random.below(3) > 0) return;
+    void this.#commit(partition, random.below(LATE_MS_MAX));
+  }
+
+  async #commit(partition: string, lateMs = 0): Promise<void> {
     if (this.#memberId === '' || this.#generation < 0) return;
     const [topic = '', number] = partition.split('/');
     const offset = this.#world.judge.offsetFor(this.#belief, partition);
@@ -135,6 +145,7 @@ export class ClassicConsumer {
     const offsets = [{ topic, partition: Number(number), offset }];
     const request = { ...named, generation: this.#generation, offsets };
     await this.#world.commit(async () => {
+      if (lateMs > 0) await this.#world.clock.sleep(lateMs);
       // As the gateway does: the request does not say which protocol its member uses.
       const broker = this.#world.anyBroker();
       if (await broker.usesClassicProtocol(named)) return broker.commitClassicOffsets(request);

@@ -3,7 +3,7 @@ import { memberKey } from '../../../shared/log/group/member.ts';
 import { partitionSet } from '../../../shared/log/group/partition-set.ts';
 import { GROUP } from '../../support/classic-world.ts';
 import type { Belief } from './judge.ts';
-import { codeOfError, GivenUp, SESSION_MS, type World } from './run.ts';
+import { codeOfError, GivenUp, LATE_MS_MAX, SESSION_MS, type World } from './run.ts';
 
 interface Life {
   readonly life: number;
@@ -60,6 +60,8 @@ export class ConsumerMember {
         if (told.length > 0) marks.add('consumer reads');
       }
     } finally {
+      const [partition] = this.#belief.has;
+      if (partition !== undefined && !this.#world.isHealed()) void this.#commit(partition, random.below(LATE_MS_MAX));
       judge.end(this.#belief);
     }
   }
@@ -105,13 +107,14 @@ export class ConsumerMember {
     marks.add('consumer left');
   }
 
-  async #commit(partition: string): Promise<void> {
+  async #commit(partition: string, lateMs = 0): Promise<void> {
     const [topic = '', number] = partition.split('/');
     const offset = this.#world.judge.offsetFor(this.#belief, partition);
     const named = { group: GROUP, memberId: this.#belief.memberId, instanceId: this.#instanceId };
     const offsets = [{ topic, partition: Number(number), offset }];
     const epoch = this.#epoch;
     await this.#world.commit(async () => {
+      if (lateMs > 0) await this.#world.clock.sleep(lateMs);
       const broker = this.#world.anyBroker();
       if (await broker.usesClassicProtocol(named))
         return broker.commitClassicOffsets({ ...named, generation: epoch, offsets });

@@ -26,7 +26,7 @@ export class Judge {
   readonly #stores: MemoryStores;
   readonly #beliefs = new Map<number, Belief>();
   /** By partition: who was told last to read it. */
-  readonly #told = new Map<string, { readonly life: number; readonly turn: number }>();
+  readonly #told = new Map<string, { readonly life: number; readonly epoch: number; readonly turn: number }>();
   /** By partition: the last turn of which a commit was acknowledged. */
   readonly #acknowledged = new Map<string, number>();
   /** Offsets are never sent twice, so each tells in which turn it was sent. */
@@ -68,7 +68,7 @@ export class Judge {
     belief.has = new Set([...belief.has, ...partitions]);
     for (const partition of fresh) {
       const slot = this.#slot(partition);
-      const { memberKey, memberId } = slot?.owner ?? {};
+      const { memberKey, memberId, memberEpoch: epoch = 0 } = slot?.owner ?? {};
       const isOut = await this.#isOut(belief);
       if (!isOut) await this.#mustBeAlone(belief, partition, byLeader);
       if (memberKey !== belief.key || memberId !== belief.memberId) {
@@ -78,7 +78,10 @@ export class Judge {
       const before = this.#sent[(slot?.committed?.offset ?? 0) - 1]?.turn ?? 0;
       if (before < (this.#acknowledged.get(partition) ?? 0))
         this.#bad(`${belief.memberId} begins ${partition} without a commit that was acknowledged`);
-      this.#told.set(partition, { life: belief.life, turn: ++this.#turns });
+      const last = this.#told.get(partition);
+      // Of two commits under one claim, a late one may be the last.
+      if (last?.life === belief.life && last.epoch === epoch) continue;
+      this.#told.set(partition, { life: belief.life, epoch, turn: ++this.#turns });
     }
   }
 
@@ -145,7 +148,10 @@ export class Judge {
         this.#bad(`the fence of ${partition} falls from ${seen?.fence} to ${slot.fence}`);
       const offset = slot.committed?.offset;
       if (offset === seen?.committed?.offset) return;
-      if (offset === undefined) return this.#bad(`the offset of ${partition} is lost`);
+      if (offset === undefined) {
+        this.#bad(`the offset of ${partition} is lost`);
+        return;
+      }
       const sent = this.#sent[offset - 1];
       const told = this.#told.get(partition);
       if (sent?.partition !== partition) this.#bad(`${partition} gets an offset of ${sent?.partition}`);

@@ -33,7 +33,7 @@ export const REBALANCE_MS = 8_000;
 const RUN_MS = 80_000;
 /** After the faults: sessions of the dead end, and late requests arrive. */
 const SETTLE_MS = 70_000;
-const LATE_MS_MAX = 8_000;
+export const LATE_MS_MAX = 8_000;
 const SKEW_MS_MAX = 3_000;
 
 export interface RunOutcome {
