@@ -8,10 +8,9 @@ const PARTITIONS = 4;
 /** A group changes from the classic protocol to KIP-848 and back, while one of its members always reads. */
 async function upgraded(world: World): Promise<void> {
   const [topic, group] = [await written(world, 100), world.group()];
-  const request = { topic, group, sessionTimeoutMs: 20_000 };
-  const classic = world.member({ ...request, protocol: 'classic' });
+  const classic = world.member({ topic, group, protocol: 'classic' });
   await untilRead([classic], 0, 100);
-  const consumer = world.member({ ...request, protocol: 'consumer' });
+  const consumer = world.member({ topic, group, protocol: 'consumer' });
   await untilShared(classic, consumer);
   await more(world, topic, 100, 200);
   await untilRead([classic, consumer], 100, 200);
@@ -20,7 +19,7 @@ async function upgraded(world: World): Promise<void> {
   await untilOwns(consumer, PARTITIONS);
   await more(world, topic, 200, 300);
   await untilRead([consumer], 200, 300);
-  const back = world.member({ ...request, protocol: 'classic' });
+  const back = world.member({ topic, group, protocol: 'classic' });
   await untilShared(consumer, back);
   await consumer.leave();
   await untilOwns(back, PARTITIONS);
