@@ -6,6 +6,9 @@ import { GROUP, joinRequest, partitionNames, subscriptionBytes } from './classic
 import { codeOf } from './memory-broker.ts';
 import type { SimulatedClock } from './simulated-clock.ts';
 
+/** Longer than a test takes. */
+const SESSION_MS = 300_000;
+
 /** Clients of both protocols in one group, which reads the topic `orders`. */
 export class UpgradeWorld {
   readonly #broker: Broker;
@@ -19,7 +22,7 @@ export class UpgradeWorld {
   /** `owned`: what a cooperative consumer still reads. An eager one has let go of all. */
   request(memberId: string, owned: readonly string[] = [], more: Partial<JoinClassicRequest> = {}): JoinClassicRequest {
     const metadata = subscriptionBytes(['orders'], { owned });
-    return joinRequest(memberId, { protocols: [{ name: 'sticky', metadata }], ...more });
+    return joinRequest(memberId, { protocols: [{ name: 'sticky', metadata }], sessionTimeoutMs: SESSION_MS, ...more });
   }
 
   join(memberId: string, owned?: readonly string[], more?: Partial<JoinClassicRequest>): Promise<JoinClassicResult> {
@@ -67,6 +70,7 @@ export class Consumer {
   epoch = 0;
   owned: readonly (readonly [string, number])[] = [];
   isSettled = false;
+  sessionTimeoutMs = SESSION_MS;
 
   constructor(broker: Broker, clock: SimulatedClock, memberId: string, instanceId?: string) {
     this.#broker = broker;
@@ -83,7 +87,7 @@ export class Consumer {
         instanceId: this.instanceId,
         memberEpoch: this.epoch,
         owned: partitionSet(this.owned),
-        sessionTimeoutMs: 10_000,
+        sessionTimeoutMs: this.sessionTimeoutMs,
         ...(this.epoch === 0 ? { subscription: { topics: ['orders'] } } : {}),
       }),
     );

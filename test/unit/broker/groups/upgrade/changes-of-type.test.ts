@@ -164,6 +164,7 @@ describe('a group of KIP-848', () => {
 
   it('becomes a classic one when the session of its last member by that ends', async () => {
     const consumer = new Consumer(broker, clock, 'new');
+    consumer.sessionTimeoutMs = 10_000;
     await consumer.beats();
     const { generation } = await world.take('a');
     for (let i = 0; i < 5; i++) {
