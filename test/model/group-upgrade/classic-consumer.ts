@@ -41,12 +41,14 @@ export class ClassicConsumer {
         const joined = await this.#join();
         if (joined === 'stop') return;
         if (joined === undefined) continue;
+        const before = this.#generation;
         this.#generation = joined.generation;
         const assigned = await this.#sync(joined);
         if (assigned === 'stop') return;
         if (assigned === undefined) continue;
         const lost = [...this.#belief.has].filter((partition) => !assigned.includes(partition));
-        this.#commitLate(lost[0]);
+        // Under its present generation, a member of a classic group may commit for what others read.
+        this.#commitLate(lost[0], before);
         judge.letGo(this.#belief, lost);
         await judge.told(this.#belief, assigned, { byLeader: joined.leader !== '' });
         this.#world.marks.add(assigned.length > 0 ? 'classic reads' : 'classic reads nothing');
@@ -131,25 +133,25 @@ export class ClassicConsumer {
   }
 
   /** Sent now, and late: others may read the partition when it arrives. */
-  #commitLate(partition: string | undefined): void {
+  #commitLate(partition: string | undefined, generation = this.#generation): void {
     const { random } = this.#world;
     if (partition === undefined || this.#world.isHealed() || random.below(3) > 0) return;
-    void this.#commit(partition, random.below(LATE_MS_MAX));
+    void this.#commit(partition, generation, random.below(LATE_MS_MAX));
   }
 
-  async #commit(partition: string, lateMs = 0): Promise<void> {
-    if (this.#memberId === '' || this.#generation < 0) return;
+  async #commit(partition: string, generation = this.#generation, lateMs = 0): Promise<void> {
+    if (this.#memberId === '' || generation < 0) return;
     const [topic = '', number] = partition.split('/');
     const offset = this.#world.judge.offsetFor(this.#belief, partition);
     const named = { group: GROUP, memberId: this.#memberId, instanceId: this.#instanceId };
     const offsets = [{ topic, partition: Number(number), offset }];
-    const request = { ...named, generation: this.#generation, offsets };
+    const request = { ...named, generation, offsets };
     await this.#world.commit(async () => {
       if (lateMs > 0) await this.#world.clock.sleep(lateMs);
       // As the gateway does: the request does not say which protocol its member uses.
       const broker = this.#world.anyBroker();
       if (await broker.usesClassicProtocol(named)) return broker.commitClassicOffsets(request);
-      const member = { memberId: named.memberId, instanceId: named.instanceId, memberEpoch: request.generation };
+      const member = { memberId: named.memberId, instanceId: named.instanceId, memberEpoch: generation };
       return broker.commitOffsets({ group: GROUP, member, offsets });
     }, offset);
   }
