@@ -8,7 +8,7 @@ import type { BrokerContext } from './context.ts';
 import { clusterId, saltSecret } from './gateways/cluster-id.ts';
 import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
 import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
-import { heartbeatClassicGroup, type InGeneration } from './groups/classic/heartbeat-classic-group.ts';
+import { heartbeatClassicGroup } from './groups/classic/heartbeat-classic-group.ts';
 import {
   type JoinClassicRequest,
   type JoinClassicResult,
@@ -20,11 +20,8 @@ import {
   leaveClassicGroup,
 } from './groups/classic/leave-classic-group.ts';
 import { type ListedGroupState, listGroupStates } from './groups/classic/list-group-states.ts';
-import {
-  type SyncClassicRequest,
-  type SyncClassicResult,
-  syncClassicGroup,
-} from './groups/classic/sync-classic-group.ts';
+import { syncClassicGroup } from './groups/classic/sync-classic-group.ts';
+import type { InGeneration, SyncClassicRequest, SyncClassicResult } from './groups/classic/sync-request.ts';
 import { type NamedMember, usesClassicProtocol } from './groups/classic/uses-classic-protocol.ts';
 import { deleteGroup } from './groups/delete-group.ts';
 import { describeGroup, type GroupDescription } from './groups/describe-group.ts';

@@ -11,9 +11,10 @@ import {
   commitPages,
   type OffsetToCommit,
 } from '../offsets/commit-page.ts';
-import { checkInGeneration, type InGeneration } from './heartbeat-classic-group.ts';
+import { checkInGeneration } from './heartbeat-classic-group.ts';
 import { illegalGeneration, rebalanceInProgress, refusal, unknownClassicMember } from './state/errors.ts';
 import { readClassicGroup, readClassicMember } from './state/items.ts';
+import type { InGeneration } from './sync-request.ts';
 
 export interface CommitClassicRequest extends InGeneration {
   readonly offsets: readonly OffsetToCommit[];

@@ -11,14 +11,7 @@ import { heartbeatUpgradedGroup } from '../upgrade/heartbeat-upgraded-group.ts';
 import { illegalGeneration, rebalanceInProgress, refusal, unknownClassicMember } from './state/errors.ts';
 import { classicMemberFromAttributes, readClassicGroup, touchClassicMember } from './state/items.ts';
 import { lookAfterClassicGroup } from './state/rounds.ts';
-
-/** A member of a generation, as its requests name it. */
-export interface InGeneration {
-  readonly group: string;
-  readonly memberId: string;
-  readonly instanceId?: string | undefined;
-  readonly generation: number;
-}
+import type { InGeneration } from './sync-request.ts';
 
 const GENERATION_MAX = 2 ** 31 - 1;
 /** A member looks after the others this often, or three times in its session. */

@@ -10,34 +10,13 @@ import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { syncUpgradedGroup } from '../upgrade/sync-upgraded-group.ts';
 import { claimAssignment } from './claim-assignment.ts';
-import {
-  checkGeneration,
-  checkInGeneration,
-  type InGeneration,
-  lookAfterIfTime,
-  touchMember,
-} from './heartbeat-classic-group.ts';
+import { checkGeneration, checkInGeneration, lookAfterIfTime, touchMember } from './heartbeat-classic-group.ts';
 import { illegalGeneration, inconsistentProtocol, rebalanceInProgress, unknownClassicMember } from './state/errors.ts';
 import { moveClassicGroup, readClassicGroup } from './state/items.ts';
 import { beginClassicRound } from './state/rounds.ts';
 import { putAssignment, readAssignment, readRoster } from './state/stored-parts.ts';
 import { LOOK_EVERY_MS, waitForLook } from './state/wait.ts';
-
-export interface SyncClassicRequest extends InGeneration {
-  /** As the join gave them; `undefined` from clients that do not send them. */
-  readonly protocolType?: string | undefined;
-  readonly protocol?: string | undefined;
-  /** From the leader. Members that it leaves out get nothing. */
-  readonly assignments: readonly { readonly memberId: string; readonly assignment: Uint8Array }[];
-  /** Ends the wait, when the client has closed its connection for example. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface SyncClassicResult {
-  readonly protocolType: string;
-  readonly protocol: string;
-  readonly assignment: Uint8Array;
-}
+import type { SyncClassicRequest, SyncClassicResult } from './sync-request.ts';
 
 /**
  * A member of a generation gets what the leader assigns to it: Kafka's SyncGroup. The leader's request stores what it assigns;

@@ -15,7 +15,7 @@ import {
   tooManyChanges,
   unknownClassicMember,
 } from '../classic/state/errors.ts';
-import type { SyncClassicRequest, SyncClassicResult } from '../classic/sync-classic-group.ts';
+import type { InGeneration, SyncClassicRequest, SyncClassicResult } from '../classic/sync-request.ts';
 import { readGroup, readMember, replaceMember } from '../items.ts';
 import { claimUnclaimed, freePartitions } from '../membership/claim-partitions.ts';
 import { raiseEpoch } from '../membership/raise-epoch.ts';
@@ -59,7 +59,7 @@ export async function syncUpgradedGroup(
  */
 export function checkUpgraded(
   member: Member | undefined,
-  { group, memberId, instanceId, generation }: SyncClassicRequest | Omit<SyncClassicRequest, 'assignments'>,
+  { group, memberId, instanceId, generation }: InGeneration,
 ): ClassicSide {
   const isOtherUser = member !== undefined && member.memberId !== memberId;
   if (isOtherUser && instanceId !== undefined) throw fencedInstance(group, instanceId);
