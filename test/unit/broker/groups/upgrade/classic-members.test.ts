@@ -3,7 +3,7 @@ import type { Broker } from '../../../../../shared/broker/broker.ts';
 import { EventLogError } from '../../../../../shared/log/errors.ts';
 import type { StoreRequest } from '../../../../../shared/storage/around-stores.ts';
 import { GROUP, settle, subscriptionBytes } from '../../../../support/classic-world.ts';
-import { happeningBefore, losingReply } from '../../../../support/group-world.ts';
+import { claim, happeningBefore, losingReply, topicIdOf } from '../../../../support/group-world.ts';
 import { appendTo, codeOf, memoryBroker, memoryStores } from '../../../../support/memory-broker.ts';
 import type { SimulatedClock } from '../../../../support/simulated-clock.ts';
 import { Consumer, UpgradeWorld } from '../../../../support/upgrade-world.ts';
@@ -259,5 +259,27 @@ describe('a static member', () => {
     const next = await world.join('', [], { instanceId: 'box' });
     expect(await world.sync(next, 'box')).toHaveLength(2);
     expect(await world.beat(joined.memberId, again.generation, 'box')).toBe('fenced_instance_id');
+  });
+});
+
+describe('a member that comes from a classic group', () => {
+  it('is not given what another member has claimed since', async () => {
+    const { joined, assigned } = await clock.run(
+      settle(
+        broker,
+        ['old', 'late'].map((id) => world.request(id)),
+      ),
+    );
+    const [had = []] = assigned;
+    expect(had).toHaveLength(2);
+    const topicId = await clock.run(topicIdOf(stores.items, 'orders'));
+    const partition = numberOf(had[0]);
+    // A leader that saw a late copy of a join gave the partition to another.
+    const fence = joined[0]?.generation ?? 0;
+    const other = { memberId: 'late', memberKey: 'c:late', memberEpoch: fence, fence };
+    await clock.run(claim(stores.items, GROUP, { topicId, partition }, other));
+    await consumer.beat();
+    expect((await world.take('old', had)).owned).toEqual([had[1]]);
+    expect(await world.take('late', assigned[1])).toMatchObject({ owned: expect.arrayContaining([had[0]]) });
   });
 });
