@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../../shared/broker/broker.ts';
+import type { StoreRequest } from '../../../../../shared/storage/around-stores.ts';
 import { assignmentOf, GROUP, joinRequest, settle, subscriptionBytes } from '../../../../support/classic-world.ts';
+import { happeningBefore } from '../../../../support/group-world.ts';
 import { codeOf, memoryBroker, memoryStores } from '../../../../support/memory-broker.ts';
 import type { SimulatedClock } from '../../../../support/simulated-clock.ts';
 import { Consumer, UpgradeWorld } from '../../../../support/upgrade-world.ts';
@@ -174,6 +176,40 @@ describe('a group of KIP-848', () => {
     expect(await world.beat('a', generation)).toBe('rebalance_in_progress');
     expect((await world.join('a')).leader).toBe('a');
     expect(await typeOf()).toBe('classic');
+  });
+
+  it('tells its classic members so until one has joined', async () => {
+    await clock.run(broker.putTopic({ name: 'other', partitions: 1 }));
+    const consumer = { group: GROUP, memberId: 'new', memberEpoch: 0, subscription: { topics: ['other'] } };
+    await clock.run(broker.heartbeat(consumer));
+    const { generation, owned } = await world.take('a');
+    expect(owned).toHaveLength(4);
+    expect(await world.beat('a', generation)).toBeUndefined();
+    await clock.run(broker.leaveGroup(consumer));
+    for (let i = 0; i < 4; i++) {
+      await clock.advance(1_000);
+      expect(await world.beat('a', generation)).toBe('rebalance_in_progress');
+    }
+  });
+
+  it('knows of a classic member that joins while a target without one is computed', async () => {
+    const consumer = new Consumer(broker, clock, 'new');
+    await consumer.beats();
+    await world.take('a');
+    await clock.run(broker.leaveClassicGroup({ group: GROUP, members: [{ memberId: 'a' }] }));
+    await clock.advance(1_000);
+    let joining: Promise<unknown> = Promise.resolve();
+    const isSwitch = (request: StoreRequest, key: string): boolean =>
+      request === 'updateItem' && key.startsWith('group#');
+    const racing = happeningBefore(stores, isSwitch, async () => {
+      joining = broker.joinClassicGroup(world.request('b'));
+      for (let i = 0; i < 20; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+    });
+    const computing = new Consumer(memoryBroker(racing), clock, 'new');
+    Object.assign(computing, { epoch: consumer.epoch, owned: consumer.owned });
+    for (let i = 0; i < 6; i++) await computing.beat();
+    await clock.run(joining);
+    expect(await clock.run(broker.usesClassicProtocol({ group: GROUP, memberId: 'b' }))).toBe(true);
   });
 
   it('forgets that it had classic members with its next target', async () => {

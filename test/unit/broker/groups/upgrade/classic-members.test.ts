@@ -95,6 +95,26 @@ describe('a classic member in a group of KIP-848', () => {
     expect(await world.committed(mine)).toBe(6);
   });
 
+  it('commits nothing under an earlier generation after a commit under a newer one, though it read on', async () => {
+    const { generation, owned } = await share();
+    const again = await world.take('old', owned);
+    const mine = numberOf(owned[0]);
+    expect(await world.commit('old', generation, mine, 4)).toBe('ok');
+    expect(await world.commit('old', again.generation, mine, 6)).toBe('ok');
+    expect(await world.commit('old', generation, mine, 5)).toBe('rebalance_in_progress');
+    expect(await world.committed(mine)).toBe(6);
+  });
+
+  it('joins again if the target is newer than its generation, so that no fence is above that', async () => {
+    await share();
+    const joined = await world.join('old');
+    for (let i = 0; i < 20; i++) await new Consumer(broker, clock, `more${i}`).beats(2);
+    const { targetEpoch } = await clock.run(broker.describeGroup(GROUP));
+    expect(targetEpoch).toBeGreaterThan(joined.generation);
+    expect(await codeOf(world.sync(joined))).toBe('rebalance_in_progress');
+    expect((await world.join('old')).generation).toBeGreaterThanOrEqual(targetEpoch);
+  });
+
   it('commits until it joins again when the group has become a classic one', async () => {
     const { generation, owned } = await share();
     await consumer.leave();
