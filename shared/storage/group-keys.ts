@@ -128,9 +128,9 @@ export const CLASSIC_MEMBER = {
 } as const;
 
 /**
- * pk `target#<group id, percent-encoded>`, sk `<group epoch, 16 digits>#<time, 16 digits>#<random, 8 hex digits>#<part, 4 digits>`:
- * a part of a target assignment (`log/group/target.ts`) that was computed at that time; in a classic group of a roster or an
- * assignment (`log/group/classic/generation.ts`). Never changes.
+ * pk `target#<group id, percent-encoded>`, sk `<group epoch, 16 digits>#<time, 16 digits>#<random, 8 hex digits>#<part, 4
+ * digits>`: a part of a target assignment (`log/group/target.ts`) that was computed at that time; in a classic group of a roster
+ * or an assignment (`log/group/classic/generation.ts`). Never changes.
  */
 export function targetPartitionKey(group: string): string {
   return `target#${encodeURIComponent(group)}`;

@@ -190,8 +190,8 @@ export async function replaceMember(
 }
 
 /**
- * Notes that the member is alive, if it is at this epoch and neither gone nor away. Returns the member as the request found it, or
- * `undefined` if there is none. 1 UpdateItem.
+ * Notes that the member is alive, if it is at this epoch and neither gone nor away. Returns the member as the request found it,
+ * or `undefined` if there is none. 1 UpdateItem.
  */
 export async function noteHeartbeat(
   items: ItemStore,

@@ -39,8 +39,8 @@ export async function hasLiveConsumer(context: BrokerContext, items: ItemStore, 
 }
 
 /**
- * The live members by Kafka's classic protocol, or `undefined` if one has come since they were listed. If none is live, those whose
- * session has ended are ended.
+ * The live members by Kafka's classic protocol, or `undefined` if one has come since they were listed. If none is live, those
+ * whose session has ended are ended.
  */
 export async function liveClassicMembers(
   context: BrokerContext,

@@ -22,9 +22,10 @@ export interface CommitClassicRequest extends InGeneration {
 
 /**
  * Commits offsets as a member of a generation: Kafka's OffsetCommit. A commit for a partition that a newer generation has
- * claimed is refused, whenever it arrives. For a partition that this member has claimed in its generation or an earlier one the slot alone decides, so
- * the commit is one write. In a group of KIP-848 that is all that it may commit for. For any other the group and the member are read, as Kafka's coordinator does: a member of the
- * present generation may commit for all partitions. A reader without membership uses `commitOffsets`.
+ * claimed is refused, whenever it arrives. For a partition that this member has claimed in its generation or an earlier one the
+ * slot alone decides, so the commit is one write. In a group of KIP-848 that is all that it may commit for. For any other the
+ * group and the member are read, as Kafka's coordinator does: a member of the present generation may commit for all partitions.
+ * A reader without membership uses `commitOffsets`.
  *
  * Each partition succeeds or fails by itself; the outcomes are in the order of the request. Repeating a request is safe.
  * 1 UpdateItem for each 16 partitions of a topic; 1 GetItem more for a page that is not in memory, and 2 for partitions that the

@@ -27,8 +27,9 @@ export type LeaveOutcome = { readonly ok: true } | { readonly ok: false; readonl
 const TRIES = 8;
 
 /**
- * Members leave a classic group, or are removed from it: Kafka's LeaveGroup. The other members join again at once; in a group of KIP-848 they get its partitions. Each member
- * succeeds or fails by itself; the outcomes are in the order of the request. A member that has left already gives `unknown_member`.
+ * Members leave a classic group, or are removed from it: Kafka's LeaveGroup. The other members join again at once; in a group of
+ * KIP-848 they get its partitions. Each member succeeds or fails by itself; the outcomes are in the order of the request. A
+ * member that has left already gives `unknown_member`.
  *
  * For each member 1 GetItem and 1 PutItem; 1 GetItem and 1 UpdateItem for the group.
  * @throws EventLogError `invalid_request`; then nobody has left

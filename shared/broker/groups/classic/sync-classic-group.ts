@@ -20,8 +20,8 @@ import type { SyncClassicRequest, SyncClassicResult } from './sync-request.ts';
 
 /**
  * A member of a generation gets what the leader assigns to it: Kafka's SyncGroup. The leader's request stores what it assigns;
- * the others wait for it, until the rebalance timeout. Before the answer the partitions are claimed for the generation: from then
- * on no commit of an older one is accepted for them. Repeating it is safe, and gives the same.
+ * the others wait for it, until the rebalance timeout. Before the answer the partitions are claimed for the generation: from
+ * then on no commit of an older one is accepted for them. Repeating it is safe, and gives the same.
  *
  * 1 UpdateItem and 1 GetItem, and the roster and the assignment if they are not in memory; from the leader 1 PutItem for each
  * 256 KiB and 1 UpdateItem; for each 16 partitions of a topic 1 GetItem and 1 UpdateItem. While it waits, 1 GetItem every

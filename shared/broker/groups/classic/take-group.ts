@@ -9,10 +9,10 @@ import { moveClassicGroup, readClassicGroup } from './state/items.ts';
 const TRIES = 8;
 
 /**
- * A member by KIP-848 or HTTP, which is stored already, takes over a classic group: the group changes its type, and its epoch goes
- * on. Live classic members stay in it if all of them are consumers (docs/design/0012): they may read what their slots name until
- * they have joined again. The group is read before its members. A classic member that joins later is stored first and begins a
- * round then, so either this finds it, or one of the two changes of the group is refused and that side looks again.
+ * A member by KIP-848 or HTTP, which is stored already, takes over a classic group: the group changes its type, and its epoch
+ * goes on. Live classic members stay in it if all of them are consumers (docs/design/0012): they may read what their slots name
+ * until they have joined again. The group is read before its members. A classic member that joins later is stored first and
+ * begins a round then, so either this finds it, or one of the two changes of the group is refused and that side looks again.
  *
  * Returns false if the group has live members of another kind. 1 GetItem, 1 Query, 1 UpdateItem.
  */

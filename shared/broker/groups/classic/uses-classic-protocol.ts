@@ -12,8 +12,8 @@ export interface NamedMember {
 }
 
 /**
- * Whether a member uses Kafka's classic protocol, for requests that do not say it. 1 GetItem; 2 for a group that has members of both
- * protocols. @throws EventLogError `invalid_request`
+ * Whether a member uses Kafka's classic protocol, for requests that do not say it. 1 GetItem; 2 for a group that has members of
+ * both protocols. @throws EventLogError `invalid_request`
  */
 export async function usesClassicProtocol(
   context: BrokerContext,

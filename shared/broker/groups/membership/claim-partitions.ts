@@ -91,8 +91,8 @@ export async function claimUnclaimed(
 }
 
 /**
- * The partitions that a member by the classic protocol can have of those that it lacks. Nothing is claimed. For each page 1 GetItem,
- * and 1 request for the owners if others own any.
+ * The partitions that a member by the classic protocol can have of those that it lacks. Nothing is claimed. For each page 1
+ * GetItem, and 1 request for the owners if others own any.
  */
 export async function freePartitions(
   items: ItemStore,

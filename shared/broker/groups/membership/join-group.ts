@@ -21,8 +21,8 @@ const TRIES = 8;
  * begins again with nothing, under a higher epoch. A static member that is away, or whose session has ended, is followed by
  * a member with another id, who claims its partitions again, so its late commits are rejected.
  *
- * 1 PutItem, 1 UpdateItem; 1 PutItem more for a member that was there.
- * In a classic group 2 GetItems, 1 Query and 1 UpdateItem more: it changes its type. Its members stay, if all of them are consumers.
+ * 1 PutItem, 1 UpdateItem; 1 PutItem more for a member that was there. In a classic group 2 GetItems, 1 Query and 1 UpdateItem
+ * more: it changes its type. Its members stay, if all of them are consumers.
  * @throws EventLogError `instance_in_use`, `group_type_mismatch`
  */
 export async function joinGroup(

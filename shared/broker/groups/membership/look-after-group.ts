@@ -11,8 +11,9 @@ import { subscribedTopics, topicsHash } from './subscribed-topics.ts';
 const TOPICS_CHECKED_EVERY_MS = 5_000;
 
 /**
- * What any heartbeat does for a group whose target is in force: it ends a member that is overdue, or raises the epoch if the target
- * does not fit any more. Returns whether there is more to do at once. 1 or 2 Queries; 1 PutItem or 1 UpdateItem if it does something.
+ * What any heartbeat does for a group whose target is in force: it ends a member that is overdue, or raises the epoch if the
+ * target does not fit any more. Returns whether there is more to do at once. 1 or 2 Queries; 1 PutItem or 1 UpdateItem if it
+ * does something.
  */
 export async function lookAfterGroup(
   context: BrokerContext,

@@ -14,7 +14,8 @@ import { groupFromAttributes } from '../items.ts';
  * If the group is new, or was deleted, this makes it: 1 refused UpdateItem, 1 PutItem, 1 UpdateItem, 1 PutItem. It is listed
  * before, so that nothing is stored for a group that is not listed; and again after, because a deletion under way may have seen
  * the first listing and remove it. `hasMember`: a live member was stored before, so such a deletion finds it and stops, and the
- * last PutItem is saved. `hasClassicMember`: the member uses Kafka's classic protocol, and the group notes that it has such members.
+ * last PutItem is saved. `hasClassicMember`: the member uses Kafka's classic protocol, and the group notes that it has such
+ * members.
  */
 export async function raiseEpoch(
   items: ItemStore,

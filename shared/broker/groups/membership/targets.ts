@@ -48,8 +48,8 @@ const PAGES_PER_QUERY = 1_000;
  *
  * If all members use Kafka's classic protocol, there will be no target: the next of them that joins makes it a classic group.
  *
- * 1 Query for each megabyte of members, the reads of their topics, 1 PutItem for each 256 KiB of the target, 1 UpdateItem. After a
- * classic group has become one of KIP-848, also 1 Query for each megabyte of offsets.
+ * 1 Query for each megabyte of members, the reads of their topics, 1 PutItem for each 256 KiB of the target, 1 UpdateItem. After
+ * a classic group has become one of KIP-848, also 1 Query for each megabyte of offsets.
  */
 export async function computeTarget(
   context: BrokerContext,

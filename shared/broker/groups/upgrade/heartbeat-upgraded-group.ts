@@ -16,8 +16,8 @@ import { areAllClassic, computeTarget, readTarget } from '../membership/targets.
 import { checkUpgraded, claimListed } from './sync-upgraded-group.ts';
 
 /**
- * A heartbeat of a member by the classic protocol in a group of KIP-848 (docs/design/0012). `member`: as the heartbeat was noted in
- * it. Like any heartbeat it does one step of what the group needs. The member must join again when the target takes something
+ * A heartbeat of a member by the classic protocol in a group of KIP-848 (docs/design/0012). `member`: as the heartbeat was noted
+ * in it. Like any heartbeat it does one step of what the group needs. The member must join again when the target takes something
  * from it or gives it something new, when a partition that it waits for is free, and when no member by KIP-848 is left.
  *
  * 1 GetItem; as for a heartbeat by KIP-848 what the step needs.

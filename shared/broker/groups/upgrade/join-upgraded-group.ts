@@ -29,9 +29,9 @@ export interface Joiner {
 }
 
 /**
- * A member by the classic protocol joins a group of KIP-848, or joins again (docs/design/0012). Returns its generation: the epoch of
- * the member, at which its sync gets what the target gives it. There is no leader. `undefined`: another request changed the
- * member, or the group is none of KIP-848 any more; look again.
+ * A member by the classic protocol joins a group of KIP-848, or joins again (docs/design/0012). Returns its generation: the
+ * epoch of the member, at which its sync gets what the target gives it. There is no leader. `undefined`: another request changed
+ * the member, or the group is none of KIP-848 any more; look again.
  *
  * 1 GetItem for the member and 2 for the group, 1 PutItem; for a new member, or another subscription, 1 Query, 1 UpdateItem and
  * often the computation of a target.
@@ -146,8 +146,8 @@ async function store(
 }
 
 /**
- * Computes a target that is due, or waits for another process that does. Returns the group, if it is one of KIP-848 and has members
- * of that protocol.
+ * Computes a target that is due, or waits for another process that does. Returns the group, if it is one of KIP-848 and has
+ * members of that protocol.
  */
 async function waitForTarget(
   context: BrokerContext,
@@ -176,8 +176,8 @@ async function waitForTarget(
 }
 
 /**
- * A static member by the classic protocol follows one by KIP-848 under its instance id, as in Kafka: that one is ended. 1 GetItem; 1
- * PutItem and 1 UpdateItem if there is one.
+ * A static member by the classic protocol follows one by KIP-848 under its instance id, as in Kafka: that one is ended. 1
+ * GetItem; 1 PutItem and 1 UpdateItem if there is one.
  */
 export async function takeInstanceFromConsumer(
   context: BrokerContext,

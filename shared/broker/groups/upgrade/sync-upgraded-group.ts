@@ -25,12 +25,12 @@ import { withTopicIds } from '../offsets/chosen-partitions.ts';
 const TRIES = 8;
 
 /**
- * A member by the classic protocol in a group of KIP-848 gets its partitions (docs/design/0012): those of its target that nobody else
- * may read. The first sync after a join proves what the member owned then, so what it has let go of is free from here on. The
- * partitions are listed in the member, then claimed, and then the answer names them. Repeating it gives the same.
+ * A member by the classic protocol in a group of KIP-848 gets its partitions (docs/design/0012): those of its target that nobody
+ * else may read. The first sync after a join proves what the member owned then, so what it has let go of is free from here on.
+ * The partitions are listed in the member, then claimed, and then the answer names them. Repeating it gives the same.
  *
- * 2 GetItems and 1 PutItem, 2 if it gets something; for each 16 partitions that it gets 2 GetItems and 1 UpdateItem, and 1 request for owners if others own
- * any; the target if it is not in memory.
+ * 2 GetItems and 1 PutItem, 2 if it gets something; for each 16 partitions that it gets 2 GetItems and 1 UpdateItem, and 1
+ * request for owners if others own any; the target if it is not in memory.
  * @throws EventLogError `unknown_member`, `fenced_instance_id`, `illegal_generation`, `inconsistent_group_protocol`,
  * `rebalance_in_progress` (join again), `throttled`
  */
@@ -73,8 +73,8 @@ export function checkUpgraded(
 }
 
 /**
- * Claims what a member was given and may not own yet, and notes that it does. What cannot be claimed any more, it has to let go of.
- * Returns the member as it can be told, or `undefined` if another request got in between.
+ * Claims what a member was given and may not own yet, and notes that it does. What cannot be claimed any more, it has to let go
+ * of. Returns the member as it can be told, or `undefined` if another request got in between.
  */
 export async function claimListed(
   context: BrokerContext,

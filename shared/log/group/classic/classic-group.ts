@@ -85,8 +85,8 @@ export function beginRound(
 }
 
 /**
- * The group when it becomes one of KIP-848: its members by the classic protocol are served as members of that. Its epoch goes on,
- * so no fence of a partition and no generation of a member comes twice.
+ * The group when it becomes one of KIP-848: its members by the classic protocol are served as members of that. Its epoch goes
+ * on, so no fence of a partition and no generation of a member comes twice.
  */
 export function becomeConsumerGroup(group: ClassicGroup, hasClassicMembers: boolean): ClassicGroup {
   return {

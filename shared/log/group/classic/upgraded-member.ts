@@ -3,8 +3,8 @@ import { difference, intersection, NO_PARTITIONS, type PartitionSet, samePartiti
 import type { ClassicProtocol } from './protocols.ts';
 
 /**
- * How a member by Kafka's classic protocol moves in a group of KIP-848 (docs/design/0012). Its epoch is the generation of its last
- * join. A sync at this epoch proves that its sender owns at most what it said in that join, because nobody else knows the
+ * How a member by Kafka's classic protocol moves in a group of KIP-848 (docs/design/0012). Its epoch is the generation of its
+ * last join. A sync at this epoch proves that its sender owns at most what it said in that join, because nobody else knows the
  * epoch, and the join was sent after it had let go of the rest. A join alone proves nothing: it may be late.
  */
 
@@ -20,8 +20,8 @@ export function joinUpgraded(member: Member, protocols: readonly ClassicProtocol
 }
 
 /**
- * The first sync after a join: the member owns at most `owned`. What the target gives it of that, it keeps; the rest of it, it has to
- * let go of. The epoch stays: one join and one sync tell the member once.
+ * The first sync after a join: the member owns at most `owned`. What the target gives it of that, it keeps; the rest of it, it
+ * has to let go of. The epoch stays: one join and one sync tell the member once.
  */
 export function syncUpgraded(
   member: Member,

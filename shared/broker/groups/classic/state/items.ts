@@ -53,8 +53,8 @@ export function classicGroupFromAttributes(attributes: Attributes | undefined): 
 
 /**
  * Moves a group from the state that was read to another one. The epoch, the phase and the round that were read are required:
- * together they name one state (`ClassicGroup`), so of several processes one makes the move. Returns whether this one did. After a
- * lost reply it can return false although it did: the group shows it. 1 UpdateItem.
+ * together they name one state (`ClassicGroup`), so of several processes one makes the move. Returns whether this one did. After
+ * a lost reply it can return false although it did: the group shows it. 1 UpdateItem.
  */
 export async function moveClassicGroup(
   items: ItemStore,

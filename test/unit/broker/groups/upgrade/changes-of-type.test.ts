@@ -154,7 +154,7 @@ describe('a group of KIP-848', () => {
     for (const id of ids) expect(await world.beat(id, generations.get(id) as number)).toBe('rebalance_in_progress');
     expect(await typeOf()).toBe('consumer');
     // All members are waited for, as long as they may take to join.
-    const joining = broker.joinClassicGroup(world.request('a'));
+    const joining = broker.joinClassicGroup(world.request('a', [], { rebalanceTimeoutMs: 2_000 }));
     await clock.advance(4_000);
     expect(await typeOf()).toBe('classic');
     expect(await world.beat('b', generations.get('b') as number)).toBe('rebalance_in_progress');
