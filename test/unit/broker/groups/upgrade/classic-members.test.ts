@@ -177,6 +177,26 @@ describe('a classic member in a group of KIP-848', () => {
     expect(await world.sync({ memberId: 'old', generation } as Awaited<ReturnType<typeof world.join>>)).toEqual(owned);
   });
 
+  it('lets go of what a newer target takes from it, and reads the rest on', async () => {
+    await clock.run(broker.putTopic({ name: 'other', partitions: 1 }));
+    const elsewhere = { group: GROUP, memberId: 'elsewhere', memberEpoch: 0, subscription: { topics: ['other'] } };
+    await clock.run(broker.heartbeat(elsewhere));
+    const all = await world.take('old');
+    expect(all.owned).toHaveLength(4);
+    await consumer.beats();
+    expect(await world.beat('old', all.generation)).toBe('rebalance_in_progress');
+    const kept = await world.take('old', all.owned);
+    expect(kept.owned).toHaveLength(2);
+    expect(await world.commit('old', kept.generation, numberOf(kept.owned[0]), 3)).toBe('ok');
+    // The sync told it to; until it joins without them, it may still read them.
+    expect(await world.beat('old', kept.generation)).toBe('rebalance_in_progress');
+    expect(await consumer.beats()).toEqual([]);
+    const settled = await world.take('old', kept.owned);
+    expect(settled.owned).toEqual(kept.owned);
+    expect(await consumer.beats()).toHaveLength(2);
+    expect(await world.beat('old', settled.generation)).toBeUndefined();
+  });
+
   it('reads what it subscribes to', async () => {
     await share();
     await clock.run(broker.putTopic({ name: 'other', partitions: 2 }));
