@@ -233,6 +233,7 @@ describe('a classic member in a group of KIP-848', () => {
   it('leaves its partitions to the others', async () => {
     await share();
     await clock.run(broker.leaveClassicGroup({ group: GROUP, members: [{ memberId: 'old' }] }));
+    expect(await clock.run(broker.describeGroup(GROUP))).toMatchObject({ state: 'computing', members: [{}] });
     expect(await consumer.beats()).toEqual([0, 1, 2, 3]);
     expect(await codeOf(world.join('old'))).toBe('unknown_member');
   });
