@@ -15,8 +15,7 @@ import {
 import { clusterId, saltSecret } from './gateways/cluster-id.ts';
 import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
 import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
-import { heartbeatClassicGroup, type InGeneration } from './groups/classic/heartbeat-classic-group.ts';
-import { isClassicGroup } from './groups/classic/is-classic-group.ts';
+import { heartbeatClassicGroup } from './groups/classic/heartbeat-classic-group.ts';
 import {
   type JoinClassicRequest,
   type JoinClassicResult,
@@ -28,11 +27,9 @@ import {
   leaveClassicGroup,
 } from './groups/classic/leave-classic-group.ts';
 import { type ListedGroupState, listGroupStates } from './groups/classic/list-group-states.ts';
-import {
-  type SyncClassicRequest,
-  type SyncClassicResult,
-  syncClassicGroup,
-} from './groups/classic/sync-classic-group.ts';
+import { syncClassicGroup } from './groups/classic/sync-classic-group.ts';
+import type { InGeneration, SyncClassicRequest, SyncClassicResult } from './groups/classic/sync-request.ts';
+import { type NamedMember, usesClassicProtocol } from './groups/classic/uses-classic-protocol.ts';
 import { deleteGroup } from './groups/delete-group.ts';
 import { describeGroup, type GroupDescription } from './groups/describe-group.ts';
 import { type ExtendLeaseRequest, extendLease } from './groups/extend-lease.ts';
@@ -303,8 +300,8 @@ export class Broker {
     return listGroups(this.#context, request);
   }
 
-  isClassicGroup(group: string): Promise<boolean> {
-    return isClassicGroup(this.#context, group);
+  usesClassicProtocol(member: NamedMember): Promise<boolean> {
+    return usesClassicProtocol(this.#context, member);
   }
 
   joinClassicGroup(request: JoinClassicRequest): Promise<JoinClassicResult> {

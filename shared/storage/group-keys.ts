@@ -56,6 +56,8 @@ export const GROUP = {
   assignmentParts: 'g',
   rebalanceTimeoutMs: 'rt',
   memberCount: 'w',
+  /** 1: not a classic group, but members by the classic protocol belong to it, or did until its next target. */
+  hasClassicMembers: 'h',
 } as const;
 
 /**
@@ -96,16 +98,24 @@ export const MEMBER = {
   expiresAt: EXPIRES_AT,
 } as const;
 
-/** The sort keys of members of classic groups are below this one, those of other members above. */
+/** The sort keys of members by the classic protocol are below this one, those of other members above. */
 export const CLASSIC_MEMBERS_END = 'e';
+/**
+ * In a group of KIP-848 such a member also has the attributes `MEMBER` (without `subscription`), once it has synced there. No
+ * attribute has two meanings, so either kind of group can read what the other has left.
+ */
 export const CLASSIC_MEMBER = {
   version: 'v',
   memberId: 'id',
   round: 'j',
-  protocolType: 'k',
+  protocolType: 'b',
   /** Packed (`log/group/classic/protocols.ts`). */
   protocols: 'p',
   memberSinceMs: 'm',
+  /** The last generation that it got in a group of KIP-848: `MEMBER.epoch`. */
+  epoch: 'q',
+  /** 1: it has joined a group of KIP-848 and has not synced. */
+  mustSync: 'f',
   seenAtMs: 'n',
   sessionTimeoutMs: 'st',
   rebalanceTimeoutMs: 'rt',
@@ -118,9 +128,9 @@ export const CLASSIC_MEMBER = {
 } as const;
 
 /**
- * pk `target#<group id, percent-encoded>`, sk `<group epoch, 16 digits>#<time, 16 digits>#<random, 8 hex digits>#<part, 4 digits>`:
- * a part of a target assignment (`log/group/target.ts`) that was computed at that time; in a classic group of a roster or an
- * assignment (`log/group/classic/generation.ts`). Never changes.
+ * pk `target#<group id, percent-encoded>`, sk `<group epoch, 16 digits>#<time, 16 digits>#<random, 8 hex digits>#<part, 4
+ * digits>`: a part of a target assignment (`log/group/target.ts`) that was computed at that time; in a classic group of a roster
+ * or an assignment (`log/group/classic/generation.ts`). Never changes.
  */
 export function targetPartitionKey(group: string): string {
   return `target#${encodeURIComponent(group)}`;

@@ -26,6 +26,41 @@ export function assignmentOf(
   return writer.finish();
 }
 
+/** A ConsumerProtocolSubscription. `owned`: `topic/partition` of each. */
+export function subscriptionBytes(
+  topics: readonly string[],
+  {
+    owned = [],
+    version = 3,
+    rack,
+  }: { readonly owned?: readonly string[]; readonly version?: number; readonly rack?: string } = {},
+): Uint8Array {
+  const writer = new ByteWriter();
+  const text = (value: string): void => {
+    writer.int16(bytes(value).length);
+    writer.write(bytes(value));
+  };
+  writer.int16(version);
+  writer.int32(topics.length);
+  for (const topic of topics) text(topic);
+  writer.int32(-1);
+  if (version >= 1) {
+    const byTopic = Map.groupBy(owned, (name) => name.split('/')[0] as string);
+    writer.int32(byTopic.size);
+    for (const [topic, names] of byTopic) {
+      text(topic);
+      writer.int32(names.length);
+      for (const name of names) writer.int32(Number(name.split('/')[1]));
+    }
+  }
+  if (version >= 2) writer.int32(-1);
+  if (version >= 3) {
+    if (rack === undefined) writer.int16(-1);
+    else text(rack);
+  }
+  return writer.finish();
+}
+
 /** `topic/partition`, sorted. */
 export function partitionNames(assignment: Uint8Array): string[] {
   return partitionsOfAssignment(assignment)

@@ -1,4 +1,5 @@
 import type { AssignorName } from '../../log/group/assignor.ts';
+import { instanceIdOf } from '../../log/group/classic/classic-member.ts';
 import { checkGroupName } from '../../log/group/group.ts';
 import { isSettled, type Member, type MemberClient } from '../../log/group/member.ts';
 import type { PartitionSet } from '../../log/group/partition-set.ts';
@@ -23,6 +24,8 @@ export interface TopicPartitions {
 export interface MemberDescription {
   readonly memberId: string;
   readonly instanceId: string | null;
+  /** `classic`: it uses Kafka's classic protocol, in a group that has members of both. */
+  readonly protocol: 'classic' | 'consumer';
   readonly client: MemberClient;
   readonly memberEpoch: number;
   /** The epoch of the target that the member works towards. */
@@ -72,10 +75,12 @@ export async function describeGroup(context: BrokerContext, group: string): Prom
 }
 
 async function describeMember(context: BrokerContext, member: Member): Promise<MemberDescription> {
-  const { key, memberId, client, epoch, targetEpoch, subscription, seenAtMs, sessionTimeoutMs, isAway } = member;
+  const { key, memberId, classic, client, epoch, targetEpoch, subscription, seenAtMs, sessionTimeoutMs, isAway } =
+    member;
   return {
     memberId,
-    instanceId: key.startsWith('i:') ? key.slice(2) : null,
+    instanceId: key.startsWith('i:') ? key.slice(2) : (instanceIdOf(key) ?? null),
+    protocol: classic === undefined ? 'consumer' : 'classic',
     client,
     memberEpoch: epoch,
     targetEpoch,

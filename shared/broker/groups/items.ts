@@ -1,9 +1,13 @@
 import type { AssignorName } from '../../log/group/assignor.ts';
+import { isClassicKey } from '../../log/group/classic/classic-member.ts';
+import { consumerSubscription } from '../../log/group/classic/consumer-subscription.ts';
+import { packProtocols, unpackProtocols } from '../../log/group/classic/protocols.ts';
 import type { Group } from '../../log/group/group.ts';
-import type { Member, MemberClient } from '../../log/group/member.ts';
-import { type PartitionSet, packPartitions, unpackPartitions } from '../../log/group/partition-set.ts';
+import type { ClassicSide, Member, MemberClient } from '../../log/group/member.ts';
+import { NO_PARTITIONS, type PartitionSet, packPartitions, unpackPartitions } from '../../log/group/partition-set.ts';
 import { packSubscription, unpackSubscription } from '../../log/group/subscription.ts';
 import {
+  CLASSIC_MEMBER,
   CLASSIC_MEMBERS_END,
   GROUP,
   groupKey,
@@ -42,6 +46,7 @@ export function groupFromAttributes(attributes: Attributes): Group {
     computeAfterMs: Number(attributes[GROUP.computeAfterMs] ?? 0),
     emptySinceMs: emptySince === undefined ? undefined : Number(emptySince),
     isClassic: attributes[GROUP.type] !== undefined,
+    hasClassicMembers: attributes[GROUP.type] === undefined && attributes[GROUP.hasClassicMembers] !== undefined,
     round: Number(attributes[GROUP.round] ?? 0),
     namedParts: [GROUP.target, GROUP.roster, GROUP.assignment].flatMap((name) =>
       attributes[name] === undefined ? [] : [String(attributes[name])],
@@ -55,18 +60,26 @@ export function memberFromAttributes(key: string, attributes: Attributes): Membe
   const subscriptionHash = attributes[MEMBER.subscriptionHash];
   const assignor = attributes[MEMBER.assignor];
   const releaseBy = attributes[MEMBER.releaseByMs];
-  const partitions = (name: string): PartitionSet => unpackPartitions(attributes[name] as Uint8Array);
+  const classic = isClassicKey(key) ? classicSide(attributes) : undefined;
+  const partitions = (name: string): PartitionSet =>
+    classic !== undefined && attributes[name] === undefined
+      ? NO_PARTITIONS
+      : unpackPartitions(attributes[name] as Uint8Array);
+  const subscribed = classic && consumerSubscription(classic.protocolType, classic.protocols);
   return {
     key,
     memberId: String(attributes[MEMBER.memberId]),
     version: Number(attributes[MEMBER.version]),
-    epoch: Number(attributes[MEMBER.epoch]),
-    targetEpoch: Number(attributes[MEMBER.targetEpoch]),
+    epoch: Number(attributes[MEMBER.epoch] ?? 0),
+    targetEpoch: Number(attributes[MEMBER.targetEpoch] ?? 0),
     assigned: partitions(MEMBER.assigned),
     revoking: partitions(MEMBER.revoking),
     wanted: partitions(MEMBER.wanted),
     unclaimed: partitions(MEMBER.unclaimed),
-    subscription: unpackSubscription(attributes[MEMBER.subscription] as Uint8Array),
+    subscription:
+      classic === undefined
+        ? unpackSubscription(attributes[MEMBER.subscription] as Uint8Array)
+        : { topics: subscribed?.topics ?? [] },
     computedFrom:
       subscriptionHash === undefined
         ? undefined
@@ -76,9 +89,28 @@ export function memberFromAttributes(key: string, attributes: Attributes): Membe
     sessionTimeoutMs: Number(attributes[MEMBER.sessionTimeoutMs]),
     rebalanceTimeoutMs: Number(attributes[MEMBER.rebalanceTimeoutMs]),
     releaseByMs: releaseBy === undefined ? undefined : Number(releaseBy),
-    client: JSON.parse(String(attributes[MEMBER.client])) as MemberClient,
+    client: clientOf(attributes, subscribed?.rack),
     isAway: attributes[MEMBER.away] !== undefined,
     isGone: attributes[MEMBER.gone] !== undefined,
+    ...(classic === undefined ? {} : { classic }),
+  };
+}
+
+function clientOf(attributes: Attributes, rack: string | undefined): MemberClient {
+  const client = JSON.parse(String(attributes[MEMBER.client])) as MemberClient;
+  return rack === undefined ? client : { ...client, rack };
+}
+
+/** A member of a classic group has the same item, without the partitions. */
+function classicSide(attributes: Attributes): ClassicSide {
+  const isGone = attributes[CLASSIC_MEMBER.gone] !== undefined;
+  return {
+    protocolType: String(attributes[CLASSIC_MEMBER.protocolType]),
+    protocols: isGone ? [] : unpackProtocols(attributes[CLASSIC_MEMBER.protocols] as Uint8Array),
+    round: Number(attributes[CLASSIC_MEMBER.round]),
+    memberSinceMs: Number(attributes[CLASSIC_MEMBER.memberSinceMs]),
+    mustSync: attributes[CLASSIC_MEMBER.mustSync] !== undefined,
+    isUnlisted: attributes[MEMBER.assigned] === undefined && !isGone,
   };
 }
 
@@ -92,11 +124,8 @@ export function memberToAttributes(member: Member): Attributes {
     [MEMBER.memberId]: member.memberId,
     [MEMBER.epoch]: member.epoch,
     [MEMBER.targetEpoch]: member.targetEpoch,
-    [MEMBER.assigned]: packPartitions(member.assigned),
-    [MEMBER.revoking]: packPartitions(member.revoking),
-    [MEMBER.wanted]: packPartitions(member.wanted),
-    [MEMBER.unclaimed]: packPartitions(member.unclaimed),
-    [MEMBER.subscription]: packSubscription(member.subscription),
+    ...partitionAttributes(member),
+    ...protocolAttributes(member),
     [MEMBER.seenAtMs]: member.seenAtMs,
     [MEMBER.sessionTimeoutMs]: member.sessionTimeoutMs,
     [MEMBER.rebalanceTimeoutMs]: member.rebalanceTimeoutMs,
@@ -113,6 +142,28 @@ export function memberToAttributes(member: Member): Attributes {
     ...(member.isGone
       ? { [MEMBER.gone]: 1, [MEMBER.expiresAt]: Math.ceil((member.seenAtMs + GONE_KEPT_MS) / 1_000) }
       : {}),
+  };
+}
+
+function partitionAttributes({ assigned, revoking, wanted, unclaimed, classic }: Member): Attributes {
+  if (classic?.isUnlisted) return {};
+  return {
+    [MEMBER.assigned]: packPartitions(assigned),
+    [MEMBER.revoking]: packPartitions(revoking),
+    [MEMBER.wanted]: packPartitions(wanted),
+    [MEMBER.unclaimed]: packPartitions(unclaimed),
+  };
+}
+
+/** The subscription of a member by the classic protocol is in its protocols. */
+function protocolAttributes({ subscription, classic, isGone }: Member): Attributes {
+  if (classic === undefined) return { [MEMBER.subscription]: packSubscription(subscription) };
+  return {
+    [CLASSIC_MEMBER.protocolType]: classic.protocolType,
+    [CLASSIC_MEMBER.round]: classic.round,
+    [CLASSIC_MEMBER.memberSinceMs]: classic.memberSinceMs,
+    ...(isGone ? {} : { [CLASSIC_MEMBER.protocols]: packProtocols(classic.protocols) }),
+    ...(classic.mustSync ? { [CLASSIC_MEMBER.mustSync]: 1 } : {}),
   };
 }
 
@@ -139,8 +190,8 @@ export async function replaceMember(
 }
 
 /**
- * Notes that the member is alive, if it is at this epoch and neither gone nor away. Returns the member as the request found it, or
- * `undefined` if there is none. 1 UpdateItem.
+ * Notes that the member is alive, if it is at this epoch and neither gone nor away. Returns the member as the request found it,
+ * or `undefined` if there is none. 1 UpdateItem.
  */
 export async function noteHeartbeat(
   items: ItemStore,
@@ -168,10 +219,19 @@ export async function readMember(items: ItemStore, group: string, key: string): 
   return attributes && memberFromAttributes(key, attributes);
 }
 
-/** The members of a group in the order of their keys, also those that are gone. 1 Query for each megabyte. */
-export async function listMembers(items: ItemStore, group: string): Promise<Member[]> {
+/** All members of a group in the order of their keys, by either protocol, also those that are gone. 1 Query for each megabyte. */
+export function listMembers(items: ItemStore, group: string): Promise<Member[]> {
+  return listFrom(items, group, '');
+}
+
+/** The same without members by the classic protocol. */
+export function listConsumers(items: ItemStore, group: string): Promise<Member[]> {
+  return listFrom(items, group, CLASSIC_MEMBERS_END);
+}
+
+async function listFrom(items: ItemStore, group: string, first: string): Promise<Member[]> {
   const all: Member[] = [];
-  for (let from: string | undefined = ''; from !== undefined; ) {
+  for (let from: string | undefined = first; from !== undefined; ) {
     const found: SomeMembers = await listSomeMembers(items, group, { from, limit: MEMBERS_PER_QUERY });
     all.push(...found.members);
     from = found.next;
@@ -192,9 +252,7 @@ export async function listSomeMembers(
   group: string,
   range: { readonly from: string; readonly to?: string; readonly limit: number },
 ): Promise<SomeMembers> {
-  // Members of classic groups are below.
-  const from = range.from === '' ? CLASSIC_MEMBERS_END : range.from;
-  const page = await items.query({ pk: memberPartitionKey(group), ...range, from });
+  const page = await items.query({ pk: memberPartitionKey(group), ...range });
   const last = page.items.at(-1)?.sk;
   return {
     members: page.items.map(({ sk, attributes }) => memberFromAttributes(sk, attributes)),

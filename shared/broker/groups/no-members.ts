@@ -5,7 +5,7 @@ import { memberPartitionKey } from '../../storage/group-keys.ts';
 import type { ItemPage, ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { classicMemberFromAttributes, listClassicMembers, storeClassicMember } from './classic/state/items.ts';
-import { listMembers, memberFromAttributes, replaceMember } from './items.ts';
+import { listConsumers, memberFromAttributes, replaceMember } from './items.ts';
 import { raiseEpoch } from './membership/raise-epoch.ts';
 
 const MEMBERS_PER_QUERY = 1_000;
@@ -35,12 +35,23 @@ export async function hasLiveMember(context: BrokerContext, items: ItemStore, gr
 
 /** The same for members by KIP-848 or HTTP alone. */
 export async function hasLiveConsumer(context: BrokerContext, items: ItemStore, group: string): Promise<boolean> {
-  return isAnyConsumerLive(context, items, group, await listMembers(items, group));
+  return isAnyConsumerLive(context, items, group, await listConsumers(items, group));
 }
 
-/** The same for members by Kafka's classic protocol alone. */
-export async function hasLiveClassic(context: BrokerContext, items: ItemStore, group: string): Promise<boolean> {
-  return isAnyClassicLive(context, items, group, await listClassicMembers(items, group));
+/**
+ * The live members by Kafka's classic protocol, or `undefined` if one has come since they were listed. If none is live, those
+ * whose session has ended are ended.
+ */
+export async function liveClassicMembers(
+  context: BrokerContext,
+  items: ItemStore,
+  group: string,
+): Promise<readonly ClassicMember[] | undefined> {
+  const members = await listClassicMembers(items, group);
+  const nowMs = context.clock.nowMs();
+  const live = members.filter((member) => isLive(member, nowMs));
+  if (live.length > 0) return live;
+  return (await isAnyClassicLive(context, items, group, members)) ? undefined : [];
 }
 
 async function isAnyConsumerLive(

@@ -241,6 +241,11 @@ const memberOutput = z
   .object({
     memberId: name,
     instanceId: name.nullable(),
+    protocol: z
+      .enum(['classic', 'consumer'])
+      .describe(
+        '`classic`: it uses Kafka’s classic protocol, and was in the group before members of the other one, or follows them.',
+      ),
     client: z
       .object({ clientId: z.string().optional(), host: z.string().optional(), rack: z.string().optional() })
       .describe('What the member told of its program.'),

@@ -17,6 +17,8 @@ export interface Group {
   readonly emptySinceMs: number | undefined;
   /** Its members use Kafka's classic protocol (`classic/classic-group.ts`), so it has no targets. */
   readonly isClassic: boolean;
+  /** Not a classic group, but members by the classic protocol belong to it, or did a moment ago (docs/design/0012). */
+  readonly hasClassicMembers: boolean;
   /** Rises whenever members of a classic group begin to join. The epoch rises only when they have. */
   readonly round: number;
   /** The names of what is stored in parts for the group: its target, or its roster and the assignment of its leader. */

@@ -1,4 +1,5 @@
 import type { AssignorName } from './assignor.ts';
+import type { ClassicProtocol } from './classic/protocols.ts';
 import { difference, hasPartition, intersection, NO_PARTITIONS, type PartitionSet, union } from './partition-set.ts';
 import type { Subscription } from './subscription.ts';
 
@@ -44,6 +45,22 @@ export interface Member {
   /** A static member that will come back: nobody heartbeats, and its session goes on. */
   readonly isAway: boolean;
   readonly isGone: boolean;
+  /** Only of a member that uses Kafka's classic protocol (docs/design/0012). Its epoch is its generation. */
+  readonly classic?: ClassicSide | undefined;
+}
+
+/** What a member by Kafka's classic protocol has in addition. */
+export interface ClassicSide {
+  readonly protocolType: string;
+  /** With what it subscribes to and what it owned when it joined last. In its order of preference. Empty if it is gone. */
+  readonly protocols: readonly ClassicProtocol[];
+  /** The last round that it has joined in a classic group. */
+  readonly round: number;
+  readonly memberSinceMs: number;
+  /** It has joined at its epoch, and has not synced yet: its sync proves what it owned when it joined. */
+  readonly mustSync: boolean;
+  /** It comes from a classic group and has not synced since: it may read each partition whose slot names it. */
+  readonly isUnlisted: boolean;
 }
 
 export interface ComputedFrom {
@@ -71,11 +88,13 @@ export function isOverdue(member: Member, nowMs: number): boolean {
   return nowMs > endsAtMs + CLOCK_MARGIN_MS;
 }
 
-/** Whether another member may not take the partition yet. */
+/** Whether another member may not take the partition yet, whose slot names this one. */
 export function holds(member: Member, topicId: string, partition: number): boolean {
   return (
     !member.isGone &&
-    (hasPartition(member.assigned, topicId, partition) || hasPartition(member.revoking, topicId, partition))
+    (member.classic?.isUnlisted === true ||
+      hasPartition(member.assigned, topicId, partition) ||
+      hasPartition(member.revoking, topicId, partition))
   );
 }
 
@@ -163,5 +182,8 @@ export function end(member: Member): Member {
     wanted: NO_PARTITIONS,
     unclaimed: NO_PARTITIONS,
     releaseByMs: undefined,
+    ...(member.classic === undefined
+      ? {}
+      : { classic: { ...member.classic, protocols: [], mustSync: false, isUnlisted: false } }),
   };
 }

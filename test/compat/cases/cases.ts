@@ -6,10 +6,12 @@ import { GROUPS } from './groups.ts';
 import { MIRROR_MAKER } from './mirror-maker.ts';
 import { PRODUCE_CONSUME } from './produce-consume.ts';
 import { STREAMS } from './streams.ts';
+import { UPGRADE } from './upgrade.ts';
 
 export const CASES: readonly Case[] = [
   ...PRODUCE_CONSUME,
   ...GROUPS,
+  ...UPGRADE,
   ...ADMIN,
   ...CONSOLE_TOOLS,
   ...CONNECT,

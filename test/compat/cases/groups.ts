@@ -8,17 +8,17 @@ type Protocol = 'classic' | 'consumer';
 const PARTITIONS = 4;
 const ALL = [0, 1, 2, 3];
 
-async function written(world: World, count: number): Promise<string> {
+export async function written(world: World, count: number): Promise<string> {
   const topic = await world.topic(PARTITIONS);
   await world.referenceProduce({ topic, records: numbered(count, 40) });
   return topic;
 }
 
-async function untilOwns(member: Agent, count: number): Promise<void> {
+export async function untilOwns(member: Agent, count: number): Promise<void> {
   await member.until(`${count} partitions`, () => member.owned().length === count);
 }
 
-async function untilShared(first: Agent, second: Agent): Promise<void> {
+export async function untilShared(first: Agent, second: Agent): Promise<void> {
   const isShared = (): boolean => {
     const owned = [...first.owned(), ...second.owned()];
     return first.owned().length > 0 && second.owned().length > 0 && sorted(owned).join() === ALL.join();
@@ -31,7 +31,7 @@ function expectAll(members: readonly Agent[], from: number, to: number): void {
   for (let i = from; i < to; i++) expect(numbers, `record ${i}`).toContain(i);
 }
 
-async function untilRead(members: readonly Agent[], from: number, to: number): Promise<void> {
+export async function untilRead(members: readonly Agent[], from: number, to: number): Promise<void> {
   const isRead = (): boolean => {
     const numbers = new Set(members.flatMap((member) => member.records().map(numberOf)));
     for (let i = from; i < to; i++) if (!numbers.has(i)) return false;
@@ -44,7 +44,7 @@ async function untilRead(members: readonly Agent[], from: number, to: number): P
 }
 
 /** Values go on from `from`, so that what is read later is told from what was read before. */
-function more(world: World, topic: string, from: number, to: number) {
+export function more(world: World, topic: string, from: number, to: number) {
   return world.referenceProduce({ topic, records: numbered(to, 40).slice(from) });
 }
 

@@ -8,7 +8,10 @@ function each(names: readonly string[], reason: string): Reasons {
   return Object.fromEntries(names.map((name) => [name, reason]));
 }
 
-const KIP_848 = ['shared', 'member-killed', 'member-leaves', 'resumes'].map((name) => `group-consumer-${name}`);
+const KIP_848 = [
+  ...['shared', 'member-killed', 'member-leaves', 'resumes'].map((name) => `group-consumer-${name}`),
+  'group-upgrade',
+];
 
 /** What a client can't do, whatever the server: by client and case, with the reason. */
 export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {

@@ -4,6 +4,7 @@ const MEMBER = 'shared/log/group/member.ts';
 const CLAIM = 'shared/log/group/claim.ts';
 const ITEMS = 'shared/broker/groups/items.ts';
 const HEARTBEAT = 'shared/broker/groups/membership/heartbeat.ts';
+const LOOK_AFTER = 'shared/broker/groups/membership/look-after-group.ts';
 const CLAIM_PARTITIONS = 'shared/broker/groups/membership/claim-partitions.ts';
 const JOIN = 'shared/broker/groups/membership/join-group.ts';
 const LEAVE = 'shared/broker/groups/membership/leave-group.ts';
@@ -107,8 +108,8 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     'group-revoking-not-held',
     'A partition is handed over as soon as its owner was told to let go of it.',
     MEMBER,
-    ' || hasPartition(member.revoking, topicId, partition)',
-    '',
+    'hasPartition(member.revoking, topicId, partition)',
+    'false',
   ),
   bug(
     'group-released-unasked',
@@ -197,7 +198,7 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
   bug(
     'group-growth-not-noticed',
     'Nobody notices that a topic has got more partitions.',
-    HEARTBEAT,
+    LOOK_AFTER,
     'isOutdated = topicsHash(topics) !== computedFrom?.topicsHash;',
     'isOutdated = topics.length < 0;',
   ),

@@ -1,3 +1,4 @@
+import { EventLogError } from '../../../log/errors.ts';
 import { type ClassicGroup, hasGeneration, isDue } from '../../../log/group/classic/classic-group.ts';
 import {
   type ClassicMember,
@@ -6,6 +7,7 @@ import {
   instanceIdOf,
   isLive,
 } from '../../../log/group/classic/classic-member.ts';
+import { consumerSubscription } from '../../../log/group/classic/consumer-subscription.ts';
 import type { Roster } from '../../../log/group/classic/generation.ts';
 import { decideJoin } from '../../../log/group/classic/join.ts';
 import { chooseProtocol, metadataOf, sameProtocols } from '../../../log/group/classic/protocols.ts';
@@ -14,12 +16,12 @@ import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import { hasLiveConsumer } from '../no-members.ts';
+import { hasLiveConsumer, liveClassicMembers } from '../no-members.ts';
+import { joinUpgradedGroup, takeInstanceFromConsumer } from '../upgrade/join-upgraded-group.ts';
 import { checkJoin, clientText, type JoinClassicRequest, newMemberId, rebalanceTimeout } from './join-request.ts';
 import {
   fencedInstance,
   groupFull,
-  groupTypeMismatch,
   inconsistentProtocol,
   memberIdRequired,
   refusal,
@@ -76,7 +78,7 @@ const SMALL_GROUP = 16;
  *
  * 2 GetItems, 1 PutItem and 1 UpdateItem to join; while it waits, 1 GetItem every 200 ms for all waiting members of the
  * process, 1 Query of the members every 200 ms to 1 s, and 1 UpdateItem every third of a session; 1 UpdateItem for the answer,
- * and the roster if it is not in memory.
+ * and the roster if it is not in memory. In a group that has members by KIP-848 see `joinUpgradedGroup`: nobody is waited for.
  * @throws EventLogError `invalid_request`, `member_id_required` (its details have the `memberId`), `unknown_member`,
  * `fenced_instance_id`, `inconsistent_group_protocol`, `group_type_mismatch`, `group_full`, `shutting_down` (the signal was
  * aborted), `throttled`
@@ -136,10 +138,14 @@ class Join {
     const { group: name } = this.#request;
     for (let tries = 0; tries < TRIES; tries++) {
       const group = await readClassicGroup(this.#items, name);
-      // The members are listed after the group was read: one that comes later raises the epoch, and the round does not begin.
-      if (group.type === 'consumer' && (await hasLiveConsumer(this.#context, this.#items, name)))
-        return this.#reject(groupTypeMismatch(name, 'consumer'));
       const known = await this.#readKnown();
+      if (group.type === 'consumer') await this.#takeInstance(known);
+      // The members are listed after the group was read: one that comes later raises the epoch, and the round does not begin.
+      if (group.type === 'consumer' && (await hasLiveConsumer(this.#context, this.#items, name))) {
+        const result = await this.#joinUpgraded();
+        if (result === undefined) continue;
+        return { type: 'answer', result };
+      }
       const roster = hasGeneration(group) ? await readRoster(this.#context, this.#items, name, group) : undefined;
       await this.#checkFits(group, roster, known.live);
       const decision = decideJoin(group, roster, known.live, {
@@ -151,25 +157,78 @@ class Join {
       if (!(await this.#store(known, round))) continue;
       if (decision.type === 'answer') return { type: 'answer', result: this.#resultOf(group, roster as Roster) };
       const isUnderWay = group.type === 'classic' && group.phase === 'joining' && group.round === round;
-      const timeoutMs = rebalanceTimeout(this.#request);
-      if (!isUnderWay && !(await beginClassicRound(this.#context, this.#items, name, group, timeoutMs))) continue;
+      if (!isUnderWay && !(await this.#begin(group))) continue;
       this.#context.classicGroups.changed(name);
       return { type: 'joined', round };
     }
     throw tooManyChanges(name);
   }
 
+  /** The group has members by KIP-848: this one is served as one of them. */
+  async #joinUpgraded(): Promise<JoinClassicResult | undefined> {
+    try {
+      const generation = await joinUpgradedGroup(this.#context, this.#items, {
+        request: this.#request,
+        key: this.#key,
+        memberId: this.#memberId,
+        check: (stored) => this.#check(stored),
+        noteStored: () => {
+          this.#mustBeKnown = true;
+        },
+      });
+      if (generation === undefined) return undefined;
+      const { protocolType, protocols } = this.#request;
+      const protocol = protocols[0]?.name ?? '';
+      const joined = { memberId: this.#memberId, generation, protocolType, protocol };
+      return { ...joined, leader: '', skipAssignment: false, members: [] };
+    } catch (error) {
+      const code = error instanceof EventLogError ? error.code : undefined;
+      if (code === 'group_type_mismatch' || code === 'inconsistent_group_protocol') await this.#end();
+      throw error;
+    }
+  }
+
+  /** A consumer takes over the instance id of a member by KIP-848, unless it uses that already. */
+  async #takeInstance({ live }: StoredMember): Promise<void> {
+    const { group, instanceId, protocolType, protocols } = this.#request;
+    if (instanceId === undefined || live !== undefined || !consumerSubscription(protocolType, protocols)) return;
+    await takeInstanceFromConsumer(this.#context, this.#items, group, { memberId: this.#memberId, instanceId });
+  }
+
+  /**
+   * Begins a round. The members by the classic protocol of a group that has none by KIP-848 any more must have time to join:
+   * they still read what they have.
+   */
+  async #begin(group: ClassicGroup): Promise<boolean> {
+    const { group: name } = this.#request;
+    const others =
+      group.type === 'consumer' ? await liveClassicMembers(this.#context, this.#items, name) : ([] as const);
+    if (others === undefined) return false;
+    const timeoutsMs = others.map(({ rebalanceTimeoutMs }) => rebalanceTimeoutMs);
+    const hasMembers = others.some(({ key }) => key !== this.#key);
+    const rebalanceTimeoutMs = Math.max(rebalanceTimeout(this.#request), ...timeoutsMs);
+    return beginClassicRound(this.#context, this.#items, name, group, { rebalanceTimeoutMs, hasMembers });
+  }
+
   /** The member as it is stored, if it is one. */
   async #readKnown(): Promise<StoredMember> {
+    const found = await readClassicMember(this.#items, this.#request.group, this.#key);
+    this.#check(found);
+    return { stored: found, live: found?.isGone === false ? found : undefined };
+  }
+
+  /** @throws EventLogError `unknown_member`, `fenced_instance_id` if the request may not have the member */
+  #check(found: { readonly memberId: string; readonly isGone: boolean } | undefined): void {
     const { group, memberId: given, instanceId } = this.#request;
-    const found = await readClassicMember(this.#items, group, this.#key);
     const isGone = found === undefined || found.isGone;
+    // A member by KIP-848 has its instance id.
+    if (instanceId !== undefined && found?.isGone && found.memberId !== this.#memberId && this.#mustBeKnown)
+      throw fencedInstance(group, instanceId);
     // The id of a dynamic member may have been given to it by `member_id_required`, which stores nothing.
     const isEnded = found?.isGone === true && (given !== '' || this.#mustBeKnown);
     if (isEnded || (isGone && this.#mustBeKnown)) throw unknownClassicMember({ group, memberId: this.#memberId });
     if (!isGone && found.memberId !== this.#memberId && this.#mustBeKnown)
       throw fencedInstance(group, instanceId ?? '');
-    return { stored: found, live: isGone ? undefined : found };
   }
 
   /**
@@ -206,6 +265,7 @@ class Join {
       memberId: this.#memberId,
       version: 0,
       round,
+      epoch: stored?.epoch ?? 0,
       protocolType,
       protocols,
       memberSinceMs: live?.memberSinceMs ?? nowMs,
@@ -303,12 +363,16 @@ class Join {
     };
   }
 
-  /** If an earlier try has stored the member, nobody waits for it. */
   async #reject(error: Error): Promise<never> {
+    await this.#end();
+    throw error;
+  }
+
+  /** If an earlier try has stored the member, nobody waits for it. */
+  async #end(): Promise<void> {
     const { group } = this.#request;
     const found = await readClassicMember(this.#items, group, this.#key);
     if (this.#mustBeKnown && found?.memberId === this.#memberId && !found.isGone)
       await storeClassicMember(this.#items, group, found, endClassic(found));
-    throw error;
   }
 }

@@ -6,6 +6,7 @@ import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import { raiseEpoch } from '../membership/raise-epoch.ts';
 import { fencedInstance, tooManyChanges, unknownClassicMember } from './state/errors.ts';
 import { listClassicMembers, readClassicGroup, readClassicMember, storeClassicMember } from './state/items.ts';
 import { beginIfMissing, tryCompleteRound } from './state/rounds.ts';
@@ -26,8 +27,9 @@ export type LeaveOutcome = { readonly ok: true } | { readonly ok: false; readonl
 const TRIES = 8;
 
 /**
- * Members leave a classic group, or are removed from it: Kafka's LeaveGroup. The other members join again at once. Each member
- * succeeds or fails by itself; the outcomes are in the order of the request. A member that has left already gives `unknown_member`.
+ * Members leave a classic group, or are removed from it: Kafka's LeaveGroup. The other members join again at once; in a group of
+ * KIP-848 they get its partitions. Each member succeeds or fails by itself; the outcomes are in the order of the request. A
+ * member that has left already gives `unknown_member`.
  *
  * For each member 1 GetItem and 1 PutItem; 1 GetItem and 1 UpdateItem for the group.
  * @throws EventLogError `invalid_request`; then nobody has left
@@ -106,6 +108,7 @@ async function letOthersJoin(
   gone: ReadonlySet<string>,
 ): Promise<void> {
   const group = await readClassicGroup(items, name);
+  if (group.type === 'consumer') await raiseEpoch(items, context.random, name);
   if (group.type !== 'classic') return;
   if (!(await beginIfMissing(context, items, name, group, gone)) && group.phase !== 'joining') return;
   // The last one that the others waited for, or the last of all.

@@ -1,53 +1,31 @@
 import { invalidField } from '../../../log/errors.ts';
 import { type ClassicGroup, finishSync } from '../../../log/group/classic/classic-group.ts';
 import { type ClassicMember, classicKey } from '../../../log/group/classic/classic-member.ts';
+import { CONSUMER_PROTOCOL } from '../../../log/group/classic/consumer-subscription.ts';
 import type { Roster } from '../../../log/group/classic/generation.ts';
 import { CLASSIC_GENERATION_BYTES_MAX } from '../../../log/limits.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import { syncUpgradedGroup } from '../upgrade/sync-upgraded-group.ts';
 import { claimAssignment } from './claim-assignment.ts';
-import {
-  checkGeneration,
-  checkInGeneration,
-  type InGeneration,
-  lookAfterIfTime,
-  touchMember,
-} from './heartbeat-classic-group.ts';
+import { checkGeneration, checkInGeneration, lookAfterIfTime, touchMember } from './heartbeat-classic-group.ts';
 import { illegalGeneration, inconsistentProtocol, rebalanceInProgress, unknownClassicMember } from './state/errors.ts';
 import { moveClassicGroup, readClassicGroup } from './state/items.ts';
 import { beginClassicRound } from './state/rounds.ts';
 import { putAssignment, readAssignment, readRoster } from './state/stored-parts.ts';
 import { LOOK_EVERY_MS, waitForLook } from './state/wait.ts';
-
-export interface SyncClassicRequest extends InGeneration {
-  /** As the join gave them; `undefined` from clients that do not send them. */
-  readonly protocolType?: string | undefined;
-  readonly protocol?: string | undefined;
-  /** From the leader. Members that it leaves out get nothing. */
-  readonly assignments: readonly { readonly memberId: string; readonly assignment: Uint8Array }[];
-  /** Ends the wait, when the client has closed its connection for example. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface SyncClassicResult {
-  readonly protocolType: string;
-  readonly protocol: string;
-  readonly assignment: Uint8Array;
-}
-
-/** The protocol type whose assignments name partitions, for which members commit offsets. */
-const CONSUMER = 'consumer';
+import type { SyncClassicRequest, SyncClassicResult } from './sync-request.ts';
 
 /**
  * A member of a generation gets what the leader assigns to it: Kafka's SyncGroup. The leader's request stores what it assigns;
- * the others wait for it, until the rebalance timeout. Before the answer the partitions are claimed for the generation: from then
- * on no commit of an older one is accepted for them. Repeating it is safe, and gives the same.
+ * the others wait for it, until the rebalance timeout. Before the answer the partitions are claimed for the generation: from
+ * then on no commit of an older one is accepted for them. Repeating it is safe, and gives the same.
  *
  * 1 UpdateItem and 1 GetItem, and the roster and the assignment if they are not in memory; from the leader 1 PutItem for each
  * 256 KiB and 1 UpdateItem; for each 16 partitions of a topic 1 GetItem and 1 UpdateItem. While it waits, 1 GetItem every
- * 200 ms for all waiting members of the process.
+ * 200 ms for all waiting members of the process. In a group of KIP-848 see `syncUpgradedGroup`.
  * @throws EventLogError `invalid_request`, `unknown_member`, `fenced_instance_id`, `illegal_generation`,
  * `rebalance_in_progress`, `inconsistent_group_protocol`, `shutting_down` (the signal was aborted), `throttled`
  */
@@ -94,6 +72,10 @@ class Sync {
         const group = isFirst
           ? await read()
           : await classicGroups.lookTogether(name, clock.nowMs(), LOOK_EVERY_MS, read);
+        if (group.type === 'consumer')
+          return await retrying(this.#context, 'from_error', () =>
+            syncUpgradedGroup(this.#context, this.#items, this.#request, this.#key),
+          );
         this.#check(group, isFirst);
         isFirst = false;
         const roster = await retrying(this.#context, 'from_error', () =>
@@ -151,7 +133,7 @@ class Sync {
     const { protocolType = '', protocol = '' } = group;
     const assignment = all.get(this.#key) ?? new Uint8Array();
     const claimant = { group: name, key: this.#key, memberId, instanceId, generation };
-    if (protocolType === CONSUMER)
+    if (protocolType === CONSUMER_PROTOCOL)
       await retrying(this.#context, 'from_error', () =>
         claimAssignment(this.#context, this.#items, claimant, assignment),
       );
@@ -159,7 +141,7 @@ class Sync {
   }
 
   async #touch(): Promise<ClassicMember> {
-    const member = await retrying(this.#context, 'from_error', () =>
+    const { member } = await retrying(this.#context, 'from_error', () =>
       touchMember(this.#context, this.#items, this.#request),
     );
     this.#seenAtMs = this.#context.clock.nowMs();

@@ -1,5 +1,4 @@
 import { decideClaim } from '../../../log/group/claim.ts';
-import { isClassicKey } from '../../../log/group/classic/classic-member.ts';
 import { gain, giveUp, type Member } from '../../../log/group/member.ts';
 import type { SlotState } from '../../../log/group/offset-page.ts';
 import {
@@ -91,6 +90,22 @@ export async function claimUnclaimed(
   return (await claimAll(context, items, group, looked)) ? told : undefined;
 }
 
+/**
+ * The partitions that a member by the classic protocol can have of those that it lacks. Nothing is claimed. For each page 1
+ * GetItem, and 1 request for the owners if others own any.
+ */
+export async function freePartitions(
+  items: ItemStore,
+  group: string,
+  member: Member,
+  missing: readonly PartitionPage[],
+): Promise<PartitionSet> {
+  const looked = await eachOf(missing, (page) => lookAt(items, group, member, page, member.epoch));
+  return partitionSet(
+    looked.flatMap(({ page, claims }) => claims.map(({ partition }) => [page.topicId, partition] as const)),
+  );
+}
+
 interface LookedAt {
   readonly page: PageName;
   readonly claims: readonly SlotChange[];
@@ -122,7 +137,10 @@ async function lookAt(
   const blocked: number[] = [];
   for (const each of slots) {
     const { partition, slot } = each;
-    const decision = decideClaim(member, each, owners.get(slot.owner?.memberKey ?? ''));
+    const found = decideClaim(member, each, owners.get(slot.owner?.memberKey ?? ''));
+    // A classic member claims again what it let go of in between, so its late commits are refused.
+    const isOfFormerJoin = member.classic !== undefined && slot.owner?.memberEpoch !== memberEpoch;
+    const decision = found === 'own' && isOfFormerJoin ? 'free' : found;
     if (decision === 'blocked') blocked.push(partition);
     if (decision !== 'free') continue;
     const owner = { memberKey: member.key, memberId: member.memberId, memberEpoch };
@@ -131,8 +149,7 @@ async function lookAt(
   return { page: name, claims, blocked, hasReadOwners: owners.size > 0 };
 }
 
-/**
- * The other members that own slots, by key. Members of a classic group that was taken over hold nothing: none of them was live. 1 GetItem for one, 1 Query from the first to the last for several. */
+/** The other members that own slots, by key. 1 GetItem for one, 1 Query from the first to the last for several. */
 async function readOwners(
   items: ItemStore,
   group: string,
@@ -140,7 +157,7 @@ async function readOwners(
   slots: readonly SlotState[],
 ): Promise<ReadonlyMap<string, Member | undefined>> {
   const keys = [...new Set(slots.flatMap(({ owner }) => owner?.memberKey ?? []))]
-    .filter((key) => key !== ownKey && !isClassicKey(key))
+    .filter((key) => key !== ownKey)
     .sort();
   const [first, last] = [keys[0], keys.at(-1)];
   if (first === undefined || last === undefined) return new Map();

@@ -11,11 +11,10 @@ import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { noteHeartbeat, readGroup, replaceMember } from '../items.ts';
 import { claimUnclaimed, gainPartitions } from './claim-partitions.ts';
-import { expireNext } from './expire-members.ts';
 import { checkHeartbeat, type HeartbeatRequest, joinRequest } from './heartbeat-request.ts';
 import { joinGroup } from './join-group.ts';
+import { lookAfterGroup } from './look-after-group.ts';
 import { raiseEpoch } from './raise-epoch.ts';
-import { subscribedTopics, topicsHash } from './subscribed-topics.ts';
 import { computeTarget, readTarget } from './targets.ts';
 
 export type { AssignedTopic, HeartbeatResult };
@@ -24,8 +23,6 @@ export type { AssignedTopic, HeartbeatResult };
 const INTERVAL_MS = 5_000;
 const INTERVAL_MS_UNSETTLED = 100;
 const INTERVAL_MS_BLOCKED = 500;
-/** How often a process looks whether a member's topics have changed. */
-const TOPICS_CHECKED_EVERY_MS = 5_000;
 /** Other requests of the same member can change it at the same time; each of these tries looks again. */
 const TRIES = 8;
 
@@ -146,7 +143,8 @@ class Beat {
       const stored = await replaceMember(this.#items, name, seen, member);
       return stored && this.#answer(stored, INTERVAL_MS_UNSETTLED);
     }
-    const isMoving = group.targetEpoch < group.epoch || (await this.#lookAfterGroup(member, group));
+    const isMoving =
+      group.targetEpoch < group.epoch || (await lookAfterGroup(this.#context, this.#items, name, group, member));
     if (isMoving || missing.size > 0) return this.#answer(member, INTERVAL_MS_UNSETTLED);
     return this.#answer(member, isSettled(member) ? INTERVAL_MS : INTERVAL_MS_BLOCKED);
   }
@@ -169,25 +167,6 @@ class Beat {
     );
     const stored = await replaceMember(this.#items, name, seen, next);
     return stored && this.#answer(stored, INTERVAL_MS_UNSETTLED);
-  }
-
-  /** What any heartbeat does for a group whose target is in force. Returns whether there is more to do at once. */
-  async #lookAfterGroup(member: Member, group: Group): Promise<boolean> {
-    const { group: name } = this.#request;
-    const { computedFrom, subscription } = member;
-    // The target does not know the member, or what it subscribes to: whoever stored that died before raising the epoch.
-    let isOutdated = computedFrom?.subscriptionHash !== subscriptionHash(subscription);
-    if (!isOutdated) {
-      const found = await expireNext(this.#context, this.#items, name, group, this.#key);
-      if (found === 'expired') return true;
-      isOutdated = found === 'target_has_gone_member';
-    }
-    if (!isOutdated && this.#context.groups.mustCheckTopics(name, this.#key, this.#now(), TOPICS_CHECKED_EVERY_MS)) {
-      const [topics = []] = await subscribedTopics(this.#context, [subscription]);
-      isOutdated = topicsHash(topics) !== computedFrom?.topicsHash;
-    }
-    if (isOutdated) await raiseEpoch(this.#items, this.#context.random, name);
-    return isOutdated;
   }
 
   #answer(

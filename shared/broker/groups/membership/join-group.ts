@@ -1,4 +1,5 @@
 import { EventLogError } from '../../../log/errors.ts';
+import { classicKey } from '../../../log/group/classic/classic-member.ts';
 import { end, isOverdue, type Member, memberKey } from '../../../log/group/member.ts';
 import { NO_PARTITIONS } from '../../../log/group/partition-set.ts';
 import { subscriptionHash } from '../../../log/group/subscription.ts';
@@ -6,9 +7,11 @@ import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { groupTypeMismatch } from '../classic/state/errors.ts';
 import { takeFromClassic } from '../classic/take-group.ts';
-import { memberFromAttributes, putNewMember, replaceMember } from '../items.ts';
+import { memberFromAttributes, putNewMember, readMember, replaceMember } from '../items.ts';
 import type { JoinRequest } from './heartbeat-request.ts';
 import { raiseEpoch } from './raise-epoch.ts';
+
+const TRIES = 8;
 
 /**
  * Adds a member to its group, or takes one back that joins again. Returns the member, or `undefined` if another request
@@ -18,8 +21,8 @@ import { raiseEpoch } from './raise-epoch.ts';
  * begins again with nothing, under a higher epoch. A static member that is away, or whose session has ended, is followed by
  * a member with another id, who claims its partitions again, so its late commits are rejected.
  *
- * 1 PutItem, 1 UpdateItem; 1 PutItem more for a member that was there.
- * In a classic group without live members, 2 GetItems, 1 Query and 1 UpdateItem more: it changes its type.
+ * 1 PutItem, 1 UpdateItem; 1 PutItem more for a member that was there. In a classic group 2 GetItems, 1 Query and 1 UpdateItem
+ * more: it changes its type. Its members stay, if all of them are consumers.
  * @throws EventLogError `instance_in_use`, `group_type_mismatch`
  */
 export async function joinGroup(
@@ -50,9 +53,28 @@ export async function joinGroup(
 /** The group's epoch rises for a member that was stored. If the group stays a classic one, the member is ended. */
 async function raiseEpochOf(context: BrokerContext, items: ItemStore, group: string, member: Member): Promise<void> {
   const raised = await raiseEpoch(items, context.random, group, { hasMember: true });
-  if (!raised.isClassic || (await takeFromClassic(context, items, group))) return;
-  await replaceMember(items, group, member, end(member));
-  throw groupTypeMismatch(group, 'classic');
+  if (raised.isClassic && !(await takeFromClassic(context, items, group))) {
+    await replaceMember(items, group, member, end(member));
+    throw groupTypeMismatch(group, 'classic');
+  }
+  if (raised.isClassic || raised.hasClassicMembers) await takeInstance(context, items, group, member);
+}
+
+/** The member follows one by the classic protocol under its instance id, as in Kafka: that one is ended, and learns it. */
+async function takeInstance(
+  context: BrokerContext,
+  items: ItemStore,
+  group: string,
+  { key, memberId }: Member,
+): Promise<void> {
+  if (!key.startsWith('i:')) return;
+  for (let tries = 0; tries < TRIES; tries++) {
+    const former = await readMember(items, group, classicKey(memberId, key.slice(2)));
+    if (former === undefined || former.isGone) return;
+    if ((await replaceMember(items, group, former, { ...end(former), memberId })) === undefined) continue;
+    await raiseEpoch(items, context.random, group, { hasMember: true });
+    return;
+  }
 }
 
 function newMember(request: JoinRequest, nowMs: number): Member {

@@ -1,7 +1,7 @@
 import { toHex } from '../../../log/bytes.ts';
 import type { Group } from '../../../log/group/group.ts';
 import { GROUP, GROUP_LISTING, groupKey, groupListingKey } from '../../../storage/group-keys.ts';
-import type { ItemStore, Random } from '../../../storage/ports.ts';
+import type { ItemStore, Random, Update } from '../../../storage/ports.ts';
 import { groupFromAttributes } from '../items.ts';
 
 /**
@@ -14,14 +14,19 @@ import { groupFromAttributes } from '../items.ts';
  * If the group is new, or was deleted, this makes it: 1 refused UpdateItem, 1 PutItem, 1 UpdateItem, 1 PutItem. It is listed
  * before, so that nothing is stored for a group that is not listed; and again after, because a deletion under way may have seen
  * the first listing and remove it. `hasMember`: a live member was stored before, so such a deletion finds it and stops, and the
- * last PutItem is saved.
+ * last PutItem is saved. `hasClassicMember`: the member uses Kafka's classic protocol, and the group notes that it has such
+ * members.
  */
 export async function raiseEpoch(
   items: ItemStore,
   random: Random,
   group: string,
-  { hasMember = false }: { readonly hasMember?: boolean } = {},
+  {
+    hasMember = false,
+    hasClassicMember = false,
+  }: { readonly hasMember?: boolean; readonly hasClassicMember?: boolean } = {},
 ): Promise<Group> {
+  const noteClassic: Update = { do: 'set', name: GROUP.hasClassicMembers, value: 1 };
   for (;;) {
     const raised = await items.update(
       groupKey(group),
@@ -29,6 +34,7 @@ export async function raiseEpoch(
         { do: 'add', name: GROUP.epoch, by: 1 },
         // The time without members begins again.
         { do: 'remove', name: GROUP.emptySinceMs },
+        ...(hasClassicMember ? [noteClassic] : []),
       ],
       [{ if: 'item_exists' }, { if: 'absent', name: GROUP.deleted }, { if: 'absent', name: GROUP.type }],
     );
@@ -45,6 +51,7 @@ export async function raiseEpoch(
         { do: 'remove', name: GROUP.emptySinceMs },
         { do: 'remove', name: GROUP.type },
         { do: 'remove', name: GROUP.phase },
+        hasClassicMember ? noteClassic : { do: 'remove', name: GROUP.hasClassicMembers },
       ],
       // A classic member may have made the group meanwhile.
       [

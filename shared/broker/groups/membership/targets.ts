@@ -3,7 +3,13 @@ import { assign } from '../../../log/group/assign.ts';
 import type { AssignorName } from '../../../log/group/assignor.ts';
 import type { Group } from '../../../log/group/group.ts';
 import { CLOCK_MARGIN_MS, type Member } from '../../../log/group/member.ts';
-import { difference, eachPartition, partitionSet, union } from '../../../log/group/partition-set.ts';
+import {
+  difference,
+  eachPartition,
+  GROUP_PAGE_PARTITIONS,
+  partitionSet,
+  union,
+} from '../../../log/group/partition-set.ts';
 import { subscriptionHash } from '../../../log/group/subscription.ts';
 import { packTarget, type TargetAssignment, unpackTarget } from '../../../log/group/target.ts';
 import {
@@ -11,14 +17,17 @@ import {
   groupKey,
   MEMBER,
   memberItemKey,
+  offsetsPartitionKey,
+  parseOffsetPageSortKey,
   TARGET,
   targetItemKey,
   targetName,
 } from '../../../storage/group-keys.ts';
-import type { ItemStore } from '../../../storage/ports.ts';
+import type { ItemPage, ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { listMembers } from '../items.ts';
+import { pageFromAttributes } from '../offsets/pages.ts';
 import { subscribedTopics, topicsHash } from './subscribed-topics.ts';
 
 /** Computes target assignments and reads them. A target is stored under a new name, and the group then switches to it. */
@@ -30,24 +39,29 @@ const COMPUTE_EVERY_MS = 500;
 /** A member that is gone is remembered for this long; requests of it that come later find no member. */
 const GONE_KEPT_MS = 600_000;
 const GONE_DELETED_MAX = 8;
+const PAGES_PER_QUERY = 1_000;
 
 /**
  * Computes a target for the group's epoch, and switches to it. The group must have been read before this call: the members
  * are read here, so the target knows every change up to that epoch. If two processes compute at once, one
  * switches, and the other's target is garbage for the sweep. Returns the members that were found.
  *
- * 1 Query for each megabyte of members, the reads of their topics, 1 PutItem for each 256 KiB of the target, 1 UpdateItem.
+ * If all members use Kafka's classic protocol, there will be no target: the next of them that joins makes it a classic group.
+ *
+ * 1 Query for each megabyte of members, the reads of their topics, 1 PutItem for each 256 KiB of the target, 1 UpdateItem. After
+ * a classic group has become one of KIP-848, also 1 Query for each megabyte of offsets.
  */
 export async function computeTarget(
   context: BrokerContext,
   items: ItemStore,
   name: string,
-  { epoch }: Group,
+  { epoch, hasClassicMembers }: Group,
 ): Promise<Member[]> {
   const nowMs = context.clock.nowMs();
   const all = await listMembers(items, name);
   const members = all.filter(({ isGone }) => !isGone);
-  const target = await assignPartitions(context, members);
+  if (areAllClassic(members)) return all;
+  const target = await assignPartitions(context, await withHeld(items, name, members));
   const id = targetName(epoch, nowMs, context.random.bytes(4));
   const parts = partsOf(packTarget(target));
   await eachOf([...parts.entries()], ([i, part]) => items.put(targetItemKey(name, id, i), { [TARGET.part]: part }));
@@ -62,8 +76,50 @@ export async function computeTarget(
     ],
     [{ if: 'item_exists' }, { if: 'at_most', name: GROUP.targetEpoch, value: epoch - 1 }],
   );
+  if (hasClassicMembers && members.every(({ classic }) => classic === undefined))
+    await forgetClassic(items, name, epoch);
   await forgetGone(items, name, all, nowMs);
   return all;
+}
+
+/** Whether the group becomes a classic one with the next member that joins. */
+export function areAllClassic(members: readonly Member[]): boolean {
+  const present = members.filter(({ isGone }) => !isGone);
+  return present.length > 0 && present.every(({ classic }) => classic !== undefined);
+}
+
+/** A member that comes from a classic group keeps what its slots name, so that the target moves little. */
+async function withHeld(items: ItemStore, name: string, members: readonly Member[]): Promise<readonly Member[]> {
+  const unlisted = new Set(members.flatMap(({ key, classic }) => (classic?.isUnlisted ? [key] : [])));
+  if (unlisted.size === 0) return members;
+  const held = new Map<string, [topicId: string, partition: number][]>();
+  for (let from: string | undefined = ''; from !== undefined; ) {
+    const page: ItemPage = await items.query({ pk: offsetsPartitionKey(name), from, limit: PAGES_PER_QUERY });
+    for (const { sk, attributes } of page.items) {
+      const found = parseOffsetPageSortKey(sk);
+      if (found === undefined) continue;
+      pageFromAttributes(attributes).slots.forEach(({ owner }, i) => {
+        if (owner === undefined || !unlisted.has(owner.memberKey)) return;
+        const partition: [string, number] = [found.topicId, found.page * GROUP_PAGE_PARTITIONS + i];
+        held.set(owner.memberKey, [...(held.get(owner.memberKey) ?? []), partition]);
+      });
+    }
+    const last: string | undefined = page.items.at(-1)?.sk;
+    from = page.more && last !== undefined ? `${last}\0` : undefined;
+  }
+  return members.map((member) => {
+    const partitions = held.get(member.key);
+    return partitions === undefined ? member : { ...member, assigned: partitionSet(partitions) };
+  });
+}
+
+/** The last member by the classic protocol is gone. One that has joined since has raised the epoch. */
+async function forgetClassic(items: ItemStore, name: string, epoch: number): Promise<void> {
+  await items.update(
+    groupKey(name),
+    [{ do: 'remove', name: GROUP.hasClassicMembers }],
+    [{ if: 'item_exists' }, { if: 'equals', name: GROUP.epoch, value: epoch }],
+  );
 }
 
 async function assignPartitions(context: BrokerContext, members: readonly Member[]): Promise<TargetAssignment> {

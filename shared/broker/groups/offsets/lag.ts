@@ -13,7 +13,6 @@ import { takeBatches } from '../../read/take-batches.ts';
 import { lookingAgain, type PartitionView, viewPartitions } from '../../read/view-partitions.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import { listClassicMembers } from '../classic/state/items.ts';
 import { listMembers, readGroup } from '../items.ts';
 import { unknownGroup } from '../no-members.ts';
 import { pageFromAttributes } from './pages.ts';
@@ -69,7 +68,7 @@ export async function groupLag(
   const found = await readGroup(items, group);
   if (found === undefined || found.isDeleted) throw unknownGroup(group);
   // The offsets come before the heads: so no offset is past the high watermark that it is compared with.
-  const { slots, live } = await partitionsOfGroup(items, group, found.isClassic);
+  const { slots, live } = await partitionsOfGroup(items, group);
   const views = (await eachOf([...slots], ([topicId, byPartition]) => viewTopic(context, topicId, byPartition))).flat();
   const partitions = await eachOf(views, ({ view, slot }) => partitionLag(context, view, slot, live, withTimes));
   partitions.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
@@ -88,7 +87,6 @@ export async function groupLag(
 async function partitionsOfGroup(
   items: ItemStore,
   group: string,
-  isClassic: boolean,
 ): Promise<{ readonly slots: Map<string, Map<number, SlotState>>; readonly live: ReadonlySet<string> }> {
   const slots = new Map<string, Map<number, SlotState>>();
   const add = (topicId: string, partition: number, slot: SlotState): void => {
@@ -97,8 +95,7 @@ async function partitionsOfGroup(
     slots.set(topicId, partitions);
   };
   const members = (await listMembers(items, group)).filter(({ isGone }) => !isGone);
-  const classic = isClassic ? (await listClassicMembers(items, group)).filter(({ isGone }) => !isGone) : [];
-  const live = new Set([...members, ...classic].map(({ key, memberId }) => liveName(key, memberId)));
+  const live = new Set(members.map(({ key, memberId }) => liveName(key, memberId)));
   for (const { assigned, wanted } of members)
     for (const set of [assigned, wanted])
       for (const [topicId, partition] of eachPartition(set)) add(topicId, partition, EMPTY_SLOT);

@@ -18,7 +18,8 @@ const STATE_NAMES: Readonly<Record<GroupState, string>> = {
   reconciling: 'Reconciling',
   stable: 'Stable',
 };
-const CONSUMER_MEMBER = 1;
+/** Kafka's numbers for the protocols of members. */
+const MEMBER_TYPES = { classic: 0, consumer: 1 } as const;
 
 /** States of classic groups have Kafka's names already. */
 export function stateName(state: GroupState | ClassicState): string {
@@ -60,7 +61,7 @@ async function describe(gateway: Gateway, found: GroupDescription): Promise<Desc
     subscribedTopicRegex: member.topicPattern,
     assignment: await assignmentOf(gateway, member.assigned),
     targetAssignment: await assignmentOf(gateway, member.wanted),
-    memberType: CONSUMER_MEMBER,
+    memberType: MEMBER_TYPES[member.protocol],
   }));
   return {
     errorCode: KAFKA_ERRORS.NONE,

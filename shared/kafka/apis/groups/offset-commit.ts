@@ -104,7 +104,7 @@ async function commitSome(
   }
 }
 
-/** The request does not say which protocol the member uses: the group does. */
+/** The request does not say which protocol the member uses: the group does, or the member. */
 async function commitByProtocol(
   broker: Broker,
   { groupId: group, memberId, groupInstanceId, generationIdOrMemberEpoch: epoch }: Request,
@@ -112,7 +112,7 @@ async function commitByProtocol(
 ): Promise<CommitOutcome[]> {
   if (memberId === '' && epoch < 0) return broker.commitOffsets({ group, offsets });
   const member = { memberId, instanceId: groupInstanceId ?? undefined };
-  if (await broker.isClassicGroup(group))
+  if (await broker.usesClassicProtocol({ group, ...member }))
     return broker.commitClassicOffsets({ group, ...member, generation: epoch, offsets });
   return broker.commitOffsets({ group, member: { ...member, memberEpoch: epoch < 0 ? undefined : epoch }, offsets });
 }

@@ -29,6 +29,8 @@ export interface ClassicGroup {
   readonly rebalanceTimeoutMs: number;
   /** The number of members of this generation. */
   readonly memberCount: number;
+  /** Of a group of KIP-848: members by the classic protocol belong to it, or did a moment ago. */
+  readonly hasClassicMembers: boolean;
   /** The mark of a deletion, as it is stored. */
   readonly deleted: number | undefined;
 }
@@ -56,10 +58,19 @@ export function hasGeneration({ type, phase }: ClassicGroup): boolean {
 export function beginRound(
   group: ClassicGroup,
   nowMs: number,
-  { rebalanceTimeoutMs, initialDelayMs }: { readonly rebalanceTimeoutMs: number; readonly initialDelayMs: number },
+  {
+    rebalanceTimeoutMs,
+    initialDelayMs,
+    hasMembers = false,
+  }: {
+    readonly rebalanceTimeoutMs: number;
+    readonly initialDelayMs: number;
+    /** The group is of KIP-848 and has members by the classic protocol: they must have time to join. */
+    readonly hasMembers?: boolean;
+  },
 ): ClassicGroup {
-  const isInitialRound = !hasGeneration(group);
-  const longestMs = Math.max(rebalanceTimeoutMs, isInitialRound ? 0 : group.rebalanceTimeoutMs);
+  const isInitialRound = !hasGeneration(group) && !hasMembers;
+  const longestMs = Math.max(rebalanceTimeoutMs, hasGeneration(group) ? group.rebalanceTimeoutMs : 0);
   return {
     ...group,
     type: 'classic',
@@ -68,7 +79,29 @@ export function beginRound(
     deadlineMs: nowMs + (isInitialRound ? Math.min(initialDelayMs, longestMs) : longestMs),
     isInitialRound,
     rebalanceTimeoutMs: longestMs,
+    hasClassicMembers: false,
     deleted: undefined,
+  };
+}
+
+/**
+ * The group when it becomes one of KIP-848: its members by the classic protocol are served as members of that. Its epoch goes
+ * on, so no fence of a partition and no generation of a member comes twice.
+ */
+export function becomeConsumerGroup(group: ClassicGroup, hasClassicMembers: boolean): ClassicGroup {
+  return {
+    ...group,
+    type: 'consumer',
+    epoch: group.epoch + 1,
+    phase: 'empty',
+    isInitialRound: false,
+    leader: undefined,
+    protocol: undefined,
+    protocolType: undefined,
+    roster: undefined,
+    assignment: undefined,
+    memberCount: 0,
+    hasClassicMembers,
   };
 }
 

@@ -13,6 +13,8 @@ export interface ClassicMember {
   readonly version: number;
   /** The last round that the member has joined. One more than the group's: that round is about to begin. */
   readonly round: number;
+  /** The last generation that it got in a group of KIP-848; 0 without one. */
+  readonly epoch: number;
   readonly protocolType: string;
   /** In the member's order of preference. Empty if it is gone. */
   readonly protocols: readonly ClassicProtocol[];

@@ -41,7 +41,8 @@ export function decideRound(group: ClassicGroup, members: readonly ClassicMember
     type: 'complete',
     group: {
       ...group,
-      epoch: group.epoch + 1,
+      // Members that were in a group of KIP-848 had generations of their own.
+      epoch: Math.max(group.epoch, ...members.map(({ epoch }) => epoch)) + 1,
       phase: accepted.length === 0 ? 'empty' : 'syncing',
       deadlineMs: nowMs + rebalanceTimeoutMs,
       isInitialRound: false,

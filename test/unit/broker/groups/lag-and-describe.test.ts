@@ -186,6 +186,7 @@ describe('a description', () => {
           secondsSinceSeen: 2,
           sessionTimeoutMs: 45_000,
           isAway: false,
+          protocol: 'consumer',
         },
       ],
     });

@@ -25,7 +25,9 @@ export function refusal(
   met: Attributes | undefined,
 ): EventLogError {
   const isThere = met !== undefined && met[CLASSIC_MEMBER.gone] === undefined;
-  if (instanceId !== undefined && isThere) return fencedInstance(group, instanceId);
+  // A member by KIP-848 has ended this one, and has its instance id.
+  const isFollowed = met !== undefined && met[CLASSIC_MEMBER.memberId] !== memberId;
+  if (instanceId !== undefined && (isThere || isFollowed)) return fencedInstance(group, instanceId);
   return unknownClassicMember({ group, memberId });
 }
 

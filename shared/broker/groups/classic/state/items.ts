@@ -46,14 +46,15 @@ export function classicGroupFromAttributes(attributes: Attributes | undefined): 
     assignment: parts(GROUP.assignment, GROUP.assignmentParts),
     rebalanceTimeoutMs: number(GROUP.rebalanceTimeoutMs),
     memberCount: number(GROUP.memberCount),
+    hasClassicMembers: !isClassic && found[GROUP.hasClassicMembers] !== undefined,
     deleted: deleted === undefined ? undefined : Number(deleted),
   };
 }
 
 /**
  * Moves a group from the state that was read to another one. The epoch, the phase and the round that were read are required:
- * together they name one state (`ClassicGroup`), so of several processes one makes the move. Returns whether this one did. After a
- * lost reply it can return false although it did: the group shows it. 1 UpdateItem.
+ * together they name one state (`ClassicGroup`), so of several processes one makes the move. Returns whether this one did. After
+ * a lost reply it can return false although it did: the group shows it. 1 UpdateItem.
  */
 export async function moveClassicGroup(
   items: ItemStore,
@@ -83,6 +84,7 @@ export async function moveClassicGroup(
     [GROUP.assignmentParts, next.assignment?.parts],
     [GROUP.rebalanceTimeoutMs, next.rebalanceTimeoutMs],
     [GROUP.memberCount, next.memberCount],
+    [GROUP.hasClassicMembers, next.hasClassicMembers ? 1 : undefined],
     [GROUP.deleted, undefined],
     [GROUP.expiresAt, undefined],
     // The time without members begins again.
@@ -115,6 +117,7 @@ export function classicMemberFromAttributes(key: string, attributes: Attributes)
     memberId: String(attributes[CLASSIC_MEMBER.memberId]),
     version: Number(attributes[CLASSIC_MEMBER.version]),
     round: Number(attributes[CLASSIC_MEMBER.round]),
+    epoch: Number(attributes[CLASSIC_MEMBER.epoch] ?? 0),
     protocolType: String(attributes[CLASSIC_MEMBER.protocolType]),
     protocols: isGone ? [] : unpackProtocols(attributes[CLASSIC_MEMBER.protocols] as Uint8Array),
     memberSinceMs: Number(attributes[CLASSIC_MEMBER.memberSinceMs]),
@@ -134,6 +137,7 @@ function classicMemberToAttributes(member: ClassicMember): Attributes {
     [CLASSIC_MEMBER.version]: member.version,
     [CLASSIC_MEMBER.memberId]: member.memberId,
     [CLASSIC_MEMBER.round]: member.round,
+    ...(member.epoch > 0 ? { [CLASSIC_MEMBER.epoch]: member.epoch } : {}),
     [CLASSIC_MEMBER.protocolType]: member.protocolType,
     [CLASSIC_MEMBER.memberSinceMs]: member.memberSinceMs,
     [CLASSIC_MEMBER.seenAtMs]: member.seenAtMs,

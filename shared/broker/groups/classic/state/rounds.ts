@@ -24,12 +24,15 @@ export async function beginClassicRound(
   items: ItemStore,
   name: string,
   group: ClassicGroup,
-  rebalanceTimeoutMs = 0,
+  {
+    rebalanceTimeoutMs = 0,
+    hasMembers = false,
+  }: { readonly rebalanceTimeoutMs?: number; readonly hasMembers?: boolean } = {},
 ): Promise<boolean> {
   // Nothing may be stored for a group that is not listed. The member that begins it is stored, so a deletion stops.
   if (group.type === 'none') await listGroup(items, context.random, name);
   const { initialRebalanceDelayMs: initialDelayMs } = context.settings;
-  const next = beginRound(group, context.clock.nowMs(), { rebalanceTimeoutMs, initialDelayMs });
+  const next = beginRound(group, context.clock.nowMs(), { rebalanceTimeoutMs, initialDelayMs, hasMembers });
   const hasBegun = await moveClassicGroup(items, name, group, next);
   context.classicGroups.changed(name);
   return hasBegun;

@@ -19,6 +19,7 @@ const JOINING: ClassicGroup = {
   roster: undefined,
   assignment: undefined,
   rebalanceTimeoutMs: 20_000,
+  hasClassicMembers: false,
   memberCount: 0,
   deleted: undefined,
 };
@@ -30,6 +31,7 @@ function member(memberId: string, more: Partial<ClassicMember> & { readonly inst
     memberId,
     version: 1,
     round: 3,
+    epoch: 0,
     protocolType: 'consumer',
     protocols: [{ name: 'range', metadata: new Uint8Array(8) }],
     memberSinceMs: NOW_MS,
@@ -77,6 +79,12 @@ describe('a round', () => {
     expect(decision).toMatchObject({ group: { epoch: 6, phase: 'empty', leader: undefined }, roster: { members: [] } });
   });
 
+  it('has a generation above all that its members had in a group of KIP-848', () => {
+    const members = [member('a', { epoch: 9 }), member('b', { epoch: 11, isGone: true })];
+    expect(decideRound(JOINING, members, NOW_MS)).toMatchObject({ group: { epoch: 12 } });
+    expect(decideRound(JOINING, [member('a', { epoch: 2 })], NOW_MS)).toMatchObject({ group: { epoch: 6 } });
+  });
+
   it('keeps the leader if it has joined, and otherwise takes the oldest member', () => {
     const members = [
       member('a', { memberSinceMs: NOW_MS - 1 }),
@@ -116,6 +124,16 @@ describe('a round', () => {
       isInitialRound: true,
       deadlineMs: NOW_MS + 3_000,
     });
+  });
+
+  it('gives the members of a group of KIP-848 the time that they may take to join', () => {
+    const consumers: ClassicGroup = { ...JOINING, type: 'consumer', phase: 'empty', hasClassicMembers: true };
+    const times = { rebalanceTimeoutMs: 15_000, initialDelayMs: 3_000 };
+    expect(beginRound(consumers, NOW_MS, { ...times, hasMembers: true })).toMatchObject({
+      ...{ type: 'classic', phase: 'joining', isInitialRound: false, hasClassicMembers: false },
+      ...{ deadlineMs: NOW_MS + 15_000, rebalanceTimeoutMs: 15_000 },
+    });
+    expect(beginRound(consumers, NOW_MS, times)).toMatchObject({ isInitialRound: true, deadlineMs: NOW_MS + 3_000 });
   });
 
   it('is due if its deadline is further ahead than any timeout', () => {
