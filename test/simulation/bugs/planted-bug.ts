@@ -1,3 +1,5 @@
+import type { SeedKind } from '../run/run-seeds.ts';
+
 /**
  * A bug that is planted on purpose, to see that the simulator finds it: what finds none of these proves nothing. It is a
  * change of the product's source text, made by `plant-bug.ts` while the source is loaded and nowhere else, so the product
@@ -14,8 +16,8 @@ export interface PlantedBug {
   readonly isUnmet?: true;
   /** In what only seeds with jobs do. */
   readonly isOfJobs?: true;
-  /** Of consumer groups, which have seeds of their own. */
-  readonly isOfGroups?: true;
+  /** Of consumer groups or Kafka's protocol, which have seeds of their own. */
+  readonly of?: SeedKind;
 }
 
 /** Each edit is within one line, so that a refactoring costs little. */

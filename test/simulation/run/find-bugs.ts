@@ -57,7 +57,7 @@ export async function findBugs(
 }
 
 async function findInProcess(
-  { name, isOfGroups }: PlantedBug,
+  { name, of }: PlantedBug,
   { seeds, finds, known }: FindOptions,
   compiled: string,
 ): Promise<Found> {
@@ -74,5 +74,5 @@ async function findInProcess(
     const again = await find('--first', String(seed), '--seeds', '1');
     if (again.found > 0) return { ...again, first: seed + 1 };
   }
-  return find('--seeds', String(isOfGroups ? Math.min(seeds, GROUP_SEEDS_MAX) : seeds));
+  return find('--seeds', String(of === 'groups' ? Math.min(seeds, GROUP_SEEDS_MAX) : seeds));
 }
