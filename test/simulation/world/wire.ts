@@ -55,7 +55,10 @@ export class Wire {
     });
     const forget = process.onDeath(() => at(this.#takesMs(), () => this.#end()));
     this.#socket.once('close', forget);
-    process.later(this.#takesMs(), () => accept(this.#socket as unknown as Socket));
+    process.later(this.#takesMs(), () => {
+      accept(this.#socket as unknown as Socket);
+      this.#socket.flow();
+    });
   }
 
   get isOpen(): boolean {
@@ -145,6 +148,11 @@ class ProcessSocket extends EventEmitter {
 
   resume(): void {
     this.#isPaused = false;
+    this.flow();
+  }
+
+  /** Gives out what came while nobody read. */
+  flow(): void {
     while (!this.#isPaused && this.#received.length > 0 && !this.destroyed)
       this.emit('data', this.#received.shift() as Uint8Array);
   }

@@ -103,7 +103,7 @@ export class KafkaProducer {
     const slot = known !== undefined && chance.chance(0.5) ? chance.pick(client.slots) : client.slot();
     const connection = new KafkaConnection(client, slot);
     this.#connections.set(head, connection);
-    if (chance.chance(0.3)) void connection.request(API_VERSIONS, 3, SOFTWARE).then(() => this.pump());
+    if (chance.chance(0.3)) void connection.request(API_VERSIONS, 3, SOFTWARE);
     return connection;
   }
 
@@ -161,6 +161,8 @@ export class KafkaProducer {
       client.finish(ops[i] as number, appends[i] as ClientAppend, client.name, outcome.judged);
       this.#take(queue, batch, outcome);
     });
+    // All requests of a connection that has ended come back before anything else is sent.
+    if (answered === undefined) await client.sleep(0);
     this.pump();
   }
 
