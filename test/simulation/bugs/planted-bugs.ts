@@ -4,6 +4,7 @@ import { PAGE_BUGS } from './among-jobs/page-bugs.ts';
 import { SWEEP_BUGS } from './among-jobs/sweep-bugs.ts';
 import { COMMIT_BUGS } from './commit-bugs.ts';
 import { GROUP_BUGS } from './group-bugs.ts';
+import { KAFKA_BUGS } from './kafka-bugs.ts';
 import { KEY_BUGS } from './key-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
@@ -21,4 +22,5 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...COMPACT_BUGS,
   ...PAGE_BUGS,
   ...GROUP_BUGS,
+  ...KAFKA_BUGS,
 ];
