@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { hasJobs } from '../world/world.ts';
-import { runGroupSeed } from './run-group-seed.ts';
+import { runClassicSeed, runGroupSeed } from './run-group-seed.ts';
 import { runKafkaSeed } from './run-kafka-seed.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
 import { shrink } from './shrink.ts';
@@ -30,11 +30,12 @@ export interface TallyOptions {
 }
 
 /** Seeds of consumer groups and of Kafka's protocol are others than those of the log. */
-export type SeedKind = 'log' | 'groups' | 'kafka';
+export type SeedKind = 'log' | 'groups' | 'classic' | 'kafka';
 
 const RUNS: Readonly<Record<SeedKind, typeof runSeed>> = {
   log: runSeed,
   groups: runGroupSeed,
+  classic: runClassicSeed,
   kafka: runKafkaSeed,
 };
 

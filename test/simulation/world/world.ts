@@ -46,6 +46,8 @@ export interface Conditions {
 
 /** Runs of a consumer group take a minute or two, in which sessions of some seconds end. */
 export interface GroupConditions {
+  /** Members use Kafka's classic protocol. */
+  readonly isClassic: boolean;
   /** Processes stand still for up to this long. */
   readonly freezeMs: number;
   /** No clock is more wrong than this. When the faults are over, none is wrong any more. */
@@ -223,6 +225,7 @@ export class World {
       nowMs: () => this.loop.nowMs,
       hasJobs: conditions.jobs !== undefined,
       groups: conditions.groups && {
+        isClassic: conditions.groups.isClassic,
         skewMsMax: conditions.groups.skewMsMax,
         offsetsRetentionMs: conditions.settings.offsetsRetentionMs ?? DEFAULT_SETTINGS.offsetsRetentionMs,
         areClocksRight: () => conditions.skewMs === 0 && !this.fates.struck.some(({ kind }) => kind === 'clock_jump'),
