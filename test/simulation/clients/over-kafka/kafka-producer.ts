@@ -168,7 +168,10 @@ export class KafkaProducer {
 
   #take(queue: PartitionQueue, batch: ProducedBatch, { errorCode }: Answered): void {
     const client = this.#client;
-    if (errorCode === KAFKA_ERRORS.NONE) queue.acknowledged(batch);
+    if (errorCode === KAFKA_ERRORS.NONE) {
+      queue.acknowledged(batch);
+      if (this.#options.retries === 'librdkafka') this.#settleBefore(queue, batch);
+    }
     if (errorCode === KAFKA_ERRORS.NONE || batch.isGivenUp) return;
     if (errorCode === KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER) {
       const isNext = queue.isNext(batch);
@@ -187,6 +190,21 @@ export class KafkaProducer {
     }
     batch.retryAtMs = client.nowMs + client.chance.next() * RETRY_MS_MAX;
     queue.sendAgain(batch);
+  }
+
+  /**
+   * A batch that was appended says that those before it are in the log. Without this, one whose answers are lost could be sent again
+   * when more than five others have come behind it, and nobody knows it any more.
+   */
+  #settleBefore(queue: PartitionQueue, { producer }: ProducedBatch): void {
+    for (const batch of queue.unsettled) {
+      const { epoch, sequence = 0 } = batch.producer ?? {};
+      const isBefore = epoch === producer?.epoch && sequence < (producer?.sequence ?? 0);
+      if (!isBefore || !batch.isUncertain) continue;
+      this.#client.mark('batch acknowledged by a later one');
+      queue.settled(batch);
+      batch.isGivenUp = true;
+    }
   }
 
   #giveUp(queue: PartitionQueue, batch: ProducedBatch): void {
