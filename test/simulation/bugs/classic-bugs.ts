@@ -7,7 +7,6 @@ const JOIN = 'shared/broker/groups/classic/join-classic-group.ts';
 const HEARTBEAT = 'shared/broker/groups/classic/heartbeat-classic-group.ts';
 const ITEMS = 'shared/broker/groups/classic/state/items.ts';
 const ROUNDS = 'shared/broker/groups/classic/state/rounds.ts';
-const PARTS = 'shared/broker/groups/classic/state/stored-parts.ts';
 const ROUND = 'shared/log/group/classic/round.ts';
 const DECIDE_JOIN = 'shared/log/group/classic/join.ts';
 const GROUP = 'shared/log/group/classic/classic-group.ts';
@@ -42,13 +41,16 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     "return isOwn ? 'write' : 'ask';",
     "return isOwn ? 'write' : 'write';",
   ),
-  bug(
-    'classic-commit-leaves-the-fence',
-    'A commit does not raise the fence of a partition that nobody has claimed.',
-    COMMIT,
-    'fence === generation ? owner : undefined, fence: generation })',
-    'fence === generation ? owner : undefined, fence })',
-  ),
+  {
+    ...bug(
+      'classic-commit-leaves-the-fence',
+      'A commit does not raise the fence of a partition that nobody has claimed.',
+      COMMIT,
+      'fence === generation ? owner : undefined, fence: generation })',
+      'fence === generation ? owner : undefined, fence })',
+    ),
+    isUnmet: true,
+  },
   bug(
     'classic-claim-of-an-older-generation',
     'A sync claims partitions that a newer generation has claimed.',
@@ -63,20 +65,17 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     'if (protocolType === CONSUMER)',
     "if (protocolType === '')",
   ),
-  bug(
-    'classic-assignment-claimed-later',
-    'A sync is answered while what is assigned is being claimed.',
-    SYNC,
-    "await retrying(this.#context, 'from_error', () =>\n        claimAssignment",
-    "void retrying(this.#context, 'from_error', () =>\n        claimAssignment",
-  ),
-  bug(
-    'classic-former-user-claims-back',
-    'A sync of the former user of an instance id claims its partitions back.',
-    CLAIM,
-    'if (hasPredecessor) await checkInstance',
-    'if (hasPredecessor && seen === undefined) await checkInstance',
-  ),
+  bug('classic-assignment-claimed-later', 'A sync is answered while what is assigned is being claimed.', SYNC, XX),
+  {
+    ...bug(
+      'classic-former-user-claims-back',
+      'A sync of the former user of an instance id claims its partitions back.',
+      CLAIM,
+      'if (hasPredecessor) await checkInstance',
+      'if (hasPredecessor && seen === undefined) await checkInstance',
+    ),
+    isUnmet: true,
+  },
   bug(
     'classic-round-does-not-wait',
     'A round ends although members have not joined it.',
@@ -84,13 +83,19 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     'if (!due && (group.isInitialRound || joined.length < live.length))',
     'if (!due && group.isInitialRound)',
   ),
-  bug(
-    'classic-first-round-does-not-wait',
-    'The first round of a group ends before its time.',
-    ROUND,
-    'if (!due && (group.isInitialRound || joined.length < live.length))',
-    'if (!due && joined.length < live.length)',
-  ),
+  {
+    name: 'classic-first-round-does-not-wait',
+    why: 'The first round of a group ends before its time.',
+    edits: [
+      {
+        file: ROUND,
+        from: 'if (!due && (group.isInitialRound || joined.length < live.length))',
+        to: 'if (!due && joined.length < live.length)',
+      },
+      { file: JOIN, from: 'if (group.isInitialRound && !due) return false;', to: '' },
+    ],
+    of: 'classic',
+  },
   bug(
     'classic-move-without-the-epoch',
     'A group is moved whatever its epoch has become.',
@@ -105,13 +110,16 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     "{ if: 'equals', name: GROUP.phase, value: PHASES.indexOf(seen.phase) },",
     '',
   ),
-  bug(
-    'classic-move-without-the-round',
-    'A group is moved whatever its round has become.',
-    ITEMS,
-    "{ if: 'equals', name: GROUP.round, value: seen.round },",
-    '',
-  ),
+  {
+    ...bug(
+      'classic-move-without-the-round',
+      'A group is moved whatever its round has become.',
+      ITEMS,
+      "{ if: 'equals', name: GROUP.round, value: seen.round },",
+      '',
+    ),
+    isUnmet: true,
+  },
   bug(
     'classic-member-overwritten',
     'A member is stored whatever it has become since it was read.',
@@ -147,13 +155,16 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     "if (group.phase === 'joining') throw",
     "if (group.phase === 'empty') throw",
   ),
-  bug(
-    'classic-later-joiner-ended',
-    'Whoever completes a round ends members that have joined the next one meanwhile.',
-    ROUND,
-    'member.round <= group.round);',
-    'member.round <= group.round + 9);',
-  ),
+  {
+    ...bug(
+      'classic-later-joiner-ended',
+      'Whoever completes a round ends members that have joined the next one meanwhile.',
+      ROUND,
+      'member.round <= group.round);',
+      'member.round <= group.round + 9);',
+    ),
+    isUnmet: true,
+  },
   bug(
     'classic-gone-member-comes-back',
     'A member that is gone joins again under its id.',
@@ -175,27 +186,26 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     'nowMs > seenAtMs + sessionTimeoutMs + CLOCK_MARGIN_MS',
     'nowMs > seenAtMs + CLOCK_MARGIN_MS',
   ),
-  bug(
-    'classic-leader-not-waited-for-twice',
-    'A leader that does not assign in time holds up its generation.',
-    ROUNDS,
-    "if (group.phase === 'syncing' && isDue(group, nowMs))",
-    "if (group.phase === 'empty' && isDue(group, nowMs))",
-  ),
-  bug(
-    'classic-replaced-leader-assigns',
-    'A member that has taken the place of the leader assigns nothing to everybody.',
-    SYNC,
-    'if (group.leader === this.#key && this.#isListed(roster))',
-    'if (group.leader === this.#key)',
-  ),
-  bug(
-    'classic-roster-of-the-last-generation',
-    'A member is answered out of the roster that its process has seen last.',
-    PARTS,
-    'get: (name) => classicGroups.getRoster(group, name),',
-    "get: () => classicGroups.getRoster(group, ''),",
-  ),
+  {
+    ...bug(
+      'classic-leader-waited-for-without-end',
+      'A leader that does not assign in time holds up its generation.',
+      ROUNDS,
+      "if (group.phase === 'syncing' && isDue(group, nowMs))",
+      "if (group.phase === 'empty' && isDue(group, nowMs))",
+    ),
+    isUnmet: true,
+  },
+  {
+    ...bug(
+      'classic-replaced-leader-assigns',
+      'A member that has taken the place of the leader assigns nothing to everybody.',
+      SYNC,
+      'if (group.leader === this.#key && this.#isListed(roster))',
+      'if (group.leader === this.#key)',
+    ),
+    isUnmet: true,
+  },
   bug(
     'classic-generation-answered-to-a-later-joiner',
     'A member that has joined a round which has not begun is answered with the present generation.',

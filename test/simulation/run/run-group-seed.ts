@@ -54,6 +54,8 @@ interface GroupRun {
   readonly stay: (client: Client) => Promise<void>;
   readonly watchOf: (world: World) => JudgedGroup;
   readonly settledMs: number;
+  /** What happens to a group that has settled, which then has to settle again. */
+  readonly disturb?: (world: World) => void;
 }
 
 /**
@@ -87,13 +89,15 @@ export function runClassicSeed(
     stay: stayInClassicGroup,
     watchOf: ({ watch }) => watch.classic as ClassicWatch,
     settledMs: CLASSIC_SETTLED_MS,
+    // A member dies, and only the others can notice.
+    disturb: ({ watch }) => watch.classic?.dead.add(nameOfSteady(0)),
   };
   return runMembers(seed, run, selection, log);
 }
 
 async function runMembers(
   seed: number,
-  { clients, conditions, stay: stayOn, watchOf, settledMs }: GroupRun,
+  { clients, conditions, stay: stayOn, watchOf, settledMs, disturb }: GroupRun,
   selection: Selection,
   log: ((line: string) => void) | undefined,
 ): Promise<RunResult> {
@@ -133,7 +137,7 @@ async function runMembers(
     await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > FAULTY_REQUESTS_MAX);
     world.heal();
     for (let i = 0; i < STEADY_MEMBERS; i++) {
-      const client = new Client(world, STEADY_CLIENT + i, `steady.${i}`);
+      const client = new Client(world, STEADY_CLIENT + i, nameOfSteady(i));
       start(stayOn(client), client);
     }
     const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
@@ -156,6 +160,10 @@ async function runMembers(
     const { partitions } = await plain.describeTopic(GROWING_TOPIC);
     await plain.putTopic({ name: GROWING_TOPIC, partitions: partitions + 1 });
     await settle();
+    if (disturb !== undefined) {
+      disturb(world);
+      await settle();
+    }
     if (violations.length === 0) {
       const ends = await endsOf(plain);
       const readUntilMs = world.loop.nowMs + READ_MS;
@@ -197,6 +205,10 @@ async function runMembers(
     history: world.history,
     virtualMs: world.loop.nowMs,
   };
+}
+
+function nameOfSteady(i: number): string {
+  return `steady.${i}`;
 }
 
 /** Appends to the topics now and then until the faults are over, over stores that never fail. */

@@ -79,7 +79,7 @@ export class ClassicLife {
       if (end === 'over') break;
     }
     this.#watch.believe(user, undefined);
-    if (this.#watch.isJudged) await this.#leave();
+    if (this.#watch.isJudged && !this.#watch.dead.has(this.#client.name)) await this.#leave();
   }
 
   get #key(): string {
@@ -191,7 +191,7 @@ export class ClassicLife {
     const of = { key, memberId, generation };
     for (;;) {
       await this.#client.sleep(chance.next() * 1_500);
-      if (this.#watch.isJudged) return 'over';
+      if (this.#watch.isJudged || this.#watch.dead.has(this.#client.name)) return 'over';
       if (!this.#isCalm) {
         if (chance.chance(this.#patience)) {
           this.#client.mark('classic member stood still');

@@ -25,7 +25,8 @@ async function live(client: Client, lives: number, instances: readonly string[])
 
 /** A member that stays until the run is judged, and joins again if it is ended. */
 export async function stayInClassicGroup(client: Client): Promise<void> {
-  for (let life = 0; !classicWatchOf(client).isJudged; life++)
+  const watch = classicWatchOf(client);
+  for (let life = 0; !watch.isJudged && !watch.dead.has(client.name); life++)
     await new ClassicLife(client, { user: `${client.name} ${life}`, memberId: '', isSteady: true }).run();
   await client.tracked();
 }

@@ -5,11 +5,7 @@ import {
 } from '../../../../shared/broker/groups/classic/state/items.ts';
 import { concatBytes, equalBytes } from '../../../../shared/log/bytes.ts';
 import type { ClassicGroup, StoredParts } from '../../../../shared/log/group/classic/classic-group.ts';
-import {
-  type ClassicMember,
-  isClassicKey,
-  isClassicOverdue,
-} from '../../../../shared/log/group/classic/classic-member.ts';
+import { type ClassicMember, isClassicKey } from '../../../../shared/log/group/classic/classic-member.ts';
 import {
   type ClassicAssignment,
   type Roster,
@@ -67,6 +63,8 @@ const MOVES: Readonly<Record<string, readonly [number, number]>> = {
 export class ClassicWatch {
   /** Nobody need go on. */
   isJudged = false;
+  /** Clients that say nothing any more. */
+  readonly dead = new Set<string>();
   readonly offsets: ClassicOffsetWatch;
   readonly #options: GroupWatchOptions;
   readonly #members = new Map<string, ClassicMember>();
@@ -235,6 +233,11 @@ export class ClassicWatch {
   }
 
   #checkMove(before: ClassicGroup, next: ClassicGroup): void {
+    if (next.epoch === before.epoch && next.phase === 'stable') {
+      const isOther = before.phase === 'stable' && before.assignment?.name !== next.assignment?.name;
+      if (isOther || before.roster?.name !== next.roster?.name)
+        this.#broken(`Generation ${next.epoch} has other members, or another assignment, than before.`);
+    }
     const isSame = before.phase === next.phase && before.epoch === next.epoch && before.round === next.round;
     if (isSame) return;
     const rises = MOVES[`${before.phase} ${next.phase}`];
@@ -242,8 +245,6 @@ export class ClassicWatch {
       this.#broken(`The group went from ${nameOf(before)} to ${nameOf(next)}, which is no move.`);
     this.#mark(`classic: ${before.phase} to ${next.phase}`);
     if (before.phase === 'joining') this.#checkCompletion(before);
-    if (next.epoch === before.epoch && before.roster?.name !== next.roster?.name && next.phase === 'stable')
-      this.#broken(`Generation ${next.epoch} has another roster than it began with.`);
   }
 
   /** A round ends when all have joined who were members when it began, or at its time. */
@@ -252,7 +253,7 @@ export class ClassicWatch {
     if (!this.#options.areClocksRight() || now >= deadlineMs) return;
     if (isInitialRound) this.#broken(`The first round ended ${deadlineMs - now} ms before its time.`);
     for (const member of this.#members.values()) {
-      const isMissing = !member.isGone && !isClassicOverdue(member, now) && member.round < round;
+      const isMissing = !member.isGone && !isOverdue(member, now) && member.round < round;
       const isSure = (this.#revivedAtMs.get(member.key) ?? -1) < this.#roundBeganAtMs;
       if (isMissing && isSure && member.seenAtMs <= EPOCH_MS + this.#roundBeganAtMs)
         this.#broken(`Round ${round} ended ${deadlineMs - now} ms before its time, and without ${member.memberId}.`);
@@ -288,7 +289,7 @@ export class ClassicWatch {
     const { key, round, memberId } = member;
     const { group } = this.#groups.at(-1) ?? {};
     if (this.#leavers.has(key) || !this.#options.areClocksRight() || group === undefined) return;
-    if (isClassicOverdue(member, this.#now())) return;
+    if (isOverdue(member, this.#now())) return;
     // The round that it has not joined is over; `#checkCompletion` has looked whether it might be.
     if (round < group.round || (round === group.round && group.phase !== 'joining' && !this.#isOfGeneration(member)))
       return;
@@ -356,6 +357,11 @@ export class ClassicWatch {
   #mark(name: string): void {
     this.#options.mark(name);
   }
+}
+
+/** Not the product's own, which allows for clocks that differ. */
+function isOverdue({ seenAtMs, sessionTimeoutMs }: ClassicMember, nowMs: number): boolean {
+  return nowMs > seenAtMs + sessionTimeoutMs;
 }
 
 function nameOf({ type, epoch, phase, round }: ClassicGroup): string {
