@@ -65,7 +65,13 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     'if (protocolType === CONSUMER)',
     "if (protocolType === '')",
   ),
-  bug('classic-assignment-claimed-later', 'A sync is answered while what is assigned is being claimed.', SYNC, XX),
+  bug(
+    'classic-assignment-claimed-later',
+    'A sync is answered while what is assigned is being claimed.',
+    CLAIM,
+    'await eachOf(byPage(claimant.group, entries)',
+    'void eachOf(byPage(claimant.group, entries)',
+  ),
   {
     ...bug(
       'classic-former-user-claims-back',
