@@ -212,13 +212,16 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     ),
     isUnmet: true,
   },
-  bug(
-    'classic-generation-answered-to-a-later-joiner',
-    'A member that has joined a round which has not begun is answered with the present generation.',
-    DECIDE_JOIN,
-    'if (listed === undefined || known.round > group.round) return next;',
-    'if (listed === undefined) return next;',
-  ),
+  {
+    ...bug(
+      'classic-generation-answered-to-a-later-joiner',
+      'A member that has joined a round which has not begun is answered with the present generation.',
+      DECIDE_JOIN,
+      'if (listed === undefined || known.round > group.round) return next;',
+      'if (listed === undefined) return next;',
+    ),
+    isUnmet: true,
+  },
   bug(
     'classic-round-keeps-its-number',
     'Members that join again do not begin another round.',
@@ -240,11 +243,14 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     'if (present.some((member) => isLive(member, nowMs))) return true;',
     'if (present.some((member) => isLive(member, nowMs))) return false;',
   ),
-  bug(
-    'classic-group-deleted-under-a-round',
-    'A group is deleted although a round has begun since it was read.',
-    DELETE,
-    "{ if: 'equals', name: GROUP.round, value: found?.round ?? 0 },",
-    '',
-  ),
+  {
+    ...bug(
+      'classic-group-deleted-under-a-round',
+      'A group is deleted although a round has begun since it was read.',
+      DELETE,
+      "{ if: 'equals', name: GROUP.round, value: found?.round ?? 0 },",
+      '',
+    ),
+    isUnmet: true,
+  },
 ];
