@@ -231,7 +231,7 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
   ),
   bug(
     'classic-offsets-from-memory',
-    'A reader is told the offset that its process has in memory.',
+    'A reader gets the offset that its process has in memory.',
     FETCH,
     'const page = await readPage(items, name);',
     'const page = context.groups.getPage(group, name.topicId, name.page) ?? (await readPage(items, name));',

@@ -121,7 +121,7 @@ export const KAFKA_BUGS: readonly PlantedBug[] = [
   ),
   bug(
     'kafka-topic-id-failure-thrown',
-    'The connection ends if the topic of an id can not be looked up.',
+    'The connection ends if the topic of an id cannot be looked up.',
     PRODUCE,
     'return { errorCode: kafkaError(error.code), message: error.message };',
     'throw error;',
