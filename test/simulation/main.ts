@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { plantBug } from './bugs/plant-bug.ts';
 import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
+import type { SeedKind } from './run/run-seeds.ts';
 
 /**
  * `npm run simulate`: runs seeds and tells what they met. Ends with 1 where a promise was broken, having told the seed and
@@ -13,6 +14,8 @@ const HELP = `npm run simulate -- [options]
   --operations N  what each client does at most (no bound)
   --jobs          only seeds with jobs that look after segments
   --groups        seeds of a consumer group instead of the log's
+  --classic       seeds of a group of Kafka's classic protocol instead
+  --kafka         seeds of producers that speak Kafka's protocol instead
   --bug NAME      plant a bug first
   --finds N       find that bug so often, and print only how many seeds it took, as JSON
   --measure       find every bug nine times, and print how many seeds each took; keeps the first seeds for the tests
@@ -27,6 +30,8 @@ const { values: options } = parseArgs({
     operations: { type: 'string' },
     jobs: { type: 'boolean', default: false },
     groups: { type: 'boolean', default: false },
+    classic: { type: 'boolean', default: false },
+    kafka: { type: 'boolean', default: false },
     bug: { type: 'string' },
     finds: { type: 'string' },
     measure: { type: 'boolean', default: false },
@@ -35,6 +40,12 @@ const { values: options } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
+
+function kindOf({ groups, classic, kafka }: Partial<Record<SeedKind, boolean>>): SeedKind {
+  if (groups) return 'groups';
+  if (classic) return 'classic';
+  return kafka ? 'kafka' : 'log';
+}
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
@@ -64,14 +75,14 @@ if (options.help) {
   // Before anything of the product is loaded.
   if (bug !== undefined) plantBug(bug);
   const { findBug, replay, runSeeds } = await import('./run/run-seeds.ts');
-  const groups = options.groups || bug?.isOfGroups === true;
-  if (options.replay !== undefined) process.exitCode = await replay(options.replay, print, groups);
+  const kind = bug?.of ?? kindOf(options);
+  if (options.replay !== undefined) process.exitCode = await replay(options.replay, print, kind);
   else if (bug !== undefined && options.finds !== undefined)
     print(
       JSON.stringify(
         await findBug(bug.name, wholeNumber('first'), wholeNumber('seeds'), wholeNumber('finds'), {
           onlyJobs: options.jobs || bug.isOfJobs,
-          groups,
+          kind,
         }),
       ),
     );
@@ -80,7 +91,7 @@ if (options.help) {
     process.exitCode = await runSeeds(wholeNumber('first'), wholeNumber('seeds'), print, {
       operationsMax,
       onlyJobs: options.jobs,
-      groups,
+      kind,
     });
   }
 }

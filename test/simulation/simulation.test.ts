@@ -6,7 +6,8 @@ import { editedSource } from './bugs/plant-bug.ts';
 import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
 import { findBugs, knownSeeds } from './run/find-bugs.ts';
 import { REGRESSIONS } from './run/regressions.ts';
-import { runGroupSeed } from './run/run-group-seed.ts';
+import { runClassicSeed, runGroupSeed } from './run/run-group-seed.ts';
+import { runKafkaSeed } from './run/run-kafka-seed.ts';
 import { runSeed } from './run/run-seed.ts';
 import { type Found, summaryOf, tallySeeds } from './run/run-seeds.ts';
 import { REQUEST_FAULTS, STORE_FAULTS } from './world/faults.ts';
@@ -76,7 +77,7 @@ const RARE_STATES = [
 const GROUP_SEEDS = 40;
 
 it(`${GROUP_SEEDS} seeds of a consumer group break no promise, and meet every rare state`, async () => {
-  const tally = await tallySeeds(0, GROUP_SEEDS, 3, { groups: true });
+  const tally = await tallySeeds(0, GROUP_SEEDS, 3, { kind: 'groups' });
   process.stdout.write(`${summaryOf(tally).join('\n')}\n`);
   expect(tally.failed).toEqual([]);
   expect([...tally.faults.keys()].sort()).toEqual([...STORE_FAULTS, ...REQUEST_FAULTS].sort());
@@ -112,6 +113,78 @@ const RARE_GROUP_STATES = [
   'topic of a group grew',
 ];
 
+/** Of a group of Kafka's classic protocol: the same. */
+const CLASSIC_SEEDS = 60;
+
+it(`${CLASSIC_SEEDS} seeds of a classic group break no promise, and meet every rare state`, async () => {
+  const tally = await tallySeeds(0, CLASSIC_SEEDS, 3, { kind: 'classic' });
+  process.stdout.write(`${summaryOf(tally).join('\n')}\n`);
+  expect(tally.failed).toEqual([]);
+  expect([...tally.faults.keys()].sort()).toEqual([...STORE_FAULTS, ...REQUEST_FAULTS].sort());
+  expect(RARE_CLASSIC_STATES.filter((state) => !tally.marks.has(state))).toEqual([]);
+}, 90_000);
+
+const RARE_CLASSIC_STATES = [
+  'classic commit accepted',
+  'classic commit sent too late',
+  'classic commit: fenced_instance_id',
+  'classic commit: illegal_generation',
+  'classic commit: unknown_member',
+  'classic group deleted by request',
+  'classic group had moved',
+  'classic heartbeat delivered late',
+  'classic join delivered late',
+  'classic member ended',
+  'classic member had changed',
+  'classic member left',
+  'classic member reads',
+  'classic member reads nothing',
+  'classic member stood still',
+  'classic page deleted',
+  'classic partition moved',
+  'classic sync delivered late',
+  'classic: empty to joining',
+  'classic: fenced_instance_id',
+  'classic: illegal_generation',
+  'classic: joining to empty',
+  'classic: joining to syncing',
+  'classic: rebalance_in_progress',
+  'classic: stable to joining',
+  'classic: syncing to joining',
+  'classic: syncing to stable',
+  'classic: unknown_member',
+  'deleted classic group made again',
+  'leader died before its sync',
+  'leader joins again for a topic that grew',
+  'member stood still before its sync',
+  'static classic member replaced',
+  'topic of a classic group grew',
+];
+
+const KAFKA_SEEDS = 300;
+
+it(`${KAFKA_SEEDS} seeds of producers over Kafka's protocol break no promise, and meet every rare state`, async () => {
+  const tally = await tallySeeds(0, KAFKA_SEEDS, 3, { kind: 'kafka' });
+  process.stdout.write(`${summaryOf(tally).join('\n')}\n`);
+  expect(tally.failed).toEqual([]);
+  expect(tally.acknowledged).toBeGreaterThan(KAFKA_SEEDS);
+  expect([...tally.faults.keys()].sort()).toEqual([...STORE_FAULTS, ...REQUEST_FAULTS].sort());
+  expect(RARE_KAFKA_STATES.filter((state) => !tally.marks.has(state))).toEqual([]);
+}, 90_000);
+
+const RARE_KAFKA_STATES = [
+  'batch acknowledged by a later one',
+  'batch given up over Kafka',
+  'batch sent again over Kafka',
+  'batch sent behind another',
+  'batch sent under another epoch',
+  'connection cut',
+  'delivered twice over Kafka',
+  'epoch raised over Kafka',
+  'partition took the new epoch',
+  'pipelined batch out of order over Kafka',
+];
+
 describe('a run', () => {
   it('is the same every time', async () => {
     for (let seed = 0; seed < 100; seed++) {
@@ -127,6 +200,16 @@ describe('a run', () => {
   it('of a consumer group is the same every time', async () => {
     for (let seed = 0; seed < 3; seed++)
       expect((await runGroupSeed(seed)).traceHash).toBe((await runGroupSeed(seed)).traceHash);
+  });
+
+  it('of a classic group, or over connections, is the same every time', async () => {
+    for (let seed = 0; seed < 3; seed++)
+      expect((await runClassicSeed(seed)).traceHash).toBe((await runClassicSeed(seed)).traceHash);
+    for (let seed = 0; seed < 30; seed++) {
+      const [first, second] = [await runKafkaSeed(seed), await runKafkaSeed(seed)];
+      expect(second.traceHash).toBe(first.traceHash);
+      expect(second.history).toEqual(first.history);
+    }
   });
 
   it('can be made smaller, and what is left out changes nothing else', async () => {

@@ -124,12 +124,16 @@ export function readBatchHeader(bytes: Uint8Array, position = 0): RecordBatchHea
  */
 export function producerNamedIn(
   bytes: Uint8Array,
-): { readonly producerId: number; readonly producerEpoch: number } | undefined {
+): { readonly producerId: number; readonly producerEpoch: number; readonly baseSequence: number } | undefined {
   if (bytes.length < BATCH_HEADER_BYTES) return undefined;
   const reader = new ByteReader(bytes, PRODUCER_ID_AT);
   const [high, low] = [reader.int32(), reader.uint32()];
   if (high < 0) return undefined;
-  return { producerId: high * 0x1_0000_0000 + low, producerEpoch: reader.int16() };
+  return {
+    producerId: high * 0x1_0000_0000 + low,
+    producerEpoch: reader.int16(),
+    baseSequence: reader.int32(),
+  };
 }
 
 /**

@@ -19,7 +19,7 @@ const SWEEP = 'shared/broker/groups/sweep-groups.ts';
 const POLL = 'shared/broker/groups/poll.ts';
 
 function bug(name: string, why: string, file: string, from: string, to: string): PlantedBug {
-  return { name, why, edits: [{ file, from, to }], isOfGroups: true };
+  return { name, why, edits: [{ file, from, to }], of: 'groups' };
 }
 
 export const GROUP_BUGS: readonly PlantedBug[] = [

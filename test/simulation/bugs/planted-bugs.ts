@@ -2,8 +2,10 @@ import { COMPACT_BUGS } from './among-jobs/compact-bugs.ts';
 import { MERGE_BUGS } from './among-jobs/merge-bugs.ts';
 import { PAGE_BUGS } from './among-jobs/page-bugs.ts';
 import { SWEEP_BUGS } from './among-jobs/sweep-bugs.ts';
+import { CLASSIC_BUGS } from './classic-bugs.ts';
 import { COMMIT_BUGS } from './commit-bugs.ts';
 import { GROUP_BUGS } from './group-bugs.ts';
+import { KAFKA_BUGS } from './kafka-bugs.ts';
 import { KEY_BUGS } from './key-bugs.ts';
 import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
@@ -21,4 +23,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...COMPACT_BUGS,
   ...PAGE_BUGS,
   ...GROUP_BUGS,
+  ...CLASSIC_BUGS,
+  ...KAFKA_BUGS,
 ];

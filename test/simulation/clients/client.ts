@@ -12,6 +12,7 @@ import type {
 } from '../../history/history.ts';
 import { toRecord } from '../../history/history-records.ts';
 import { Chance } from '../world/chance.ts';
+import type { RequestFault } from '../world/faults.ts';
 import { EPOCH_MS, STREAM } from '../world/simulated-process.ts';
 import { PARTITION_COUNT, type Reply, type World } from '../world/world.ts';
 import { readOnce } from './read-records.ts';
@@ -37,7 +38,7 @@ export interface Appended {
   readonly process?: number | undefined;
 }
 
-type Judged = Appended & { readonly outcomes?: readonly RecordFate[] };
+export type Judged = Appended & { readonly outcomes?: readonly RecordFate[] };
 
 /**
  * Appends to one partition, one by one, over stores of which nothing fails but that no tail node can be written: so a run
@@ -214,8 +215,18 @@ export class Client {
     }
   }
 
+  /** For how long the client waits for an answer. */
+  get patienceMs(): number {
+    return this.world.patienceMs;
+  }
+
+  /** What strikes the next request of the client. */
+  nextFault(): RequestFault | undefined {
+    return this.world.fates.ofClientRequest(this.id, this.requests++);
+  }
+
   /** Notes that an append begins, and answers what it asks the broker for. */
-  private begin(
+  begin(
     append: ClientAppend,
     name: string,
     after?: number,
@@ -251,7 +262,8 @@ export class Client {
     return { op, request };
   }
 
-  private finish(op: number, append: ClientAppend, name: string, judged: Judged): Appended {
+  /** Notes how it ended. */
+  finish(op: number, append: ClientAppend, name: string, judged: Judged): Appended {
     const { outcomes, ...appended } = judged;
     this.note({
       ...this.facts(op, name, append.topic),
@@ -427,7 +439,8 @@ export class Client {
     return error;
   }
 
-  private slot(): number {
+  /** The process that serves the next request. */
+  slot(): number {
     if (this.chance.chance(this.switchRate)) this.connected = this.chance.below(this.world.slotCount);
     return this.connected;
   }

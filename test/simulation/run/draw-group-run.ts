@@ -1,11 +1,16 @@
 import { DEFAULT_SETTINGS } from '../../../shared/broker/settings.ts';
+import {
+  ADMINISTER_CLASSIC_GROUP,
+  LIVE_AS_STATIC_CLASSIC,
+  LIVE_IN_CLASSIC_GROUP,
+} from '../clients/in-classic-groups/live-in-classic-group.ts';
 import { ADMINISTER_GROUP } from '../clients/in-groups/administer-group.ts';
 import { GROUP_KEYS, LIVE_AS_STATIC, LIVE_IN_GROUP } from '../clients/in-groups/live-in-group.ts';
 import { POLL_IN_GROUP } from '../clients/in-groups/poll-in-group.ts';
 import { Chance } from '../world/chance.ts';
 import { drawFaultMix } from '../world/faults.ts';
 import { STREAM } from '../world/simulated-process.ts';
-import type { Conditions } from '../world/world.ts';
+import type { Conditions, GroupConditions } from '../world/world.ts';
 import type { PlannedClient } from './run-seed.ts';
 
 const SESSION_MS = 6_000;
@@ -36,10 +41,27 @@ export function drawGroupConditions(seed: number): Conditions {
     tailBefore: 0,
     passingPartitions: 1,
     groups: {
+      isClassic: false,
       freezeMs: chance.pick([5_000, 20_000, 120_000]),
       skewMsMax: SKEW_MS_MAX,
       sessionTimeoutMs: SESSION_MS,
     },
+  };
+}
+
+/** The same for a classic group. */
+export function drawClassicConditions(seed: number): Conditions {
+  const chance = new Chance(seed, STREAM.settings, 1);
+  const conditions = drawGroupConditions(seed);
+  const { settings, groups } = conditions;
+  return {
+    ...conditions,
+    settings: {
+      ...settings,
+      offsetsRetentionMs: DEFAULT_SETTINGS.offsetsRetentionMs,
+      initialRebalanceDelayMs: chance.pick([0, 500, 3_000]),
+    },
+    groups: { ...(groups as GroupConditions), isClassic: true },
   };
 }
 
@@ -52,6 +74,16 @@ export function drawGroupClients(seed: number): PlannedClient[] {
   const main = chance.chance(0.3) ? LIVE_AS_STATIC : LIVE_IN_GROUP;
   const members = Array.from({ length: count }, () => chance.pick([main, main, main, LIVE_IN_GROUP, POLL_IN_GROUP]));
   const beside = chance.chance(0.6) ? [ADMINISTER_GROUP] : [];
+  return [...members, ...beside].map((workload) => ({ workload, operations: lives }));
+}
+
+export function drawClassicClients(seed: number): PlannedClient[] {
+  const chance = new Chance(seed, STREAM.plan);
+  const count = 1 + chance.below(MEMBERS_MAX);
+  const lives = chance.pick([2, 4, 8]);
+  const main = chance.chance(0.35) ? LIVE_AS_STATIC_CLASSIC : LIVE_IN_CLASSIC_GROUP;
+  const members = Array.from({ length: count }, () => chance.pick([main, main, LIVE_IN_CLASSIC_GROUP]));
+  const beside = chance.chance(0.5) ? [ADMINISTER_CLASSIC_GROUP] : [];
   return [...members, ...beside].map((workload) => ({ workload, operations: lives }));
 }
 

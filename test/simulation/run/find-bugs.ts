@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { PlantedBug } from '../bugs/planted-bug.ts';
-import type { Found } from './run-seeds.ts';
+import type { Found, SeedKind } from './run-seeds.ts';
 
 const MAIN = fileURLToPath(new URL('../main.ts', import.meta.url));
 /** Written by `npm run simulate -- --measure`. */
@@ -20,8 +20,13 @@ export interface FindOptions {
   readonly known?: Readonly<Record<string, number>>;
 }
 
-/** One seed of a consumer group takes as long as dozens of the log's. */
-const GROUP_SEEDS_MAX = 300;
+/** One seed of a consumer group takes as long as dozens of the log's, and one of Kafka's protocol as long as a few. */
+const SEEDS_MAX: Readonly<Record<SeedKind, number>> = {
+  log: Number.POSITIVE_INFINITY,
+  groups: 300,
+  classic: 300,
+  kafka: 1_000,
+};
 
 /** Bug -> the first seed that met it when the bugs were measured last. Another one meets it once runs are drawn otherwise. */
 export function knownSeeds(): Record<string, number> {
@@ -57,7 +62,7 @@ export async function findBugs(
 }
 
 async function findInProcess(
-  { name, isOfGroups }: PlantedBug,
+  { name, of }: PlantedBug,
   { seeds, finds, known }: FindOptions,
   compiled: string,
 ): Promise<Found> {
@@ -74,5 +79,5 @@ async function findInProcess(
     const again = await find('--first', String(seed), '--seeds', '1');
     if (again.found > 0) return { ...again, first: seed + 1 };
   }
-  return find('--seeds', String(isOfGroups ? Math.min(seeds, GROUP_SEEDS_MAX) : seeds));
+  return find('--seeds', String(Math.min(seeds, SEEDS_MAX[of ?? 'log'])));
 }

@@ -3,15 +3,23 @@ import { compileTopicPattern } from '../../../shared/broker/groups/membership/to
 import type { Violation } from '../../history/history.ts';
 import { toRecord } from '../../history/history-records.ts';
 import { Client } from '../clients/client.ts';
+import { stayInClassicGroup } from '../clients/in-classic-groups/live-in-classic-group.ts';
 import { GROWING_TOPIC, PATTERN, STEADY_PARTITIONS, STEADY_TOPIC } from '../clients/in-groups/group-topics.ts';
 import { stay } from '../clients/in-groups/live-in-group.ts';
 import { Chance } from '../world/chance.ts';
 import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
+import type { ClassicWatch } from '../world/watch/classic-watch.ts';
 import { GROUP, type GroupWatch, type Place } from '../world/watch/group-watch.ts';
-import { World } from '../world/world.ts';
-import { drawGroupClients, drawGroupConditions, drawGrowingPartitions } from './draw-group-run.ts';
-import type { RunResult, Selection } from './run-seed.ts';
+import { type Conditions, World } from '../world/world.ts';
+import {
+  drawClassicClients,
+  drawClassicConditions,
+  drawGroupClients,
+  drawGroupConditions,
+  drawGrowingPartitions,
+} from './draw-group-run.ts';
+import type { PlannedClient, RunResult, Selection } from './run-seed.ts';
 
 /** Faults are over after so many requests at the latest. */
 const FAULTY_REQUESTS_MAX = 3_000;
@@ -19,6 +27,8 @@ const FAULTY_REQUESTS_MAX = 3_000;
 const REQUESTS_MAX = 40_000;
 /** A group is settled so long after the last session has ended that nobody goes on with; */
 const SETTLED_MS = 20_000;
+/** Rounds of a classic group wait for those that are gone, also one after the other. */
+const CLASSIC_SETTLED_MS = 60_000;
 /** and has read and committed everything after this. */
 const READ_MS = 20_000;
 /** What is late has arrived by then. */
@@ -27,20 +37,73 @@ const PRODUCE_EVERY_MS = 800;
 const STEADY_MEMBERS = 2;
 const STEADY_CLIENT = 1_000;
 
+/** What judges the group of a run, as far as both protocols have it. */
+interface JudgedGroup {
+  isJudged: boolean;
+  readonly lastSessionEndMs: number;
+  readonly leftovers: readonly string[];
+  settledBelieversOf(place: Place): readonly string[];
+  isOwned(place: Place): boolean;
+  committedOf(place: Place): number | undefined;
+}
+
+/** How the members of a run live, and what for. */
+interface GroupRun {
+  readonly clients: readonly PlannedClient[];
+  readonly conditions: Conditions;
+  readonly stay: (client: Client) => Promise<void>;
+  readonly watchOf: (world: World) => JudgedGroup;
+  readonly settledMs: number;
+  /** What happens to a group that has settled, which then has to settle again. */
+  readonly disturb?: (world: World) => void;
+}
+
 /**
  * One run of a consumer group from one seed: members come and go while faults strike; then the faults are over, and those
  * that stay must own every partition and read everything; then all leave, and the group can be deleted without a trace.
  */
-export async function runGroupSeed(
+export function runGroupSeed(
   seed: number,
   selection: Selection = {},
   log?: (line: string) => void,
 ): Promise<RunResult> {
-  const clients = drawGroupClients(seed);
-  const conditions = drawGroupConditions(seed);
+  const run: GroupRun = {
+    clients: drawGroupClients(seed),
+    conditions: drawGroupConditions(seed),
+    stay,
+    watchOf: ({ watch }) => watch.groups as GroupWatch,
+    settledMs: SETTLED_MS,
+  };
+  return runMembers(seed, run, selection, log);
+}
+
+/** The same for members that use Kafka's classic protocol. */
+export function runClassicSeed(
+  seed: number,
+  selection: Selection = {},
+  log?: (line: string) => void,
+): Promise<RunResult> {
+  const run: GroupRun = {
+    clients: drawClassicClients(seed),
+    conditions: drawClassicConditions(seed),
+    stay: stayInClassicGroup,
+    watchOf: ({ watch }) => watch.classic as ClassicWatch,
+    settledMs: CLASSIC_SETTLED_MS,
+    // A member dies, and only the others can notice.
+    disturb: ({ watch }) => watch.classic?.dead.add(nameOfSteady(0)),
+  };
+  return runMembers(seed, run, selection, log);
+}
+
+async function runMembers(
+  seed: number,
+  { clients, conditions, stay: stayOn, watchOf, settledMs, disturb }: GroupRun,
+  selection: Selection,
+  log: ((line: string) => void) | undefined,
+): Promise<RunResult> {
   const world = new World(seed, conditions, selection.faults);
   world.loop.log = log;
-  const watch = world.watch.groups as GroupWatch;
+  const watch = watchOf(world);
   const violations: Violation[] = [];
   const broken = (promise: string, message: string): void => {
     violations.push({ promise, message });
@@ -74,15 +137,15 @@ export async function runGroupSeed(
     await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > FAULTY_REQUESTS_MAX);
     world.heal();
     for (let i = 0; i < STEADY_MEMBERS; i++) {
-      const client = new Client(world, STEADY_CLIENT + i, `steady.${i}`);
-      start(stay(client), client);
+      const client = new Client(world, STEADY_CLIENT + i, nameOfSteady(i));
+      start(stayOn(client), client);
     }
     const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
     const healedAtMs = world.loop.nowMs;
     const settle = async (): Promise<void> => {
       const beganAtMs = world.loop.nowMs;
       const places = await placesOfTopics(plain);
-      const untilMs = (): number => Math.max(beganAtMs, watch.lastSessionEndMs) + SETTLED_MS;
+      const untilMs = (): number => Math.max(beganAtMs, watch.lastSessionEndMs) + settledMs;
       await world.loop.run(() => isSettled(watch, places) || world.loop.nowMs > untilMs() || isEndless());
       for (const place of places) {
         const believers = watch.settledBelieversOf(place);
@@ -97,6 +160,10 @@ export async function runGroupSeed(
     const { partitions } = await plain.describeTopic(GROWING_TOPIC);
     await plain.putTopic({ name: GROWING_TOPIC, partitions: partitions + 1 });
     await settle();
+    if (disturb !== undefined) {
+      disturb(world);
+      await settle();
+    }
     if (violations.length === 0) {
       const ends = await endsOf(plain);
       const readUntilMs = world.loop.nowMs + READ_MS;
@@ -140,6 +207,10 @@ export async function runGroupSeed(
   };
 }
 
+function nameOfSteady(i: number): string {
+  return `steady.${i}`;
+}
+
 /** Appends to the topics now and then until the faults are over, over stores that never fail. */
 function produce(world: World, plain: Broker): void {
   const chance = new Chance(world.seed, STREAM.plan, 2);
@@ -158,7 +229,7 @@ function produce(world: World, plain: Broker): void {
 /** All members have left, or their sessions have ended. A deletion leaves nothing then. */
 async function removeAll(
   plain: Broker,
-  watch: GroupWatch,
+  watch: JudgedGroup,
   broken: (promise: string, message: string) => void,
 ): Promise<void> {
   await plain.deleteGroup(GROUP);
@@ -179,6 +250,6 @@ async function endsOf(plain: Broker): Promise<Map<Place, number>> {
   return ends;
 }
 
-function isSettled(watch: GroupWatch, places: readonly Place[]): boolean {
+function isSettled(watch: JudgedGroup, places: readonly Place[]): boolean {
   return places.every((place) => watch.settledBelieversOf(place).length === 1 && watch.isOwned(place));
 }

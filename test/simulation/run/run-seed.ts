@@ -111,6 +111,17 @@ function drawWeighted<T extends { readonly weight: number }>(chance: Chance, fro
   return chance.pick(from.flatMap((one) => new Array<T>(one.weight).fill(one)));
 }
 
+interface RunOptions {
+  readonly faultyRequestsMax?: number;
+  readonly mayHaveJobs?: boolean;
+  /** What else the log must keep to in the end. */
+  readonly judge?: (final: ReadonlyMap<string, FinalLog>) => readonly Violation[];
+}
+
+function judgeNothingMore(): readonly Violation[] {
+  return [];
+}
+
 /**
  * One run from one seed: faults strike while clients work; then they are over, and everything must get going again and
  * be settled; then everything is read, and the whole history is judged.
@@ -120,10 +131,21 @@ export async function runSeed(
   selection: Selection = {},
   log?: (line: string) => void,
 ): Promise<RunResult> {
-  const clients = drawClients(seed);
+  return runClients(seed, drawClients(seed), selection, log);
+}
+
+/** The same for other clients. */
+export async function runClients(
+  seed: number,
+  clients: readonly PlannedClient[],
+  selection: Selection,
+  log: ((line: string) => void) | undefined,
+  { faultyRequestsMax = FAULTY_REQUESTS_MAX, mayHaveJobs = true, judge = judgeNothingMore }: RunOptions = {},
+): Promise<RunResult> {
   const conditions = drawConditions(
     seed,
     clients.flatMap(({ workload }) => workload.keys),
+    mayHaveJobs,
   );
   const world = new World(seed, conditions, selection.faults);
   world.loop.log = log;
@@ -159,7 +181,7 @@ export async function runSeed(
       });
     });
     world.loop.at(conditions.healAfterMs, () => world.heal());
-    const faultyMax = jobs === undefined ? FAULTY_REQUESTS_MAX : FAULTY_REQUESTS_AMONG_JOBS_MAX;
+    const faultyMax = jobs === undefined ? faultyRequestsMax : FAULTY_REQUESTS_AMONG_JOBS_MAX;
     await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > faultyMax);
     world.heal();
     const failing = await tryAgain(world);
@@ -194,7 +216,7 @@ export async function runSeed(
     Error.stackTraceLimit = stackTraceLimit;
   }
   for (const surprise of world.surprises) broken('R18', surprise);
-  violations.push(...world.watch.violations);
+  violations.push(...world.watch.violations, ...judge(final));
   try {
     violations.push(...checkHistory(world.history, final));
   } catch (error) {

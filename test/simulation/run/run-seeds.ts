@@ -1,7 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { hasJobs } from '../world/world.ts';
-import { runGroupSeed } from './run-group-seed.ts';
+import { runClassicSeed, runGroupSeed } from './run-group-seed.ts';
+import { runKafkaSeed } from './run-kafka-seed.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
 import { shrink } from './shrink.ts';
 
@@ -24,9 +25,19 @@ export interface Tally {
 export interface TallyOptions {
   readonly operationsMax?: number | undefined;
   readonly onlyJobs?: boolean | undefined;
-  /** Seeds of a consumer group, which are others than those of the log. */
-  readonly groups?: boolean | undefined;
+  /** What the seeds are about. */
+  readonly kind?: SeedKind | undefined;
 }
+
+/** Seeds of consumer groups and of Kafka's protocol are others than those of the log. */
+export type SeedKind = 'log' | 'groups' | 'classic' | 'kafka';
+
+const RUNS: Readonly<Record<SeedKind, typeof runSeed>> = {
+  log: runSeed,
+  groups: runGroupSeed,
+  classic: runClassicSeed,
+  kafka: runKafkaSeed,
+};
 
 /** Seeds after each of which others may have their turn. */
 const SEEDS_PER_TURN = 20;
@@ -39,9 +50,9 @@ export async function tallySeeds(
   first: number,
   seeds: number,
   failuresMax: number,
-  { operationsMax = Number.POSITIVE_INFINITY, onlyJobs = false, groups = false }: TallyOptions = {},
+  { operationsMax = Number.POSITIVE_INFINITY, onlyJobs = false, kind = 'log' }: TallyOptions = {},
 ): Promise<Tally> {
-  const run = groups ? runGroupSeed : runSeed;
+  const run = RUNS[kind];
   const operations = new Map(Array.from({ length: CLIENTS_MAX }, (_, client) => [client, operationsMax]));
   const startedNs = process.hrtime.bigint();
   const tally: Tally = {
@@ -93,7 +104,7 @@ export async function runSeeds(
   for (const [mark, count] of sorted(tally.marks)) print(`${figure(count).padStart(12)}  ${mark}`);
   for (const { seed, message } of tally.failed) {
     print(`seed ${seed}: ${message}`);
-    await printSmallest(seed, print, options.groups === true);
+    await printSmallest(seed, print, options.kind ?? 'log');
   }
   print(tally.failed.length === 0 ? 'clean: no promise was broken' : `${tally.failed.length} seeds broke a promise`);
   return tally.failed.length === 0 ? 0 : 1;
@@ -120,8 +131,8 @@ function sorted<Name extends string>(counts: ReadonlyMap<Name, number>): [Name, 
   return [...counts].sort((a, b) => b[1] - a[1]);
 }
 
-async function printSmallest(seed: number, print: (line: string) => void, groups: boolean): Promise<void> {
-  const { result, selection, runs } = await shrink(seed, groups ? runGroupSeed : runSeed);
+async function printSmallest(seed: number, print: (line: string) => void, kind: SeedKind): Promise<void> {
+  const { result, selection, runs } = await shrink(seed, RUNS[kind]);
   const operations = [...(selection.operations ?? [])];
   print(`  the smallest part of it that fails, by ${runs} runs:`);
   for (const [client, count] of operations)
@@ -129,7 +140,7 @@ async function printSmallest(seed: number, print: (line: string) => void, groups
   for (const { place, kind } of result.struck) print(`    ${kind} at ${place}`);
   print(`    ${result.violations[0]?.promise}: ${result.violations[0]?.message}`);
   print(
-    `    ${groups ? '--groups ' : ''}--replay '${JSON.stringify({ seed, operations, faults: [...(selection.faults ?? [])] })}'`,
+    `    ${kind === 'log' ? '' : `--${kind} `}--replay '${JSON.stringify({ seed, operations, faults: [...(selection.faults ?? [])] })}'`,
   );
 }
 
@@ -143,10 +154,9 @@ export function parseRun(text: string): { readonly seed: number; readonly select
 }
 
 /** Runs one seed, or a part of it, and prints all that happens in it. */
-export async function replay(text: string, print: (line: string) => void, groups = false): Promise<number> {
+export async function replay(text: string, print: (line: string) => void, kind: SeedKind = 'log'): Promise<number> {
   const { seed, selection } = parseRun(text);
-  const run = groups ? runGroupSeed : runSeed;
-  const result = await run(seed, selection, print);
+  const result = await RUNS[kind](seed, selection, print);
   print(JSON.stringify(result.conditions, undefined, 1));
   for (const { workload, operations } of result.clients) print(`client: ${workload.name}, ${operations} operations`);
   for (const event of result.history) print(JSON.stringify(event));

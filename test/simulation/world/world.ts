@@ -1,5 +1,11 @@
 import { Broker } from '../../../shared/broker/broker.ts';
+import { ByteBudget } from '../../../shared/broker/memory/byte-budget.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from '../../../shared/broker/settings.ts';
+import { AnswerBytes } from '../../../shared/kafka/answer-bytes.ts';
+import { FetchSessions } from '../../../shared/kafka/apis/records/fetch-sessions.ts';
+import { Connection } from '../../../shared/kafka/connection.ts';
+import { DEFAULT_GATEWAY_SETTINGS, type Gateway } from '../../../shared/kafka/gateway.ts';
+import { HANDLERS } from '../../../shared/kafka/handlers.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../shared/log/head/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
@@ -14,6 +20,7 @@ import { type Latency, SimulatedProcess, STREAM } from './simulated-process.ts';
 import { SimulatedStorage } from './simulated-storage.ts';
 import { SKEW_MS_MAX } from './watch/retention-watch.ts';
 import { StorageWatch } from './watch/storage-watch.ts';
+import { Wire, type WireListener } from './wire.ts';
 
 /** What is drawn once for a whole run. */
 export interface Conditions {
@@ -43,6 +50,8 @@ export interface Conditions {
 
 /** Runs of a consumer group take a minute or two, in which sessions of some seconds end. */
 export interface GroupConditions {
+  /** Members use Kafka's classic protocol. */
+  readonly isClassic: boolean;
   /** Processes stand still for up to this long. */
   readonly freezeMs: number;
   /** No clock is more wrong than this. When the faults are over, none is wrong any more. */
@@ -90,7 +99,7 @@ const CRAMPED_FAULTS: FaultMix = {
 export const PARTITION_COUNT = PARTITIONS_PER_HEAD_DEFAULT + 1;
 
 /** `keys` are the beginnings of those that matter most to what the run does. */
-export function drawConditions(seed: number, keys: readonly string[]): Conditions {
+export function drawConditions(seed: number, keys: readonly string[], mayHaveJobs = true): Conditions {
   const chance = new Chance(seed, STREAM.settings);
   // Some runs of plain writers, whose failed appends are told apart, begin at a full tail, with head requests that are
   // late or refused and little time: hardly anything else shows what is certain then.
@@ -132,7 +141,7 @@ export function drawConditions(seed: number, keys: readonly string[]): Condition
         : 0,
     passingPartitions: chance.chance(0.1) ? 512 + PARTITION_COUNT - PARTITIONS_PER_HEAD_DEFAULT : PARTITION_COUNT,
   };
-  return hasJobs(seed) ? withJobs(seed, conditions) : conditions;
+  return mayHaveJobs && hasJobs(seed) ? withJobs(seed, conditions) : conditions;
 }
 
 /** Hours for what takes seconds otherwise. Two clocks differ by less than what the jobs allow for. */
@@ -224,6 +233,7 @@ export class World {
       nowMs: () => this.loop.nowMs,
       hasJobs: conditions.jobs !== undefined,
       groups: conditions.groups && {
+        isClassic: conditions.groups.isClassic,
         skewMsMax: conditions.groups.skewMsMax,
         offsetsRetentionMs: conditions.settings.offsetsRetentionMs ?? DEFAULT_SETTINGS.offsetsRetentionMs,
         areClocksRight: () => conditions.skewMs === 0 && !this.fates.struck.some(({ kind }) => kind === 'clock_jump'),
@@ -250,6 +260,12 @@ export class World {
 
   get slotCount(): number {
     return this.conditions.processes;
+  }
+
+  /** For how long clients wait for an answer. */
+  get patienceMs(): number {
+    const { jobs, latency } = this.conditions;
+    return Math.max(jobs === undefined ? 0 : CLIENT_PATIENCE_AMONG_JOBS_MS, latency.patienceMs * CLIENT_PATIENCE);
   }
 
   nextOp(): number {
@@ -294,8 +310,7 @@ export class World {
     const { loop, conditions } = this;
     const chance = this.chanceOfNext(slot);
     const { process, broker } = this.serve(slot, chance);
-    const leastMs = conditions.jobs === undefined ? 0 : CLIENT_PATIENCE_AMONG_JOBS_MS;
-    const patienceMs = Math.max(leastMs, conditions.latency.patienceMs * CLIENT_PATIENCE) + waitMs;
+    const patienceMs = this.patienceMs + waitMs;
     return new Promise((resolve) => {
       let undo = (): void => {};
       const settle = (reply: Reply<T>): void => {
@@ -324,6 +339,50 @@ export class World {
           if (!this.fates.healed) process.die();
         });
       }
+    });
+  }
+
+  /** Connects to the gateway of the process that now serves the slot, as Kafka's clients do. */
+  connect(slot: number, listener: WireListener): Wire {
+    const { loop, conditions } = this;
+    const chance = this.chanceOfNext(slot);
+    const { process, broker } = this.serve(slot, chance);
+    const self = { nodeId: slot, host: 'simulated', port: 9_092 };
+    const gateway: Gateway = {
+      broker,
+      clock: process.clock,
+      random: process.random,
+      settings: { ...DEFAULT_GATEWAY_SETTINGS, clusterId: 'simulated' },
+      access: undefined,
+      nodes: () => [self],
+      self,
+      stopping: new AbortController().signal,
+    };
+    return new Wire({
+      process,
+      at: (afterMs, run) => loop.at(afterMs, run),
+      latencyMs: conditions.latency.usualMs / 2,
+      chance,
+      listener,
+      accept: (socket) =>
+        new Connection({
+          gateway,
+          socket,
+          handlers: HANDLERS,
+          requestBytes: new ByteBudget(gateway.settings.requestBytesMax),
+          answerBytes: new AnswerBytes(gateway.settings.answerBytesMax),
+          fetchSessions: new FetchSessions(gateway.settings.fetchSessionBytesMax, gateway.random),
+          onError: (error, api) =>
+            this.surprises.push(`Thrown by ${api}: ${error instanceof Error ? error.stack : String(error)}`),
+        }),
+    });
+  }
+
+  /** Kills the process that serves the slot after `afterMs`, unless the faults are over then. */
+  killLater(slot: number, afterMs: number): void {
+    const serving = this.slots[slot];
+    this.loop.at(afterMs, () => {
+      if (!this.fates.healed) serving?.process.die();
     });
   }
 

@@ -1,5 +1,6 @@
 import type { BatchToAppend } from '../../../broker/append/outcomes.ts';
 import { producerNamedIn } from '../../../log/batch/record-batch.ts';
+import { SEQUENCE_MAX } from '../../../log/limits.ts';
 
 /** Beyond this many the oldest are forgotten: a producer then waits for one answer more. */
 const KEPT_MAX = 10_000;
@@ -12,47 +13,69 @@ export interface Admission {
   settle(isAppended: readonly boolean[]): void;
 }
 
+/** What is known of a producer, its epoch and a partition. */
+type Known =
+  /** A batch was appended over this connection. */
+  | { readonly type: 'appended' }
+  /** The last batch is on its way. */
+  | { readonly type: 'under_way'; readonly ended: Promise<unknown> }
+  /** This was to be the first batch. The producer has to send it again before any other. */
+  | { readonly type: 'failed'; readonly sequence: number };
+
+type Batch = Pick<BatchToAppend, 'topic' | 'topicId' | 'partition' | 'batch'>;
+
 /**
  * The first batches that idempotent producers send to partitions over one connection. A partition that does not know a
- * producer may take any batch of it for its first: if the first of five in flight failed and the second was accepted, the
+ * producer may take any batch of it for its first: if the first of five in flight failed and one behind it was accepted, the
  * first could never be appended. So until one batch of a producer was appended to a partition over this connection, the next
- * waits for the one before it, and is not tried if that one failed. From then on the sequences keep the order.
+ * waits for the one before it. If that one failed, no later one is tried before it was sent again: those that were sent before the
+ * producer knew are still to come. From the first success on the sequences keep the order.
  */
 export class FirstBatches {
-  /** What is known of a producer, its epoch and a partition: a batch was appended, or the last one is on its way. */
-  readonly #known = new Map<string, 'appended' | Promise<boolean>>();
+  readonly #known = new Map<string, Known>();
 
-  /** Resolves when the batches before these have ended, as far as these have to wait for them. */
+  /**
+   * Resolves when the batches before these have ended, as far as these have to wait for them. Only one call may wait at a time: the
+   * next request begins when this one has its place, or its answer.
+   */
   async admit(batches: readonly BatchToAppend[]): Promise<Admission> {
-    const keys = batches.map(keyOf);
-    const isAdmitted = await Promise.all(
-      keys.map((key) => {
-        const known = key === undefined ? 'appended' : this.#known.get(key);
-        return known === undefined || known === 'appended' ? true : known;
+    const named = batches.map(nameOf);
+    await Promise.all(
+      named.map((name) => {
+        const known = name && this.#known.get(name.key);
+        return known?.type === 'under_way' ? known.ended : undefined;
       }),
     );
-    const { promise, resolve } = Promise.withResolvers<readonly boolean[]>();
-    const first = keys.map((key) => key !== undefined && this.#known.get(key) !== 'appended');
-    const underWay = keys.map((key, i) => {
-      const ended = promise.then((isAppended) => isAppended[i] === true);
-      if (key !== undefined && first[i]) this.#keep(key, ended);
-      return ended;
+    const isAdmitted = named.map((name) => {
+      const known = name && this.#known.get(name.key);
+      return known?.type !== 'failed' || !isBehind(name?.sequence ?? 0, known.sequence);
     });
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const first = named.map((name, i) =>
+      name !== undefined && isAdmitted[i] && this.#known.get(name.key)?.type !== 'appended' ? name : undefined,
+    );
+    for (const name of first) if (name !== undefined) this.#keep(name.key, { type: 'under_way', ended });
     return {
       isAdmitted,
       settle: (isAppended) => {
-        keys.forEach((key, i) => {
-          if (key === undefined || !first[i]) return;
-          if (isAppended[i]) this.#keep(key, 'appended');
-          // Only those that wait for it now are behind it: the producer sends it again, and then it is the first.
-          else if (this.#known.get(key) === underWay[i]) this.#known.delete(key);
+        first.forEach((name, i) => {
+          if (name === undefined) return;
+          this.#keep(name.key, isAppended[i] ? { type: 'appended' } : { type: 'failed', sequence: name.sequence });
         });
-        resolve(isAppended);
+        resolve();
       },
     };
   }
 
-  #keep(key: string, known: 'appended' | Promise<boolean>): void {
+  /** A batch is refused without a try, so those behind it must not be the first. */
+  refused(batch: Batch): void {
+    const name = nameOf(batch);
+    if (name === undefined) return;
+    const known = this.#known.get(name.key);
+    if (known === undefined) this.#keep(name.key, { type: 'failed', sequence: name.sequence });
+  }
+
+  #keep(key: string, known: Known): void {
     this.#known.delete(key);
     this.#known.set(key, known);
     if (this.#known.size > KEPT_MAX) this.#known.delete(this.#known.keys().next().value as string);
@@ -60,8 +83,20 @@ export class FirstBatches {
 }
 
 /** `undefined`: the batch has no producer, so nothing waits for it. */
-function keyOf({ topic, topicId, partition, batch }: BatchToAppend): string | undefined {
+function nameOf({
+  topic,
+  topicId,
+  partition,
+  batch,
+}: Batch): { readonly key: string; readonly sequence: number } | undefined {
   const producer = batch instanceof Uint8Array ? producerNamedIn(batch) : batch.producer;
   if (producer === undefined) return undefined;
-  return `${producer.producerId}/${producer.producerEpoch}/${topicId ?? topic}/${partition}`;
+  const key = `${producer.producerId}/${producer.producerEpoch}/${topicId ?? topic}/${partition}`;
+  return { key, sequence: producer.baseSequence };
+}
+
+/** Sequences wrap; of two that are less than half of them apart, one is behind the other. */
+function isBehind(sequence: number, other: number): boolean {
+  const distance = (sequence - other + SEQUENCE_MAX + 1) % (SEQUENCE_MAX + 1);
+  return distance > 0 && distance <= SEQUENCE_MAX / 2;
 }

@@ -2,7 +2,7 @@ import type { AppendOutcome, BatchToAppend } from '../../../broker/append/outcom
 import { CRC_MISMATCH } from '../../../log/batch/record-batch.ts';
 import { EventLogError } from '../../../log/errors.ts';
 import { BATCHES_PER_REQUEST_MAX } from '../../../log/limits.ts';
-import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber, kafkaError } from '../../error-codes.ts';
 import { type Call, ConnectionEnd, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { PRODUCE } from '../../protocol/messages/records/produce.ts';
@@ -48,25 +48,48 @@ async function batchesOf(call: Call, { topicData }: RequestOf<typeof PRODUCE>): 
   const produced: Produced[] = [];
   for (const { name, topicId, partitionData } of topicData) {
     const isById = call.version >= TOPIC_IDS_FROM;
-    const topic = isById ? (await call.gateway.broker.topicById(topicId))?.name : name;
+    const topic = isById ? await topicNamed(call, topicId) : name;
     for (const { index, records } of partitionData) {
       const [batch] = records;
-      if (topic !== undefined && !call.rights.onTopic('produce', topic))
+      const refusal = refusalOf(call, topic, batch);
+      if (refusal === undefined)
         produced.push({
-          errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED,
-          message: 'There is no right to append to this topic.',
+          topic: topic as string,
+          topicId: isById ? topicId : undefined,
+          partition: index,
+          batch: batch as Uint8Array,
         });
-      else if (topic === undefined)
-        produced.push({
-          errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID,
-          message: `There is no topic with the id ${topicId}.`,
-        });
-      else if (batch === undefined)
-        produced.push({ errorCode: KAFKA_ERRORS.INVALID_RECORD, message: 'There is no record batch.' });
-      else produced.push({ topic, topicId: isById ? topicId : undefined, partition: index, batch });
+      else {
+        produced.push(refusal);
+        if (batch !== undefined)
+          firstBatchesOf(call).refused({ topic: name, topicId: isById ? topicId : undefined, partition: index, batch });
+      }
     }
   }
   return produced;
+}
+
+/** The name of a topic, or why it has none. */
+async function topicNamed({ gateway: { broker } }: Call, topicId: string): Promise<string | Refusal> {
+  try {
+    const topic = await broker.topicById(topicId);
+    if (topic !== undefined) return topic.name;
+    return { errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, message: `There is no topic with the id ${topicId}.` };
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    return { errorCode: kafkaError(error.code), message: error.message };
+  }
+}
+
+function refusalOf(call: Call, topic: string | Refusal, batch: Uint8Array | undefined): Refusal | undefined {
+  if (typeof topic !== 'string') return topic;
+  if (!call.rights.onTopic('produce', topic))
+    return {
+      errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED,
+      message: 'There is no right to append to this topic.',
+    };
+  if (batch === undefined) return { errorCode: KAFKA_ERRORS.INVALID_RECORD, message: 'There is no record batch.' };
+  return undefined;
 }
 
 async function appendAll(
@@ -97,7 +120,7 @@ async function appendInOrder(
   untilMs: number,
   onPlaced: (() => void) | undefined,
 ): Promise<Outcome[]> {
-  const inOrder = await call.connection.of(makeFirstBatches).admit(batches);
+  const inOrder = await firstBatchesOf(call).admit(batches);
   const admitted = batches.filter((_, i) => inOrder.isAdmitted[i]);
   let next = 0;
   const appended = admitted.length === 0 ? [] : await appendWithin(call, admitted, untilMs, onPlaced);
@@ -130,6 +153,10 @@ async function appendWithin(
 }
 
 const THROTTLED_MS = 20;
+
+function firstBatchesOf({ connection }: Call): FirstBatches {
+  return connection.of(makeFirstBatches);
+}
 
 function makeFirstBatches(): FirstBatches {
   return new FirstBatches();

@@ -15,6 +15,7 @@ import {
 } from '../../../../shared/storage/keys.ts';
 import type { Attributes, Condition, ItemKey, ObjectSource, WriteResult } from '../../../../shared/storage/ports.ts';
 import type { Violation } from '../../../history/history.ts';
+import { ClassicWatch } from './classic-watch.ts';
 import { GroupWatch, type GroupWatchOptions } from './group-watch.ts';
 import { JobWatch } from './job-watch.ts';
 import { RetentionWatch } from './retention-watch.ts';
@@ -36,7 +37,9 @@ export interface StorageWatchOptions {
   /** Whether jobs run, which remove what nothing needs. */
   readonly hasJobs?: boolean;
   /** In runs of a consumer group: what its judge has to know. */
-  readonly groups?: Pick<GroupWatchOptions, 'skewMsMax' | 'offsetsRetentionMs' | 'areClocksRight'> | undefined;
+  readonly groups?:
+    | (Pick<GroupWatchOptions, 'skewMsMax' | 'offsetsRetentionMs' | 'areClocksRight'> & { readonly isClassic: boolean })
+    | undefined;
 }
 
 /** What a head has been, in the order of its entries. */
@@ -69,15 +72,19 @@ export class StorageWatch {
   readonly retention = new RetentionWatch();
   /** In runs with jobs. */
   readonly jobs: JobWatch | undefined;
-  /** In runs of a consumer group. */
+  /** In runs of a consumer group, by the protocol of its members. */
   readonly groups: GroupWatch | undefined;
+  readonly classic: ClassicWatch | undefined;
 
   constructor({ isAlive, nowMs, hasJobs = false, groups }: StorageWatchOptions) {
     this.isAlive = isAlive;
     this.nowMs = nowMs;
     const broken = (promise: string, message: string): void => this.broken(promise, message);
-    if (groups !== undefined)
-      this.groups = new GroupWatch({ ...groups, nowMs, broken, mark: (name) => this.mark(name) });
+    if (groups !== undefined) {
+      const options = { ...groups, nowMs, broken, mark: (name: string) => this.mark(name) };
+      if (groups.isClassic) this.classic = new ClassicWatch(options);
+      else this.groups = new GroupWatch(options);
+    }
     if (!hasJobs) return;
     this.jobs = new JobWatch({
       nowMs,
@@ -97,6 +104,7 @@ export class StorageWatch {
     const { pk } = write.key;
     this.jobs?.wrote(write);
     this.groups?.wrote(write);
+    this.classic?.wrote(write);
     if (write.kind === 'delete' && pk !== TOPICS) this.deleted(write);
     else if (pk.startsWith('head#')) this.wroteHead(write);
     else if (pk.startsWith('node#')) this.putNode(write);

@@ -13,6 +13,7 @@ import { runGateway } from '../../../../support/memory-gateway.ts';
 import { type BatchContent, batchOf, produceAll, produceRequest } from '../../../../support/produced.ts';
 
 const [OLDEST, NEWEST] = PRODUCE.versions;
+const DAY_MS = 24 * 3_600_000;
 
 describe('Produce', () => {
   it.each(Array.from({ length: NEWEST - OLDEST + 1 }, (_, i) => OLDEST + i))(
@@ -151,6 +152,13 @@ describe('idempotent producers', () => {
 class FailingBroker extends Broker {
   failing = new Set<number>();
   appends = 0;
+  /** The next so many look-ups of topics by their ids fail. */
+  failingLookUps = 0;
+
+  override topicById(topicId: string, isCertain?: boolean): ReturnType<Broker['topicById']> {
+    if (this.failingLookUps-- > 0) throw new EventLogError('throttled', 'Too many requests.');
+    return super.topicById(topicId, isCertain);
+  }
 
   override async append(request: AppendRequest): ReturnType<Broker['append']> {
     this.appends++;
@@ -180,9 +188,10 @@ describe('five requests in flight', () => {
   const contents = [0, 1, 2, 3, 4].map((sequence) => ({ values: [`v${sequence}`], producerId: OLD_ID, sequence }));
 
   async function failingGateway() {
-    const broker = new FailingBroker({ ...memoryStores(), clock: systemClock, random: new SeededRandom(1) });
+    const stores = memoryStores();
+    const broker = new FailingBroker({ ...stores, clock: systemClock, random: new SeededRandom(1) });
     await broker.putTopic({ name: 't' });
-    return { broker, gateway: await runGateway({ broker }) };
+    return { broker, stores, gateway: await runGateway({ broker }) };
   }
 
   it('keep their order', async () => {
@@ -204,6 +213,46 @@ describe('five requests in flight', () => {
     expect(await valuesOf(broker, 't', 0)).not.toContain('v1');
     expect(await pipelined(client, contents)).toEqual([0, 0, 0, 0, 0]);
     expect(await valuesOf(broker, 't', 0)).toEqual(['v0', 'v1', 'v2', 'v3', 'v4']);
+  });
+
+  it('are not tried behind a first one that failed as long as it was not sent again, also by a producer of long ago', async () => {
+    const { broker, gateway, stores } = await failingGateway();
+    await using running = gateway;
+    const clock = { ...systemClock, nowMs: () => systemClock.nowMs() - 3 * DAY_MS };
+    const producerId = await new Broker({ ...stores, clock, random: new SeededRandom(2) }).allocateProducerId();
+    const old = contents.map((content) => ({ ...content, producerId }));
+    broker.failing.add(1);
+    const client = await running.connect();
+    const [first, ...behind] = await pipelined(client, old);
+    expect(first).toBe(KAFKA_ERRORS.REQUEST_TIMED_OUT);
+    expect(behind).toEqual(Array(4).fill(KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER));
+    expect(await valuesOf(broker, 't', 0)).toEqual([]);
+    // Java's client sends the first one again before it has all answers.
+    expect(await pipelined(client, [...old.slice(2), ...old])).toEqual([45, 45, 45, 0, 0, 0, 0, 0]);
+    expect(await valuesOf(broker, 't', 0)).toEqual(['v0', 'v1', 'v2', 'v3', 'v4']);
+  });
+
+  it('of which the first can not be looked up are not tried, and succeed when all are sent again', async () => {
+    const { broker, gateway, stores } = await failingGateway();
+    await using running = gateway;
+    const clock = { ...systemClock, nowMs: () => systemClock.nowMs() - 3 * DAY_MS };
+    const producerId = await new Broker({ ...stores, clock, random: new SeededRandom(2) }).allocateProducerId();
+    const { topicId } = await broker.describeTopic('t');
+    broker.failingLookUps = 1;
+    const client = await running.connect();
+    const send = () => {
+      const requests = contents.map(({ values, sequence }) => {
+        const partitionData = [{ index: 0, records: [batchOf({ values, sequence, producerId })] }];
+        return { acks: -1, timeoutMs: 1_000, topicData: [{ name: '', topicId, partitionData }] };
+      });
+      const answers = requests.map((request) => client.request(PRODUCE, 13, request));
+      return Promise.all(answers.map(async (each) => (await each).responses[0]?.partitionResponses[0]?.errorCode));
+    };
+    const OUT_OF_ORDER = KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER;
+    expect(await send()).toEqual([KAFKA_ERRORS.REQUEST_TIMED_OUT, ...Array(4).fill(OUT_OF_ORDER)]);
+    expect(await send()).toEqual([0, 0, 0, 0, 0]);
+    expect(await valuesOf(broker, 't', 0)).toEqual(['v0', 'v1', 'v2', 'v3', 'v4']);
+    expect(running.errors).toEqual([]);
   });
 
   it('are refused behind a later one that failed, and succeed when all are sent again', async () => {
