@@ -133,12 +133,15 @@ export class Connection {
         const frame = this.#frames.next();
         if (this.#isEnding || this.#socket.destroyed) break;
         if (frame !== undefined) {
+          this.#endFrameWatch();
           const bytes = this.#reserved;
           this.#reserved = 0;
           await this.#begin(frame, bytes);
         } else {
           const { announced = 0 } = this.#frames;
           if (announced <= SMALL_FRAME_BYTES || this.#reserved > 0) break;
+          // The client need not hurry while there is no room.
+          this.#endFrameWatch();
           await this.#requestBytes.take(announced);
           this.#reserved = announced;
         }
@@ -152,11 +155,14 @@ export class Connection {
     }
   }
 
-  /** A frame that has begun must be complete in time. */
-  #watchFrame(): void {
+  #endFrameWatch(): void {
     this.#frameWatch?.abort();
     this.#frameWatch = undefined;
-    if (!this.#frames.isInFrame) return;
+  }
+
+  /** A frame that has begun must be complete in time, however many pieces of it come meanwhile. */
+  #watchFrame(): void {
+    if (!this.#frames.isInFrame || this.#frameWatch !== undefined) return;
     const watch = new AbortController();
     this.#frameWatch = watch;
     const { clock, settings } = this.#gateway;
