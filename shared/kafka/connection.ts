@@ -151,8 +151,10 @@ export class Connection {
         } else {
           const { announced = 0 } = this.#frames;
           if (announced <= SMALL_FRAME_BYTES || this.#reserved > 0) break;
+          // The client need not hurry while there is no room.
           await this.#requestBytes.take(announced);
           this.#reserved = announced;
+          this.#frameBeganAtMs = undefined;
         }
       }
       this.#frameBeganAtMs = this.#frames.isInFrame ? (this.#frameBeganAtMs ?? this.#gateway.clock.nowMs()) : undefined;

@@ -141,4 +141,31 @@ describe('@platformatic/kafka', () => {
       await reader.close(true);
     },
   );
+
+  it('reads many partitions in turns, of which each request names only what has changed', async () => {
+    const topic = 'many';
+    const partitions = 60;
+    await tailrace.broker.putTopic({ name: topic, partitions });
+    const reader = new PlatformaticConsumer({ ...options(), groupId: topic, deserializers: stringDeserializers });
+    const stream = await reader.consume({ topics: [topic], mode: 'earliest', maxWaitTime: 100 });
+    const writer = new PlatformaticProducer({ ...options(), serializers: stringSerializers });
+    const read = new Map<number, string[]>();
+    const rounds = ['a', 'b', 'c', 'd'];
+    const write = (value: string) =>
+      writer.send({
+        messages: Array.from({ length: partitions }, (_, partition) => ({ topic, partition, key: 'key', value })),
+        acks: -1,
+      });
+    await write(rounds[0] as string);
+    let count = 0;
+    for await (const { value, partition } of stream) {
+      read.set(partition, [...(read.get(partition) ?? []), value]);
+      count++;
+      if (count === partitions * rounds.length) break;
+      if (count % partitions === 0) await write(rounds[count / partitions] as string);
+    }
+    expect([...read.values()]).toEqual(Array(partitions).fill(rounds));
+    await writer.close();
+    await reader.close(true);
+  });
 });

@@ -2,6 +2,9 @@ import { ByteReader, concatBytes } from '../../log/bytes.ts';
 
 /** A frame is an int32 with the length of what follows. */
 const LENGTH_BYTES = 4;
+/** So many chunks below this size become one. */
+const SMALL_CHUNKS_MAX = 1_024;
+const SMALL_BYTES = 1_024;
 
 /** A length that no frame may have. The connection cannot go on: nobody knows where the next frame begins. */
 export class FrameLengthError extends Error {
@@ -17,6 +20,8 @@ export class FrameReader {
   bytesMax: number;
   #chunks: Uint8Array[] = [];
   #bytes = 0;
+  /** How many of the last chunks are small; some of them may be taken already. */
+  #smallChunks = 0;
   /** The length of the frame that the chunks begin with, once it is known. */
   #length: number | undefined;
 
@@ -37,6 +42,8 @@ export class FrameReader {
   push(chunk: Uint8Array): void {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
+    this.#smallChunks = chunk.length < SMALL_BYTES ? this.#smallChunks + 1 : 0;
+    if (this.#smallChunks === SMALL_CHUNKS_MAX) this.#joinSmall();
   }
 
   /** The next whole frame, without its length; `undefined` if more bytes are needed. @throws FrameLengthError */
@@ -52,6 +59,13 @@ export class FrameReader {
     const frame = this.#take(this.#length);
     this.#length = undefined;
     return frame;
+  }
+
+  /** Who sends single bytes would fill memory by the objects around them. */
+  #joinSmall(): void {
+    const start = Math.max(0, this.#chunks.length - SMALL_CHUNKS_MAX);
+    this.#chunks.push(concatBytes(this.#chunks.splice(start)));
+    this.#smallChunks = 0;
   }
 
   #take(length: number): Uint8Array {

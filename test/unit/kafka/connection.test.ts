@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
 import { API_VERSIONS } from '../../../shared/kafka/protocol/messages/cluster/api-versions.ts';
 import { METADATA } from '../../../shared/kafka/protocol/messages/cluster/metadata.ts';
 import { FETCH } from '../../../shared/kafka/protocol/messages/records/fetch.ts';
@@ -156,19 +157,50 @@ describe('a connection', () => {
     expect(await isAlive(other)).toBe(true);
   });
 
-  it('is closed in the middle of a frame that comes too slowly', async () => {
+  it('is closed in time also if the frame comes byte by byte', async () => {
     await using gateway = await runGateway({ settings: { frameMs: 100 } });
     const client = await gateway.connect();
-    const ended = client.nextFrame();
-    let sent = 0;
-    for (const byte of produceFrame(batchOf({ values: ['x'.repeat(100_000)] }))) {
-      if (client.socket.destroyed || client.socket.readableEnded) break;
-      client.socket.write(Uint8Array.of(byte));
-      sent++;
-      await new Promise((resolve) => setTimeout(resolve, 10));
+    const end = client.nextFrame().then(() => 'closed');
+    client.socket.write(int32(10_000));
+    let bytes = 0;
+    while ((await Promise.race([end, sleep(10)])) === undefined && bytes < 200) {
+      client.socket.write(Buffer.alloc(1));
+      bytes++;
     }
-    expect(await ended).toBeUndefined();
-    expect(sent).toBeLessThan(100_000);
+    expect(bytes).toBeLessThan(200);
+  });
+
+  it('may take its time for each of many frames', async () => {
+    await using gateway = await runGateway({ settings: { frameMs: 150 } });
+    const client = await gateway.connect();
+    const frame = requestFrame(API_VERSIONS, 3, SOFTWARE);
+    for (let i = 0; i < 5; i++) {
+      client.socket.write(frame.subarray(0, 6));
+      await sleep(60);
+      client.socket.write(frame.subarray(6));
+      expect(await client.nextFrame()).toBeDefined();
+    }
+  });
+
+  it('gets no further request begun while it does not read its answers', async () => {
+    await using gateway = await runGateway();
+    const { broker } = gateway;
+    await broker.putTopic({ name: 't', config: { 'max.message.bytes': 4_000_000 } });
+    await broker.append({
+      batches: [{ topic: 't', partition: 0, batch: batchOf({ values: ['x'.repeat(3_500_000)] }) }],
+    });
+    const [slow, other] = [await gateway.connect(), await gateway.connect()];
+    const read = vi.spyOn(broker, 'fetchPartitions');
+    slow.socket.pause();
+    const frames = Array.from({ length: 25 }, (_, i) => fetchFrame(0, i));
+    slow.socket.write(Buffer.concat(frames));
+    await expect.poll(() => read.mock.calls.length).toBeGreaterThan(0);
+    for (let before = 0; before < read.mock.calls.length; await sleep(100)) before = read.mock.calls.length;
+    expect(read.mock.calls.length).toBeLessThan(15);
+    expect(await isAlive(other)).toBe(true);
+    slow.socket.resume();
+    for (const _ of frames) expect(await slow.nextFrame()).toBeDefined();
+    expect(read).toHaveBeenCalledTimes(25);
   });
 
   it('is closed when nothing came for long, but not while it waits for an answer', async () => {

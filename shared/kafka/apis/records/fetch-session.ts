@@ -120,7 +120,7 @@ export class FetchSession {
       yield { ...this.#wantedAt(slot, this.#topics[topicOf[slot] as number] as string), slot };
   }
 
-  /** Whether this is news for the client; if it is, the session remembers it. The news of an error is never old. */
+  /** Whether the client must get the news, which are remembered. Those of an error are never old. */
   tell(slot: number, { hasRecords, isError, highWatermark, logStartOffset }: PartitionNews): boolean {
     const isNew =
       hasRecords ||
@@ -133,7 +133,7 @@ export class FetchSession {
     return isNew;
   }
 
-  /** As `tell`, for a session that begins with these partitions: its first answer names them all. The last counts of equal ones. */
+  /** As `tell`, for a session that begins with these partitions. The last counts of equal ones. */
   tellAll(partitions: readonly WantedPartition[], news: readonly PartitionNews[]): void {
     for (const [i, { topic, partition }] of partitions.entries())
       this.tell(this.#slotOf(topic, partition) as number, news[i] as PartitionNews);

@@ -116,6 +116,12 @@ describe.each(['sha256', 'sha512'] as const)('SCRAM with %s', (hash) => {
       const [before] = message.toString().split(',p=');
       await expect(server.take(Buffer.from(`${before},p=${proof}`))).rejects.toMatchObject(REFUSED);
     }
+    // Nor one that is right, with more behind it.
+    const server = exchange(hash);
+    const { message } = clientFinal(client(), await textOf(server.take(clientFirst(client()))));
+    const [before, given] = message.toString().split(',p=');
+    const longer = Buffer.concat([Buffer.from(given ?? '', 'base64'), Buffer.alloc(1)]).toString('base64');
+    await expect(server.take(Buffer.from(`${before},p=${longer}`))).rejects.toMatchObject(REFUSED);
   });
 
   it('takes each token once: a proof is worth nothing in another exchange', async () => {

@@ -1,7 +1,7 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { CredentialSettings } from '../../../../shared/access/credentials.ts';
-import { AUTHENTICATION_MS_MAX } from '../../../../shared/kafka/access/session.ts';
+import { type CredentialSettings, Credentials } from '../../../../shared/access/credentials.ts';
+import { AUTHENTICATION_MS_MAX, Session } from '../../../../shared/kafka/access/session.ts';
 import { KAFKA_ERRORS } from '../../../../shared/kafka/error-codes.ts';
 import { SASL_AUTHENTICATE } from '../../../../shared/kafka/protocol/messages/access/sasl-authenticate.ts';
 import { SASL_HANDSHAKE } from '../../../../shared/kafka/protocol/messages/access/sasl-handshake.ts';
@@ -364,6 +364,63 @@ describe('a session', () => {
     await gateway.clock.advance(5_000);
     expect(await mayAsk(connection)).toBe(false);
     expect(gateway.errors).toMatchObject([{ code: 'storage_unavailable' }]);
+  });
+});
+
+describe('a token that is longer than 64 KiB', () => {
+  /** Right but for its length: what is in it is ignored. */
+  const longFirst = (id: string, bytes: number): Buffer => {
+    const token = clientFirst({ hash: 'sha256', user: id, password: 'p', nonce: 'n' });
+    return Buffer.concat([token, Buffer.from(`,x=${'a'.repeat(bytes - token.length - 3)}`)]);
+  };
+
+  it.each(['at first', 'later'])('is refused %s', async (when) => {
+    const gateway = await start();
+    const { id, key } = await gateway.broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
+    for (const [bytes, expected] of [
+      [64 * 1024, { errorCode: 0 }],
+      [64 * 1024 + 1, FAILED],
+    ] as const) {
+      const connection = await gateway.connect();
+      if (when === 'later') {
+        const client = { hash: 'sha256', user: id, password: key, nonce: 'n' } as const;
+        await handshake(connection, 'SCRAM-SHA-256');
+        const first = await authenticate(connection, clientFirst(client));
+        if (first === 'closed') throw new Error('closed');
+        const { message } = clientFinal(client, Buffer.from(first.authBytes).toString());
+        expect(await authenticate(connection, message)).toMatchObject({ errorCode: 0 });
+      }
+      await handshake(connection, 'SCRAM-SHA-256');
+      expect(await authenticate(connection, longFirst(id, bytes))).toMatchObject(expected);
+    }
+  });
+});
+
+describe('after a failure', () => {
+  it('a session takes nothing, also if nobody knows whether the caller was right', async () => {
+    const gateway = await start();
+    const { id, key } = await gateway.broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
+    const access = {
+      mechanisms: ['PLAIN'],
+      ...{ broker: gateway.broker, clock: gateway.clock, random: new SeededRandom(1) },
+      credentials: new Credentials(KEYS, { broker: gateway.broker, clock: gateway.clock }),
+      saltSecret: new Uint8Array(32),
+    } as const;
+    for (const isDown of [false, true]) {
+      const session = new Session(access);
+      await session.handshake('PLAIN', 1);
+      if (isDown)
+        vi.spyOn(gateway.broker, 'verifyApiKey').mockRejectedValueOnce(
+          new EventLogError('storage_unavailable', 'Down.'),
+        );
+      const token = plainToken(id, isDown ? key : 'wrong');
+      await session.authenticate(token).catch((error: EventLogError) => expect(error.code).toBe('storage_unavailable'));
+      expect([session.hasFailed, session.isAuthenticated, session.takesBareTokens]).toEqual([true, false, false]);
+      expect(await session.admit(SASL_HANDSHAKE.key, 'nothing')).toBeUndefined();
+      expect(await session.handshake('PLAIN', 1)).toMatchObject(OUT_OF_ORDER);
+      expect(await session.authenticate(plainToken(id, key))).toMatchObject(OUT_OF_ORDER);
+      expect(session.isAuthenticated).toBe(false);
+    }
   });
 });
 

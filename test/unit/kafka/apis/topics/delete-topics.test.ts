@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { KAFKA_ERRORS } from '../../../../../shared/kafka/error-codes.ts';
 import { DELETE_TOPICS } from '../../../../../shared/kafka/protocol/messages/topics/delete-topics.ts';
 import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
@@ -43,6 +43,19 @@ describe('DeleteTopics', () => {
         { name: null, topicId, errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID, errorMessage: expect.any(String) },
       ]);
     expect((await ask(ZERO_UUID)).responses).toMatchObject([{ errorCode: KAFKA_ERRORS.INVALID_REQUEST }]);
+    expect((await broker.describeTopic('a')).topicId).toBe(made.topicId);
+  });
+
+  it('does not delete another topic that has got the name meanwhile', async () => {
+    const { broker, client } = await kafkaLog();
+    await broker.putTopic({ name: 'a' });
+    const old = await broker.knownTopic('a');
+    await broker.deleteTopic('a');
+    const { topic: made } = await broker.putTopic({ name: 'a' });
+    vi.spyOn(broker, 'topicById').mockResolvedValue(old);
+    const topics = [{ name: null, topicId: old.topicId }];
+    const { responses } = await client.request(DELETE_TOPICS, NEWEST, { topics, topicNames: [], timeoutMs: 0 });
+    expect(responses).toMatchObject([{ name: null, errorCode: KAFKA_ERRORS.UNKNOWN_TOPIC_ID }]);
     expect((await broker.describeTopic('a')).topicId).toBe(made.topicId);
   });
 
