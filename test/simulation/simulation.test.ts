@@ -173,7 +173,6 @@ it(`${KAFKA_SEEDS} seeds of producers over Kafka's protocol break no promise, an
 }, 90_000);
 
 const RARE_KAFKA_STATES = [
-  'batch acknowledged by a later one',
   'batch given up over Kafka',
   'batch sent again over Kafka',
   'batch sent behind another',

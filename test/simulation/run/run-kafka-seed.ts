@@ -5,6 +5,7 @@ import { PRODUCE } from '../clients/produce.ts';
 import { READERS } from '../clients/read-along.ts';
 import { Chance } from '../world/chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
+import type { World } from '../world/world.ts';
 import { type PlannedClient, type RunResult, runClients, type Selection } from './run-seed.ts';
 
 /** Faults are over after so many requests to the stores at the latest. */
@@ -23,7 +24,7 @@ export function runKafkaSeed(
   return runClients(seed, drawClients(seed), selection, log, {
     faultyRequestsMax: FAULTY_REQUESTS_MAX,
     mayHaveJobs: false,
-    judge: judgeSendOrder,
+    judge: (final, world) => [...judgeSendOrder(final), ...judgeLater(final, world)],
   });
 }
 
@@ -36,6 +37,14 @@ function drawClients(seed: number): PlannedClient[] {
     const workload = i > 0 && chance.chance(0.25) ? chance.pick([PRODUCE, ...READERS]) : chance.pick(kafka);
     return { workload, operations };
   });
+}
+
+/** A producer that goes on by the answer to a later batch has lost what is not there (R1). */
+function judgeLater(final: ReadonlyMap<string, FinalLog>, { acknowledgedByLater }: World): Violation[] {
+  const found = new Set([...(final.get(LASTING_TOPIC)?.values() ?? [])].flat().map(({ value }) => value));
+  return acknowledgedByLater
+    .filter((value) => !found.has(value))
+    .map((value) => ({ promise: 'R1', message: `${value} was acknowledged by a later batch, and is not in the log.` }));
 }
 
 /** `client/partition/number/`: a Kafka producer numbers its records in the order in which it sends them first. */

@@ -115,7 +115,7 @@ interface RunOptions {
   readonly faultyRequestsMax?: number;
   readonly mayHaveJobs?: boolean;
   /** What else the log must keep to in the end. */
-  readonly judge?: (final: ReadonlyMap<string, FinalLog>) => readonly Violation[];
+  readonly judge?: (final: ReadonlyMap<string, FinalLog>, world: World) => readonly Violation[];
 }
 
 function judgeNothingMore(): readonly Violation[] {
@@ -216,7 +216,7 @@ export async function runClients(
     Error.stackTraceLimit = stackTraceLimit;
   }
   for (const surprise of world.surprises) broken('R18', surprise);
-  violations.push(...world.watch.violations, ...judge(final));
+  violations.push(...world.watch.violations, ...judge(final, world));
   try {
     violations.push(...checkHistory(world.history, final));
   } catch (error) {

@@ -214,6 +214,8 @@ export class World {
   readonly history: HistoryEvent[] = [];
   /** What went wrong otherwise than in the history. */
   readonly surprises: string[] = [];
+  /** Values whose clients were told by the answer to a later append that they are in the log. */
+  readonly acknowledgedByLater: string[] = [];
   /** Of the brokers that prepare and judge. */
   plainRequests = 0;
   /** Client -> a producer id that was given out days ago. */

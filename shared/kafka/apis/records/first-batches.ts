@@ -1,8 +1,8 @@
 import type { BatchToAppend } from '../../../broker/append/outcomes.ts';
 import { producerNamedIn } from '../../../log/batch/record-batch.ts';
-import { SEQUENCE_MAX } from '../../../log/limits.ts';
+import { SEQUENCE_MAX, TOPIC_NAME_LENGTH_MAX } from '../../../log/limits.ts';
 
-/** Beyond this many the oldest are forgotten: a producer then waits for one answer more. */
+/** Beyond this many the oldest are forgotten, so that nobody fills the memory: more producers than any client has. */
 const KEPT_MAX = 10_000;
 
 /** Which batches of a request may be appended, and whom to tell how it ended. */
@@ -90,7 +90,8 @@ function nameOf({
   batch,
 }: Batch): { readonly key: string; readonly sequence: number } | undefined {
   const producer = batch instanceof Uint8Array ? producerNamedIn(batch) : batch.producer;
-  if (producer === undefined) return undefined;
+  // There is no topic of a longer name, and nobody must make this remember it.
+  if (producer === undefined || topic.length > TOPIC_NAME_LENGTH_MAX) return undefined;
   const key = `${producer.producerId}/${producer.producerEpoch}/${topicId ?? topic}/${partition}`;
   return { key, sequence: producer.baseSequence };
 }

@@ -202,6 +202,7 @@ export class KafkaProducer {
       const isBefore = epoch === producer?.epoch && sequence < (producer?.sequence ?? 0);
       if (!isBefore || !batch.isUncertain) continue;
       this.#client.mark('batch acknowledged by a later one');
+      this.#client.world.acknowledgedByLater.push(...batch.values);
       queue.settled(batch);
       batch.isGivenUp = true;
     }

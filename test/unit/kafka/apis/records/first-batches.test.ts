@@ -1,83 +1,63 @@
 import { describe, expect, it } from 'vitest';
 import { FirstBatches } from '../../../../../shared/kafka/apis/records/first-batches.ts';
+import { SEQUENCE_MAX } from '../../../../../shared/log/limits.ts';
 import { batchOf } from '../../../../support/produced.ts';
-import { turn } from '../../../../support/simulated-clock.ts';
 
-interface Of {
-  readonly producerId?: number;
-  readonly epoch?: number;
-  readonly partition?: number;
-  readonly topic?: string;
+function batch(sequence: number, { topic = 't', partition = 0, epoch = 0, producerId = 7 } = {}) {
+  return { topic, partition, batch: batchOf({ values: ['v'], producerId, epoch, sequence }) };
 }
 
-function batch({ producerId = 1, epoch = 0, partition = 0, topic = 't' }: Of = {}) {
-  return { topic, partition, batch: batchOf({ values: ['a'], producerId, epoch }) };
+/** Whether the batch is tried; if so, it ends like this. */
+async function send(first: FirstBatches, one: ReturnType<typeof batch>, isAppended: boolean): Promise<boolean> {
+  const { isAdmitted, settle } = await first.admit([one]);
+  settle([isAppended && isAdmitted[0] === true]);
+  return isAdmitted[0] === true;
 }
 
-/** Whether it may be appended, or `waits` while that is not known. */
-async function outcomeOf(admission: Promise<{ isAdmitted: readonly boolean[] }>): Promise<unknown> {
-  const waits = turn().then(() => 'waits');
-  return Promise.race([admission.then(({ isAdmitted }) => isAdmitted), waits]);
-}
-
-describe('the second batch of a producer', () => {
-  it.each([
-    ['is admitted when the first was appended', true],
-    ['is not tried when the first failed', false],
-  ])('waits, and %s', async (_, isAppended) => {
-    const batches = new FirstBatches();
-    const first = await batches.admit([batch()]);
-    expect(first.isAdmitted).toEqual([true]);
-    const second = batches.admit([batch()]);
-    expect(await outcomeOf(second)).toBe('waits');
-    first.settle([isAppended]);
-    expect((await second).isAdmitted).toEqual([isAppended]);
+describe('the first batches of a producer', () => {
+  it('wait for the one before, and are not tried if it failed until it is sent again', async () => {
+    const first = new FirstBatches();
+    const before = await first.admit([batch(0)]);
+    const behind = send(first, batch(1), true);
+    before.settle([false]);
+    expect(await behind).toBe(false);
+    expect(await send(first, batch(2), true)).toBe(false);
+    expect(await send(first, batch(0), true)).toBe(true);
+    expect(await send(first, batch(1), true)).toBe(true);
   });
 
-  it('makes the third wait for it, too', async () => {
-    const batches = new FirstBatches();
-    const first = await batches.admit([batch()]);
-    const second = batches.admit([batch()]);
-    const third = batches.admit([batch()]);
-    first.settle([false]);
-    (await second).settle([false]);
-    expect((await third).isAdmitted).toEqual([false]);
+  it('are not held up by those of another partition, epoch or producer', async () => {
+    const first = new FirstBatches();
+    expect(await send(first, batch(3), false)).toBe(true);
+    expect(await send(first, batch(4, { partition: 1 }), true)).toBe(true);
+    expect(await send(first, batch(4, { epoch: 1 }), true)).toBe(true);
+    expect(await send(first, batch(4, { producerId: 8 }), true)).toBe(true);
+    expect(await send(first, batch(4), true)).toBe(false);
   });
 
-  it.each([
-    ['producer', { producerId: 2 }],
-    ['epoch', { epoch: 1 }],
-    ['partition', { partition: 1 }],
-    ['topic', { topic: 'u' }],
-  ])('does not wait for one of another %s', async (_, other) => {
-    const batches = new FirstBatches();
-    await batches.admit([batch()]);
-    expect((await batches.admit([batch(other)])).isAdmitted).toEqual([true]);
+  it('may come with an earlier sequence, and sequences wrap', async () => {
+    const first = new FirstBatches();
+    await send(first, batch(SEQUENCE_MAX), false);
+    expect(await send(first, batch(0), true)).toBe(false);
+    expect(await send(first, batch(SEQUENCE_MAX - 2), false)).toBe(true);
+    expect(await send(first, batch(SEQUENCE_MAX), true)).toBe(false);
+    expect(await send(first, batch(SEQUENCE_MAX - 2), true)).toBe(true);
+    expect(await send(first, batch(SEQUENCE_MAX), true)).toBe(true);
   });
 
-  it('does not wait if no producer is named', async () => {
-    const batches = new FirstBatches();
-    const nameless = { topic: 't', partition: 0, batch: batchOf({ values: ['a'] }) };
-    await batches.admit([nameless]);
-    expect((await batches.admit([nameless])).isAdmitted).toEqual([true]);
+  it('that are refused without a try hold up those behind them, unless one was appended before', async () => {
+    const first = new FirstBatches();
+    first.refused(batch(0));
+    expect(await send(first, batch(1), true)).toBe(false);
+    expect(await send(first, batch(0), true)).toBe(true);
+    first.refused(batch(1));
+    expect(await send(first, batch(2), true)).toBe(true);
   });
 
-  it('is the first again after one that failed', async () => {
-    const batches = new FirstBatches();
-    (await batches.admit([batch()])).settle([false]);
-    const again = await batches.admit([batch()]);
-    expect(again.isAdmitted).toEqual([true]);
-    again.settle([true]);
-    await batches.admit([batch()]);
-    // From the first success on nobody waits.
-    expect((await batches.admit([batch()])).isAdmitted).toEqual([true]);
-  });
-
-  it('in one request with others waits for its own only', async () => {
-    const batches = new FirstBatches();
-    const first = await batches.admit([batch({ partition: 0 }), batch({ partition: 1 })]);
-    const second = batches.admit([batch({ partition: 0 }), batch({ partition: 1 }), batch({ partition: 2 })]);
-    first.settle([true, false]);
-    expect((await second).isAdmitted).toEqual([true, false, true]);
+  it('are not remembered under a name that no topic has', async () => {
+    const first = new FirstBatches();
+    const topic = 'a'.repeat(250);
+    expect(await send(first, batch(0, { topic }), false)).toBe(true);
+    expect(await send(first, batch(1, { topic }), false)).toBe(true);
   });
 });

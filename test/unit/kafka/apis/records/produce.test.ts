@@ -232,6 +232,27 @@ describe('five requests in flight', () => {
     expect(await valuesOf(broker, 't', 0)).toEqual(['v0', 'v1', 'v2', 'v3', 'v4']);
   });
 
+  it('that are not tried leave the others of their request with outcomes of their own', async () => {
+    const { broker, gateway } = await failingGateway();
+    await using running = gateway;
+    await broker.putTopic({ name: 'wide', partitions: 3 });
+    const client = await running.connect();
+    const send = (partition: number, sequence: number) => ({
+      topic: 'wide',
+      partition,
+      batch: batchOf({ values: ['v'], producerId: OLD_ID, sequence }),
+    });
+    await produceAll(client, [send(2, 0)]);
+    broker.failing.add(2);
+    await produceAll(client, [send(0, 0)]);
+    const outcomes = await produceAll(client, [send(0, 1), send(1, 0), send(2, 1)]);
+    expect(outcomes.map(({ errorCode, baseOffset }) => [errorCode, baseOffset])).toEqual([
+      [KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER, -1],
+      [0, 0],
+      [0, 1],
+    ]);
+  });
+
   it('of which the first can not be looked up are not tried, and succeed when all are sent again', async () => {
     const { broker, gateway, stores } = await failingGateway();
     await using running = gateway;
