@@ -7,7 +7,7 @@ export interface Case {
   /** Of the quick core that `npm test` runs. */
   readonly isCore?: boolean;
   /** Leaves it out where the server has nothing to try it on. */
-  readonly needs?: 'sasl';
+  readonly needs?: 'sasl' | 'behindProxy';
   /** Whose case it is, where it isn't everybody's: the console tools have their own. */
   readonly of?: 'console';
   readonly run: (world: World) => Promise<void>;
