@@ -1,4 +1,5 @@
 import type { Broker } from '../broker/broker.ts';
+import { SESSION_TIMEOUT_MS_DEFAULT } from '../log/limits.ts';
 import type { Clock, Random } from '../storage/ports.ts';
 import type { SaslAccess } from './access/session.ts';
 
@@ -17,6 +18,10 @@ export interface GatewaySettings {
   readonly autoCreateTopics: boolean;
   /** The partitions of a topic that is made without a number: Kafka's `num.partitions`. */
   readonly partitionsDefault: number;
+  /** The shortest session that a member of a classic group can ask for: Kafka's `group.min.session.timeout.ms`. */
+  readonly groupMinSessionTimeoutMs: number;
+  /** The session of members of KIP-848 groups, which do not ask for one: Kafka's `group.consumer.session.timeout.ms`. */
+  readonly groupConsumerSessionTimeoutMs: number;
   /** The longest frame that is accepted, in bytes: Kafka's `socket.request.max.bytes`. */
   readonly frameBytesMax: number;
   /** The bytes of all requests in work. A connection waits with a frame that does not fit. */
@@ -36,6 +41,8 @@ export interface GatewaySettings {
 export const DEFAULT_GATEWAY_SETTINGS: Omit<GatewaySettings, 'clusterId'> = {
   autoCreateTopics: true,
   partitionsDefault: 1,
+  groupMinSessionTimeoutMs: 6_000,
+  groupConsumerSessionTimeoutMs: SESSION_TIMEOUT_MS_DEFAULT,
   frameBytesMax: 16 * 1024 * 1024,
   requestBytesMax: 48 * 1024 * 1024,
   answerBytesMax: 64 * 1024 * 1024,

@@ -1,11 +1,13 @@
 import type { JwtSettings } from '../access/jwt.ts';
 import type { Broker } from '../broker/broker.ts';
+import { bounded } from '../broker/read/read.ts';
 import { MECHANISMS, type Mechanism, mechanismProblem, offeredMechanisms } from '../kafka/access/mechanism.ts';
 import { composeGateway } from '../kafka/compose-gateway.ts';
-import type { GatewayNode } from '../kafka/gateway.ts';
+import { DEFAULT_GATEWAY_SETTINGS, type GatewayNode } from '../kafka/gateway.ts';
 import { KafkaServer } from '../kafka/listen.ts';
 import { type TlsSettings, tlsProblem } from '../kafka/tls.ts';
 import { invalidField } from '../log/errors.ts';
+import { SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN } from '../log/limits.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
 
@@ -18,6 +20,16 @@ export interface KafkaOptions {
   readonly autoCreateTopics?: boolean;
   /** The partitions of such topics. Default 1, as Kafka's. */
   readonly partitionsDefault?: number;
+  /**
+   * The session of members of KIP-848 groups, 3 s to 30 min. Default 45 s. Kafka: `group.consumer.session.timeout.ms`. A
+   * member that dies keeps its partitions for this long.
+   */
+  readonly groupConsumerSessionTimeoutMs?: number;
+  /**
+   * The shortest session that a member of a classic group can ask for, 3 s to 30 min. Default 6 s. Kafka:
+   * `group.min.session.timeout.ms`.
+   */
+  readonly groupMinSessionTimeoutMs?: number;
   /** Encrypts connections, by TLS 1.2 or later. Default: they are not encrypted. */
   readonly tls?: TlsSettings;
   /**
@@ -27,6 +39,13 @@ export interface KafkaOptions {
   readonly mechanisms?: readonly Mechanism[];
   /** Allow PLAIN and OAUTHBEARER everywhere: because something else encrypts the connections, say. Default false. */
   readonly allowCleartextCredentials?: boolean;
+}
+
+/** @throws EventLogError `invalid_request` (kafka.groupConsumerSessionTimeoutMs, kafka.groupMinSessionTimeoutMs) */
+export function checkKafkaSessions({ groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs }: KafkaOptions): void {
+  for (const [name, ms] of Object.entries({ groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs })) {
+    if (ms !== undefined) bounded(`kafka.${name}`, ms, SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
+  }
 }
 
 /** The only gateway of an embedded log. */
@@ -102,6 +121,10 @@ export async function listenForKafka({
   stopping,
 }: KafkaListenerComponents): Promise<KafkaListener> {
   const { port: wantedPort = 0, advertised, autoCreateTopics = true, partitionsDefault = 1 } = options;
+  const {
+    groupConsumerSessionTimeoutMs = DEFAULT_GATEWAY_SETTINGS.groupConsumerSessionTimeoutMs,
+    groupMinSessionTimeoutMs = DEFAULT_GATEWAY_SETTINGS.groupMinSessionTimeoutMs,
+  } = options;
   const mechanisms = checkKafkaAccess(options, access);
   const server = new KafkaServer({
     tls: options.tls,
@@ -114,7 +137,7 @@ export async function listenForKafka({
     clock: systemClock,
     random: systemRandom,
     credentials: access.keys ? { mechanisms, jwt: access.jwt } : undefined,
-    settings: { autoCreateTopics, partitionsDefault },
+    settings: { autoCreateTopics, partitionsDefault, groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs },
     self,
     stopping,
   });

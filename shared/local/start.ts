@@ -20,7 +20,13 @@ import { LocalHttpServer } from './http-server.ts';
 import { JobTimers } from './jobs/job-timers.ts';
 import { removeExpired } from './jobs/remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './jobs/timed-jobs.ts';
-import { checkKafkaAccess, type KafkaListener, type KafkaOptions, listenForKafka } from './kafka.ts';
+import {
+  checkKafkaAccess,
+  checkKafkaSessions,
+  type KafkaListener,
+  type KafkaOptions,
+  listenForKafka,
+} from './kafka.ts';
 import { KnownLags, processMetrics } from './process-metrics.ts';
 
 export interface TailraceOptions {
@@ -120,7 +126,7 @@ interface Storage {
  * process, however it ends, and a power cut, unless `memory` is set.
  * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port; host;
  * `keys: false` with an address that others reach; an origin or host name that is none; an interval of a job; `kafka.tls`,
- * `kafka.mechanisms`)
+ * `kafka.mechanisms`, the sessions of `kafka`)
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
   const { port = 0, host = LOOPBACK } = options;
@@ -139,7 +145,10 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
   checkAllowedHosts(allowedHosts ?? [], 'allowedHosts');
   checkIntervals(options.jobs);
   const listenerAccess = { keys, isLocal, jwt: options.jwt };
-  if (options.kafka !== undefined) checkKafkaAccess(options.kafka, listenerAccess);
+  if (options.kafka !== undefined) {
+    checkKafkaAccess(options.kafka, listenerAccess);
+    checkKafkaSessions(options.kafka);
+  }
   let url = '';
   const baseUrl = (): string => url;
   const stopping = new AbortController();

@@ -70,8 +70,6 @@ export const SESSION_TIMEOUT_MS_DEFAULT = 45_000;
 export const SESSION_TIMEOUT_MS_MAX = 1_800_000;
 export const REBALANCE_TIMEOUT_MS_DEFAULT = 300_000;
 export const REBALANCE_TIMEOUT_MS_MAX = 3_600_000;
-/** Kafka's `group.min.session.timeout.ms`, for members of classic groups. The maximum is that of all members. */
-export const CLASSIC_SESSION_TIMEOUT_MS_MIN = 6_000;
 /** The maximum number of members of a classic group. Kafka calls it `group.max.size`. */
 export const CLASSIC_MEMBERS_MAX = 1_000;
 export const CLASSIC_PROTOCOLS_MAX = 100;

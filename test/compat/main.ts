@@ -91,11 +91,15 @@ async function main(): Promise<void> {
         { command, cases: casesOf(name, cases), listed: passes[list]?.[name] ?? [] },
       ]),
     );
-    const { bootstrap, sasl } = server;
+    const { bootstrap, sasl, behindProxy } = server;
     const outcomes = join(folder, 'outcomes');
     await writeFile(outcomes, '');
     const plan: Plan = {
-      server: { bootstrap, ...(sasl === undefined ? {} : { sasl }) },
+      server: {
+        bootstrap,
+        ...(sasl === undefined ? {} : { sasl }),
+        ...(behindProxy === undefined ? {} : { behindProxy }),
+      },
       reference,
       outcomes,
       clients,

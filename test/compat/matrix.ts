@@ -35,7 +35,8 @@ for (const [client, { command, cases, listed }] of Object.entries(plan.clients))
         async (context) => {
           const reasons: Readonly<Record<string, string>> = UNSUPPORTED[client as keyof typeof UNSUPPORTED] ?? {};
           const unsupported = reasons[name];
-          const missing = needs === 'sasl' && plan.server.sasl === undefined ? 'the server has no SASL' : undefined;
+          const missing =
+            needs !== undefined && plan.server[needs] === undefined ? `the server has no ${needs}` : undefined;
           const reason = unsupported === undefined ? missing : `unsupported by the client: ${unsupported}`;
           if (reason !== undefined) {
             note({ client, name, result: 'unsupported', reason });

@@ -13,6 +13,7 @@ import type {
   Request,
 } from '../clients/contract.ts';
 import type { Plan } from '../matrix-plan.ts';
+import { type CuttingProxy, startCuttingProxy } from '../server/cutting-proxy.ts';
 import type { Sasl } from '../server/server.ts';
 
 const KNOWN_ATTEMPTS = 50;
@@ -29,6 +30,7 @@ export class World {
   #client: Agent | undefined;
   readonly #members: Agent[] = [];
   readonly #endings: (() => Promise<unknown>)[] = [];
+  readonly #proxies: CuttingProxy[] = [];
 
   constructor(server: Plan['server'], command: readonly string[], reference: Agent) {
     this.server = server;
@@ -86,6 +88,19 @@ export class World {
 
   consume(request: Without<ConsumeRequest>, sasl?: Sasl): Promise<Answer> {
     return this.#ask({ command: 'consume', ...this.#connectionWith(sasl), ...request });
+  }
+
+  /** Through a proxy, whose address clients find in the metadata. */
+  produceThrough({ bootstrap }: CuttingProxy, request: Without<ProduceRequest>): Promise<Answer> {
+    return this.#ask({ command: 'produce', bootstrap, ...request });
+  }
+
+  /** Puts a proxy before the server that cuts connections. Ends with the case. */
+  async cuttingProxy(): Promise<CuttingProxy> {
+    const { port = 0, advertisedPort = 0 } = this.server.behindProxy ?? {};
+    const proxy = await startCuttingProxy({ port: advertisedPort, targetPort: port });
+    this.#proxies.push(proxy);
+    return proxy;
   }
 
   admin(request: Without<AdminRequest>): Promise<Answer> {
@@ -153,6 +168,7 @@ export class World {
     await Promise.all(this.#members.map((member) => member.leave()));
     this.#members.length = 0;
     for (const ending of this.#endings.splice(0)) await ending();
+    await Promise.all(this.#proxies.splice(0).map((proxy) => proxy.stop()));
   }
 
   async end(): Promise<void> {

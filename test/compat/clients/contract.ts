@@ -30,6 +30,10 @@ export interface ProduceRequest extends Connection {
   /** Default -1: all. */
   readonly acks?: -1 | 0 | 1;
   readonly idempotent?: boolean;
+  /** The largest batch. Default: the client's. */
+  readonly batchBytes?: number;
+  /** Tells a record that failed in `acked`. Default: the request fails. */
+  readonly mayFail?: boolean;
 }
 
 /** Reads partitions without a group, or, where the client can't, in a group of its own. Tells `ready`, then each `record`. */
@@ -107,8 +111,8 @@ export interface ReadRecord {
 
 /** Of a `done`: what the request asked for. */
 export interface Done {
-  /** In the order of the records; -1 where the client doesn't tell. */
-  readonly acked?: readonly { readonly partition: number; readonly offset: number }[];
+  /** In the order of the records; -1 where the client doesn't tell. `isFailed`: see `mayFail`. */
+  readonly acked?: readonly { readonly partition: number; readonly offset: number; readonly isFailed?: boolean }[];
   readonly partitions?: number;
   readonly topics?: readonly string[];
   readonly configs?: Readonly<Record<string, string | null>>;

@@ -10,6 +10,11 @@ export interface CompatServer {
   readonly bootstrap: string;
   /** Where clients authenticate by SASL without TLS; absent where the server has no such listener. */
   readonly sasl?: { readonly bootstrap: string; readonly username: string; readonly password: string };
+  /**
+   * A listener on the loopback, at `port`, that tells clients to connect to `advertisedPort`, where a case puts a proxy
+   * before it. Absent where somebody else runs the server.
+   */
+  readonly behindProxy?: { readonly port: number; readonly advertisedPort: number };
   /** Resolves when it has ended, by `stop` or by itself. Absent where somebody else runs the server. */
   readonly ended?: Promise<void>;
   stop(): Promise<void>;

@@ -18,16 +18,29 @@ export interface KafkaOptions extends EmulatorOptions {
   readonly heap?: string;
 }
 
+interface Ports {
+  readonly sasl: number;
+  readonly controller: number;
+  readonly behindProxy: number;
+  /** Of the proxy. */
+  readonly advertised: number;
+}
+
 /**
  * Starts a real Apache Kafka, one KRaft node with an empty log on the loopback, after installing it if need be. Resolves
  * when it serves requests. Nothing of it is left after `stop` or the end of this process.
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<CompatServer> {
   const java = await installKafka({ heap: options.heap ?? HEAP });
-  const [saslPort, controllerPort] = [await reservePort(), await reservePort()];
+  const own: Ports = {
+    sasl: await reservePort(),
+    controller: await reservePort(),
+    behindProxy: await reservePort(),
+    advertised: await reservePort(),
+  };
   const prepare = async ({ port, folder }: { port: number; folder: string }) => {
     const file = join(folder, 'server.properties');
-    const properties = { ...brokerProperties(folder, port, saslPort, controllerPort), ...options.properties };
+    const properties = { ...brokerProperties(folder, port, own), ...options.properties };
     await writeFile(file, propertiesText(properties));
     await format(java, file);
     return {
@@ -37,7 +50,13 @@ export async function startKafka(options: KafkaOptions = {}): Promise<CompatServ
     };
   };
   const { port, ended, stop } = await startKeptServer('kafka', prepare, hasBrokers, options);
-  return { bootstrap: `127.0.0.1:${port}`, sasl: { bootstrap: `127.0.0.1:${saslPort}`, ...USER }, ended, stop };
+  return {
+    bootstrap: `127.0.0.1:${port}`,
+    sasl: { bootstrap: `127.0.0.1:${own.sasl}`, ...USER },
+    behindProxy: { port: own.behindProxy, advertisedPort: own.advertised },
+    ended,
+    stop,
+  };
 }
 
 function format(java: JavaCommand, file: string): Promise<string> {
@@ -49,14 +68,16 @@ function format(java: JavaCommand, file: string): Promise<string> {
   return runCommand(java.command, [...java.parameters, ...command]);
 }
 
-function brokerProperties(folder: string, port: number, saslPort: number, controllerPort: number) {
+function brokerProperties(folder: string, port: number, own: Ports) {
+  const open = `PLAIN://127.0.0.1:${port},SASL://127.0.0.1:${own.sasl}`;
   const login = 'org.apache.kafka.common.security';
   return {
     'process.roles': 'broker,controller',
     'node.id': '1',
-    'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-    listeners: `PLAIN://127.0.0.1:${port},SASL://127.0.0.1:${saslPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-    'listener.security.protocol.map': 'PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'controller.quorum.voters': `1@127.0.0.1:${own.controller}`,
+    listeners: `${open},PROXY://127.0.0.1:${own.behindProxy},CONTROLLER://127.0.0.1:${own.controller}`,
+    'advertised.listeners': `${open},PROXY://127.0.0.1:${own.advertised}`,
+    'listener.security.protocol.map': 'PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,PROXY:PLAINTEXT,CONTROLLER:PLAINTEXT',
     'inter.broker.listener.name': 'PLAIN',
     'controller.listener.names': 'CONTROLLER',
     'sasl.enabled.mechanisms': 'PLAIN,SCRAM-SHA-256,SCRAM-SHA-512',

@@ -2,15 +2,46 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startTailrace as start } from '../../../shared/local/index.ts';
+import { type KafkaListener, type KafkaOptions, listenForKafka } from '../../../shared/local/kafka.ts';
+import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
+import { reservePort } from '../../localstack/emulator.ts';
 import type { CompatServer } from './server.ts';
 
-/** Starts an embedded log with its Kafka gateway on the loopback, in a folder that is gone afterwards. */
-export async function startTailrace(): Promise<CompatServer> {
+const HOST = '127.0.0.1';
+/** The shortest, so that a test in which a member dies does not wait for the default: up to 45 seconds. */
+const SHORT_SESSIONS: KafkaOptions = { groupMinSessionTimeoutMs: 3_000, groupConsumerSessionTimeoutMs: 3_000 };
+
+/**
+ * Starts an embedded log on the loopback, in a folder that is gone afterwards, with three listeners for Kafka's clients: one
+ * asks for nothing, one for the API key that is made here, and one is reached through a proxy.
+ */
+export async function startTailrace(options: KafkaOptions = {}): Promise<CompatServer> {
   const dataFolder = await mkdtemp(join(tmpdir(), 'tailrace-compat-log-'));
-  const tailrace = await start({ dataFolder, kafka: {} });
+  const tailrace = await start({ dataFolder, kafka: { ...SHORT_SESSIONS, ...options } });
+  const { broker } = tailrace;
+  const stopping = new AbortController();
+  const advertisedPort = await reservePort();
+  const { id, key } = await broker.createApiKey({ name: 'compat', scopes: ALL_SCOPES });
+  const listen = (own: KafkaOptions, keys: boolean): Promise<KafkaListener> =>
+    listenForKafka({
+      broker,
+      host: HOST,
+      options: { ...SHORT_SESSIONS, ...own },
+      access: { keys, isLocal: true, jwt: undefined },
+      stopping: stopping.signal,
+    });
+  const sasl = await listen({}, true);
+  const behindProxy = await listen({ advertised: { host: HOST, port: advertisedPort } }, false);
   return {
     bootstrap: String(tailrace.bootstrapServers),
+    sasl: { bootstrap: sasl.bootstrapServers, username: id, password: key },
+    behindProxy: { port: Number(behindProxy.bootstrapServers.split(':').at(-1)), advertisedPort },
     async stop() {
+      stopping.abort();
+      for (const { server } of [sasl, behindProxy]) {
+        server.cut();
+        await server.finish();
+      }
       await tailrace.close();
       await rm(dataFolder, { recursive: true, force: true });
     },

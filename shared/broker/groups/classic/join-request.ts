@@ -2,11 +2,7 @@ import { toHex } from '../../../log/bytes.ts';
 import { invalidField } from '../../../log/errors.ts';
 import { type ClassicProtocol, checkProtocols } from '../../../log/group/classic/protocols.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
-import {
-  CLASSIC_SESSION_TIMEOUT_MS_MIN,
-  REBALANCE_TIMEOUT_MS_MAX,
-  SESSION_TIMEOUT_MS_MAX,
-} from '../../../log/limits.ts';
+import { REBALANCE_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN } from '../../../log/limits.ts';
 import type { Random } from '../../../storage/ports.ts';
 import { bounded } from '../../read/read.ts';
 
@@ -19,7 +15,7 @@ export interface JoinClassicRequest {
   readonly protocolType: string;
   /** In the member's order of preference. */
   readonly protocols: readonly ClassicProtocol[];
-  /** 6 s to 30 min. */
+  /** 3 s to 30 min. The gateway may ask for more. */
   readonly sessionTimeoutMs: number;
   /** How long the member may take to join again. More than an hour counts as an hour. */
   readonly rebalanceTimeoutMs: number;
@@ -46,7 +42,7 @@ export function checkJoin(request: JoinClassicRequest): void {
   if (protocolType === '' || protocolType.length > PROTOCOL_TYPE_LENGTH_MAX)
     throw invalidField('protocolType', `protocolType has 1 to ${PROTOCOL_TYPE_LENGTH_MAX} characters.`);
   checkProtocols(protocols);
-  bounded('sessionTimeoutMs', sessionTimeoutMs, CLASSIC_SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
+  bounded('sessionTimeoutMs', sessionTimeoutMs, SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
   if (!Number.isSafeInteger(rebalanceTimeoutMs) || rebalanceTimeoutMs < 0)
     throw invalidField('rebalanceTimeoutMs', 'rebalanceTimeoutMs takes a whole number from 0 on.');
 }

@@ -69,6 +69,7 @@ async function heartbeat({ gateway, clientId, clientHost }: Call, request: Reque
     instanceId: instanceId ?? undefined,
     subscription: subscriptionOf(request),
     assignor: serverAssignor ?? undefined,
+    sessionTimeoutMs: gateway.settings.groupConsumerSessionTimeoutMs,
     rebalanceTimeoutMs: rebalanceTimeoutMs < 0 ? undefined : rebalanceTimeoutMs,
     owned:
       topicPartitions === null

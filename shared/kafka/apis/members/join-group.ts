@@ -1,4 +1,4 @@
-import { EventLogError } from '../../../log/errors.ts';
+import { EventLogError, invalidField } from '../../../log/errors.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
@@ -36,6 +36,9 @@ async function join(
   request: RequestOf<typeof JOIN_GROUP>,
 ): Promise<Response> {
   const { groupId, sessionTimeoutMs, rebalanceTimeoutMs, memberId, groupInstanceId, protocolType, protocols } = request;
+  const { groupMinSessionTimeoutMs: sessionTimeoutMsMin } = gateway.settings;
+  if (sessionTimeoutMs < sessionTimeoutMsMin)
+    throw invalidField('sessionTimeoutMs', `A session is at least ${sessionTimeoutMsMin} ms here.`);
   const joined = await gateway.broker.joinClassicGroup({
     group: groupId,
     memberId,

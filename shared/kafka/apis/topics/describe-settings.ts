@@ -79,6 +79,13 @@ type GatewaySettingName = Exclude<keyof GatewaySettings, 'clusterId'>;
 const GATEWAY_SETTINGS: readonly (readonly [string, GatewaySettingName, number, string])[] = [
   ['auto.create.topics.enable', 'autoCreateTopics', BOOLEAN, 'Whether topics that clients ask for are made.'],
   ['connections.max.idle.ms', 'idleMs', LONG, 'A connection on which nothing comes for so long is closed.'],
+  [
+    'group.consumer.session.timeout.ms',
+    'groupConsumerSessionTimeoutMs',
+    INT,
+    'A member of a KIP-848 group is gone after so long without a heartbeat.',
+  ],
+  ['group.min.session.timeout.ms', 'groupMinSessionTimeoutMs', INT, 'The shortest session in classic groups.'],
   ['max.connections', 'connectionsMax', INT, 'The connections that are accepted.'],
   ['num.partitions', 'partitionsDefault', INT, 'The partitions of a topic that is made without a number.'],
   ['queued.max.request.bytes', 'requestBytesMax', LONG, 'The bytes of all requests in work.'],

@@ -132,6 +132,7 @@ public final class Agent {
     properties.put("max.request.size", 2 << 20);
     properties.put("delivery.timeout.ms", 30_000);
     properties.put("request.timeout.ms", 20_000);
+    if (request.has("batchBytes")) properties.put("batch.size", request.get("batchBytes").asInt());
     // Without idempotence only one request in flight keeps the order over a repetition.
     if (!idempotent) properties.put("max.in.flight.requests.per.connection", 1);
     ArrayNode acked = JSON.createArrayNode();
@@ -154,8 +155,13 @@ public final class Agent {
       }
       producer.flush();
       for (Future<RecordMetadata> each : sent) {
-        RecordMetadata metadata = each.get();
-        acked.addObject().put("partition", metadata.partition()).put("offset", metadata.offset());
+        try {
+          RecordMetadata metadata = each.get();
+          acked.addObject().put("partition", metadata.partition()).put("offset", metadata.offset());
+        } catch (ExecutionException error) {
+          if (!request.path("mayFail").asBoolean(false)) throw error;
+          acked.addObject().put("partition", -1).put("offset", -1).put("isFailed", true);
+        }
       }
     }
     ObjectNode result = JSON.createObjectNode();

@@ -72,12 +72,15 @@ export function ackedFrom(records: readonly AgentRecord[], first: ReadonlyMap<nu
 }
 
 /** For libraries that make one batch of all that they are given: parts that a broker takes. */
-export function* partsOf(records: readonly AgentRecord[]): Generator<readonly AgentRecord[]> {
+export function* partsOf(
+  records: readonly AgentRecord[],
+  charactersMax = PART_CHARACTERS_MAX,
+): Generator<readonly AgentRecord[]> {
   let part: AgentRecord[] = [];
   let bytes = 0;
   for (const record of records) {
     const size = (record.value?.length ?? 0) + (record.key?.length ?? 0);
-    if (part.length > 0 && bytes + size > PART_CHARACTERS_MAX) {
+    if (part.length > 0 && bytes + size > charactersMax) {
       yield part;
       [part, bytes] = [[], 0];
     }

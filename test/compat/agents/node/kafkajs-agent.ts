@@ -86,7 +86,7 @@ async function produce(request: ProduceRequest) {
   try {
     const { topic, acks = -1, codec = 'none' } = request;
     const first = new Map<number, number>();
-    for (const records of partsOf(request.records)) {
+    for (const records of partsOf(request.records, request.batchBytes)) {
       const messages = records.map(({ key, value, headers = [], partition, timestampMs }) => ({
         key: decode(key),
         value: decode(value),

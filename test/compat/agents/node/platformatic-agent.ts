@@ -37,7 +37,7 @@ async function produce(request: ProduceRequest) {
   const producer = new Producer<Buffer, Buffer, Buffer, Buffer>({ ...base(request), idempotent });
   try {
     const first = new Map<number, number>();
-    for (const records of partsOf(request.records)) {
+    for (const records of partsOf(request.records, request.batchBytes)) {
       const messages = records.map(({ key, value, headers = [], partition, timestampMs }) => ({
         topic,
         ...(key === null ? {} : { key: decode(key) as Buffer }),

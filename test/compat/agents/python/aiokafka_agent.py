@@ -37,8 +37,10 @@ def command(run):
 
 async def produce(request):
     codec = request.get("codec", "none")
+    options = {"max_batch_size": request["batchBytes"]} if "batchBytes" in request else {}
     producer = AIOKafkaProducer(
         **settings(request),
+        **options,
         acks=request.get("acks", -1),
         enable_idempotence=request.get("idempotent", False),
         compression_type=None if codec == "none" else codec,
@@ -58,12 +60,21 @@ async def produce(request):
             )
             for record in request["records"]
         ]
-        acked = [await each for each in sent]
+        acked = await asyncio.gather(*sent, return_exceptions=True)
     finally:
         await producer.stop()
+    errors = [each for each in acked if isinstance(each, BaseException)]
+    if errors and not request.get("mayFail", False):
+        raise errors[0]
     if request.get("acks", -1) == 0:
         return {"acked": [{"partition": record.get("partition", -1), "offset": -1} for record in request["records"]]}
-    return {"acked": [{"partition": each.partition, "offset": each.offset} for each in acked]}
+    return {"acked": [told(each) for each in acked]}
+
+
+def told(result):
+    if isinstance(result, BaseException):
+        return {"partition": -1, "offset": -1, "isFailed": True}
+    return {"partition": result.partition, "offset": result.offset}
 
 
 def emit_message(record):

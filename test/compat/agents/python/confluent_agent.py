@@ -40,7 +40,9 @@ def produce(request):
 
     def on_delivery(index):
         def note(error, message):
-            if error is not None:
+            if error is not None and request.get("mayFail", False):
+                acked[index] = {"partition": -1, "offset": -1, "isFailed": True}
+            elif error is not None:
                 failures.append(error)
             else:
                 acked[index] = {"partition": message.partition(), "offset": message.offset()}
@@ -55,7 +57,11 @@ def produce(request):
         "message.timeout.ms": 30_000,
         # As the Java client places keys.
         "partitioner": "murmur2_random",
+        # Its default is 10 s, which is as long as it waits after some connections in a row have failed.
+        "reconnect.backoff.max.ms": 500,
     }
+    if "batchBytes" in request:
+        config["batch.size"] = request["batchBytes"]
     if not request.get("idempotent", False):
         config["max.in.flight.requests.per.connection"] = 1
     producer = Producer(config)

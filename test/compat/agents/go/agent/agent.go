@@ -44,7 +44,8 @@ type Request struct {
 	Topic, Group, Codec    string
 	Records                []Record
 	Acks                   *int16
-	Idempotent             bool
+	Idempotent, MayFail    bool
+	BatchBytes             *int32
 	Partitions             json.RawMessage
 	Partition              int32
 	From                   From
@@ -82,6 +83,14 @@ func (request *Request) CountOr(all int) int {
 
 func (request *Request) Commits() bool {
 	return request.Commit == nil || *request.Commit
+}
+
+// BatchBytesOr gives the largest batch.
+func (request *Request) BatchBytesOr(byDefault int32) int32 {
+	if request.BatchBytes == nil {
+		return byDefault
+	}
+	return *request.BatchBytes
 }
 
 func (request *Request) AcksOr() int16 {
@@ -163,6 +172,11 @@ func EmitRecord(partition int32, offset int64, timestamp time.Time, key, value [
 // Acked is where a record came to lie.
 func Acked(partition int32, offset int64) Body {
 	return Body{"partition": partition, "offset": offset}
+}
+
+// Failed stands for a record that came to lie nowhere.
+func Failed() Body {
+	return Body{"partition": -1, "offset": -1, "isFailed": true}
 }
 
 // Serve answers one request after another until the input ends.

@@ -53,7 +53,7 @@ func failure(err error) error {
 func produce(request *agent.Request) (agent.Body, error) {
 	options := []kgo.Opt{
 		kgo.ProducerBatchCompression(codecs[request.Codec]),
-		kgo.ProducerBatchMaxBytes(1_000_000),
+		kgo.ProducerBatchMaxBytes(request.BatchBytesOr(1_000_000)),
 		kgo.RecordPartitioner(partitioner(request)),
 	}
 	switch request.AcksOr() {
@@ -87,14 +87,20 @@ func produce(request *agent.Request) (agent.Body, error) {
 		records[i] = record
 	}
 	acked := []agent.Body{}
+	failed := map[*kgo.Record]bool{}
 	for _, result := range client.ProduceSync(context.Background(), records...) {
-		if result.Err != nil {
+		if result.Err != nil && !request.MayFail {
 			return nil, failure(result.Err)
 		}
+		failed[result.Record] = result.Err != nil
 	}
 	// Its results come in the order of the answers.
 	for _, record := range records {
-		acked = append(acked, agent.Acked(record.Partition, record.Offset))
+		if failed[record] {
+			acked = append(acked, agent.Failed())
+		} else {
+			acked = append(acked, agent.Acked(record.Partition, record.Offset))
+		}
 	}
 	return agent.Body{"acked": acked}, nil
 }

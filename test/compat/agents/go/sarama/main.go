@@ -122,12 +122,23 @@ func produce(request *agent.Request) (agent.Body, error) {
 		return nil, failure(err)
 	}
 	defer producer.Close()
+	failed := map[*sarama.ProducerMessage]bool{}
 	if err := producer.SendMessages(messages); err != nil {
-		return nil, failure(err)
+		var several sarama.ProducerErrors
+		if !request.MayFail || !errors.As(err, &several) {
+			return nil, failure(err)
+		}
+		for _, each := range several {
+			failed[each.Msg] = true
+		}
 	}
 	acked := []agent.Body{}
 	for _, message := range messages {
-		acked = append(acked, agent.Acked(message.Partition, message.Offset))
+		if failed[message] {
+			acked = append(acked, agent.Failed())
+		} else {
+			acked = append(acked, agent.Acked(message.Partition, message.Offset))
+		}
 	}
 	return agent.Body{"acked": acked}, nil
 }

@@ -217,7 +217,7 @@ describe('a member that joins again', () => {
 
 describe('requests to join', () => {
   it.each([
-    ['sessionTimeoutMs', { sessionTimeoutMs: 5_999 }],
+    ['sessionTimeoutMs', { sessionTimeoutMs: 2_999 }],
     ['sessionTimeoutMs', { sessionTimeoutMs: 1_800_001 }],
     ['rebalanceTimeoutMs', { rebalanceTimeoutMs: -1 }],
     ['protocols', { protocols: [] }],
