@@ -9,7 +9,7 @@ import { embedded, type Metric } from '../lambda/metrics.ts';
 const PERIOD_MS = 60_000;
 
 /**
- * A metric costs $0.30 a month for each combination of its dimensions, so the line counts by API, and the metrics do not.
+ * A metric costs $0.30 a month for each combination of its dimensions, so the counts by API are in the line only.
  * All gateways of a log share the metrics: the average of `KafkaConnections` is for one gateway, and its sum is for all.
  */
 const METRICS: readonly Metric[] = [

@@ -112,7 +112,7 @@ export const GATEWAY_ACCESS = union(APPEND, CONSUME, GROUPS, DELETE_GROUPS, ADMI
 
 /**
  * Kafka gateways on Fargate behind a Network Load Balancer that ends TLS. They keep nothing, so any of them serves any client.
- * All have the address of the load balancer, and so are one broker to clients (docs/design/0012-kafka-gateway-on-aws.md).
+ * All have the address of the load balancer, and so are one broker to clients (docs/design/0013-kafka-gateway-on-aws.md).
  * Not free when idle: about $60 a month in us-east-1 by default (docs/operations.md).
  */
 export class KafkaGateway extends Construct {

@@ -5,7 +5,7 @@ import { scoreOf } from './leaders.ts';
  * The gateways as clients must see them: one node for each address. Gateways behind a load balancer all advertise its address,
  * and a gateway that replaces another may have its address before that one is gone. librdkafka takes nodes with one address
  * and several ids for one node whose id changes, and asks for metadata for ever (its issues 3784, 3919 and 4212). So the id
- * follows from the address: all gateways tell clients the same.
+ * follows from the address: all gateways name the same one.
  */
 export function nodesByAddress(nodes: readonly GatewayNode[]): readonly GatewayNode[] {
   const byId = new Map<number, GatewayNode>();
