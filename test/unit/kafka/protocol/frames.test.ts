@@ -39,6 +39,17 @@ describe('frames', () => {
     );
   });
 
+  it('keep the order of many single bytes', () => {
+    const content = Uint8Array.from({ length: 5_000 }, (_, i) => (i * 7 + (i >> 8)) & 0xff);
+    const reader = new FrameReader(10_000);
+    for (const byte of framed(content)) {
+      expect(reader.next()).toBeUndefined();
+      reader.push(Uint8Array.of(byte));
+    }
+    expect(reader.next()).toEqual(content);
+    expect(reader.next()).toBeUndefined();
+  });
+
   it.each([0, -1, 101, 0x7fffffff, -0x80000000])('have no length %i', (length) => {
     const reader = new FrameReader(100);
     const bytes = Buffer.alloc(4);

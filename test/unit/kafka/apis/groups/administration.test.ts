@@ -177,6 +177,9 @@ describe('OffsetFetch of all that a group has', () => {
     await broker.commitOffsets({ group: 'idle', offsets });
     await broker.commitOffsets({ group: 'idle', offsets: [{ topic: 'gone', partition: 0, offset: 1 }] });
     await broker.deleteTopic('gone');
+    const fetchOffsets = broker.fetchOffsets.bind(broker);
+    const pages = vi.spyOn(broker, 'fetchOffsets');
+    pages.mockImplementation((request) => fetchOffsets({ ...request, limit: 2 }));
     const groups = [{ groupId: 'idle', topics: null }];
     const answer = await client.request(OFFSET_FETCH, 8, { groupId: '', topics: [], groups });
     const found = answer.groups[0]?.topics ?? [];
