@@ -126,10 +126,13 @@ export const MANAGE_KEYS: Access = {
 export const CHECK_KEYS: Access = { items: { GetItem: ['apiKey'] }, objects: {} };
 
 /**
- * Permissions of a Kafka gateway for itself: the id of the log and the secret of its salts, which the first gateway makes.
- * What it does for its clients are the permissions above.
+ * Permissions of a Kafka gateway for itself: the id of the log and the secret of its salts, which the first gateway makes,
+ * and the list of all gateways. What it does for its clients are the permissions above.
  */
-export const SERVE_KAFKA: Access = { items: { GetItem: ['cluster'], PutItem: ['cluster'] }, objects: {} };
+export const SERVE_KAFKA: Access = {
+  items: { GetItem: ['cluster'], Query: ['gateway'], PutItem: ['cluster', 'gateway'], DeleteItem: ['gateway'] },
+  objects: {},
+};
 
 /** Permissions to verify a topic: to read everything that is stored of it. They allow no change. */
 export const VERIFY: Access = {
@@ -241,12 +244,6 @@ export const SWEEP_TOPICS: Access = {
     DeleteItem: ['garbage', 'node', 'inlineBatch', 'producer', 'use', 'segments', 'checkpoint', 'reference'],
   },
   objects: { DeleteObject: ['hot', 'segment'], ListBucket: ['segment'] },
-};
-
-/** Permissions to be a Kafka gateway among others, in addition to those for what its clients ask for. */
-export const GATEWAY: Access = {
-  items: { GetItem: ['cluster'], Query: ['gateway'], PutItem: ['cluster', 'gateway'], DeleteItem: ['gateway'] },
-  objects: {},
 };
 
 export function union(...all: readonly Access[]): Access {
