@@ -161,16 +161,6 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     "if (group.phase === 'joining') throw",
     "if (group.phase === 'empty') throw",
   ),
-  {
-    ...bug(
-      'classic-later-joiner-ended',
-      'Whoever completes a round ends members that have joined the next one meanwhile.',
-      ROUND,
-      'member.round <= group.round);',
-      'member.round <= group.round + 9);',
-    ),
-    isUnmet: true,
-  },
   bug(
     'classic-gone-member-comes-back',
     'A member that is gone joins again under its id.',
@@ -199,16 +189,6 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
       ROUNDS,
       "if (group.phase === 'syncing' && isDue(group, nowMs))",
       "if (group.phase === 'empty' && isDue(group, nowMs))",
-    ),
-    isUnmet: true,
-  },
-  {
-    ...bug(
-      'classic-replaced-leader-assigns',
-      'A member that has taken the place of the leader assigns nothing to everybody.',
-      SYNC,
-      'if (group.leader === this.#key && this.#isListed(roster))',
-      'if (group.leader === this.#key)',
     ),
     isUnmet: true,
   },

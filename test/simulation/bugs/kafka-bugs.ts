@@ -126,13 +126,7 @@ export const KAFKA_BUGS: readonly PlantedBug[] = [
     'return { errorCode: kafkaError(error.code), message: error.message };',
     'throw error;',
   ),
-  bug(
-    'kafka-answers-in-any-order',
-    'Requests are answered when they are done.',
-    CONNECTION,
-    'Promise.all([answer, this.#answered])',
-    'Promise.all([answer])',
-  ),
+  bug('kafka-answers-in-any-order', 'Requests are answered when they are done.', CONNECTION, 'await before;', ''),
   bug(
     'kafka-requests-begin-in-any-order',
     'A connection does not wait before it begins the next request.',

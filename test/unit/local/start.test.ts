@@ -153,7 +153,7 @@ describe('startTailrace', () => {
   test('serves the objects of its own fetch plans', async () => {
     const { url, broker } = await start({ memory: true });
     await broker.putTopic({ name: 'large' });
-    const value = new Uint8Array(200_000).fill(7);
+    const value = new Uint8Array(300_000).fill(7);
     await broker.appendRecords({ topic: 'large', records: [{ key: null, value, headers: [] }] });
     const plan = await broker.planFetch({ topic: 'large', partitions: [{ partition: 0, offset: 0 }] });
     const [part] = plan.partitions[0]?.parts ?? [];
