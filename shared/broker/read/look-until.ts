@@ -23,7 +23,7 @@ const WAIT_IS_OVER = 'the wait is over';
  * look costs: once, again for each append that is heard, and otherwise once every `lookMs`.
  */
 export async function lookUntil<T>(
-  context: BrokerContext,
+  context: Pick<BrokerContext, 'clock'>,
   { listener, look, isEnough, untilMs, lookMs, signal }: Looking<T>,
 ): Promise<T> {
   for (;;) {
@@ -37,5 +37,7 @@ export async function lookUntil<T>(
     await Promise.race([listener.heard, context.clock.sleep(Math.min(leftMs, lookMs ?? leftMs), over.signal)]);
     signal?.removeEventListener('abort', end);
     end();
+    // Nobody waits for a further look.
+    if (signal?.aborted) return found;
   }
 }
