@@ -5,7 +5,7 @@
  * Only `copyAttributes` copies bytes. Every other result may share bytes with its arguments.
  */
 import { equalBytes } from '../log/bytes.ts';
-import { type EventLogError, invalidField } from '../log/errors.ts';
+import { EventLogError, invalidField } from '../log/errors.ts';
 import { checkItemBytes, type Write } from './item-checks.ts';
 import { itemBytes, writeUnits } from './item-size.ts';
 import { EXPIRES_AT } from './key-parts.ts';
@@ -30,6 +30,27 @@ export function decideWrite(key: ItemKey, before: Attributes | undefined, write:
   const afterBytes = itemBytes(key, after);
   checkItemBytes(afterBytes);
   return { kind: 'applied', after, units: writeUnits(beforeBytes, afterBytes) };
+}
+
+/** @throws EventLogError `storage_unavailable` if something else than an earlier attempt has put an item under its key */
+export function checkBesideIsNew(beside: Attributes, there: Attributes | undefined): void {
+  if (there === undefined || areEqual(there, beside)) return;
+  throw new EventLogError('storage_unavailable', 'The key of a new item is taken. Try again with another key.', {
+    outcome: 'not_applied',
+  });
+}
+
+function areEqual(a: Attributes, b: Attributes): boolean {
+  const names = Object.keys(a);
+  return (
+    names.length === Object.keys(b).length && names.every((name) => isEqual(attributeOf(a, name), attributeOf(b, name)))
+  );
+}
+
+function isEqual(a: AttributeValue | undefined, b: AttributeValue | undefined): boolean {
+  if (a instanceof Uint8Array) return b instanceof Uint8Array && equalBytes(a, b);
+  if (typeof a !== 'object' || typeof b !== 'object' || b instanceof Uint8Array) return a === b;
+  return a.length === b.length && a.every((element, i) => equalBytes(element, b[i] as Uint8Array));
 }
 
 function attributesAfter(before: Attributes | undefined, write: Write): Attributes | undefined {

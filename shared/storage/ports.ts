@@ -133,7 +133,8 @@ export interface ItemStore {
    * Each update of a call must name another attribute. Costs 1 UpdateItem.
    *
    * `beside`, which only stores with `putsBeside` take, is put if the updates are applied, and only then: both are durable
-   * together, or neither is ever seen. It is another item.
+   * together, or neither is ever seen. It is a new item, or what an earlier attempt has put: the call is rejected with
+   * `storage_unavailable`, and changes nothing, if its key has other attributes.
    */
   update(
     key: ItemKey,

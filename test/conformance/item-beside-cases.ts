@@ -12,7 +12,6 @@ export function itemBesideSuite(name: string, make: Make<ItemStore>): void {
         { pk, sk: 'a' },
         { pk: `${pk}-other`, sk: 'b' },
       ];
-      await store.put(beside, { old: 1 });
       const result = await store.update(key, [{ do: 'add', name: 'n', by: 2 }], [], {
         key: beside,
         attributes: { data: patternBytes(50_000) },
@@ -20,6 +19,31 @@ export function itemBesideSuite(name: string, make: Make<ItemStore>): void {
       expect(result).toMatchObject({ ok: true, attributes: { n: 2 } });
       expect((await store.get(key)).attributes).toEqual({ n: 2 });
       expect((await store.get(beside)).attributes).toEqual({ data: patternBytes(50_000) });
+    });
+
+    test('applies the updates beside an item that an earlier attempt has put, and beside no other', async (store, pk) => {
+      const [key, beside] = [
+        { pk, sk: 'a' },
+        { pk, sk: 'b' },
+      ];
+      const attributes = { data: patternBytes(300), text: 't', n: 1, list: [patternBytes(3), patternBytes(0)] };
+      const add = (besides: ItemToPut['attributes']) =>
+        store.update(key, [{ do: 'add', name: 'n', by: 1 }], [], { key: beside, attributes: besides });
+      await add(attributes);
+      expect(await add(attributes)).toMatchObject({ ok: true, attributes: { n: 2 } });
+      const others = [
+        { ...attributes, data: patternBytes(300, 1) },
+        { ...attributes, list: [patternBytes(3)] },
+        { ...attributes, list: [patternBytes(3), patternBytes(1)] },
+        { ...attributes, n: 2 },
+        { ...attributes, more: 1 },
+        { data: attributes.data },
+        {},
+      ];
+      for (const other of others)
+        await expect(add(other)).rejects.toMatchObject({ code: 'storage_unavailable', outcome: 'not_applied' });
+      expect((await store.get(key)).attributes).toEqual({ n: 2 });
+      expect((await store.get(beside)).attributes).toEqual(attributes);
     });
 
     test('applies neither if a condition does not hold', async (store, pk) => {

@@ -14,7 +14,7 @@ import { KnownHead, observeHead } from '../heads/known-head.ts';
 const QUEUES_KEPT_MAX = 4_096;
 /** The maximum number of groups of one head that are in progress: one is being written, one is being committed. */
 const GROUPS_PER_HEAD_MAX = 2;
-/** The same maximum where a commit writes its data too: the next group gathers meanwhile. */
+/** The same maximum if a commit writes its data too. */
 const GROUPS_PER_HEAD_BESIDE_MAX = 1;
 /** The same maximum if enough data waits to fill another group. */
 const FULL_GROUPS_PER_HEAD_MAX = 8;
@@ -57,6 +57,9 @@ class HeadQueue {
  * enough data waits to fill a group: waiting longer would gather no more, and full groups gain from parallel writes.
  * `GROUPS_PER_HEAD_MAX` limits the groups of one head: its commits follow each other, so a third group would only wait.
  * `FULL_GROUPS_PER_HEAD_MAX` is the same limit for full groups, which take longer to write than to commit.
+ *
+ * If the store writes data and commit at once (`commitsData`), groups that are not full stay small enough for that, and each
+ * head has one of them in progress: there is no write that a second one could overlap with.
  */
 export class GroupCommit {
   readonly #context: BrokerContext;

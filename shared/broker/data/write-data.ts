@@ -41,7 +41,7 @@ async function putInline(context: BrokerContext, group: HeadGroup): Promise<Writ
   const { topicId, headNumber } = group.name;
   const data = group.data();
   if (context.commitsData) {
-    // Under an id that nobody has: unlike below, 80 random bits are not compared with what is there.
+    // If the id is another's, of which there is next to no chance, the commit fails, and the append can be tried again.
     const batchId = newBatchId(context);
     group.unwritten = { key: inlineBatchKey(topicId, headNumber, batchId), attributes: { [INLINE_BATCH.data]: data } };
     return { batchId, location: 'inline' };

@@ -10,7 +10,7 @@ import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_
 import { EventLogError } from '../../log/errors.ts';
 import type { Write } from '../item-checks.ts';
 import { itemBytes, QUERY_PAGE_BYTES_MAX, writeUnits } from '../item-size.ts';
-import { decideWrite, expiryOf } from '../item-writes.ts';
+import { checkBesideIsNew, decideWrite, expiryOf } from '../item-writes.ts';
 import type { ItemKey, ItemRange } from '../ports.ts';
 import { utf8Bytes } from '../utf8.ts';
 import {
@@ -204,10 +204,12 @@ class Drains {
   #putBeside(request: WriteRequest): number {
     if (request.kind !== 'update' || request.beside === undefined) return 0;
     const { key, item } = request.beside;
-    const before = this.#read(key);
+    const found = this.#read(key);
+    const before = found && decodeItem(found);
     const attributes = decodeItem(item);
+    checkBesideIsNew(attributes, before);
     this.#statements.put.run(key.pk, key.sk, item, expiryOf(attributes) ?? null);
-    return writeUnits(itemBytes(key, before && decodeItem(before)), itemBytes(key, attributes));
+    return writeUnits(itemBytes(key, before), itemBytes(key, attributes));
   }
 
   #removeExpired(end: number, limit: number): ItemResult {

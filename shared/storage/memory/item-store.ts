@@ -1,6 +1,13 @@
 import { checkBeside, checkItemKey, checkItemRange, checkRemoval, checkWrite, type Write } from '../item-checks.ts';
 import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../item-size.ts';
-import { copyAttributes, decideWrite, expiredBefore, expiryOf } from '../item-writes.ts';
+import {
+  checkBesideIsNew,
+  conditionHolds,
+  copyAttributes,
+  decideWrite,
+  expiredBefore,
+  expiryOf,
+} from '../item-writes.ts';
 import type {
   Attributes,
   Condition,
@@ -59,7 +66,12 @@ export class MemoryItemStore implements ItemStore, ExpiringItems {
     conditions: readonly Condition[] = [],
     beside?: ItemToPut,
   ): Promise<WriteResult> {
-    if (beside !== undefined) checkBeside(beside);
+    if (beside !== undefined) {
+      checkBeside(beside);
+      const before = this.#find(key);
+      if (conditions.every((condition) => conditionHolds(before, condition)))
+        checkBesideIsNew(beside.attributes, this.#find(beside.key));
+    }
     const result = this.#write(key, { kind: 'update', updates, conditions });
     if (!result.ok || beside === undefined) return result;
     const put = this.#write(beside.key, { kind: 'put', attributes: beside.attributes, conditions: [] });
