@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
+import type { ObservedRequest } from '../../shared/kafka/gateway.ts';
 import type { Traffic } from '../../shared/kafka/listen.ts';
-import type { ObservedRequest } from '../../shared/kafka/observed-handlers.ts';
 import type { Clock } from '../../shared/storage/ports.ts';
 import type { logLine } from '../lambda/log-line.ts';
 import { embedded, type Metric } from '../lambda/metrics.ts';

@@ -69,3 +69,15 @@ export interface Gateway {
   /** Aborted when the gateway closes: long polls end. */
   readonly stopping: AbortSignal;
 }
+
+/** Hears of each request when it is answered, and never of what is in it. Must not throw. */
+export type RequestObserver = (request: ObservedRequest) => void;
+
+export interface ObservedRequest {
+  /** The name of the API, such as `Produce`. */
+  readonly api: string;
+  /** From the begin of the work to its end. A fetch that waits for records takes as long as it waits. */
+  readonly ms: number;
+  /** Whether the handler threw what it should not, so that the connection is closed without an answer. */
+  readonly failed: boolean;
+}

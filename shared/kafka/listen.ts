@@ -5,9 +5,9 @@ import { EventLogError } from '../log/errors.ts';
 import { AnswerBytes } from './answer-bytes.ts';
 import { FetchSessions } from './apis/records/fetch-sessions.ts';
 import { Connection, type ConnectionComponents } from './connection.ts';
-import type { Gateway } from './gateway.ts';
+import type { Gateway, RequestObserver } from './gateway.ts';
 import { HANDLERS } from './handlers.ts';
-import { observedHandlers, type RequestObserver } from './observed-handlers.ts';
+import { observedHandlers } from './observed-handlers.ts';
 import type { TlsSettings } from './tls.ts';
 
 /** Silent connections are looked for so many times within the time after which they are cut. */

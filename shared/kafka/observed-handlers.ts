@@ -1,17 +1,6 @@
 import type { Clock } from '../storage/ports.ts';
+import type { RequestObserver } from './gateway.ts';
 import { ConnectionEnd, type Handler } from './handler.ts';
-
-/** Hears of each request when it is answered, and never of what is in it. Must not throw. */
-export type RequestObserver = (request: ObservedRequest) => void;
-
-export interface ObservedRequest {
-  /** The name of the API, such as `Produce`. */
-  readonly api: string;
-  /** From the begin of the work to its end. A fetch that waits for records takes as long as it waits. */
-  readonly ms: number;
-  /** Whether the handler threw what it should not, so that the connection is closed without an answer. */
-  readonly failed: boolean;
-}
 
 export function observedHandlers(
   handlers: ReadonlyMap<number, Handler>,
