@@ -118,9 +118,9 @@ export async function appendTo(
   topic: string,
   partition: number,
   values: readonly string[],
-  options: Partial<AppendRecordsRequest> = {},
+  { key = null, ...options }: Partial<AppendRecordsRequest & Pick<RecordToAppend, 'key'>> = {},
 ): Promise<number> {
-  const records = values.map((value) => record(value, { partition }));
+  const records = values.map((value) => record(value, { partition, key }));
   const [first] = await broker.appendRecords({ topic, records, ...options });
   if (first?.ok !== true) throw first?.error;
   return first.offset;

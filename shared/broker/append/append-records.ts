@@ -6,7 +6,7 @@ import { HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../../log/limits.
 import { checkTimestamp } from '../../log/topic/check-batch.ts';
 import { partitionForKey } from '../../log/topic/partitioner.ts';
 import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
-import { choiceSetting, numberSetting, requiredCompression } from '../../log/topic/topic-config.ts';
+import { choiceSetting, isCompacted, numberSetting, requiredCompression } from '../../log/topic/topic-config.ts';
 import type { BrokerContext } from '../context.ts';
 import { notSettledInTime } from '../heads/send-until-certain.ts';
 import { appendBatches, checkAtomic, checkBatchCount } from './append-batches.ts';
@@ -148,7 +148,7 @@ interface Plan {
   readonly errors: ReadonlyMap<number, EventLogError>;
 }
 
-/** Decides which records go into which batch. Without `nowMs` the limits on timestamps are not checked. */
+/** Decides which records go into which batch. Without `nowMs` timestamps and keys are not checked by the topic's settings. */
 function planBatches(
   request: AppendRecordsRequest,
   topic: Topic,
@@ -168,6 +168,7 @@ function planBatches(
       if (record.headers.length > HEADERS_PER_RECORD_MAX) {
         throw invalidField(`records[${place}].headers`, `A record can have at most ${HEADERS_PER_RECORD_MAX} headers.`);
       }
+      if (record.key === null && nowMs !== undefined && isCompacted(topic.config)) throw lacksKey(topic, place);
       if (checksTime && record.timestampMs !== undefined) {
         const error = checkTimestamp(record.timestampMs, place, topic.config, nowMs);
         if (error !== undefined) throw error;
@@ -190,6 +191,13 @@ function planBatches(
   });
   checkOnePartition(request, topic, open.size);
   return { batches, errors };
+}
+
+function lacksKey({ name }: Topic, place: number): EventLogError {
+  return invalidField(
+    `records[${place}].key`,
+    `Topic '${name}' is compacted (cleanup.policy): it keeps the last record of each key, so record ${place} needs a key.`,
+  );
 }
 
 /** Checks that an append with a producer sequence or an expected offset has only one partition. */

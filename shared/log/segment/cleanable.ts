@@ -1,5 +1,5 @@
 import { NO_TIMESTAMP } from '../batch/record-batch.ts';
-import { choiceSetting, numberSetting, type TopicConfig } from '../topic/topic-config.ts';
+import { isCompacted, numberSetting, type TopicConfig } from '../topic/topic-config.ts';
 import type { Segment } from './segment.ts';
 
 export type CleanableSegment = Pick<Segment, 'startOffset' | 'endOffset' | 'bytes' | 'maxTimestampMs' | 'writtenAtMs'>;
@@ -44,10 +44,6 @@ export function compactionDue(facts: PartitionFacts, config: TopicConfig, nowMs:
   }
   if (tombstonesDueAtMs !== undefined && tombstonesDueAtMs <= nowMs) return { upToOffset, reason: 'tombstones' };
   return undefined;
-}
-
-export function isCompacted(config: TopicConfig): boolean {
-  return choiceSetting(config, 'cleanup.policy').split(',').includes('compact');
 }
 
 /** A partition is looked at again after this time at the latest, since its topic's settings can change. */

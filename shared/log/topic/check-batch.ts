@@ -11,7 +11,7 @@ import { NO_PRODUCER_ID } from '../batch/write-batch.ts';
 import { EventLogError } from '../errors.ts';
 import type { CheckedBatch } from '../head/head-append.ts';
 import { PRODUCER_EPOCH_MAX } from '../limits.ts';
-import { choiceSetting, numberSetting, requiredCompression, type TopicConfig } from './topic-config.ts';
+import { choiceSetting, isCompacted, numberSetting, requiredCompression, type TopicConfig } from './topic-config.ts';
 
 /**
  * Checks and adjusts a produced batch as Kafka's brokers do (`LogValidator`). The batch must be one whole data batch, not a
@@ -33,7 +33,9 @@ export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs
     throw invalidBatch(`it counts ${header.recordCount} records but ${header.lastOffsetDelta + 1} offsets`);
   }
   const records = decodeRecords(bytes, 0, header, 0);
+  const needsKeys = isCompacted(config);
   records.forEach((record, i) => {
+    if (needsKeys && record.key === null) throw invalidBatch(`record ${i} has no key, and the topic is compacted`);
     if (record.offset !== i) throw invalidBatch(`record ${i} has the offset delta ${record.offset}`);
   });
   const producer = checkProducer(header);

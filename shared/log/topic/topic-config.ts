@@ -130,6 +130,11 @@ export function choiceSetting(config: TopicConfig, name: TopicSettingName): stri
   return String(config[name] ?? TOPIC_SETTINGS[name].default);
 }
 
+/** Whether only the last record of each key is kept. */
+export function isCompacted(config: TopicConfig): boolean {
+  return choiceSetting(config, 'cleanup.policy').split(',').includes('compact');
+}
+
 /** The codec that stored batches of the topic must have; `undefined` keeps what the producer chose. */
 export function requiredCompression(config: TopicConfig): Compression | undefined {
   const chosen = choiceSetting(config, 'compression.type');

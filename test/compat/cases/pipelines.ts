@@ -61,9 +61,8 @@ async function refused(world: World): Promise<void> {
   });
   const failed = acked.flatMap(({ isFailed }, i) => (isFailed ? [i] : []));
   expect(failed).toEqual(expect.arrayContaining(REFUSED));
-  // Only what was sent in a batch with them can have failed.
+  // Clients give up what comes behind a refused batch in its partition, on Kafka too; other partitions go on.
   expect(failed.every((i) => i % PARTITIONS === 1)).toBe(true);
-  expect(failed.length).toBeLessThan(RECORDS / PARTITIONS);
   const stored = acked.flatMap(({ isFailed }, i) => (isFailed ? [] : [i]));
   await expectStored(world, topic, stored);
 }

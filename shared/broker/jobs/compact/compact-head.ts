@@ -2,7 +2,6 @@ import { EventLogError } from '../../../log/errors.ts';
 import {
   compactionDue,
   dirtyBytes,
-  isCompacted,
   LOOK_AGAIN_MS_MAX,
   LOOK_AGAIN_MS_MIN,
   nextLookMs,
@@ -10,6 +9,7 @@ import {
 import { OffsetMap } from '../../../log/segment/offset-map.ts';
 import type { SegmentList } from '../../../log/segment/segment-list.ts';
 import type { Topic } from '../../../log/topic/topic.ts';
+import { isCompacted } from '../../../log/topic/topic-config.ts';
 import { segmentObjectKey } from '../../../storage/keys.ts';
 import type { BrokerContext } from '../../context.ts';
 import { readSegmentList } from '../../heads/segment-list-store.ts';

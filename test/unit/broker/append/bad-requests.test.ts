@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NO_TOPIC } from '../../../../shared/broker/usage/usage-meter.ts';
-import { codeOf, memoryBroker, record } from '../../../support/memory-broker.ts';
+import { bytes, codeOf, memoryBroker, record } from '../../../support/memory-broker.ts';
 
 describe('what a request must not leave to chance, or blow up', () => {
   it('is the partition of an append that is for one offset or one sequence', async () => {
@@ -20,6 +20,26 @@ describe('what a request must not leave to chance, or blow up', () => {
     await broker.putTopic({ name: 'one' });
     const [only] = await broker.appendRecords({ topic: 'one', records: [record('x')], expectedOffset: 0 });
     expect(only?.ok).toBe(true);
+  });
+
+  it('is a record without a key in a compacted topic, which would lose it', async () => {
+    const broker = memoryBroker();
+    await broker.putTopic({ name: 't' });
+    const records = [record('a', { key: bytes('k') }), record('b'), record('c', { key: bytes('') })];
+    const idempotencyKey = 'once';
+    const before = await broker.appendRecords({ topic: 't', records, idempotencyKey });
+    await broker.putTopic({ name: 't', config: { 'cleanup.policy': 'compact' } });
+    const outcomes = await broker.appendRecords({ topic: 't', records });
+    expect(outcomes.map((outcome) => outcome.ok || outcome.error.details.field)).toEqual([
+      true,
+      'records[1].key',
+      true,
+    ]);
+    const whole = await broker.appendRecords({ topic: 't', records, atomic: true });
+    expect(whole.map(({ ok }) => ok)).toEqual([false, false, false]);
+    // What was appended before is answered as before.
+    const again = await broker.appendRecords({ topic: 't', records, idempotencyKey });
+    expect(again).toEqual(before.map((outcome) => ({ ...outcome, duplicate: true })));
   });
 
   it('is the size of a fetch plan, which carries inline batches', async () => {

@@ -14,6 +14,7 @@ import { dyingStores } from '../../../support/dying-stores.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import {
   appendTo,
+  bytes,
   memoryBroker,
   memoryStores,
   record,
@@ -31,7 +32,8 @@ async function setUp(config: Record<string, unknown> = {}) {
   const name = { topicId: topic.topicId, headNumber: 0 };
   const list = () => readSegmentList(stores.items, name);
   const append = async (partition: number, count: number, size = 10): Promise<void> => {
-    for (let i = 0; i < count; i++) await appendTo(broker, 't', partition, [`${partition}/${i}`.padEnd(size, '.')]);
+    for (let i = 0; i < count; i++)
+      await appendTo(broker, 't', partition, [`${partition}/${i}`.padEnd(size, '.')], { key: bytes('k') });
     await broker.idle();
   };
   const merge = (force = true) => stores.clock.run(broker.mergeHead(topic.topicId, 0, { force }));

@@ -6,7 +6,7 @@ import { ByteBudget } from '../../../../shared/broker/memory/byte-budget.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { EMPTY_SEGMENT_LIST } from '../../../../shared/log/segment/segment-list.ts';
 import { jobContext } from '../../../support/maintained-log.ts';
-import { appendTo, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
+import { appendTo, bytes, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 /** Stores with heads that are due to be merged, one of each topic. */
 async function dueHeads(topics: number) {
@@ -75,7 +75,8 @@ it('compacts one head after the other, since each takes as much memory as a comp
     for (let i = 0; i < 6; i++) {
       await broker.putTopic({ name: `topic-${i}`, config: { 'cleanup.policy': 'compact' } });
       ids.push((await broker.describeTopic(`topic-${i}`)).topicId);
-      for (let commit = 0; commit < 8; commit++) await appendTo(broker, `topic-${i}`, 0, ['value']);
+      for (let commit = 0; commit < 8; commit++)
+        await appendTo(broker, `topic-${i}`, 0, ['value'], { key: bytes('k') });
     }
     await broker.idle();
     for (const topicId of ids) await broker.mergeHead(topicId, 0, { force: true });

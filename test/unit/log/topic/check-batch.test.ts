@@ -7,6 +7,17 @@ const T = 1_700_000_000_000;
 const batch = encodeBatch([{ timestampMs: T, key: Uint8Array.of(1), value: null, headers: [] }]);
 
 describe('a produced batch', () => {
+  it.each(['compact', 'compact,delete'])('has a key in each record if the policy is %s', (policy) => {
+    const config = { 'cleanup.policy': policy };
+    expect(checkProducedBatch(batch, config, T).records).toBe(1);
+    const records = [Uint8Array.of(1), new Uint8Array(0), null].map((key) => ({
+      ...{ timestampMs: T, key, value: null, headers: [] },
+    }));
+    const lacking = encodeBatch(records);
+    expect(checkProducedBatch(lacking, { 'cleanup.policy': 'delete' }, T).records).toBe(3);
+    expect(() => checkProducedBatch(lacking, config, T)).toThrow('record 2 has no key, and the topic is compacted');
+  });
+
   it('may have a tombstone, but no delete horizon', () => {
     expect(checkProducedBatch(batch, {}, T).records).toBe(1);
     const withHorizon = edited(batch, (view) => view.setInt16(21, view.getInt16(21) | 0x40));

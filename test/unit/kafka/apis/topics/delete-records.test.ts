@@ -3,7 +3,7 @@ import { KAFKA_ERRORS } from '../../../../../shared/kafka/error-codes.ts';
 import { DELETE_RECORDS } from '../../../../../shared/kafka/protocol/messages/topics/delete-records.ts';
 import type { KafkaClient } from '../../../../support/kafka-client.ts';
 import { kafkaLog, versionsOf } from '../../../../support/kafka-log.ts';
-import { appendTo } from '../../../../support/memory-broker.ts';
+import { appendTo, bytes } from '../../../../support/memory-broker.ts';
 
 const NEWEST = 2;
 
@@ -63,7 +63,7 @@ describe('DeleteRecords', () => {
       ['both', 'compact,delete'],
     ] as const) {
       await broker.putTopic({ name, config: { 'cleanup.policy': policy } });
-      await appendTo(broker, name, 0, ['x']);
+      await appendTo(broker, name, 0, ['x'], { key: bytes('k') });
     }
     expect(await ask(client, 'compacted', 0, 1)).toEqual([KAFKA_ERRORS.POLICY_VIOLATION, -1]);
     expect(await ask(client, 'both', 0, 1)).toEqual([0, 1]);
