@@ -19,6 +19,7 @@ import type { ByteRange, ItemKey, ObjectStore } from '../../../../shared/storage
 import { DamagedLog } from '../../../support/damaged-log.ts';
 import {
   appendTo,
+  bytes,
   codeOf,
   type MemoryStores,
   memoryBroker,
@@ -237,7 +238,7 @@ describe('a verification', () => {
     const log = { stores, broker, topicId: topic.topicId };
     const merged = new MergedLog(stores, topic.topicId);
     for (let i = 0; i < 4; i++) {
-      for (let j = 0; j < 8; j++) await appendTo(broker, TOPIC, 0, ['v']);
+      for (let j = 0; j < 8; j++) await appendTo(broker, TOPIC, 0, ['v'], { key: bytes('k') });
       await broker.idle();
       await mergeAll(log);
     }
