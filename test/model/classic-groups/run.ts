@@ -1,13 +1,9 @@
 import { Broker } from '../../../shared/broker/broker.ts';
 import type { JoinClassicResult } from '../../../shared/broker/groups/classic/join-classic-group.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
-import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
-import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
-import type { Clock } from '../../../shared/storage/ports.ts';
 import { assignmentOf, GROUP, partitionNames } from '../../support/classic-world.ts';
-import { type Fault, faultyStores } from '../../support/faulty-stores.ts';
-import { bytes, SeededRandom } from '../../support/memory-broker.ts';
-import { SimulatedClock } from '../../support/simulated-clock.ts';
+import { bytes } from '../../support/memory-broker.ts';
+import { FaultyProcesses, GivenUp, type RunOutcome } from '../faulty-processes.ts';
 import { Judge } from './judge.ts';
 
 /**
@@ -21,98 +17,27 @@ const TOPICS = [
   { name: 'wide', partitions: 20 },
 ];
 const ALL = TOPICS.flatMap(({ name, partitions }) => Array.from({ length: partitions }, (_, i) => `${name}/${i}`));
-const PROCESSES = 3;
 const CONSUMERS = 4;
 const SESSION_MS = 6_000;
 const REBALANCE_MS = 8_000;
 const RUN_MS = 60_000;
 /** After the faults: sessions of the dead end, and late requests arrive. */
 const SETTLE_MS = 60_000;
-const LATE_MS_MAX = 8_000;
-const SKEW_MS_MAX = 3_000;
-
-export interface RunOutcome {
-  readonly problems: readonly string[];
-  readonly marks: ReadonlySet<string>;
-}
-
-class GivenUp extends Error {}
 
 export async function runSeed(seed: number): Promise<RunOutcome> {
-  const random = new SeededRandom(seed);
-  const clock = new SimulatedClock();
-  const bare = { objects: new MemoryObjectStore(), items: new MemoryItemStore(), clock };
-  const marks = new Set<string>();
-  const rate = [0, 0.03, 0.1, 0.25][random.below(4)] as number;
-  const patience = [0, 0.05, 0.2][random.below(3)] as number;
+  const processes = new FaultyProcesses(seed, RUN_MS + SETTLE_MS, (random) => ({
+    initialRebalanceDelayMs: random.below(3) * 500,
+  }));
+  const { random, clock, bare, marks } = processes;
   const isStatic = random.below(4) === 0;
   const judge = new Judge({ isStatic });
-  let healed = false;
 
   const plain = new Broker({ ...bare, random });
   for (const topic of TOPICS) await clock.run(plain.putTopic(topic));
   const topics = new Map<string, string>();
   for (const { name } of TOPICS) topics.set((await clock.run(plain.describeTopic(name))).topicId, name);
   judge.watch(bare.items, topics);
-
-  const faults: readonly Fault[] = ['throttled', 'lost_request', 'lost_reply', 'late', 'repeated'];
-  const processes = Array.from({ length: PROCESSES }, () => makeProcess());
-
-  function makeProcess(): { broker: Broker; kill(): void } {
-    let isDead = false;
-    const skewMs = random.below(2) === 0 ? 0 : random.below(2 * SKEW_MS_MAX) - SKEW_MS_MAX;
-    const stores = faultyStores(bare, () => {
-      if (isDead) return { delayMs: 10 * (RUN_MS + SETTLE_MS) };
-      const delayMs = 1 + random.below(random.below(20) === 0 ? 3_000 : 30);
-      if (healed || random.next() >= rate) return { delayMs: healed ? 5 : delayMs };
-      return { delayMs, fault: faults[random.below(faults.length)], lateMs: random.below(LATE_MS_MAX) };
-    });
-    const skewed: Clock = {
-      nowMs: () => clock.nowMs() + (healed ? 0 : skewMs),
-      sleep: (ms, signal) => clock.sleep(ms, signal),
-    };
-    const settings = { initialRebalanceDelayMs: random.below(3) * 500 };
-    return {
-      broker: new Broker({ ...stores, clock: skewed, random, settings }),
-      kill: () => {
-        isDead = true;
-      },
-    };
-  }
-  function anyBroker(): Broker {
-    const i = random.below(PROCESSES);
-    if (!healed && random.next() < 0.005) {
-      processes[i]?.kill();
-      processes[i] = makeProcess();
-      marks.add('process died');
-    }
-    return (processes[i] as { broker: Broker }).broker;
-  }
-
-  /** A request that may not be answered in time, that its client sends twice, or that arrives late. */
-  async function once<T>(send: () => Promise<T>, timeoutMs: number): Promise<T> {
-    if (!healed && random.below(15) === 0) {
-      marks.add('given up');
-      void clock
-        .sleep(random.below(LATE_MS_MAX))
-        .then(send)
-        .catch(() => {});
-      throw new GivenUp();
-    }
-    if (!healed && random.below(15) === 0) {
-      marks.add('sent twice');
-      void send().catch(() => {});
-    }
-    const answer = send();
-    answer.catch(() => {});
-    const gaveUp = Symbol();
-    const result = await Promise.race([answer, clock.sleep(timeoutMs).then(() => gaveUp)]);
-    if (typeof result === 'symbol') {
-      marks.add('given up');
-      throw new GivenUp();
-    }
-    return result;
-  }
+  processes.start();
 
   /** What each consumer reads now. */
   const reading = new Map<number, { readonly generation: number; readonly partitions: readonly string[] }>();
@@ -164,7 +89,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
         requiresMemberId: true,
         supportsSkippingAssignment: true,
       };
-      const result = await this.attempt(() => anyBroker().joinClassicGroup(request), REBALANCE_MS + 5_000);
+      const result = await this.attempt(() => processes.anyBroker().joinClassicGroup(request), REBALANCE_MS + 5_000);
       if (typeof result !== 'object') return result;
       this.memberId = result.memberId;
       judge.joined(result);
@@ -187,7 +112,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
           })
         : [];
       const request = { group: GROUP, memberId, instanceId: this.instanceId, generation, assignments };
-      const result = await this.attempt(() => anyBroker().syncClassicGroup(request), REBALANCE_MS + 5_000);
+      const result = await this.attempt(() => processes.anyBroker().syncClassicGroup(request), REBALANCE_MS + 5_000);
       if (typeof result !== 'object') return undefined;
       const partitions = partitionNames(result.assignment);
       judge.synced(generation, memberId, this.instanceId ?? memberId, partitions);
@@ -199,14 +124,17 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
         await clock.sleep(300 + random.below(1_500));
         await this.pause();
         if (clock.nowMs() >= untilMs) return 'stop';
-        if (!healed && random.next() < 0.01) return 'stop';
-        if (!healed && random.next() < 0.01) {
+        if (!processes.isHealed && random.next() < 0.01) return 'stop';
+        if (!processes.isHealed && random.next() < 0.01) {
           marks.add('left');
           const leaving = { memberId: this.memberId, instanceId: this.instanceId };
-          await this.attempt(() => anyBroker().leaveClassicGroup({ group: GROUP, members: [leaving] }), 5_000);
+          await this.attempt(
+            () => processes.anyBroker().leaveClassicGroup({ group: GROUP, members: [leaving] }),
+            5_000,
+          );
           return 'stop';
         }
-        if (!healed && random.next() < 0.02) return undefined;
+        if (!processes.isHealed && random.next() < 0.02) return undefined;
         // Members of a generation may commit for all partitions.
         const from = random.below(10) === 0 ? ALL : partitions;
         const partition = from[random.below(Math.max(1, from.length))];
@@ -215,7 +143,8 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
         const before = this.memberId;
         const beat = await this.attempt(
           () =>
-            anyBroker()
+            processes
+              .anyBroker()
               .heartbeatClassicGroup(request)
               .then(() => 'alive'),
           3_000,
@@ -237,7 +166,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
       const offsets = [{ topic, partition: Number(number), offset }];
       const request = { group: GROUP, memberId: memberId || 'none', instanceId: this.instanceId, generation, offsets };
       try {
-        const [outcome] = await once(() => anyBroker().commitClassicOffsets(request), 3_000);
+        const [outcome] = await processes.once(() => processes.anyBroker().commitClassicOffsets(request), 3_000);
         if (outcome?.ok) judge.acknowledged(generation, partition);
         marks.add(outcome?.ok ? 'committed' : `commit: ${outcome?.error.code}`);
       } catch (error) {
@@ -249,7 +178,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
     async attempt<T>(send: () => Promise<T>, timeoutMs: number): Promise<T | 'stop' | undefined> {
       this.mustJoin = false;
       try {
-        return await once(send, healed ? 60_000 : timeoutMs);
+        return await processes.once(send, timeoutMs);
       } catch (error) {
         if (error instanceof GivenUp) return undefined;
         const code = error instanceof EventLogError ? error.code : String(error);
@@ -265,7 +194,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
     }
 
     async pause(): Promise<void> {
-      if (healed || random.next() >= patience * 0.1) return;
+      if (!processes.drawPause()) return;
       marks.add('stood still');
       await clock.sleep(random.below(3 * SESSION_MS));
     }
@@ -280,8 +209,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
     }
   });
   await clock.run(clock.sleep(RUN_MS));
-  healed = true;
-  for (let i = 0; i < PROCESSES; i++) processes[i] = makeProcess();
+  processes.heal();
   const last = Promise.all([90, 91].map((slot) => new Consumer(slot).live(endMs)));
   await clock.run(clock.sleep(SETTLE_MS - 1_000));
   const now = [...reading.values()];

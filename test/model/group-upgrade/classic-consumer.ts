@@ -2,9 +2,10 @@ import type { JoinClassicResult } from '../../../shared/broker/groups/classic/jo
 import type { EventLogError } from '../../../shared/log/errors.ts';
 import { classicKey } from '../../../shared/log/group/classic/classic-member.ts';
 import { GROUP, partitionNames, subscriptionBytes } from '../../support/classic-world.ts';
+import { GivenUp, LATE_MS_MAX } from '../faulty-processes.ts';
 import type { Belief } from './judge.ts';
 import { assignAsLeader } from './leader.ts';
-import { ALL, codeOfError, GivenUp, LATE_MS_MAX, REBALANCE_MS, SESSION_MS, TOPICS, type World } from './run.ts';
+import { ALL, codeOfError, REBALANCE_MS, SESSION_MS, TOPICS, type World } from './world.ts';
 
 interface Life {
   readonly life: number;
@@ -35,9 +36,9 @@ export class ClassicConsumer {
     try {
       while (clock.nowMs() < untilMs) {
         if (!isCooperative) await this.#revokeAll();
-        if (!this.#world.isHealed() && random.below(12) === 0)
+        if (!this.#world.isHealed && random.below(12) === 0)
           this.#topics = random.below(2) === 0 ? ['wide'] : ['small', 'wide'];
-        if (this.#world.isHealed()) this.#topics = ['small', 'wide'];
+        if (this.#world.isHealed) this.#topics = ['small', 'wide'];
         const joined = await this.#join();
         if (joined === 'stop') return;
         if (joined === undefined) continue;
@@ -106,7 +107,7 @@ export class ClassicConsumer {
       await clock.sleep(300 + random.below(1_500));
       await this.#world.pause();
       if (clock.nowMs() >= untilMs) return 'stop';
-      const isFaulty = !this.#world.isHealed();
+      const isFaulty = !this.#world.isHealed;
       if (isFaulty && random.next() < 0.02) return 'stop';
       if (isFaulty && random.next() < 0.02) {
         this.#world.marks.add('classic left');
@@ -135,7 +136,7 @@ export class ClassicConsumer {
   /** Sent now, and late: others may read the partition when it arrives. */
   #commitLate(partition: string | undefined, generation = this.#generation): void {
     const { random } = this.#world;
-    if (partition === undefined || this.#world.isHealed() || random.below(3) > 0) return;
+    if (partition === undefined || this.#world.isHealed || random.below(3) > 0) return;
     void this.#commit(partition, generation, random.below(LATE_MS_MAX));
   }
 

@@ -2,8 +2,9 @@ import type { HeartbeatResult } from '../../../shared/broker/groups/membership/h
 import { memberKey } from '../../../shared/log/group/member.ts';
 import { partitionSet } from '../../../shared/log/group/partition-set.ts';
 import { GROUP } from '../../support/classic-world.ts';
+import { GivenUp, LATE_MS_MAX } from '../faulty-processes.ts';
 import type { Belief } from './judge.ts';
-import { codeOfError, GivenUp, LATE_MS_MAX, SESSION_MS, type World } from './run.ts';
+import { codeOfError, SESSION_MS, type World } from './world.ts';
 
 interface Life {
   readonly life: number;
@@ -35,7 +36,7 @@ export class ConsumerMember {
       while (clock.nowMs() < untilMs) {
         await clock.sleep(random.below(2) === 0 ? intervalMs : random.below(intervalMs + 1));
         await this.#world.pause();
-        const isFaulty = !this.#world.isHealed();
+        const isFaulty = !this.#world.isHealed;
         if (isFaulty && random.next() < 0.01) return;
         if (isFaulty && random.next() < 0.01) return await this.#leave();
         const [kept] = told;
@@ -61,7 +62,7 @@ export class ConsumerMember {
       }
     } finally {
       const [partition] = this.#belief.has;
-      if (partition !== undefined && !this.#world.isHealed()) void this.#commit(partition, random.below(LATE_MS_MAX));
+      if (partition !== undefined && !this.#world.isHealed) void this.#commit(partition, random.below(LATE_MS_MAX));
       judge.end(this.#belief);
     }
   }

@@ -5,12 +5,7 @@ import type { HeartbeatResult } from '../../../shared/log/group/heartbeat-result
 import { memberKey } from '../../../shared/log/group/member.ts';
 import { type PartitionSet, partitionSet } from '../../../shared/log/group/partition-set.ts';
 import { memberItemKey } from '../../../shared/storage/group-keys.ts';
-import { MemoryItemStore } from '../../../shared/storage/memory/item-store.ts';
-import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
-import type { Clock } from '../../../shared/storage/ports.ts';
-import { type Fault, faultyStores } from '../../support/faulty-stores.ts';
-import { SeededRandom } from '../../support/memory-broker.ts';
-import { SimulatedClock } from '../../support/simulated-clock.ts';
+import { FaultyProcesses, type RunOutcome } from '../faulty-processes.ts';
 
 /**
  * A random model of the members of a group, over the real heartbeats. Members come and go, stand still for longer than their
@@ -23,66 +18,20 @@ const TOPICS = [
   { name: 'small', partitions: 3 },
   { name: 'wide', partitions: 20 },
 ];
-const PROCESSES = 3;
 const MEMBERS = 4;
 const SESSION_MS = 6_000;
 const RUN_MS = 60_000;
 /** After the faults: every session that has not ended does so, and the rest must settle. */
 const SETTLE_MS = 60_000;
-const LATE_MS_MAX = 8_000;
-const SKEW_MS_MAX = 3_000;
-
-export interface RunOutcome {
-  readonly problems: readonly string[];
-  readonly marks: ReadonlySet<string>;
-}
 
 class Dead extends Error {}
 
 export async function runSeed(seed: number): Promise<RunOutcome> {
-  const random = new SeededRandom(seed);
-  const clock = new SimulatedClock();
-  const bare = { objects: new MemoryObjectStore(), items: new MemoryItemStore(), clock };
+  const processes = new FaultyProcesses(seed, RUN_MS + SETTLE_MS);
+  const { random, clock, bare, marks } = processes;
   const problems: string[] = [];
-  const marks = new Set<string>();
-  const rate = [0, 0.03, 0.1, 0.25][random.below(4)] as number;
-  const patience = [0, 0.05, 0.2][random.below(3)] as number;
   const isStatic = random.below(4) === 0;
-  let healed = false;
-
-  const faults: readonly Fault[] = ['throttled', 'lost_request', 'lost_reply', 'late', 'repeated'];
-  const processes = Array.from({ length: PROCESSES }, () => makeProcess());
-
-  function makeProcess(): { broker: Broker; kill(): void } {
-    let isDead = false;
-    const skewMs = random.below(2) === 0 ? 0 : random.below(2 * SKEW_MS_MAX) - SKEW_MS_MAX;
-    const stores = faultyStores(bare, () => {
-      if (isDead) return { delayMs: 10 * (RUN_MS + SETTLE_MS) };
-      const delayMs = 1 + random.below(random.below(20) === 0 ? 3_000 : 30);
-      if (healed || random.next() >= rate) return { delayMs: healed ? 5 : delayMs };
-      return { delayMs, fault: faults[random.below(faults.length)], lateMs: random.below(LATE_MS_MAX) };
-    });
-    const skewed: Clock = {
-      nowMs: () => clock.nowMs() + (healed ? 0 : skewMs),
-      sleep: (ms, signal) => clock.sleep(ms, signal),
-    };
-    const broker = new Broker({ ...stores, clock: skewed, random });
-    return {
-      broker,
-      kill: () => {
-        isDead = true;
-      },
-    };
-  }
-  function anyBroker(): Broker {
-    const i = random.below(PROCESSES);
-    if (!healed && random.next() < 0.005) {
-      processes[i]?.kill();
-      processes[i] = makeProcess();
-      marks.add('process died');
-    }
-    return (processes[i] as { broker: Broker }).broker;
-  }
+  processes.start();
 
   /** What each user of a member believes to have. */
   const beliefs = new Map<number, { readonly key: string; readonly memberId: string; has: Set<string> }>();
@@ -123,14 +72,14 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
       await checkBeliefs();
     };
     try {
-      while (clock.nowMs() < untilMs || healed) {
-        if (healed && clock.nowMs() > endMs) return;
+      while (clock.nowMs() < untilMs || processes.isHealed) {
+        if (processes.isHealed && clock.nowMs() > endMs) return;
         await clock.sleep(random.below(2) === 0 ? intervalMs : random.below(intervalMs + 1));
-        if (!healed && random.next() < patience * 0.1) {
+        if (processes.drawPause()) {
           marks.add('member stood still');
           await clock.sleep(random.below(3 * SESSION_MS));
         }
-        if (!healed && random.next() < 0.02) return;
+        if (!processes.isHealed && random.next() < 0.02) return;
         if (random.below(3) > 0) letGoOf = [];
         await hold();
         const owned: PartitionSet = partitionSet([...told, ...letGoOf]);
@@ -146,7 +95,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
         };
         let answer: HeartbeatResult | undefined;
         try {
-          answer = await once(() => anyBroker().heartbeat(request));
+          answer = await once(() => processes.anyBroker().heartbeat(request));
         } catch (error) {
           if (error instanceof Dead) continue;
           const code = error instanceof EventLogError ? error.code : String(error);
@@ -172,9 +121,10 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
         intervalMs = answer.heartbeatIntervalMs;
         await hold();
         marks.add(answer.isSettled ? 'settled' : 'not settled');
-        if (!healed && random.next() < 0.01) {
+        if (!processes.isHealed && random.next() < 0.01) {
           belief.has = new Set();
-          await anyBroker()
+          await processes
+            .anyBroker()
             .leaveGroup({
               group: GROUP,
               memberId,
@@ -193,35 +143,26 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
 
   /** A heartbeat through a process that may not answer in time, or whose caller sends it again through another. */
   async function once(send: () => Promise<HeartbeatResult>): Promise<HeartbeatResult | undefined> {
-    if (!healed && random.below(12) === 0) {
-      // The caller gives this one up, and it arrives when it does.
-      void clock
-        .sleep(random.below(LATE_MS_MAX))
-        .then(send)
-        .catch(() => {});
+    if (!processes.isHealed && random.below(12) === 0) {
+      processes.sendLate(send);
       return undefined;
     }
-    if (!healed && random.below(12) === 0) {
+    if (!processes.isHealed && random.below(12) === 0) {
       marks.add('sent twice');
       void send().catch(() => {});
       return send();
     }
-    const answer = send();
-    answer.catch(() => {});
-    const gaveUp = Symbol();
-    const result = await Promise.race([
-      answer,
-      clock.sleep(healed ? 30_000 : 2_000 + random.below(4_000)).then(() => gaveUp),
-    ]);
-    if (typeof result === 'symbol') throw new Dead();
-    return result;
+    const result = await processes.within(send(), processes.isHealed ? 30_000 : 2_000 + random.below(4_000));
+    if (result === undefined) throw new Dead();
+    return result.answer;
   }
 
   async function change(): Promise<void> {
-    while (!healed) {
+    while (!processes.isHealed) {
       await clock.sleep(5_000 + random.below(20_000));
       const wide = 20 + random.below(30);
-      await anyBroker()
+      await processes
+        .anyBroker()
         .putTopic({ name: 'wide', partitions: wide })
         .catch(() => {});
     }
@@ -240,8 +181,7 @@ export async function runSeed(seed: number): Promise<RunOutcome> {
   void change();
   const all = Promise.all(slots);
   await clock.run(Promise.race([all, clock.sleep(RUN_MS)]));
-  healed = true;
-  for (let i = 0; i < PROCESSES; i++) processes[i] = makeProcess();
+  processes.heal();
   const last = Promise.all([live(90, endMs), live(91, endMs)]);
   await clock.run(clock.sleep(SETTLE_MS - 1_000));
   await judgeEnd();
