@@ -1,6 +1,7 @@
 import { parseSettings } from '../../shared/aws/environment.ts';
 import { parseGatewayEnvironment } from '../../shared/aws/gateway-environment.ts';
 import { composeBroker } from '../../shared/aws/open.ts';
+import { weighBuffersWithHeap } from '../../shared/local/weigh-buffers.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 import { composeJwt } from '../lambda/access.ts';
@@ -27,4 +28,5 @@ async function main() {
   });
 }
 
+weighBuffersWithHeap();
 stopOnSignals(main(), logLine);

@@ -18,7 +18,7 @@ const APPLICATION_ID = 0x544c5243;
 const FORMAT_VERSION = 3;
 
 /**
- * Inline batches reach 64 KiB. Measured: with a rowid table, whose payload may fill a page, puts and updates of 300 bytes
+ * Inline batches reach 256 KiB. Measured: with a rowid table, whose payload may fill a page, puts and updates of 300 bytes
  * to 4 KB are two to four times as fast as WITHOUT ROWID, which moves all beyond a quarter of a page to other pages.
  *
  * `expires_at` repeats the item's `EXPIRES_AT`, if that is a number. The index holds only the items that expire, so a write
