@@ -43,6 +43,14 @@ export const ERROR_CODES = {
   producer_fenced: { retry: 'never', outcome: 'not_applied' },
   /** The sequence does not follow the last one of this producer and partition. */
   out_of_order_sequence: { retry: 'never', outcome: 'not_applied' },
+  /** The transactional id has no open transaction that could take this, or it has ended the other way. */
+  invalid_transaction_state: { retry: 'never', outcome: 'not_applied' },
+  /** No producer was initialised under the transactional id, or with another producer id. */
+  unknown_transactional_id: { retry: 'never', outcome: 'not_applied' },
+  /** Another transaction of the same id, head or offset is being completed. */
+  concurrent_transactions: { retry: 'as_is', outcome: 'not_applied' },
+  /** A transaction that is not completed has pending offsets of the partition. */
+  unstable_offsets: { retry: 'as_is', outcome: 'not_applied' },
   /** The idempotency key was used with other content, or an earlier request with it was rejected and released the key. */
   idempotency_key_reused: { retry: 'never', outcome: 'not_applied' },
   /** The append is all or nothing, and another part of it failed. */

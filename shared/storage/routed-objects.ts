@@ -1,5 +1,4 @@
 import { invalidField } from '../log/errors.ts';
-import { checkList, checkObjectKey } from './object-checks.ts';
 import type {
   ByteRange,
   ConcatResult,
@@ -9,6 +8,7 @@ import type {
   ObjectStore,
   SignedUrl,
 } from './ports.ts';
+import { checkList, checkObjectKey } from './rules/object-checks.ts';
 
 export interface RoutedObjectsOptions {
   /** The beginning of the keys of the objects in `routed`. */

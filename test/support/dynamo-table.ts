@@ -8,7 +8,7 @@ import {
   type UpdateItemCommandInput,
 } from '@aws-sdk/client-dynamodb';
 import { fromDynamoItem } from '../../shared/storage/dynamodb/expressions.ts';
-import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits, writeUnits } from '../../shared/storage/item-size.ts';
+import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits, writeUnits } from '../../shared/storage/rules/item-size.ts';
 import { compare, type DynamoItem, ExpressionReader, invalid } from './dynamo-expressions.ts';
 import type { SentCommand } from './stub-client.ts';
 

@@ -12,17 +12,11 @@ interface ImportRule {
   readonly exists: boolean;
 }
 
-const STORE_HELPERS = [
-  'shared/storage/item-checks.ts',
-  'shared/storage/item-size.ts',
-  'shared/storage/item-writes.ts',
-  'shared/storage/object-checks.ts',
-  'shared/storage/utf8.ts',
-];
+const STORE_HELPERS = ['shared/storage/rules/', 'shared/storage/utf8.ts'];
 /** The headers with which AWS answers browsers in place of the server. */
 const CORS = 'shared/http/request/cors.ts';
 const PORTS = 'shared/storage/ports.ts';
-const KEYS = ['shared/storage/keys.ts', 'shared/storage/group-keys.ts', 'shared/storage/key-parts.ts'];
+const KEYS = ['keys', 'group-keys', 'transaction-keys', 'key-parts'].map((name) => `shared/storage/${name}.ts`);
 const STORE_PORTS = [PORTS, ...KEYS];
 export const AWS = ['shared/storage/s3/', 'shared/storage/dynamodb/', 'shared/storage/aws-errors.ts', '@aws-sdk'];
 const AWS_ADAPTER = [
@@ -103,6 +97,7 @@ export const RULES: readonly ImportRule[] = [
     exists: true,
   },
   { of: 'shared/log/group/', may: ['shared/log/group/', 'shared/log/batch/', TOPIC, ...LOG_ROOT], exists: true },
+  { of: 'shared/log/transaction/', may: ['shared/log/transaction/', ...LOG_ROOT], exists: true },
   { of: 'shared/log/', may: LOG_ROOT, exists: true },
   { of: 'shared/storage/ports.ts', may: ['shared/log/'], exists: true },
   ...KEYS.map((of) => ({ of, may: ['shared/log/', PORTS, ...KEYS], exists: true })),
@@ -175,6 +170,18 @@ export const RULES: readonly ImportRule[] = [
     of: 'shared/broker/groups/',
     may: ['shared/broker/groups/', 'shared/broker/read/', 'shared/broker/jobs/job-run.ts', ...STORED_LOG, ...PATTERNS],
     exists: true,
+  },
+  {
+    of: 'shared/broker/transactions/',
+    may: [
+      'shared/broker/transactions/',
+      'shared/broker/append/',
+      'shared/broker/groups/',
+      'shared/broker/read/',
+      'shared/broker/jobs/job-run.ts',
+      ...STORED_LOG,
+    ],
+    exists: false,
   },
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT, 'node:util'], exists: true },
   { of: 'shared/broker/gateways/', may: ['shared/broker/gateways/', ...BROKER_ROOT], exists: true },

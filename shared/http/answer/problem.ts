@@ -53,6 +53,26 @@ export const PROBLEMS = {
     title: 'Producer fenced by a newer epoch',
     meaning: 'A newer epoch of this producer id has written to the partition.',
   },
+  invalid_transaction_state: {
+    status: 409,
+    title: 'Transaction in another state',
+    meaning: 'The transactional id has no open transaction that could take this, or it has ended the other way.',
+  },
+  unknown_transactional_id: {
+    status: 404,
+    title: 'Unknown transactional id',
+    meaning: 'No producer was initialised under the transactional id, or it has another producer id.',
+  },
+  concurrent_transactions: {
+    status: 409,
+    title: 'Another transaction is in the way',
+    meaning: 'Another transaction of the same id, partitions or offsets is being completed. Send the request again.',
+  },
+  unstable_offsets: {
+    status: 409,
+    title: 'Offsets of an open transaction',
+    meaning: 'A transaction that is not completed has pending offsets of the partition. Send the request again.',
+  },
   out_of_order_sequence: {
     status: 409,
     title: 'Sequence out of order',

@@ -55,10 +55,26 @@ export interface EntryPart {
   readonly keyed?: number | undefined;
 }
 
+/**
+ * The end of a transaction in one head: it gives the transaction's outcome to all data of the transaction there. It takes up
+ * one offset in each of `slots`, after all parts of the entry. Without slots it only shuts out later data.
+ */
+export interface EntryMarker {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+  /** The number of the transaction. */
+  readonly transaction: number;
+  readonly outcome: 'committed' | 'aborted';
+  /** Ascending. */
+  readonly slots: readonly number[];
+}
+
 export interface EntryProducer {
   readonly producerId: number;
   readonly producerEpoch: number;
   readonly baseSequence: number;
+  /** The number of the transaction that the batch belongs to; absent if it belongs to none. */
+  readonly transaction?: number | undefined;
 }
 
 const VERSION = 1;

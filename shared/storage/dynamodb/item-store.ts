@@ -9,9 +9,6 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { invalidField } from '../../log/errors.ts';
 import { type AwsAdapterOptions, withRetries } from '../aws-errors.ts';
-import { checkItemBytes, checkItemKey, checkItemRange, checkWrite } from '../item-checks.ts';
-import { itemBytes, writeUnits } from '../item-size.ts';
-import { conditionHolds } from '../item-writes.ts';
 import type {
   Attributes,
   Condition,
@@ -23,6 +20,9 @@ import type {
   Update,
   WriteResult,
 } from '../ports.ts';
+import { checkItemBytes, checkItemKey, checkItemRange, checkWrite } from '../rules/item-checks.ts';
+import { itemBytes, writeUnits } from '../rules/item-size.ts';
+import { conditionHolds } from '../rules/item-writes.ts';
 import { compareUtf8 } from '../utf8.ts';
 import { Expressions, fromDynamoItem, toDynamoItem } from './expressions.ts';
 

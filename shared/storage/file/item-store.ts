@@ -1,9 +1,6 @@
 import { once } from 'node:events';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
-import { checkBeside, checkItemKey, checkItemRange, checkRemoval, checkWrite } from '../item-checks.ts';
-import { itemBytes, readUnits } from '../item-size.ts';
-import { expiredBefore } from '../item-writes.ts';
 import type {
   Attributes,
   AttributeValue,
@@ -19,6 +16,9 @@ import type {
   Update,
   WriteResult,
 } from '../ports.ts';
+import { checkBeside, checkItemKey, checkItemRange, checkRemoval, checkWrite } from '../rules/item-checks.ts';
+import { itemBytes, readUnits } from '../rules/item-size.ts';
+import { expiredBefore } from '../rules/item-writes.ts';
 import type { Durability } from './database.ts';
 import { decodeItem, encodeItem } from './item-codec.ts';
 import {

@@ -8,10 +8,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { EventLogError } from '../../log/errors.ts';
-import type { Write } from '../item-checks.ts';
-import { itemBytes, QUERY_PAGE_BYTES_MAX, writeUnits } from '../item-size.ts';
-import { checkBesideIsNew, decideWrite, expiryOf } from '../item-writes.ts';
 import type { ItemKey, ItemRange } from '../ports.ts';
+import type { Write } from '../rules/item-checks.ts';
+import { itemBytes, QUERY_PAGE_BYTES_MAX, writeUnits } from '../rules/item-size.ts';
+import { checkBesideIsNew, decideWrite, expiryOf } from '../rules/item-writes.ts';
 import { utf8Bytes } from '../utf8.ts';
 import {
   messageOf,

@@ -2,14 +2,6 @@ import { randomBytes } from 'node:crypto';
 import * as nodeFileSystem from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { EventLogError, type Outcome } from '../../log/errors.ts';
-import {
-  checkByteRange,
-  checkList,
-  checkObjectKey,
-  checkPresignedRange,
-  checkSources,
-  missingSource,
-} from '../object-checks.ts';
 import type {
   ByteRange,
   ConcatResult,
@@ -19,6 +11,14 @@ import type {
   ObjectStore,
   SignedUrl,
 } from '../ports.ts';
+import {
+  checkByteRange,
+  checkList,
+  checkObjectKey,
+  checkPresignedRange,
+  checkSources,
+  missingSource,
+} from '../rules/object-checks.ts';
 import { type FileSystem, isCode, type OpenFile } from './file-system.ts';
 import { FolderSyncs } from './folder-syncs.ts';
 import type { UrlSigner } from './url-signer.ts';

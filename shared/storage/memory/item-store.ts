@@ -1,13 +1,3 @@
-import { checkBeside, checkItemKey, checkItemRange, checkRemoval, checkWrite, type Write } from '../item-checks.ts';
-import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../item-size.ts';
-import {
-  checkBesideIsNew,
-  conditionHolds,
-  copyAttributes,
-  decideWrite,
-  expiredBefore,
-  expiryOf,
-} from '../item-writes.ts';
 import type {
   Attributes,
   Condition,
@@ -22,6 +12,23 @@ import type {
   Update,
   WriteResult,
 } from '../ports.ts';
+import {
+  checkBeside,
+  checkItemKey,
+  checkItemRange,
+  checkRemoval,
+  checkWrite,
+  type Write,
+} from '../rules/item-checks.ts';
+import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../rules/item-size.ts';
+import {
+  checkBesideIsNew,
+  conditionHolds,
+  copyAttributes,
+  decideWrite,
+  expiredBefore,
+  expiryOf,
+} from '../rules/item-writes.ts';
 import { compareUtf8 } from '../utf8.ts';
 import { Expiries } from './expiries.ts';
 

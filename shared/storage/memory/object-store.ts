@@ -1,14 +1,6 @@
 import { concatBytes } from '../../log/bytes.ts';
 import { EventLogError } from '../../log/errors.ts';
 import type { UrlSigner } from '../file/url-signer.ts';
-import {
-  checkByteRange,
-  checkList,
-  checkObjectKey,
-  checkPresignedRange,
-  checkSources,
-  missingSource,
-} from '../object-checks.ts';
 import type {
   ByteRange,
   ConcatResult,
@@ -18,6 +10,14 @@ import type {
   ObjectStore,
   SignedUrl,
 } from '../ports.ts';
+import {
+  checkByteRange,
+  checkList,
+  checkObjectKey,
+  checkPresignedRange,
+  checkSources,
+  missingSource,
+} from '../rules/object-checks.ts';
 import { compareUtf8 } from '../utf8.ts';
 
 /**

@@ -1,7 +1,6 @@
 import { ListObjectsV2Command, type S3Client } from '@aws-sdk/client-s3';
 import { EventLogError } from '../../log/errors.ts';
 import { type AwsAdapterOptions, withRetries } from '../aws-errors.ts';
-import { checkList } from '../object-checks.ts';
 import type {
   ByteRange,
   ConcatResult,
@@ -11,6 +10,7 @@ import type {
   ObjectStore,
   SignedUrl,
 } from '../ports.ts';
+import { checkList } from '../rules/object-checks.ts';
 import { S3ObjectStore } from './object-store.ts';
 
 export interface DirectoryBucketOptions extends AwsAdapterOptions {

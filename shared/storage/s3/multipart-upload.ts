@@ -8,8 +8,8 @@ import {
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { EventLogError } from '../../log/errors.ts';
-import { missingSource } from '../object-checks.ts';
 import type { ObjectSource } from '../ports.ts';
+import { missingSource } from '../rules/object-checks.ts';
 
 export interface UploadOptions {
   readonly client: S3Client;

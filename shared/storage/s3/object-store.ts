@@ -10,14 +10,6 @@ import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { concatBytes } from '../../log/bytes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { type AwsAdapterOptions, toEventLogError, withRetries } from '../aws-errors.ts';
-import {
-  checkByteRange,
-  checkList,
-  checkObjectKey,
-  checkPresignedRange,
-  checkSources,
-  missingSource,
-} from '../object-checks.ts';
 import type {
   ByteRange,
   ConcatResult,
@@ -27,6 +19,14 @@ import type {
   ObjectStore,
   SignedUrl,
 } from '../ports.ts';
+import {
+  checkByteRange,
+  checkList,
+  checkObjectKey,
+  checkPresignedRange,
+  checkSources,
+  missingSource,
+} from '../rules/object-checks.ts';
 import { bytesOf, PART_BYTES_MIN, planParts } from './concat-parts.ts';
 import { MultipartUpload } from './multipart-upload.ts';
 

@@ -1,6 +1,6 @@
-import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../../shared/storage/item-size.ts';
 import type { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { ItemPage, ItemRange, Stores, WriteResult } from '../../../shared/storage/ports.ts';
+import { itemBytes, QUERY_PAGE_BYTES_MAX, readUnits } from '../../../shared/storage/rules/item-size.ts';
 import type { EventLoop } from './event-loop.ts';
 import { ReplicatedItemStore } from './replicated-items.ts';
 import type { ArrivedWrite, StorageWatch } from './watch/storage-watch.ts';

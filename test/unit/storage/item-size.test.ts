@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
-import { itemBytes, readUnits, writeUnits } from '../../../shared/storage/item-size.ts';
 import type { AttributeValue } from '../../../shared/storage/ports.ts';
+import { itemBytes, readUnits, writeUnits } from '../../../shared/storage/rules/item-size.ts';
 import { compareUtf8, utf8Bytes } from '../../../shared/storage/utf8.ts';
 
 const key = { pk: 'p', sk: 's' };

@@ -1,7 +1,6 @@
 import { concatBytes, equalBytes } from '../../../../shared/log/bytes.ts';
 import { type Entry, unpackEntry } from '../../../../shared/log/head/entry.ts';
 import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
-import { conditionHolds } from '../../../../shared/storage/item-writes.ts';
 import {
   HEAD,
   headKey,
@@ -14,6 +13,7 @@ import {
   TOPICS,
 } from '../../../../shared/storage/keys.ts';
 import type { Attributes, Condition, ItemKey, ObjectSource, WriteResult } from '../../../../shared/storage/ports.ts';
+import { conditionHolds } from '../../../../shared/storage/rules/item-writes.ts';
 import type { Violation } from '../../../history/history.ts';
 import { ClassicWatch } from './classic-watch.ts';
 import { GroupWatch, type GroupWatchOptions } from './group-watch.ts';

@@ -4,7 +4,7 @@ import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
 import type { HeartbeatResult } from '../../../../shared/log/group/heartbeat-result.ts';
 import { type PartitionSet, partitionSet } from '../../../../shared/log/group/partition-set.ts';
 import { memberPartitionKey, offsetsPartitionKey, targetPartitionKey } from '../../../../shared/storage/group-keys.ts';
-import { itemBytes } from '../../../../shared/storage/item-size.ts';
+import { itemBytes } from '../../../../shared/storage/rules/item-size.ts';
 import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const INTERVAL_MS = 5_000;

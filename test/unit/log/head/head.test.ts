@@ -13,9 +13,9 @@ import {
   placeTail,
   TAIL_NODE_ENTRIES,
 } from '../../../../shared/log/head/head.ts';
-import { applyUpdates } from '../../../../shared/storage/item-writes.ts';
 import { HEAD } from '../../../../shared/storage/keys.ts';
 import type { Attributes, Update } from '../../../../shared/storage/ports.ts';
+import { applyUpdates } from '../../../../shared/storage/rules/item-writes.ts';
 
 interface Commit {
   readonly parts: readonly {

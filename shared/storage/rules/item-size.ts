@@ -4,8 +4,8 @@
  * Source: "DynamoDB item sizes and formats" and "DynamoDB read and write operations" (Amazon DynamoDB Developer Guide).
  * That page calls the size of a number approximate; this is its formula.
  */
-import type { Attributes, AttributeValue, ItemKey } from './ports.ts';
-import { utf8Bytes } from './utf8.ts';
+import type { Attributes, AttributeValue, ItemKey } from '../ports.ts';
+import { utf8Bytes } from '../utf8.ts';
 
 export const READ_UNIT_BYTES = 4096;
 export const WRITE_UNIT_BYTES = 1024;

@@ -4,12 +4,12 @@
  *
  * Only `copyAttributes` copies bytes. Every other result may share bytes with its arguments.
  */
-import { equalBytes } from '../log/bytes.ts';
-import { EventLogError, invalidField } from '../log/errors.ts';
+import { equalBytes } from '../../log/bytes.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
+import { EXPIRES_AT } from '../key-parts.ts';
+import type { Attributes, AttributeValue, Condition, ItemKey, Update } from '../ports.ts';
 import { checkItemBytes, type Write } from './item-checks.ts';
 import { itemBytes, writeUnits } from './item-size.ts';
-import { EXPIRES_AT } from './key-parts.ts';
-import type { Attributes, AttributeValue, Condition, ItemKey, Update } from './ports.ts';
 
 /** The result of a write. `after` is undefined if the write removed the item. */
 export type Decision =

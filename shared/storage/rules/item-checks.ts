@@ -1,9 +1,9 @@
 /** What an item store rejects before it looks at an item, alike in every adapter. */
-import { invalidField } from '../log/errors.ts';
-import { ITEM_BYTES_MAX } from '../log/limits.ts';
+import { invalidField } from '../../log/errors.ts';
+import { ITEM_BYTES_MAX } from '../../log/limits.ts';
+import type { Attributes, AttributeValue, Condition, ItemKey, ItemRange, ItemToPut, Update } from '../ports.ts';
+import { utf8Bytes } from '../utf8.ts';
 import { itemBytes } from './item-size.ts';
-import type { Attributes, AttributeValue, Condition, ItemKey, ItemRange, ItemToPut, Update } from './ports.ts';
-import { utf8Bytes } from './utf8.ts';
 
 /** DynamoDB's bounds on the two parts of a key. */
 const PK_BYTES_MAX = 2048;

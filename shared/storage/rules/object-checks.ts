@@ -1,6 +1,6 @@
 /** What an object store rejects before it sends or stores anything, alike in every adapter. */
-import { EventLogError, invalidField } from '../log/errors.ts';
-import type { ByteRange, ListOptions, ObjectSource } from './ports.ts';
+import { EventLogError, invalidField } from '../../log/errors.ts';
+import type { ByteRange, ListOptions, ObjectSource } from '../ports.ts';
 
 const KEY_BYTES_MAX = 1024;
 const SEGMENT_BYTES_MAX = 255;
