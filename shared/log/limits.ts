@@ -52,6 +52,8 @@ export const TOKEN_LENGTH_MAX = 8_192;
 
 /** Kafka's producer epochs are int16, sequences int32; both count from 0. */
 export const PRODUCER_EPOCH_MAX = 32_767;
+/** The open transactions of a head. They are stored in each of its tail nodes: about 22 bytes each. */
+export const OPEN_TRANSACTIONS_MAX = 1_000;
 export const SEQUENCE_MAX = 2_147_483_647;
 /** Kafka keeps the last five batches of a producer per partition, so that five may be in flight. */
 export const PRODUCER_BATCHES_KEPT = 5;

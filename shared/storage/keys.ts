@@ -76,6 +76,10 @@ export const HEAD = {
   once: 'o',
   /** Packed totals by slot as of `firstEntry` (`log/head.ts`). */
   totalsBeforeTail: 'm',
+  /** Packed open transactions as of `firstEntry` (`log/head/open-transactions.ts`); absent if there are none. 0: see the node before. */
+  openBeforeTail: 'u',
+  /** The first entry of the newest tail node with abort markers; absent if none ever had. */
+  lastAbortingNode: 'a',
   /** 1 when no commit is accepted any more. */
   closed: 'x',
   /** No commit is accepted whose data was written before this time (milliseconds): such data may have been swept. */
@@ -103,7 +107,7 @@ export function parseNodePartitionKey(
 export function nodeSortKey(firstEntry: number): string {
   return paddedNumber(firstEntry);
 }
-export const NODE = { entries: 't', once: 'o', before: 'm' } as const;
+export const NODE = { entries: 't', once: 'o', before: 'm', openBefore: 'u' } as const;
 
 /**
  * pk `batch#<topicId>#<head number>#<shard>`, sk `<time, 12 hex digits><random, 12 hex digits>` of the batch id: an inline

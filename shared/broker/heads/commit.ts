@@ -1,4 +1,5 @@
 import { EventLogError } from '../../log/errors.ts';
+import { dataParts } from '../../log/head/entry.ts';
 import { type Head, nextEntry, type PlacedPart, partitionState } from '../../log/head/head.ts';
 import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../log/head/head-append.ts';
 import {
@@ -65,7 +66,7 @@ export async function commitGroup(
     if (refuses(head, written)) throw writtenTooLongAgo();
     if (nextEntry(head) === 0) await retrying(context, 'not_applied', () => putFirstDue(context, items, known.name));
     const { commit } = plan;
-    const beside = commit.entry.parts.length > 0 ? group.unwritten : undefined;
+    const beside = dataParts(commit.entry).length > 0 ? group.unwritten : undefined;
     const fate = await commitEntry(context, known, items, head, { commit, beside }, deadlineMs);
     if (fate.applied) {
       if (beside !== undefined) group.unwritten = undefined;

@@ -10,10 +10,18 @@ import {
   onceKeysOf,
   type PartitionState,
   packTotals,
+  placeParts,
   TAIL_NODE_ENTRIES,
   type TailNode,
   unpackTotals,
 } from '../../log/head/head.ts';
+import {
+  type AbortedTransaction,
+  followTransactions,
+  type OpenTransactions,
+  packOpen,
+  unpackOpen,
+} from '../../log/head/open-transactions.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../../log/limits.ts';
 import { HEAD, headKey, NODE, nodePartitionKey, nodeSortKey } from '../../storage/keys.ts';
 import type { Attributes, ItemKey, ItemStore, Update } from '../../storage/ports.ts';
@@ -60,33 +68,58 @@ export function headFromAttributes(attributes: Attributes = {}, known?: Head): H
     }),
     once: listOf(attributes[HEAD.once]),
     partitions,
+    openBeforeTail: openOf(attributes[HEAD.openBeforeTail]),
+    lastAbortingNode: attributes[HEAD.lastAbortingNode] as number | undefined,
   };
   checkHead(head);
   return head;
 }
 
-/** The node of the oldest eight entries, and the update that removes them from the head if `firstEntry` is unchanged. */
-export function nodeToMove(head: Head): {
+/** A head holds so many bytes of open transactions; every commit pays for them. About 20 transactions of one partition. */
+const OPEN_BYTES_MAX = 256;
+
+function openOf(value: Attributes[string] | undefined): Head['openBeforeTail'] {
+  if (value === undefined) return [];
+  return typeof value === 'number' ? 'in_node' : unpackOpen(bytesOf(value));
+}
+
+/** The oldest eight entries of a head's tail, as they are moved out of it. */
+export interface MovedEntries {
   readonly firstEntry: number;
   readonly node: Attributes;
+  /** The transactions whose abort markers are in the node. */
+  readonly aborted: readonly AbortedTransaction[];
+  /** Removes the entries from the head if `firstEntry` is unchanged. */
   readonly updates: Update[];
-} {
+}
+
+/** `open`: the open transactions as of `head.firstEntry`. */
+export function nodeToMove(head: Head, open: OpenTransactions): MovedEntries {
   const moving = head.tail.slice(0, TAIL_NODE_ENTRIES);
+  const entries = moving.map((tail) => tail.entry);
   const before = head.partitions.map((partition) => partition.totalsBeforeTail);
   const keys = onceKeysOf(head, moving.length);
-  const after = addTotals(
-    before,
-    moving.map((tail) => tail.entry),
-  );
   const once = head.once.slice(0, keys);
+  const followed = followTransactions(open, placeParts(entries, head.firstEntry, before));
   const updates: Update[] = [
     { do: 'remove_first', name: HEAD.tail, count: moving.length },
     { do: 'add', name: HEAD.firstEntry, by: moving.length },
-    { do: 'set', name: HEAD.totalsBeforeTail, value: packTotals(after) },
+    { do: 'set', name: HEAD.totalsBeforeTail, value: packTotals(addTotals(before, entries)) },
   ];
   if (keys > 0) updates.push({ do: 'remove_first', name: HEAD.once, count: keys });
-  const node: Attributes = { [NODE.entries]: moving.map((tail) => tail.packed), [NODE.before]: packTotals(before) };
-  return { firstEntry: head.firstEntry, node: keys > 0 ? { ...node, [NODE.once]: once } : node, updates };
+  if (followed.open.length > 0) {
+    const packed = packOpen(followed.open);
+    const value = packed.length <= OPEN_BYTES_MAX ? packed : 0;
+    updates.push({ do: 'set', name: HEAD.openBeforeTail, value });
+  } else if (open.length > 0) updates.push({ do: 'remove', name: HEAD.openBeforeTail });
+  if (followed.aborted.length > 0) updates.push({ do: 'set', name: HEAD.lastAbortingNode, value: head.firstEntry });
+  const node: Attributes = {
+    [NODE.entries]: moving.map((tail) => tail.packed),
+    [NODE.before]: packTotals(before),
+    ...(keys > 0 ? { [NODE.once]: once } : {}),
+    ...(open.length > 0 ? { [NODE.openBefore]: packOpen(open) } : {}),
+  };
+  return { firstEntry: head.firstEntry, node, aborted: followed.aborted, updates };
 }
 
 export function nodeKey(name: HeadName, firstEntry: number): ItemKey {
@@ -95,12 +128,14 @@ export function nodeKey(name: HeadName, firstEntry: number): ItemKey {
 
 export function nodeFromAttributes(firstEntry: number, attributes: Attributes): TailNode {
   const before = attributes[NODE.before];
+  const openBefore = attributes[NODE.openBefore];
   if (before === undefined) throw new EventLogError('corrupt_data', `Tail node ${firstEntry} has no totals.`);
   return {
     firstEntry,
     entries: listOf(attributes[NODE.entries]).map(unpackEntry),
     once: listOf(attributes[NODE.once]),
     before: unpackTotals(bytesOf(before)),
+    openBefore: openBefore === undefined ? [] : unpackOpen(bytesOf(openBefore)),
   };
 }
 

@@ -1,17 +1,31 @@
 import { type Entry, type Head, TAIL_NODE_ENTRIES, writtenAtMs } from '../../log/head/head.ts';
+import { type OpenTransactions, packAborted } from '../../log/head/open-transactions.ts';
 import { HEAD, headKey } from '../../storage/keys.ts';
+import type { ItemStore } from '../../storage/ports.ts';
+import { ABORTED, abortedKey } from '../../storage/transaction-keys.ts';
 import type { BrokerContext } from '../context.ts';
-import { headFromAttributes, nodeKey, nodeToMove } from './items.ts';
-import type { KnownHead } from './known-head.ts';
+import { headFromAttributes, MissingNodeError, nodeKey, nodeToMove } from './items.ts';
+import { type KnownHead, observeNow } from './known-head.ts';
+import { openBeforeTail } from './known-nodes.ts';
 import { checkpointProducers } from './producers.ts';
 
-/** Moves the oldest eight entries into a tail node: 1 PutItem + 1 UpdateItem. Movers may race: all write the same node. */
+/**
+ * Moves the oldest eight entries into a tail node: 1 PutItem + 1 UpdateItem, and 1 PutItem more if they hold abort markers.
+ * Movers may race: all write the same items. Does nothing if the head as it is known is too old to be moved.
+ */
 export async function moveTail(context: BrokerContext, known: KnownHead): Promise<void> {
   const { head, name } = known;
   if (head === undefined || head.closed || head.tail.length < TAIL_NODE_ENTRIES) return;
   const { items } = context.usage.of(known.topicName, 'move_tail');
-  const { firstEntry, node, updates } = nodeToMove(head);
+  const open = await openToMove(context, items, known, head);
+  if (open === undefined) return;
+  const { firstEntry, node, aborted, updates } = nodeToMove(head, open);
   await items.put(nodeKey(name, firstEntry), node);
+  // Before the entries leave the tail, so that every reader finds an abort in one place or the other.
+  if (aborted.length > 0)
+    await items.put(abortedKey(name.topicId, name.headNumber, firstEntry), {
+      [ABORTED.transactions]: packAborted(aborted),
+    });
   const key = headKey(name.topicId, name.headNumber);
   const sentAtMs = context.clock.nowMs();
   const result = await items.update(key, updates, [
@@ -25,6 +39,22 @@ export async function moveTail(context: BrokerContext, known: KnownHead): Promis
   noteBusy(context, known, head);
   if (result.ok && end % context.settings.checkpointEntries === 0)
     await checkpointProducers(items, name, end, context.clock.nowMs());
+}
+
+/** `undefined` if other processes have moved and merged so much since that the head must be observed again, which it then is. */
+async function openToMove(
+  context: BrokerContext,
+  items: ItemStore,
+  known: KnownHead,
+  head: Head,
+): Promise<OpenTransactions | undefined> {
+  try {
+    return await openBeforeTail(context, items, known.name, head);
+  } catch (error) {
+    if (!(error instanceof MissingNodeError)) throw error;
+    await observeNow(context, known, items);
+    return undefined;
+  }
 }
 
 /** Whoever merges busy heads in this process finds the node that was just moved. */

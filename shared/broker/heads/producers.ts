@@ -1,8 +1,16 @@
 import { batchTimeMs } from '../../log/head/batch-id.ts';
-import type { EntryPart } from '../../log/head/entry.ts';
-import { type Head, nextEntry, type PlacedPart, placeNode, placeTail, TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
+import type { Entry, EntryMarker, EntryPart } from '../../log/head/entry.ts';
+import {
+  type Head,
+  nextEntry,
+  type PlacedPart,
+  placeParts,
+  type SlotTotals,
+  TAIL_NODE_ENTRIES,
+} from '../../log/head/head.ts';
 import {
   applyBatch,
+  applyMarker,
   type ProducerState,
   packProducer,
   producedBatch,
@@ -42,17 +50,17 @@ export class HeadProducers {
    */
   async bringTo(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
     if (this.asOf < head.firstEntry && this.known.size > 0) {
-      const parts =
+      const events =
         head.firstEntry - this.asOf <= GAP_ENTRIES_MAX
-          ? await partsUnlessDeleted(items, name, this.asOf, head.firstEntry)
+          ? await eventsUnlessDeleted(items, name, this.asOf, head.firstEntry)
           : undefined;
-      if (parts === undefined) this.known.clear();
+      if (events === undefined) this.known.clear();
       else {
-        for (const part of parts) this.applyKnown(part);
+        for (const event of events) this.applyKnown(event);
         this.asOf = head.firstEntry;
       }
     }
-    for (const part of placeTail(head, this.asOf)) this.applyKnown(part);
+    for (const event of eventsOfTail(head, this.asOf)) this.applyKnown(event);
     this.asOf = Math.max(this.asOf, nextEntry(head));
     const missing: number[] = [];
     for (const id of new Set(producerIds)) {
@@ -70,13 +78,11 @@ export class HeadProducers {
     this.known.set(id, known);
   }
 
-  private applyKnown(placed: PlacedPart): void {
-    const producerId = placed.part.producer?.producerId;
-    if (producerId === undefined) return;
-    const known = this.known.get(producerId);
+  private applyKnown(event: ProducerEvent): void {
+    const known = this.known.get(event.producerId);
     // An item may be newer than the observed head: entries that the item already includes must not be applied again.
-    if (known === undefined || placed.entryNumber < Math.max(this.asOf, known.loadedAsOf)) return;
-    this.known.set(producerId, { ...known, state: applyPart(known.state, placed) });
+    if (known === undefined || event.entryNumber < Math.max(this.asOf, known.loadedAsOf)) return;
+    this.known.set(event.producerId, { ...known, state: applyEvent(known.state, event) });
   }
 
   private async load(items: ItemStore, name: HeadName, head: Head, producerIds: readonly number[]): Promise<void> {
@@ -84,17 +90,15 @@ export class HeadProducers {
     // writes the next checkpoint meanwhile.
     const from = await readCheckpoint(items, name);
     const written = await Promise.all(producerIds.map((id) => readProducer(items, name, id)));
-    const moved = await partsUnlessDeleted(items, name, from, head.firstEntry);
+    const moved = await eventsUnlessDeleted(items, name, from, head.firstEntry);
     // Nodes are deleted only behind a checkpoint, so the next look finds a newer one.
     if (moved === undefined) return this.load(items, name, head, producerIds);
-    const parts = [...moved, ...placeTail(head)];
+    const events = [...moved, ...eventsOfTail(head)];
     producerIds.forEach((id, i) => {
       const { state, belowEntry } = written[i] as ProducerItem;
-      const later = parts.filter(
-        (placed) => placed.part.producer?.producerId === id && placed.entryNumber >= belowEntry,
-      );
+      const later = events.filter(({ producerId, entryNumber }) => producerId === id && entryNumber >= belowEntry);
       this.known.set(id, {
-        state: later.reduce<ProducerState | undefined>(applyPart, state),
+        state: later.reduce<ProducerState | undefined>(applyEvent, state),
         loadedAsOf: Math.max(belowEntry, nextEntry(head)),
       });
     });
@@ -122,17 +126,17 @@ export async function checkpointProducers(
 ): Promise<void> {
   const from = await readCheckpoint(items, name);
   if (from >= belowEntry) return;
-  const byProducer = new Map<number, PlacedPart[]>();
-  for (const placed of await movedParts(items, name, from, belowEntry)) {
-    const producerId = placed.part.producer?.producerId;
-    if (producerId === undefined) continue;
-    const parts = byProducer.get(producerId);
-    if (parts === undefined) byProducer.set(producerId, [placed]);
-    else parts.push(placed);
+  const byProducer = new Map<number, ProducerEvent[]>();
+  for (const event of await movedEvents(items, name, from, belowEntry)) {
+    const events = byProducer.get(event.producerId);
+    if (events === undefined) byProducer.set(event.producerId, [event]);
+    else events.push(event);
   }
-  for (const [producerId, parts] of byProducer) {
+  for (const [producerId, events] of byProducer) {
     const written = await readProducer(items, name, producerId);
-    const state = parts.filter((placed) => placed.entryNumber >= written.belowEntry).reduce(applyPart, written.state);
+    const state = events
+      .filter(({ entryNumber }) => entryNumber >= written.belowEntry)
+      .reduce(applyEvent, written.state);
     if (state === undefined) continue;
     await items.put(
       producerKey(name.topicId, name.headNumber, producerId),
@@ -170,25 +174,25 @@ export async function headProducers(
   // In the order of `HeadProducers.load`, and for the same reasons.
   const from = await readCheckpoint(items, name);
   const written = await readProducers(items, name, sinceMs);
-  const moved = await partsUnlessDeleted(items, name, from, head.firstEntry);
+  const moved = await eventsUnlessDeleted(items, name, from, head.firstEntry);
   if (moved === undefined) return headProducers(items, name, head, sinceMs);
   const producers = new Map<number, HeadProducer>();
   for (const [producerId, { state, writtenAtMs }] of written)
     if (state !== undefined)
       producers.set(producerId, { producerId, state, lastParts: new Map(), activeAtMs: writtenAtMs });
-  for (const placed of [...moved, ...placeTail(head)]) {
-    const { part, entry, entryNumber } = placed;
-    if (part.producer === undefined) continue;
-    const { producerId } = part.producer;
+  for (const event of [...moved, ...eventsOfTail(head)]) {
+    const { producerId, entryNumber, writtenAtMs, placed } = event;
     const known = producers.get(producerId);
     const isIncluded = entryNumber < (written.get(producerId)?.belowEntry ?? 0);
-    const state = isIncluded ? known?.state : applyPart(known?.state, placed);
+    const state = isIncluded ? known?.state : applyEvent(known?.state, event);
     if (state === undefined) continue;
+    const lastParts = new Map(known?.lastParts);
+    if (placed !== undefined) lastParts.set(placed.part.slot, placed.part);
     producers.set(producerId, {
       producerId,
       state,
-      lastParts: new Map([...(known?.lastParts ?? []), [part.slot, part]]),
-      activeAtMs: Math.max(known?.activeAtMs ?? 0, batchTimeMs(entry.batchId)),
+      lastParts,
+      activeAtMs: Math.max(known?.activeAtMs ?? 0, writtenAtMs),
     });
   }
   return [...producers.values()].filter(({ activeAtMs }) => activeAtMs >= sinceMs);
@@ -216,28 +220,80 @@ async function readProducers(items: ItemStore, name: HeadName, sinceMs: number):
   return producers;
 }
 
-function applyPart(state: ProducerState | undefined, placed: PlacedPart): ProducerState | undefined {
-  const batch = producedBatch(placed.part);
-  return batch === undefined ? state : applyBatch(state, batch, placed.baseOffset);
+/** What an entry tells of a producer: a batch of it, or the end of its transaction. */
+interface ProducerEvent {
+  readonly producerId: number;
+  readonly entryNumber: number;
+  readonly writtenAtMs: number;
+  /** The batch; `undefined`: the marker. */
+  readonly placed: PlacedPart | undefined;
+  readonly marker: EntryMarker | undefined;
 }
 
-async function movedParts(items: ItemStore, name: HeadName, from: number, to: number): Promise<PlacedPart[]> {
-  const parts: PlacedPart[] = [];
-  for await (const node of nodesBetween(items, name, from, to)) {
-    parts.push(...placeNode(node).filter((placed) => placed.part.producer !== undefined));
+/** The events of consecutive entries, in order: within an entry the markers come last. */
+function eventsOf(
+  entries: readonly Entry[],
+  firstEntry: number,
+  before: readonly SlotTotals[],
+  from = firstEntry,
+): ProducerEvent[] {
+  const events: ProducerEvent[] = [];
+  for (const placed of placeParts(entries, firstEntry, before, from)) {
+    const { entryNumber, entry, part } = placed;
+    if (part.producer === undefined) continue;
+    const { producerId } = part.producer;
+    events.push({ producerId, entryNumber, writtenAtMs: batchTimeMs(entry.batchId), placed, marker: undefined });
   }
-  return parts;
+  let hasMarkers = false;
+  for (const [i, { markers = [], batchId }] of entries.entries()) {
+    if (firstEntry + i < from) continue;
+    for (const marker of markers) {
+      const { producerId } = marker;
+      events.push({
+        producerId,
+        entryNumber: firstEntry + i,
+        writtenAtMs: batchTimeMs(batchId),
+        placed: undefined,
+        marker,
+      });
+      hasMarkers = true;
+    }
+  }
+  // The sort is stable: a batch of the same entry stays before the marker.
+  return hasMarkers ? events.sort((a, b) => a.entryNumber - b.entryNumber) : events;
+}
+
+function eventsOfTail({ tail, firstEntry, partitions }: Head, from?: number): ProducerEvent[] {
+  return eventsOf(
+    tail.map(({ entry }) => entry),
+    firstEntry,
+    partitions.map(({ totalsBeforeTail }) => totalsBeforeTail),
+    from,
+  );
+}
+
+function applyEvent(state: ProducerState | undefined, { placed, marker }: ProducerEvent): ProducerState | undefined {
+  if (marker !== undefined) return applyMarker(state, marker);
+  const batch = placed && producedBatch(placed.part);
+  return placed === undefined || batch === undefined ? state : applyBatch(state, batch, placed.baseOffset);
+}
+
+async function movedEvents(items: ItemStore, name: HeadName, from: number, to: number): Promise<ProducerEvent[]> {
+  const events: ProducerEvent[] = [];
+  for await (const { entries, firstEntry, before } of nodesBetween(items, name, from, to))
+    events.push(...eventsOf(entries, firstEntry, before));
+  return events;
 }
 
 /** `undefined` if some of the nodes have been deleted since they were merged. */
-async function partsUnlessDeleted(
+async function eventsUnlessDeleted(
   items: ItemStore,
   name: HeadName,
   from: number,
   to: number,
-): Promise<PlacedPart[] | undefined> {
+): Promise<ProducerEvent[] | undefined> {
   try {
-    return await movedParts(items, name, from, to);
+    return await movedEvents(items, name, from, to);
   } catch (error) {
     await firstEntryKept(items, name, from, error, (request) => request());
     return undefined;

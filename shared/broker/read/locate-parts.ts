@@ -8,7 +8,8 @@ import {
   type TailNode,
 } from '../../log/head/head.ts';
 import type { BrokerContext } from '../context.ts';
-import { type HeadName, MissingNodeError, nodeFromAttributes, nodeKey, queryNodes } from '../heads/items.ts';
+import { MissingNodeError, queryNodes } from '../heads/items.ts';
+import { keepNode, keptNode, readNode } from '../heads/known-nodes.ts';
 import type { PartitionView } from './view-partitions.ts';
 
 /**
@@ -122,7 +123,7 @@ async function nodeWithOffset(
   for (let guesses = 1; high - low > 1; guesses++) {
     const share = guesses % 3 === 0 ? 0.5 : (offset - lowOffset) / (highOffset - lowOffset);
     const guess = Math.min(high - 1, low + Math.max(1, Math.floor(share * (high - low))));
-    const node = await readNode(context, view, guess * TAIL_NODE_ENTRIES);
+    const node = await readNode(context, view.stores.items, view.name, guess * TAIL_NODE_ENTRIES);
     const start = node.before[view.slot]?.nextOffset ?? 0;
     const end = addTotals(node.before, node.entries)[view.slot]?.nextOffset ?? 0;
     if (start <= offset && offset < end) return node.firstEntry;
@@ -146,42 +147,27 @@ async function lastNodeWhere(
   let high = view.head.firstEntry / TAIL_NODE_ENTRIES - 1;
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
-    if (holds(await readNode(context, view, middle * TAIL_NODE_ENTRIES))) low = middle;
+    if (holds(await readNode(context, view.stores.items, view.name, middle * TAIL_NODE_ENTRIES))) low = middle;
     else high = middle - 1;
   }
   return low * TAIL_NODE_ENTRIES;
 }
 
-async function readNode(context: BrokerContext, view: PartitionView, firstEntry: number): Promise<TailNode> {
-  const key = cacheKey(view.name, firstEntry);
-  const kept = context.cache.getNode(key);
-  if (kept !== undefined) return kept;
-  const { attributes } = await view.stores.items.get(nodeKey(view.name, firstEntry));
-  if (attributes === undefined) throw new MissingNodeError(view.name, firstEntry);
-  const node = nodeFromAttributes(firstEntry, attributes);
-  context.cache.putNode(key, node);
-  return node;
-}
-
 /** The nodes from the one with this first entry on, up to the tail, in pages; the first page has only the first node. */
 async function* nodesFrom(context: BrokerContext, view: PartitionView, firstEntry: number): AsyncGenerator<TailNode[]> {
   const end = view.head.firstEntry;
-  yield [await readNode(context, view, firstEntry)];
+  yield [await readNode(context, view.stores.items, view.name, firstEntry)];
   let next = firstEntry + TAIL_NODE_ENTRIES;
   while (next < end) {
-    const kept = context.cache.getNode(cacheKey(view.name, next));
+    const kept = keptNode(context, view.name, next);
     const nodes =
       kept === undefined ? await queryNodes(view.stores.items, view.name, next, end, NODES_PER_QUERY) : [kept];
     for (const node of nodes) {
       if (node.firstEntry !== next) throw new MissingNodeError(view.name, next);
-      context.cache.putNode(cacheKey(view.name, node.firstEntry), node);
+      keepNode(context, view.name, node);
       next += TAIL_NODE_ENTRIES;
     }
     if (nodes.length === 0) throw new MissingNodeError(view.name, next);
     yield nodes;
   }
-}
-
-function cacheKey(name: HeadName, firstEntry: number): string {
-  return `${name.topicId}#${name.headNumber}#${firstEntry}`;
 }

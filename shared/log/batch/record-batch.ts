@@ -7,6 +7,7 @@ import { crc32c } from './crc32c.ts';
 import type { LogRecord, RecordHeader, StoredRecord } from './record.ts';
 import {
   BATCH_HEADER_BYTES,
+  CONTROL,
   CRC_AT,
   CRC_END,
   type EncodeBatchOptions,
@@ -29,7 +30,6 @@ const BASE_TIMESTAMP_AT = 27;
 const PRODUCER_ID_AT = 43;
 const RECORD_COUNT_AT = 57;
 const COMPRESSION_MASK = 0x07;
-const CONTROL = 0x20;
 const DELETE_HORIZON = 0x40;
 
 export const NO_TIMESTAMP = -1;

@@ -25,6 +25,7 @@ export const MAGIC = 2;
 
 export const LOG_APPEND_TIME = 0x08;
 export const TRANSACTIONAL = 0x10;
+export const CONTROL = 0x20;
 
 export const NO_PRODUCER_ID = -1;
 const LAST_OFFSET_DELTA_MAX = 2 ** 31 - 1;
@@ -50,23 +51,37 @@ const UTF8 = new TextEncoder();
  * whatever the compression: `sealBatch` completes the batch.
  */
 export function writeBatch(records: readonly LogRecord[], options: EncodeBatchOptions = {}): Uint8Array {
+  const { compression = 'none', transactional = false, logAppendTimeMs } = options;
+  const attributes =
+    COMPRESSIONS.indexOf(compression) |
+    (logAppendTimeMs === undefined ? 0 : LOG_APPEND_TIME) |
+    (transactional ? TRANSACTIONAL : 0);
+  return writeRecords(records, attributes, options.producer ?? NO_PRODUCER, logAppendTimeMs);
+}
+
+/** A batch that only the log itself writes; `sealBatch` completes it. */
+export function writeControlBatch(record: LogRecord, producer: BatchProducer): Uint8Array {
+  return writeRecords([record], TRANSACTIONAL | CONTROL, producer);
+}
+
+function writeRecords(
+  records: readonly LogRecord[],
+  attributes: number,
+  { producerId, producerEpoch, baseSequence }: BatchProducer,
+  logAppendTimeMs?: number,
+): Uint8Array {
   const first = records[0];
   if (first === undefined) throw new EventLogError('internal', 'A record batch needs a record.');
-  const compression = options.compression ?? 'none';
   // −1 would not do: the largest time is further away from −1 than a delta can be.
   const baseTimestamp = Math.max(0, first.timestampMs);
   let maxTimestamp = first.timestampMs;
   const writer = new ByteWriter(BATCH_HEADER_BYTES + recordsBytesBound(records));
-  const { producerId, producerEpoch, baseSequence } = options.producer ?? NO_PRODUCER;
-  const logAppend = options.logAppendTimeMs !== undefined;
   writer.int64(0);
   writer.int32(0);
   writer.int32(-1);
   writer.uint8(MAGIC);
   writer.uint32(0);
-  writer.int16(
-    COMPRESSIONS.indexOf(compression) | (logAppend ? LOG_APPEND_TIME : 0) | (options.transactional ? TRANSACTIONAL : 0),
-  );
+  writer.int16(attributes);
   writer.int32(records.length - 1);
   writer.int64(baseTimestamp);
   writer.int64(0);
@@ -80,7 +95,7 @@ export function writeBatch(records: readonly LogRecord[], options: EncodeBatchOp
     writeRecord(writer, record, i, record.timestampMs - baseTimestamp);
   }
   const batch = writer.finish();
-  setInt64(viewOf(batch), MAX_TIMESTAMP_AT, options.logAppendTimeMs ?? maxTimestamp);
+  setInt64(viewOf(batch), MAX_TIMESTAMP_AT, logAppendTimeMs ?? maxTimestamp);
   return batch;
 }
 

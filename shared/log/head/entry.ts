@@ -1,3 +1,4 @@
+import { MARKER_BATCH_BYTES } from '../batch/transaction-marker.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
@@ -15,6 +16,10 @@ import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
  *         · maxTimestamp varint (milliseconds after the batch id's time)
  *         · if idempotent (flag 1): producerId varuint · producerEpoch varuint · baseSequence varuint
  *         · if keyed (flag 2): which of the entry's once keys is its idempotency key, varuint
+ *         · if transactional (flag 4, only with 1): the number of the transaction, varuint
+ *   if it has markers (entry flag 8): their number varuint · markers
+ *   marker: producerId varuint · producerEpoch varuint · number of the transaction × 2 (+ 1: aborted) varuint
+ *           · slots varuint (bit i: slot i)
  */
 export interface Entry {
   readonly batchId: BatchId;
@@ -25,7 +30,10 @@ export interface Entry {
   readonly continued?: true | undefined;
   /** The number of once keys that this commit left in the head, next to its entry and in order. */
   readonly onceKeys: number;
+  /** In the order of their offsets. What `markers` take up comes last: see `markerParts`. */
   readonly parts: readonly EntryPart[];
+  /** The ends of transactions. */
+  readonly markers?: readonly EntryMarker[] | undefined;
 }
 
 /** Where the data is: `inline` in an item of the table, `hot` in an object of the head, `shared` in one of several heads. */
@@ -53,6 +61,8 @@ export interface EntryPart {
   readonly producer?: EntryProducer | undefined;
   /** The key's index among the entry's once keys. Each batch appended under an idempotency key is a separate part. */
   readonly keyed?: number | undefined;
+  /** The part is this marker in one slot. It has no data: its batch is made whenever it is read. */
+  readonly marker?: EntryMarker | undefined;
 }
 
 /**
@@ -64,10 +74,12 @@ export interface EntryMarker {
   readonly producerEpoch: number;
   /** The number of the transaction. */
   readonly transaction: number;
-  readonly outcome: 'committed' | 'aborted';
-  /** Ascending. */
+  readonly outcome: TransactionOutcome;
+  /** Those where the transaction has data, ascending. */
   readonly slots: readonly number[];
 }
+
+export type TransactionOutcome = 'committed' | 'aborted';
 
 export interface EntryProducer {
   readonly producerId: number;
@@ -81,15 +93,40 @@ const VERSION = 1;
 const LOCATION_FLAGS: Readonly<Record<Location, number>> = { inline: 0, hot: 1, shared: 3 };
 const LOCATIONS = Object.keys(LOCATION_FLAGS) as Location[];
 const FLAG_CONTINUED = 4;
+const FLAG_MARKERS = 8;
 const PART_FLAGS = 8;
 const PART_IDEMPOTENT = 1;
 const PART_KEYED = 2;
+const PART_TRANSACTIONAL = 4;
+
+/** What an entry's markers take up: one offset for each slot of each marker, as in Kafka. */
+export function markerParts(markers: readonly EntryMarker[], timeMs: number): EntryPart[] {
+  return markers.flatMap((marker) =>
+    marker.slots.map((slot) => ({
+      slot,
+      records: 1,
+      position: 0,
+      bytes: MARKER_BATCH_BYTES,
+      maxTimestampMs: timeMs,
+      marker,
+    })),
+  );
+}
+
+/** The parts that have data. */
+export function dataParts({ parts }: Pick<Entry, 'parts'>): EntryPart[] {
+  return parts.filter(({ marker }) => marker === undefined);
+}
 
 export function packEntry(entry: Entry): Uint8Array {
   const timeMs = batchTimeMs(entry.batchId);
   const writer = new ByteWriter(32 + entry.parts.length * 24);
   writer.uint8(VERSION);
-  writer.uint8(LOCATION_FLAGS[entry.location] + (entry.continued ? FLAG_CONTINUED : 0));
+  const { markers = [] } = entry;
+  const parts = dataParts(entry);
+  writer.uint8(
+    LOCATION_FLAGS[entry.location] + (entry.continued ? FLAG_CONTINUED : 0) + (markers.length > 0 ? FLAG_MARKERS : 0),
+  );
   writer.write(entry.batchId);
   invariant((entry.share !== undefined) === (entry.location === 'shared'), 'only a shared entry has a share');
   if (entry.share !== undefined) {
@@ -97,9 +134,12 @@ export function packEntry(entry: Entry): Uint8Array {
     writer.varuint(entry.share.sharers);
   }
   writer.varuint(entry.onceKeys);
-  writer.varuint(entry.parts.length);
-  for (const part of entry.parts) {
-    const flags = (part.producer === undefined ? 0 : PART_IDEMPOTENT) + (part.keyed === undefined ? 0 : PART_KEYED);
+  writer.varuint(parts.length);
+  for (const part of parts) {
+    const flags =
+      (part.producer === undefined ? 0 : PART_IDEMPOTENT) +
+      (part.keyed === undefined ? 0 : PART_KEYED) +
+      (part.producer?.transaction === undefined ? 0 : PART_TRANSACTIONAL);
     writer.varuint(part.slot * PART_FLAGS + flags);
     writer.varuint(part.records);
     writer.varuint(part.position);
@@ -111,6 +151,14 @@ export function packEntry(entry: Entry): Uint8Array {
       writer.varuint(part.producer.baseSequence);
     }
     if (part.keyed !== undefined) writer.varuint(part.keyed);
+    if (part.producer?.transaction !== undefined) writer.varuint(part.producer.transaction);
+  }
+  if (markers.length > 0) writer.varuint(markers.length);
+  for (const { producerId, producerEpoch, transaction, outcome, slots } of markers) {
+    writer.varuint(producerId);
+    writer.varuint(producerEpoch);
+    writer.varuint(transaction * 2 + (outcome === 'aborted' ? 1 : 0));
+    writer.varuint(slots.reduce((bits, slot) => bits | (1 << slot), 0));
   }
   return writer.finish().slice();
 }
@@ -134,40 +182,62 @@ export function unpackEntry(packed: Uint8Array): Entry {
       const slotAndFlags = reader.varuint();
       const slot = Math.floor(slotAndFlags / PART_FLAGS);
       invariant(slot < PARTITIONS_PER_HEAD_MAX, () => `no head has a slot ${slot}`);
-      parts.push({
+      const facts = {
         slot,
         records: reader.varuint(),
         position: reader.varuint(),
         bytes: reader.varuint(),
         maxTimestampMs: timeMs + reader.varint(),
-        ...(slotAndFlags & PART_IDEMPOTENT
-          ? {
-              producer: {
-                producerId: reader.varuint(),
-                producerEpoch: reader.varuint(),
-                baseSequence: reader.varuint(),
-              },
-            }
-          : {}),
-        ...(slotAndFlags & PART_KEYED ? { keyed: reader.varuint() } : {}),
+      };
+      const producer = slotAndFlags & PART_IDEMPOTENT ? readProducer(reader) : undefined;
+      const keyed = slotAndFlags & PART_KEYED ? reader.varuint() : undefined;
+      const isTransactional = (slotAndFlags & PART_TRANSACTIONAL) !== 0;
+      invariant(!isTransactional || producer !== undefined, 'a transactional part has a producer');
+      parts.push({
+        ...facts,
+        ...(producer && { producer: isTransactional ? { ...producer, transaction: reader.varuint() } : producer }),
+        ...(keyed === undefined ? {} : { keyed }),
       });
     }
-    invariant(reader.remaining === 0, 'an entry ends with its last part');
+    const markers = flags & FLAG_MARKERS ? readMarkers(reader) : [];
+    invariant(reader.remaining === 0, 'an entry ends with its last part or marker');
     return {
       batchId,
       location,
       ...(share === undefined ? {} : { share }),
       ...(flags & FLAG_CONTINUED ? { continued: true } : {}),
       onceKeys,
-      parts,
+      parts: [...parts, ...markerParts(markers, timeMs)],
+      ...(markers.length > 0 ? { markers } : {}),
     };
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'An entry of a partition head or tail node cannot be read.', { cause });
   }
 }
 
+function readProducer(reader: ByteReader): EntryProducer {
+  return { producerId: reader.varuint(), producerEpoch: reader.varuint(), baseSequence: reader.varuint() };
+}
+
+function readMarkers(reader: ByteReader): EntryMarker[] {
+  const markers: EntryMarker[] = [];
+  for (let left = reader.varuint(); left > 0; left--) {
+    const [producerId, producerEpoch, numberAndOutcome] = [reader.varuint(), reader.varuint(), reader.varuint()];
+    const bits = reader.varuint();
+    invariant(bits < 2 ** PARTITIONS_PER_HEAD_MAX, () => `no head has the slots ${bits}`);
+    markers.push({
+      producerId,
+      producerEpoch,
+      transaction: Math.floor(numberAndOutcome / 2),
+      outcome: numberAndOutcome % 2 === 1 ? 'aborted' : 'committed',
+      slots: [...Array(PARTITIONS_PER_HEAD_MAX).keys()].filter((slot) => (bits & (1 << slot)) !== 0),
+    });
+  }
+  return markers;
+}
+
 function locationOf(flags: number): Location {
-  const location = LOCATIONS.find((one) => LOCATION_FLAGS[one] === (flags & ~FLAG_CONTINUED));
+  const location = LOCATIONS.find((one) => LOCATION_FLAGS[one] === (flags & ~(FLAG_CONTINUED | FLAG_MARKERS)));
   invariant(location !== undefined, () => `the flags ${flags} are unknown`);
   return location;
 }

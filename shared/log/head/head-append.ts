@@ -1,5 +1,5 @@
 import type { EventLogError } from '../errors.ts';
-import type { EntryProducer } from './entry.ts';
+import type { EntryMarker, EntryProducer } from './entry.ts';
 
 /** A record batch as it will be stored, with the facts that its check read from it. */
 export interface CheckedBatch {
@@ -21,8 +21,8 @@ export interface PlacedBatch extends CheckedBatch {
 
 /**
  * The share of one append in one head. Its batches are committed by the same entry or, if `atomic` is not set, at least in
- * their order. An append without batches, under an idempotency key, shuts out the other attempts of the same use: see
- * `PlannedCommit`.
+ * their order. An append without batches either ends a transaction or, under an idempotency key, shuts out the other attempts
+ * of the same use: see `PlannedCommit`.
  */
 export interface HeadAppend {
   readonly atomic: boolean;
@@ -30,7 +30,11 @@ export interface HeadAppend {
   /** The length of all data, in bytes. */
   readonly bytes: number;
   readonly idempotency?: IdempotencyUse | undefined;
+  /** The end of a transaction in this head: which slots it marks follows from the head. */
+  readonly marker?: TransactionEnd | undefined;
 }
+
+export type TransactionEnd = Omit<EntryMarker, 'slots'>;
 
 export interface IdempotencyUse {
   /** Names this use of the idempotency key. If the key is used again for another append, that use has another name. */
@@ -50,15 +54,20 @@ export type BatchOutcome =
  * that is demanded absent takes two.
  */
 const KEYS_PER_COMMIT_MAX = 120;
-/** A batch of an idempotent producer demands absent: its own once key, three fence keys, and the key of a first batch. */
+/**
+ * A batch of an idempotent producer demands absent: its own once key, three fence keys, and the key of a first batch. In a
+ * transaction it has the keys of the marker and of a new slot in place of the fence keys.
+ */
 const KEYS_PER_IDEMPOTENT_BATCH = 5;
+/** The marker's own key, and the key of a batch that would add a slot. */
+const KEYS_PER_MARKER = 2;
 
 /** The maximum number of batches of idempotent producers in one atomic append. */
 export const IDEMPOTENT_BATCHES_PER_APPEND_MAX = Math.floor(KEYS_PER_COMMIT_MAX / KEYS_PER_IDEMPOTENT_BATCH);
 
 /** The number of once keys that an append demands absent. */
 export function keysDemanded(append: HeadAppend): number {
-  let keys = append.idempotency === undefined ? 0 : 1;
+  let keys = (append.idempotency === undefined ? 0 : 1) + (append.marker === undefined ? 0 : KEYS_PER_MARKER);
   for (const batch of append.batches) if (batch.producer !== undefined) keys += KEYS_PER_IDEMPOTENT_BATCH;
   return keys;
 }

@@ -3,6 +3,7 @@ import { EventLogError, invariant } from '../errors.ts';
 import { OFFSET_MAX, PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
 import { batchTimeMs } from './batch-id.ts';
 import { type Entry, type EntryPart, type Location, unpackEntry } from './entry.ts';
+import { followTransactions, type OpenTransactions } from './open-transactions.ts';
 
 /**
  * A partition head decides the order of up to 16 partitions of one topic. Each commit adds one entry to the head's tail and
@@ -26,6 +27,13 @@ export interface Head {
   readonly once: readonly Uint8Array[];
   /** The states of the partitions, by slot. */
   readonly partitions: readonly PartitionState[];
+  /**
+   * The open transactions as of `firstEntry`. `in_node`: there are too many of them for a head. They follow from the newest
+   * tail node, the one before `firstEntry`.
+   */
+  readonly openBeforeTail: OpenTransactions | 'in_node';
+  /** The first entry of the newest tail node that has abort markers; `undefined` if none ever had. */
+  readonly lastAbortingNode: number | undefined;
 }
 
 export interface TailEntry {
@@ -64,6 +72,8 @@ export interface TailNode {
   readonly once: readonly Uint8Array[];
   /** The totals by slot, before the node's first entry. */
   readonly before: readonly SlotTotals[];
+  /** The open transactions before the node's first entry. */
+  readonly openBefore: OpenTransactions;
 }
 
 export const TAIL_NODE_ENTRIES = 8;
@@ -134,6 +144,11 @@ export function placeTail(head: Head, from = head.firstEntry): PlacedPart[] {
 
 export function placeNode(node: TailNode): PlacedPart[] {
   return placeParts(node.entries, node.firstEntry, node.before);
+}
+
+/** The open transactions after the entries of a node. */
+export function openAfterNode(node: TailNode): OpenTransactions {
+  return followTransactions(node.openBefore, placeNode(node)).open;
 }
 
 /** The totals by slot after these entries. */

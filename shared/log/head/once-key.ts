@@ -9,6 +9,8 @@ const KIND_BATCH = 1;
 const KIND_FENCE = 2;
 const KIND_IDEMPOTENCY_KEY = 3;
 const KIND_FIRST_BATCH = 4;
+const KIND_MARKER = 5;
+const KIND_NEW_SLOT = 6;
 
 /** The key of one batch of an idempotent producer. Every attempt to append the batch, under any batch id, uses this key. */
 export function batchOnceKey(
@@ -26,6 +28,23 @@ export function batchOnceKey(
  */
 export function firstBatchOnceKey(slot: number, producerId: number): Uint8Array {
   return keyOf(KIND_FIRST_BATCH, slot, producerId);
+}
+
+/**
+ * The key of a transaction's marker. The marker leaves the key, and demands its absence. Every batch of the transaction
+ * demands its absence too, so no batch lands behind the marker.
+ */
+export function markerOnceKey(producerId: number, transaction: number): Uint8Array {
+  return keyOf(KIND_MARKER, producerId, transaction);
+}
+
+/**
+ * The key of a transaction's first batch in a slot, if `slots` slots of the head have data of the transaction so far. The
+ * batch leaves the key, and demands its absence. So does the marker, with the number of slots that it marks: a batch that
+ * adds a slot in between has left the same key, whichever slot it is.
+ */
+export function newSlotOnceKey(producerId: number, transaction: number, slots: number): Uint8Array {
+  return keyOf(KIND_NEW_SLOT, producerId, transaction, slots);
 }
 
 /** The key of an append under an idempotency key; `use` names this use of the idempotency key. */

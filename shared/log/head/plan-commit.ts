@@ -1,18 +1,44 @@
 import { equalBytes } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
-import { OFFSET_MAX } from '../limits.ts';
+import { OFFSET_MAX, OPEN_TRANSACTIONS_MAX } from '../limits.ts';
 import { type BatchId, batchIdRandomBytes, batchTimeMs, makeBatchId } from './batch-id.ts';
-import { type Entry, type EntryPart, type EntryProducer, type Location, packEntry, type Share } from './entry.ts';
+import {
+  type Entry,
+  type EntryMarker,
+  type EntryPart,
+  type EntryProducer,
+  type Location,
+  markerParts,
+  packEntry,
+  type Share,
+} from './entry.ts';
 import { type Head, partitionState } from './head.ts';
-import type { BatchOutcome, HeadAppend, PlacedBatch } from './head-append.ts';
-import { batchOnceKey, fenceKeysBelow, fenceKeysOf, firstBatchOnceKey, idempotencyOnceKey } from './once-key.ts';
-import { applyBatch, decideProducer, type ProducerState } from './producer.ts';
+import type { BatchOutcome, HeadAppend, PlacedBatch, TransactionEnd } from './head-append.ts';
+import {
+  batchOnceKey,
+  fenceKeysBelow,
+  fenceKeysOf,
+  firstBatchOnceKey,
+  idempotencyOnceKey,
+  markerOnceKey,
+  newSlotOnceKey,
+} from './once-key.ts';
+import {
+  applyBatch,
+  applyMarker,
+  decideProducer,
+  openSlots,
+  type ProducerDecision,
+  type ProducerState,
+} from './producer.ts';
 
 /** The planner's knowledge of idempotent producers, as of the observed head. */
 export interface KnownProducers {
   stateOf(producerId: number): ProducerState | undefined;
   /** Whether the id was given out so recently that no head can have forgotten its state. */
   isYoung(producerId: number): boolean;
+  /** Whether the head has as many open transactions as it can have. */
+  readonly hasNoRoom?: boolean | undefined;
 }
 
 /** A batch with its position in the written data. */
@@ -71,6 +97,9 @@ interface Gathered {
   readonly expected: Map<number, number>;
   readonly leave: Uint8Array[];
   readonly demandAbsent: Uint8Array[];
+  readonly markers: EntryMarker[];
+  /** The producers with batches of a transaction in this entry, which demands the absence of its marker once. */
+  readonly inTransaction: Set<number>;
 }
 
 type Decided = BatchOutcome | { readonly type: 'accepted' };
@@ -140,7 +169,15 @@ export function planCommit(
 const PENDING = -1;
 
 function nothingGathered(): Gathered {
-  return { states: new Map(), recordsBySlot: new Map(), expected: new Map(), leave: [], demandAbsent: [] };
+  return {
+    states: new Map(),
+    recordsBySlot: new Map(),
+    expected: new Map(),
+    leave: [],
+    demandAbsent: [],
+    markers: [],
+    inTransaction: new Set(),
+  };
 }
 
 function gather(gathered: Gathered, adds: Gathered): void {
@@ -149,6 +186,8 @@ function gather(gathered: Gathered, adds: Gathered): void {
   for (const [slot, offset] of adds.expected) gathered.expected.set(slot, offset);
   for (const key of adds.leave) gathered.leave.push(key);
   for (const key of adds.demandAbsent) gathered.demandAbsent.push(key);
+  for (const marker of adds.markers) gathered.markers.push(marker);
+  for (const id of adds.inTransaction) gathered.inTransaction.add(id);
 }
 
 function addRecords({ recordsBySlot }: Gathered, slot: number, records: number): void {
@@ -157,6 +196,7 @@ function addRecords({ recordsBySlot }: Gathered, slot: number, records: number):
 
 /** Decides one append, given the gathered content, which it does not change. */
 function decideAppend(head: Head, producers: KnownProducers, gathered: Gathered, append: HeadAppend): AppendDecision {
+  if (append.marker !== undefined) return decideMarker(producers, gathered, append.marker);
   const adds = nothingGathered();
   const outcomes: Decided[] = [];
   for (const batch of append.batches) {
@@ -170,6 +210,28 @@ function decideAppend(head: Head, producers: KnownProducers, gathered: Gathered,
   }
   if (outcomes.length === 0 || outcomes.includes(ACCEPTED)) return { type: 'accepted', outcomes, adds };
   return { type: 'settled', outcomes: outcomes as BatchOutcome[] };
+}
+
+/** Decides the end of a transaction: if it has ended in this head before, nothing is left to do. */
+function decideMarker(producers: KnownProducers, gathered: Gathered, end: TransactionEnd): AppendDecision {
+  const { producerId, transaction } = end;
+  if (isMarked(gathered, producerId)) return { type: 'depends' };
+  const state = gathered.states.get(producerId) ?? producers.stateOf(producerId);
+  if (state?.ended !== undefined && state.ended >= transaction) return { type: 'settled', outcomes: [] };
+  const marker = { ...end, slots: openSlots(state, transaction) };
+  const adds = nothingGathered();
+  adds.markers.push(marker);
+  adds.states.set(producerId, applyMarker(state, marker));
+  for (const slot of marker.slots) addRecords(adds, slot, 1);
+  const key = markerOnceKey(producerId, transaction);
+  adds.leave.push(key);
+  adds.demandAbsent.push(key, newSlotOnceKey(producerId, transaction, marker.slots.length));
+  return { type: 'accepted', outcomes: [], adds };
+}
+
+/** All markers of an entry come after its parts, so what a producer does after its marker needs another entry. */
+function isMarked({ markers }: Gathered, producerId: number): boolean {
+  return markers.some((marker) => marker.producerId === producerId);
 }
 
 /**
@@ -188,7 +250,8 @@ function decideBatch(
   const recordsBefore = (gathered.recordsBySlot.get(slot) ?? 0) + (adds.recordsBySlot.get(slot) ?? 0);
   let state: ProducerState | undefined;
   if (producer !== undefined) {
-    const { producerId } = producer;
+    const { producerId, transaction } = producer;
+    if (isMarked(gathered, producerId)) return undefined;
     state = adds.states.get(producerId) ?? gathered.states.get(producerId) ?? producers.stateOf(producerId);
     const decision = decideProducer(state, { ...producer, slot, records }, producers.isYoung(producerId));
     // This comes before the check of the expected offset: a retry of an applied conditional append gets the first answer.
@@ -197,6 +260,8 @@ function decideBatch(
       return { type: 'duplicate', baseOffset: decision.baseOffset, logStartOffset };
     }
     if (decision.type !== 'accepted') return failed(producerError(batch, producer, decision, logStartOffset));
+    if (producers.hasNoRoom && transaction !== undefined && openSlots(state, transaction).length === 0)
+      return failed(tooManyTransactions(partition));
   }
   if (nextOffset + recordsBefore + records > OFFSET_MAX) {
     return failed(
@@ -209,30 +274,42 @@ function decideBatch(
     if (expectedOffset !== nextOffset) return failed(offsetMismatch(partition, expectedOffset, nextOffset));
     adds.expected.set(slot, expectedOffset);
   }
-  if (producer !== undefined) addProducer(adds, batch, producer, state);
+  if (producer !== undefined) addProducer(gathered, adds, batch, producer, state);
   addRecords(adds, slot, records);
   return ACCEPTED;
 }
 
-/** Adds the producer's state after the batch, and the once keys that shut out other attempts and every older epoch. */
+/**
+ * Adds the producer's state after the batch, and the once keys that shut out other attempts, and every older epoch or all
+ * that comes after the transaction's marker.
+ */
 function addProducer(
+  gathered: Gathered,
   adds: Gathered,
   { slot, records }: PlacedBatch,
   producer: EntryProducer,
   state: ProducerState | undefined,
 ): void {
-  const { producerId, producerEpoch, baseSequence } = producer;
-  const epoch = state?.slots[slot]?.epoch;
+  const { producerId, producerEpoch, baseSequence, transaction } = producer;
+  const known = state?.slots[slot];
   adds.states.set(producerId, applyBatch(state, { ...producer, slot, records }, PENDING));
-  const onceKey = batchOnceKey(slot, producerId, producerEpoch, baseSequence);
-  adds.leave.push(onceKey);
-  adds.demandAbsent.push(onceKey, ...fenceKeysOf(slot, producerId, producerEpoch));
-  if (epoch === undefined) {
-    const firstKey = firstBatchOnceKey(slot, producerId);
-    adds.leave.push(firstKey);
-    adds.demandAbsent.push(firstKey);
+  const leaveOnce = (key: Uint8Array): void => {
+    adds.leave.push(key);
+    adds.demandAbsent.push(key);
+  };
+  leaveOnce(batchOnceKey(slot, producerId, producerEpoch, baseSequence));
+  if (known === undefined) leaveOnce(firstBatchOnceKey(slot, producerId));
+  if (transaction === undefined) {
+    const epoch = known?.epoch ?? 0;
+    adds.demandAbsent.push(...fenceKeysOf(slot, producerId, producerEpoch));
+    if (producerEpoch > epoch) adds.leave.push(...fenceKeysBelow(slot, producerId, epoch, producerEpoch));
+    return;
   }
-  if (producerEpoch > (epoch ?? 0)) adds.leave.push(...fenceKeysBelow(slot, producerId, epoch ?? 0, producerEpoch));
+  if (!gathered.inTransaction.has(producerId) && !adds.inTransaction.has(producerId))
+    adds.demandAbsent.push(markerOnceKey(producerId, transaction));
+  adds.inTransaction.add(producerId);
+  if (known?.open === undefined)
+    leaveOnce(newSlotOnceKey(producerId, transaction, openSlots(state, transaction).length));
 }
 
 function buildCommit(
@@ -240,7 +317,7 @@ function buildCommit(
   layout: readonly LaidOutBatch[],
   written: WrittenData,
   keyed: ReadonlyMap<HeadAppend, number>,
-  { expected, leave, demandAbsent }: Gathered,
+  { expected, leave, demandAbsent, markers }: Gathered,
   isLast: boolean,
 ): PlannedCommit {
   const parts: EntryPart[] = [];
@@ -266,22 +343,29 @@ function buildCommit(
     if (last !== undefined && canJoin(last, added)) parts[parts.length - 1] = join(last, added);
     else parts.push(added);
   }
+  const data = dataOf(written, parts, leave);
+  for (const { slots } of markers)
+    for (const slot of slots) recordsBySlot.set(slot, (recordsBySlot.get(slot) ?? 0) + 1);
   const entry: Entry = {
-    ...dataOf(written, parts, leave),
-    ...(isLast ? {} : { continued: true }),
+    ...data,
+    ...(isLast || parts.length === 0 ? {} : { continued: true }),
     onceKeys: leave.length,
-    parts,
+    parts: [...parts, ...markerParts(markers, batchTimeMs(data.batchId))],
+    ...(markers.length > 0 ? { markers } : {}),
   };
   return { entry, packed: packEntry(entry), leave, demandAbsent, expected, recordsBySlot, appends };
 }
 
-/** Its first once key tells an entry without parts, and so without data, from others: a commit finds its own by its bytes. */
+/** Its first once key tells an entry without data from others: a commit finds its own by its bytes. */
 function dataOf(written: WrittenData, parts: readonly EntryPart[], leave: readonly Uint8Array[]): WrittenData {
   if (parts.length > 0) return written;
   return { batchId: makeBatchId(onceKeyEnd(leave), batchTimeMs(written.batchId)), location: 'inline' };
 }
 
-/** The last bytes of the first once key, which are random: an entry without parts leaves keys of idempotency uses only. */
+/**
+ * The last bytes of the first once key: an entry without data leaves keys of idempotency uses, which are random, and of
+ * markers, which the entry names.
+ */
 function onceKeyEnd([first]: readonly Uint8Array[]): Uint8Array {
   return (first as Uint8Array).slice(-batchIdRandomBytes());
 }
@@ -320,10 +404,22 @@ function offsetMismatch(partition: number, expectedOffset: number, nextOffset: n
 function producerError(
   { partition }: PlacedBatch,
   { producerId, producerEpoch, baseSequence }: EntryProducer,
-  decision: { type: 'fenced'; currentEpoch: number } | { type: 'out_of_order'; expectedSequence: number },
+  decision: Exclude<ProducerDecision, { type: 'accepted' | 'duplicate' }>,
   logStartOffset: number,
 ): EventLogError {
   const details = { partition, producerId, producerEpoch, baseSequence, logStartOffset };
+  if (decision.type === 'transaction_ended')
+    return new EventLogError(
+      'invalid_transaction_state',
+      `The transaction of producer ${producerId} has ended. Begin another one, and send its records there.`,
+      { details },
+    );
+  if (decision.type === 'other_transaction')
+    return new EventLogError(
+      'invalid_transaction_state',
+      `Producer ${producerId} has an open transaction in partition ${partition}, which this batch does not belong to.`,
+      { details },
+    );
   return decision.type === 'fenced'
     ? new EventLogError(
         'producer_fenced',
@@ -335,6 +431,14 @@ function producerError(
         `Producer ${producerId} sent sequence ${baseSequence} to partition ${partition}; the next sequence there is ${decision.expectedSequence}.`,
         { details: { ...details, expectedSequence: decision.expectedSequence } },
       );
+}
+
+function tooManyTransactions(partition: number): EventLogError {
+  return new EventLogError(
+    'concurrent_transactions',
+    `The head of partition ${partition} has ${OPEN_TRANSACTIONS_MAX} open transactions, and can have no more. Send the batch again when one has ended.`,
+    { details: { partition, transactionsMax: OPEN_TRANSACTIONS_MAX } },
+  );
 }
 
 function repeatsItself(): EventLogError {

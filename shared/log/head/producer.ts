@@ -1,7 +1,7 @@
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX, PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from '../limits.ts';
-import type { EntryPart } from './entry.ts';
+import type { EntryMarker, EntryPart } from './entry.ts';
 
 /**
  * A head's knowledge of one idempotent producer (Kafka's producer id, epoch and sequence; KIP-98). For each slot separately
@@ -11,12 +11,21 @@ import type { EntryPart } from './entry.ts';
 export interface ProducerState {
   /** By slot. Heads have few slots, and a state is copied for every batch: an array copies much faster than a map. */
   readonly slots: readonly (SlotBatches | undefined)[];
+  /** The number of its newest transaction that has ended in this head; `undefined` if none has. */
+  readonly ended?: number | undefined;
 }
 
 interface SlotBatches {
   readonly epoch: number;
   /** The last batches, oldest first. */
   readonly batches: readonly ProducerBatch[];
+  /** The transaction that has data here and no marker. */
+  readonly open?: OpenTransaction | undefined;
+}
+
+interface OpenTransaction {
+  readonly number: number;
+  readonly firstOffset: number;
 }
 
 interface ProducerBatch {
@@ -30,13 +39,19 @@ export interface ProducedBatch {
   readonly producerEpoch: number;
   readonly baseSequence: number;
   readonly records: number;
+  /** The number of the batch's transaction, if it belongs to one. */
+  readonly transaction?: number | undefined;
 }
 
 export type ProducerDecision =
   | { readonly type: 'accepted' }
   | { readonly type: 'duplicate'; readonly baseOffset: number }
   | { readonly type: 'fenced'; readonly currentEpoch: number }
-  | { readonly type: 'out_of_order'; readonly expectedSequence: number };
+  | { readonly type: 'out_of_order'; readonly expectedSequence: number }
+  /** The batch's transaction has ended in this head. */
+  | { readonly type: 'transaction_ended' }
+  /** The producer has an open transaction, which the batch does not belong to. */
+  | { readonly type: 'other_transaction' };
 
 /**
  * Decides as Kafka's brokers do (`ProducerAppendInfo`), from the state of the slot. A batch of an older epoch is fenced. A
@@ -46,6 +61,8 @@ export type ProducerDecision =
  * A slot that does not know the producer accepts any sequence from an old id, because the id's state may have expired. A
  * young id must begin at 0: its state cannot have expired, so any other sequence belongs to a batch that overtook the first
  * one. Kafka has no such rule; in Kafka, the first batch would then be out of order forever.
+ *
+ * A batch that was appended is a duplicate also after its transaction has ended, like any other.
  */
 export function decideProducer(
   state: ProducerState | undefined,
@@ -53,8 +70,17 @@ export function decideProducer(
   isYoung: boolean,
 ): ProducerDecision {
   const slot = state?.slots[batch.slot];
+  if (slot !== undefined && batch.producerEpoch < slot.epoch) return { type: 'fenced', currentEpoch: slot.epoch };
+  const bySequence = decideSequence(slot, batch, isYoung);
+  if (bySequence.type === 'duplicate') return bySequence;
+  if (batch.transaction !== undefined && batch.transaction <= (state?.ended ?? -1))
+    return { type: 'transaction_ended' };
+  if (slot?.open !== undefined && slot.open.number !== batch.transaction) return { type: 'other_transaction' };
+  return bySequence;
+}
+
+function decideSequence(slot: SlotBatches | undefined, batch: ProducedBatch, isYoung: boolean): ProducerDecision {
   if (slot === undefined) return isYoung ? beginsAtZero(batch) : { type: 'accepted' };
-  if (batch.producerEpoch < slot.epoch) return { type: 'fenced', currentEpoch: slot.epoch };
   if (batch.producerEpoch > slot.epoch) return beginsAtZero(batch);
   const same = slot.batches.find((kept) => kept.baseSequence === batch.baseSequence && kept.records === batch.records);
   if (same !== undefined) return { type: 'duplicate', baseOffset: same.baseOffset };
@@ -74,8 +100,36 @@ export function applyBatch(state: ProducerState | undefined, batch: ProducedBatc
   const kept = was?.epoch === batch.producerEpoch ? was.batches : [];
   const batches = kept.slice(-(PRODUCER_BATCHES_KEPT - 1));
   batches.push({ baseSequence: batch.baseSequence, records: batch.records, baseOffset });
-  slots[batch.slot] = { epoch: batch.producerEpoch, batches };
-  return { slots };
+  const begins = batch.transaction !== undefined && was?.open === undefined;
+  const open = begins ? { number: batch.transaction, firstOffset: baseOffset } : was?.open;
+  slots[batch.slot] = { epoch: batch.producerEpoch, batches, ...(open && { open }) };
+  return { slots, ...(state?.ended === undefined ? {} : { ended: state.ended }) };
+}
+
+/**
+ * Returns the state after a transaction has ended in the head. A marker with a newer epoch than the slot's begins that epoch,
+ * so the producer's next sequence there is 0 (KIP-890).
+ */
+export function applyMarker(
+  state: ProducerState | undefined,
+  { slots: marked, producerEpoch, transaction }: Omit<EntryMarker, 'producerId' | 'outcome'>,
+): ProducerState {
+  const slots = state?.slots.slice() ?? [];
+  for (const slot of marked) {
+    const was = slots[slot];
+    slots[slot] =
+      was === undefined || producerEpoch > was.epoch
+        ? { epoch: producerEpoch, batches: [] }
+        : { epoch: was.epoch, batches: was.batches };
+  }
+  return { slots, ended: Math.max(transaction, state?.ended ?? 0) };
+}
+
+/** The slots with data of an open transaction, ascending. */
+export function openSlots(state: ProducerState | undefined, transaction: number): number[] {
+  const open: number[] = [];
+  for (const [slot, known] of state?.slots.entries() ?? []) if (known?.open?.number === transaction) open.push(slot);
+  return open;
 }
 
 /** The newest epoch of the producer in a slot, and the sequence of its last record there; `undefined` if it wrote nothing there. */
@@ -92,8 +146,8 @@ export function lastWritten(
 /** Returns the batch of an entry's part, if an idempotent producer made the batch. */
 export function producedBatch(part: EntryPart): ProducedBatch | undefined {
   if (part.producer === undefined) return undefined;
-  const { producerEpoch, baseSequence } = part.producer;
-  return { slot: part.slot, producerEpoch, baseSequence, records: part.records };
+  const { producerEpoch, baseSequence, transaction } = part.producer;
+  return { slot: part.slot, producerEpoch, baseSequence, records: part.records, transaction };
 }
 
 /** Adds to a sequence; sequences wrap from 2^31 − 1 to 0. */
@@ -102,20 +156,24 @@ export function addSequence(sequence: number, by: number): number {
 }
 
 /**
- * Packed: version uint8 = 1 · slots varuint · per slot: slot varuint · epoch varuint · batches varuint
- * · per batch: baseSequence varuint · records varuint · baseOffset varuint. Persisted in producer items.
+ * Packed: version uint8 = 1 · ended transaction varuint, plus 1 (0: none) · slots varuint · per slot: slot varuint · epoch
+ * varuint · open transaction varuint, plus 1 (0: none) · if open: its first offset varuint · batches varuint · per batch:
+ * baseSequence varuint · records varuint · baseOffset varuint. Persisted in producer items.
  */
 const VERSION = 1;
 
 export function packProducer(state: ProducerState): Uint8Array {
   const writer = new ByteWriter(64);
   writer.uint8(VERSION);
+  writer.varuint(state.ended === undefined ? 0 : state.ended + 1);
   writer.varuint(state.slots.filter((known) => known !== undefined).length);
   for (const [slot, known] of state.slots.entries()) {
     if (known === undefined) continue;
-    const { epoch, batches } = known;
+    const { epoch, batches, open } = known;
     writer.varuint(slot);
     writer.varuint(epoch);
+    writer.varuint(open === undefined ? 0 : open.number + 1);
+    if (open !== undefined) writer.varuint(open.firstOffset);
     writer.varuint(batches.length);
     for (const batch of batches) {
       writer.varuint(batch.baseSequence);
@@ -133,18 +191,21 @@ export function unpackProducer(packed: Uint8Array): ProducerState {
     const version = reader.uint8();
     invariant(version === VERSION, () => `producer version ${version} is not ${VERSION}`);
     const slots: (SlotBatches | undefined)[] = [];
+    const endedPlusOne = reader.varuint();
     for (let left = reader.varuint(); left > 0; left--) {
       const slot = reader.varuint();
       invariant(slot < PARTITIONS_PER_HEAD_MAX, () => `no head has a slot ${slot}`);
       const slotEpoch = reader.varuint();
+      const openPlusOne = reader.varuint();
+      const open = openPlusOne === 0 ? undefined : { number: openPlusOne - 1, firstOffset: reader.varuint() };
       const batches: ProducerBatch[] = [];
       for (let count = reader.varuint(); count > 0; count--) {
         batches.push({ baseSequence: reader.varuint(), records: reader.varuint(), baseOffset: reader.varuint() });
       }
-      slots[slot] = { epoch: slotEpoch, batches };
+      slots[slot] = { epoch: slotEpoch, batches, ...(open && { open }) };
     }
     invariant(reader.remaining === 0, 'a producer state ends with its last slot');
-    return { slots };
+    return { slots, ...(endedPlusOne === 0 ? {} : { ended: endedPlusOne - 1 }) };
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'A producer item cannot be read.', { cause });
   }

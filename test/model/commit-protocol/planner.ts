@@ -338,7 +338,16 @@ function headOf(log: Log): Head {
     nextOffset: moved.nextOffset,
     totalsBeforeTail: moved,
   }));
-  return { closed: false, refusesBeforeMs: 0, firstEntry: log.commits.length, tail: [], once: [], partitions };
+  return {
+    closed: false,
+    refusesBeforeMs: 0,
+    firstEntry: log.commits.length,
+    tail: [],
+    once: [],
+    partitions,
+    openBeforeTail: [],
+    lastAbortingNode: undefined,
+  };
 }
 
 function producerStates(log: Log): Map<number, ProducerState> {

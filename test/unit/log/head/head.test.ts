@@ -104,7 +104,7 @@ describe('a head', () => {
             expect(indexInTail(head, entry.packed)).toBe(i);
           });
           if (head.tail.length < TAIL_NODE_ENTRIES) break;
-          const moved = nodeToMove(head);
+          const moved = nodeToMove(head, []);
           const node = nodeFromAttributes(moved.firstEntry, moved.node);
           expect(node.entries).toHaveLength(TAIL_NODE_ENTRIES);
           placed.push(
@@ -129,8 +129,8 @@ describe('a head', () => {
         fc.array(commitArbitrary, { minLength: 8, maxLength: 12 }),
         fc.array(commitArbitrary, { maxLength: 5 }),
         (commits, later) => {
-          const early = nodeToMove(headFromAttributes(commitAll(commits, undefined)));
-          const late = nodeToMove(headFromAttributes(commitAll([...commits, ...later], undefined)));
+          const early = nodeToMove(headFromAttributes(commitAll(commits, undefined)), []);
+          const late = nodeToMove(headFromAttributes(commitAll([...commits, ...later], undefined)), []);
           expect(late.node).toEqual(early.node);
           expect(late.firstEntry).toBe(early.firstEntry);
         },

@@ -1,0 +1,58 @@
+import { type Head, openAfterNode, placeTail, TAIL_NODE_ENTRIES, type TailNode } from '../../log/head/head.ts';
+import { followTransactions, type OpenTransactions } from '../../log/head/open-transactions.ts';
+import type { ItemStore } from '../../storage/ports.ts';
+import type { BrokerContext } from '../context.ts';
+import { type HeadName, MissingNodeError, nodeFromAttributes, nodeKey } from './items.ts';
+
+/** Tail nodes never change, so those that were read are kept in memory. */
+export function keptNode({ cache }: BrokerContext, name: HeadName, firstEntry: number): TailNode | undefined {
+  return cache.getNode(cacheKey(name, firstEntry));
+}
+
+export function keepNode({ cache }: BrokerContext, name: HeadName, node: TailNode): void {
+  cache.putNode(cacheKey(name, node.firstEntry), node);
+}
+
+/** Costs nothing if the node is in memory, else 1 GetItem. @throws MissingNodeError */
+export async function readNode(
+  context: BrokerContext,
+  items: ItemStore,
+  name: HeadName,
+  firstEntry: number,
+): Promise<TailNode> {
+  const kept = keptNode(context, name, firstEntry);
+  if (kept !== undefined) return kept;
+  const { attributes } = await items.get(nodeKey(name, firstEntry));
+  if (attributes === undefined) throw new MissingNodeError(name, firstEntry);
+  const node = nodeFromAttributes(firstEntry, attributes);
+  keepNode(context, name, node);
+  return node;
+}
+
+/**
+ * The open transactions of a head before its tail. Costs nothing, or what `readNode` does where there are many.
+ * @throws MissingNodeError if the head has moved on, and the node was merged since
+ */
+export async function openBeforeTail(
+  context: BrokerContext,
+  items: ItemStore,
+  name: HeadName,
+  head: Head,
+): Promise<OpenTransactions> {
+  if (head.openBeforeTail !== 'in_node') return head.openBeforeTail;
+  return openAfterNode(await readNode(context, items, name, head.firstEntry - TAIL_NODE_ENTRIES));
+}
+
+/** The open transactions of a head as it was observed. Costs what `openBeforeTail` does. @throws MissingNodeError */
+export async function openTransactions(
+  context: BrokerContext,
+  items: ItemStore,
+  name: HeadName,
+  head: Head,
+): Promise<OpenTransactions> {
+  return followTransactions(await openBeforeTail(context, items, name, head), placeTail(head)).open;
+}
+
+function cacheKey(name: HeadName, firstEntry: number): string {
+  return `${name.topicId}#${name.headNumber}#${firstEntry}`;
+}
