@@ -13,7 +13,7 @@ import { checkProducedBatch } from '../../log/topic/check-batch.ts';
 import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import type { GroupCommit } from './group-commit.ts';
-import type { AppendIdentity, AppendOutcome, AppendRequest, BatchToAppend } from './outcomes.ts';
+import type { AppendIdentity, AppendOutcome, AppendRequest, AppendTransaction, BatchToAppend } from './outcomes.ts';
 
 /**
  * Appends record batches to any number of topics and partitions. Every batch has its own outcome, in the order of the
@@ -36,7 +36,9 @@ export async function appendBatches(
   checkBatchCount(batches.length);
   checkExpectedOffsets(batches);
   const outcomes: (AppendOutcome | undefined)[] = batches.map(() => undefined);
-  let prepared = await Promise.all(batches.map((batch, index) => prepare(context, batch, index, identity)));
+  let prepared = await Promise.all(
+    batches.map((batch, index) => prepare(context, batch, index, identity, request.transaction)),
+  );
   // A second round only for batches whose topic was deleted, and perhaps made again, a moment ago.
   for (let round = 0; prepared.length > 0; round++) {
     const usable = prepared.filter((item): item is PreparedBatch => item.error === undefined);
@@ -52,7 +54,9 @@ export async function appendBatches(
       break;
     }
     prepared = await Promise.all(
-      closed.map(({ index }) => prepare(context, batches[index] as BatchToAppend, index, identity)),
+      closed.map(({ index }) =>
+        prepare(context, batches[index] as BatchToAppend, index, identity, request.transaction),
+      ),
     );
   }
   return outcomes.map(
@@ -73,6 +77,7 @@ async function prepare(
   given: BatchToAppend,
   index: number,
   identity: AppendIdentity | undefined,
+  transaction: AppendTransaction | undefined,
 ): Promise<PreparedBatch | { readonly index: number; readonly error: EventLogError }> {
   try {
     checkTopicName(given.topic);
@@ -85,11 +90,23 @@ async function prepare(
       given.batch instanceof Uint8Array
         ? checkProducedBatch(given.batch, topic.config, context.clock.nowMs())
         : given.batch;
-    return { index, topic, batch: { ...checked, partition, slot: headOf(topic, partition).slot, expectedOffset } };
+    const placed = { ...checked, partition, slot: headOf(topic, partition).slot, expectedOffset };
+    return { index, topic, batch: checked.transactional ? inTransaction(placed, transaction) : placed };
   } catch (error) {
     if (error instanceof EventLogError) return { index, error };
     throw error;
   }
+}
+
+/** @throws EventLogError `invalid_request` */
+function inTransaction(batch: PlacedBatch, transaction: AppendTransaction | undefined): PlacedBatch {
+  if (transaction === undefined || batch.producer === undefined)
+    throw invalidField(
+      'transactionalId',
+      'A transactional batch is appended under the transactional id of its producer.',
+    );
+  const { number, beginsAtZero } = transaction;
+  return { ...batch, producer: { ...batch.producer, transaction: number }, beginsAtZero };
 }
 
 /** Commits the batches, head by head, and records their outcomes. Returns the batches whose head is closed. */

@@ -257,7 +257,7 @@ export class GroupCommit {
     for (const part of placed) {
       const partition = headNumber * topic.partitionsPerHead + part.part.slot;
       partitions.add(partition);
-      if (signals.isAwaited(topic.topicId, partition)) this.#keep(group, part);
+      if (part.part.marker === undefined && signals.isAwaited(topic.topicId, partition)) this.#keep(group, part);
     }
     for (const partition of partitions) signals.appended(topic.topicId, partition);
   }

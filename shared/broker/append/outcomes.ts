@@ -9,11 +9,19 @@ export interface AppendRequest {
   readonly batches: readonly BatchToAppend[];
   /** Appends all batches by one commit, or none. All must belong to one topic and to partitions that one head decides. */
   readonly atomic?: boolean | undefined;
+  /** The transaction that transactional batches belong to: all heads concerned are enlisted in it. */
+  readonly transaction?: AppendTransaction | undefined;
   /**
    * Called when every batch has its place in the order of its partition: a batch that is appended afterwards comes behind it.
    * Not called if nothing can be appended.
    */
   readonly onPlaced?: (() => void) | undefined;
+}
+
+export interface AppendTransaction {
+  readonly number: number;
+  /** Whether the sequences of a transaction begin at 0 in each partition (Kafka's transaction.version 2). */
+  readonly beginsAtZero: boolean;
 }
 
 export interface BatchToAppend {

@@ -1,8 +1,9 @@
 import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../../log/batch/record-batch.ts';
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { writeMarkerBatch } from '../../log/batch/transaction-marker.ts';
 import { EventLogError, MissingDataError } from '../../log/errors.ts';
-import { batchIdText } from '../../log/head/batch-id.ts';
-import type { Entry } from '../../log/head/entry.ts';
+import { batchIdText, batchTimeMs } from '../../log/head/batch-id.ts';
+import type { Entry, EntryMarker } from '../../log/head/entry.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey, sharedObjectKey } from '../../storage/keys.ts';
 import type { Stores } from '../../storage/ports.ts';
@@ -37,6 +38,7 @@ export async function readPart(
   name: HeadName,
   placed: PlacedPart,
 ): Promise<readonly StoredBatch[]> {
+  if (placed.part.marker !== undefined) return [markerBatch(placed, placed.part.marker)];
   const key = cacheKey(name, placed);
   const kept = context.cache.getBatches(key);
   if (kept !== undefined) return kept;
@@ -50,11 +52,19 @@ export function keepPart(context: BrokerContext, data: Uint8Array, name: HeadNam
   context.cache.putBatches(cacheKey(name, placed), [...placeBatches(data, name, placed)]);
 }
 
+/** The batch of a marker, which has no stored data. */
+function markerBatch({ entry, baseOffset }: PlacedPart, marker: EntryMarker): StoredBatch {
+  const bytes = writeMarkerBatch(marker, batchTimeMs(entry.batchId));
+  placeBatch(bytes, 0, baseOffset);
+  return { bytes, header: readBatchHeader(bytes), baseOffset, endOffset: baseOffset + 1 };
+}
+
 /**
- * Fetches the stored bytes of a part, unchecked: the batches' own base offsets are not set. 1 GetObject or 1 GetItem.
- * @throws MissingDataError naming the missing data
+ * Fetches the stored bytes of a part, unchecked: the batches' own base offsets are not set. 1 GetObject or 1 GetItem, and
+ * nothing for a marker. @throws MissingDataError naming the missing data
  */
 export async function fetchPart(stores: Stores, name: HeadName, { entry, part }: PlacedPart): Promise<Uint8Array> {
+  if (part.marker !== undefined) return writeMarkerBatch(part.marker, batchTimeMs(entry.batchId));
   const range = { start: part.position, end: part.position + part.bytes };
   const data =
     entry.location !== 'inline'
@@ -70,14 +80,15 @@ export async function fetchPart(stores: Stores, name: HeadName, { entry, part }:
 }
 
 /**
- * Fetches the stored bytes of some parts of one entry, from the first part to the last, unchecked. 1 GetObject or 1 GetItem.
- * @throws MissingDataError naming the missing data
+ * Fetches the stored bytes of some parts of one entry, from the first part to the last, unchecked. 1 GetObject or 1 GetItem,
+ * and nothing for markers. @throws MissingDataError naming the missing data
  */
 export async function fetchParts(stores: Stores, name: HeadName, placed: readonly PlacedPart[]): Promise<FetchedParts> {
-  const [first] = placed;
+  const stored = placed.filter(({ part }) => part.marker === undefined);
+  const [first] = stored;
   if (first === undefined) return { placed, data: new Uint8Array(0), start: 0 };
-  const start = Math.min(...placed.map(({ part }) => part.position));
-  const end = Math.max(...placed.map(({ part }) => part.position + part.bytes));
+  const start = Math.min(...stored.map(({ part }) => part.position));
+  const end = Math.max(...stored.map(({ part }) => part.position + part.bytes));
   const data = await fetchPart(stores, name, {
     ...first,
     part: { ...first.part, position: start, bytes: end - start },
@@ -110,9 +121,10 @@ export interface FetchedParts {
  * Yields the batches of one of the parts that were fetched, checked like those of `readPart`. So what was yielded must not be
  * used before all were taken. @throws EventLogError `corrupt_data`
  */
-export function batchesOf({ data, start }: FetchedParts, name: HeadName, placed: PlacedPart): Generator<StoredBatch> {
-  const from = placed.part.position - start;
-  return placeBatches(data.subarray(from, from + placed.part.bytes), name, placed);
+export function batchesOf({ data, start }: FetchedParts, name: HeadName, placed: PlacedPart): Iterable<StoredBatch> {
+  const { marker, position, bytes } = placed.part;
+  if (marker !== undefined) return [markerBatch(placed, marker)];
+  return placeBatches(data.subarray(position - start, position - start + bytes), name, placed);
 }
 
 /** Sets the offsets in `data` itself: a part's offsets never change. */

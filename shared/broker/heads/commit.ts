@@ -10,6 +10,7 @@ import {
   type WrittenData,
 } from '../../log/head/plan-commit.ts';
 import type { UsePart } from '../../log/head/use.ts';
+import { OPEN_TRANSACTIONS_MAX } from '../../log/limits.ts';
 import type { ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { retrying } from '../retry.ts';
@@ -17,6 +18,7 @@ import { commitEntry, refuses } from './commit-entry.ts';
 import { putFirstDue } from './due-items.ts';
 import type { HeadGroup } from './head-group.ts';
 import { type KnownHead, observeHead, observeNow } from './known-head.ts';
+import { openTransactions } from './known-nodes.ts';
 import { moveTailLater } from './move-tail.ts';
 import { notSettledInTime } from './send-until-certain.ts';
 import { findUse } from './uses.ts';
@@ -53,6 +55,7 @@ export async function commitGroup(
     const producers = {
       stateOf: (id: number) => known.producers.stateOf(id),
       isYoung: (id: number) => context.youngProducers.isYoung(id),
+      hasNoRoom: await hasNoRoom(context, known, items, head, appends),
     };
     const plan = planCommit(head, producers, appends, group.layout, written);
     if (!isFresh && hasRefusals(plan)) {
@@ -109,14 +112,29 @@ async function bringProducers(
   appends: readonly HeadAppend[],
 ): Promise<void> {
   const batches = appends.flatMap((append) => append.batches.filter((batch) => batch.producer !== undefined));
-  if (batches.length === 0) return;
-  const ids = batches.flatMap(({ producer }) => producer?.producerId ?? []);
+  const ended = appends.flatMap(({ marker }) => marker?.producerId ?? []);
+  if (batches.length === 0 && ended.length === 0) return;
+  const ids = [...batches.flatMap(({ producer }) => producer?.producerId ?? []), ...ended];
   await retrying(context, 'not_applied', () => known.producers.bringTo(items, known.name, head, ids));
   const mayHaveOvertaken = ({ slot, producer }: PlacedBatch): boolean =>
     producer !== undefined &&
     producer.baseSequence > 0 &&
     known.producers.stateOf(producer.producerId)?.slots[slot] === undefined;
   if (batches.some(mayHaveOvertaken)) await retrying(context, 'not_applied', () => context.youngProducers.load());
+}
+
+/** Whether the head has too many open transactions to take the first batch of another one. Where there are few, it is not asked. */
+async function hasNoRoom(
+  context: BrokerContext,
+  { name }: KnownHead,
+  items: ItemStore,
+  head: Head,
+  appends: readonly HeadAppend[],
+): Promise<boolean> {
+  const mayBegin = appends.some(({ batches }) => batches.some(({ producer }) => producer?.transaction !== undefined));
+  if (!mayBegin || head.openBeforeTail !== 'in_node') return false;
+  const open = await retrying(context, 'not_applied', () => openTransactions(context, items, name, head));
+  return open.length >= OPEN_TRANSACTIONS_MAX;
 }
 
 function writtenTooLongAgo(): EventLogError {

@@ -94,11 +94,9 @@ export class HeadGroup {
       cause instanceof EventLogError
         ? cause
         : new EventLogError('internal', 'Unexpected error during append. Report the request id.', { cause });
+    const failed: BatchOutcome = { type: 'failed', error };
     for (const append of this.unsettled)
-      this.settle(
-        append,
-        append.batches.map(() => ({ type: 'failed', error })),
-      );
+      this.settle(append, append.marker === undefined ? append.batches.map(() => failed) : [failed]);
   }
 
   #settle(append: HeadAppend, outcome: HeadAppendOutcome): void {

@@ -4,9 +4,9 @@ import { HEAD, headKey } from '../../storage/keys.ts';
 import type { ItemStore } from '../../storage/ports.ts';
 import { ABORTED, abortedKey } from '../../storage/transaction-keys.ts';
 import type { BrokerContext } from '../context.ts';
-import { headFromAttributes, MissingNodeError, nodeKey, nodeToMove } from './items.ts';
+import { headFromAttributes, MissingNodeError, nodeFromAttributes, nodeKey, nodeToMove } from './items.ts';
 import { type KnownHead, observeNow } from './known-head.ts';
-import { openBeforeTail } from './known-nodes.ts';
+import { keepNode, openBeforeTail } from './known-nodes.ts';
 import { checkpointProducers } from './producers.ts';
 
 /**
@@ -21,6 +21,8 @@ export async function moveTail(context: BrokerContext, known: KnownHead): Promis
   if (open === undefined) return;
   const { firstEntry, node, aborted, updates } = nodeToMove(head, open);
   await items.put(nodeKey(name, firstEntry), node);
+  // Readers and the next move ask for it, if the head cannot hold all open transactions.
+  if (open.length > 0) keepNode(context, name, nodeFromAttributes(firstEntry, node));
   // Before the entries leave the tail, so that every reader finds an abort in one place or the other.
   if (aborted.length > 0)
     await items.put(abortedKey(name.topicId, name.headNumber, firstEntry), {

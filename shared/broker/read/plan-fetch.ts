@@ -100,7 +100,7 @@ async function planPiece(
   if (piece.type === 'segment') return planSegment(context, view, piece, expiresAtMs);
   const { entry, part, baseOffset } = piece.placed;
   const offsets = { startOffset: baseOffset, endOffset: baseOffset + part.records, bytes: part.bytes };
-  if (entry.location === 'inline')
+  if (entry.location === 'inline' || part.marker !== undefined)
     return [{ ...offsets, storage: 'inline', data: await fetchPart(view.stores, view.name, piece.placed) }];
   const range = { start: part.position, end: part.position + part.bytes };
   const signed = await view.stores.objects.presign(dataObjectKey(view.name, entry), range, expiresAtMs);

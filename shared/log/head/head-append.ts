@@ -7,6 +7,8 @@ export interface CheckedBatch {
   readonly records: number;
   readonly maxTimestampMs: number;
   readonly producer?: EntryProducer | undefined;
+  /** Whether the batch says that it belongs to a transaction. */
+  readonly transactional?: boolean | undefined;
   /** The time that `LogAppendTime` gave the records; `undefined` with `CreateTime`. */
   readonly logAppendTimeMs: number | undefined;
 }
@@ -15,6 +17,8 @@ export interface CheckedBatch {
 export interface PlacedBatch extends CheckedBatch {
   readonly partition: number;
   readonly slot: number;
+  /** Whether the batch's sequence must be 0 if the slot does not know the producer, whatever the age of its id. */
+  readonly beginsAtZero?: boolean | undefined;
   /** The offset that the batch must get; otherwise it is rejected. */
   readonly expectedOffset?: number | undefined;
 }
@@ -30,7 +34,10 @@ export interface HeadAppend {
   /** The length of all data, in bytes. */
   readonly bytes: number;
   readonly idempotency?: IdempotencyUse | undefined;
-  /** The end of a transaction in this head: which slots it marks follows from the head. */
+  /**
+   * The end of a transaction in this head: which slots it marks follows from the head. It has no outcome of a batch, unless it
+   * fails.
+   */
   readonly marker?: TransactionEnd | undefined;
 }
 

@@ -253,7 +253,11 @@ function decideBatch(
     const { producerId, transaction } = producer;
     if (isMarked(gathered, producerId)) return undefined;
     state = adds.states.get(producerId) ?? gathered.states.get(producerId) ?? producers.stateOf(producerId);
-    const decision = decideProducer(state, { ...producer, slot, records }, producers.isYoung(producerId));
+    const decision = decideProducer(
+      state,
+      { ...producer, slot, records },
+      batch.beginsAtZero || producers.isYoung(producerId),
+    );
     // This comes before the check of the expected offset: a retry of an applied conditional append gets the first answer.
     if (decision.type === 'duplicate') {
       if (decision.baseOffset === PENDING) return undefined;

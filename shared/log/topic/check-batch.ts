@@ -23,7 +23,6 @@ export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs
   const header = readBatchHeader(bytes);
   if (header.bytes !== bytes.length) throw invalidBatch(`${bytes.length - header.bytes} bytes follow it`);
   if (header.control) throw invalidBatch('it is a control batch, which only the log itself writes');
-  if (header.transactional) throw invalidBatch('it is transactional, and transactions are not supported yet');
   if (header.timestampType === 'log_append_time')
     throw invalidBatch('its timestamp type is LogAppendTime, which only the log itself sets');
   if (header.deleteHorizonMs !== undefined)
@@ -39,6 +38,7 @@ export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs
     if (record.offset !== i) throw invalidBatch(`record ${i} has the offset delta ${record.offset}`);
   });
   const producer = checkProducer(header);
+  if (header.transactional && producer === undefined) throw invalidBatch('it is transactional, and names no producer');
   const logAppendTimeMs = choiceSetting(config, 'message.timestamp.type') === 'LogAppendTime' ? nowMs : undefined;
   if (logAppendTimeMs === undefined) checkTimestamps(records, config, nowMs);
   const maxTimestampMs =
@@ -54,7 +54,8 @@ export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs
       },
     );
   }
-  return { data, records: header.recordCount, maxTimestampMs, producer, logAppendTimeMs };
+  const { transactional, recordCount } = header;
+  return { data, records: recordCount, maxTimestampMs, producer, transactional, logAppendTimeMs };
 }
 
 /** Returns the bytes with the compression and times that the topic requires: the given bytes if they already have them. */
@@ -72,6 +73,7 @@ function conform(
     return encodeBatch(records, {
       compression,
       producer: { producerId, producerEpoch, baseSequence },
+      transactional: header.transactional,
       logAppendTimeMs,
     });
   }

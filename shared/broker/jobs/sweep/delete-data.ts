@@ -1,5 +1,5 @@
 import type { BatchId } from '../../../log/head/batch-id.ts';
-import type { Entry, Share } from '../../../log/head/entry.ts';
+import { dataParts, type Entry, type Share } from '../../../log/head/entry.ts';
 import { hotObjectKey, inlineBatchKey, REFERENCE, referenceKey, sharedObjectKey } from '../../../storage/keys.ts';
 import type { Stores } from '../../../storage/ports.ts';
 import type { HeadName } from '../../heads/items.ts';
@@ -20,7 +20,7 @@ export async function deleteDataOf(
   name: HeadName,
   entries: readonly Entry[],
 ): Promise<void> {
-  const last = entries.filter(({ parts, continued }) => parts.length > 0 && !continued);
+  const last = entries.filter((entry) => dataParts(entry).length > 0 && !entry.continued);
   await eachOf(last, (entry) => retrying(context, 'from_error', () => deleteData(context, stores, name, entry)));
 }
 
