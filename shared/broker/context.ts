@@ -1,10 +1,12 @@
 import type { Clock, Random } from '../storage/ports.ts';
+import type { AbortedCache } from './memory/aborted-cache.ts';
 import type { AppendSignals } from './memory/append-signals.ts';
 import type { BusyHeads } from './memory/busy-heads.ts';
 import type { ByteBudget } from './memory/byte-budget.ts';
 import type { ClassicMemory } from './memory/classic-memory.ts';
 import type { DataCache } from './memory/data-cache.ts';
 import type { GroupMemory } from './memory/group-memory.ts';
+import type { HeldUp } from './memory/held-up.ts';
 import type { SegmentCache } from './memory/segment-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
 import type { YoungProducers } from './memory/young-producers.ts';
@@ -31,6 +33,8 @@ export interface BrokerContext {
   readonly groups: GroupMemory;
   readonly classicGroups: ClassicMemory;
   readonly youngProducers: YoungProducers;
+  readonly abortedTransactions: AbortedCache;
+  readonly heldUp: HeldUp;
   /** Whether a commit writes the data of its entry too, so that both cost one sync. */
   readonly commitsData: boolean;
 }

@@ -1,12 +1,14 @@
 import { MERGE_BYTES_MAX } from '../log/segment/merge-policy.ts';
 import type { Clock, Random, Stores } from '../storage/ports.ts';
 import type { BrokerContext } from './context.ts';
+import { AbortedCache } from './memory/aborted-cache.ts';
 import { AppendSignals } from './memory/append-signals.ts';
 import { BusyHeads } from './memory/busy-heads.ts';
 import { ByteBudget } from './memory/byte-budget.ts';
 import { ClassicMemory } from './memory/classic-memory.ts';
 import { DataCache } from './memory/data-cache.ts';
 import { GroupMemory } from './memory/group-memory.ts';
+import { HeldUp } from './memory/held-up.ts';
 import { SegmentCache } from './memory/segment-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
 import { YoungProducers } from './memory/young-producers.ts';
@@ -40,6 +42,8 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     groups: new GroupMemory(),
     classicGroups: new ClassicMemory(),
     youngProducers: new YoungProducers(usage, clock),
+    abortedTransactions: new AbortedCache(),
+    heldUp: new HeldUp(),
     commitsData: items.putsBeside ?? false,
   };
 }

@@ -18,7 +18,7 @@ import { commitEntry, refuses } from './commit-entry.ts';
 import { putFirstDue } from './due-items.ts';
 import type { HeadGroup } from './head-group.ts';
 import { type KnownHead, observeHead, observeNow } from './known-head.ts';
-import { openTransactions } from './known-nodes.ts';
+import { transactionsOf } from './known-nodes.ts';
 import { moveTailLater } from './move-tail.ts';
 import { notSettledInTime } from './send-until-certain.ts';
 import { findUse } from './uses.ts';
@@ -133,7 +133,7 @@ async function hasNoRoom(
 ): Promise<boolean> {
   const mayBegin = appends.some(({ batches }) => batches.some(({ producer }) => producer?.transaction !== undefined));
   if (!mayBegin || head.openBeforeTail !== 'in_node') return false;
-  const open = await retrying(context, 'not_applied', () => openTransactions(context, items, name, head));
+  const { open } = await retrying(context, 'not_applied', () => transactionsOf(context, items, name, head));
   return open.length >= OPEN_TRANSACTIONS_MAX;
 }
 

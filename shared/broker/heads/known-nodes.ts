@@ -43,14 +43,34 @@ export async function openBeforeTail(
   return openAfterNode(await readNode(context, items, name, head.firstEntry - TAIL_NODE_ENTRIES));
 }
 
-/** The open transactions of a head as it was observed. Costs what `openBeforeTail` does. @throws MissingNodeError */
-export async function openTransactions(
+/**
+ * The open transactions of a head as it was observed, and those whose abort markers are in its tail. Costs what
+ * `openBeforeTail` does, the first time for each observation. @throws MissingNodeError
+ */
+export async function transactionsOf(
   context: BrokerContext,
   items: ItemStore,
   name: HeadName,
   head: Head,
-): Promise<OpenTransactions> {
-  return followTransactions(await openBeforeTail(context, items, name, head), placeTail(head)).open;
+): Promise<HeadTransactions> {
+  const known = FOLLOWED.get(head);
+  if (known !== undefined) return known;
+  const before = await openBeforeTail(context, items, name, head);
+  const followed = before.length === 0 && !hasTransactions(head) ? NONE : followTransactions(before, placeTail(head));
+  FOLLOWED.set(head, followed);
+  return followed;
+}
+
+type HeadTransactions = ReturnType<typeof followTransactions>;
+const NONE: HeadTransactions = { open: [], aborted: [] };
+/** Every read of each partition asks for it. */
+const FOLLOWED = new WeakMap<Head, HeadTransactions>();
+
+function hasTransactions({ tail }: Head): boolean {
+  return tail.some(
+    ({ entry }) =>
+      entry.markers !== undefined || entry.parts.some(({ producer }) => producer?.transaction !== undefined),
+  );
 }
 
 function cacheKey(name: HeadName, firstEntry: number): string {

@@ -4,6 +4,7 @@ import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { unknownTopic } from '../memory/topic-cache.ts';
 import { eachOf } from '../topics/each-head.ts';
+import { type AbortedRange, endFor, type Isolation } from './isolation.ts';
 import { lookUntil } from './look-until.ts';
 import { readSharedView } from './read.ts';
 import { checkInRange, type PartitionView, viewPartitions } from './view-partitions.ts';
@@ -27,6 +28,8 @@ export interface FetchPartitionsRequest {
   /** Of all partitions together. One batch is always given. */
   readonly bytesMax: number;
   readonly waitMs: number;
+  /** Default `read_committed`. */
+  readonly isolation?: Isolation | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -35,6 +38,9 @@ export type FetchedPartition =
       readonly ok: true;
       readonly logStartOffset: number;
       readonly highWatermark: number;
+      readonly lastStableOffset: number;
+      /** For `read_committed`: those that have records in `batches`, in the order of their first offsets. */
+      readonly aborted: readonly AbortedRange[];
       /**
        * Whole batches in order; the first may begin before the offset that was asked for. Their bytes are views on memory that
        * others use too, and must not be changed. Where only offsets without records were found, it is one batch without
@@ -53,6 +59,8 @@ interface Fetching {
   nextOffset: number;
   bytes: number;
   readonly batches: StoredBatch[];
+  /** By producer and first offset: several reads can meet one. */
+  readonly aborted: Map<string, AbortedRange>;
   view: PartitionView | undefined;
   error: EventLogError | undefined;
 }
@@ -65,20 +73,21 @@ interface Fetching {
  */
 export async function fetchPartitions(
   context: BrokerContext,
-  { partitions, bytesMin, bytesMax, waitMs, signal }: FetchPartitionsRequest,
+  { partitions, bytesMin, bytesMax, waitMs, isolation = 'read_committed', signal }: FetchPartitionsRequest,
 ): Promise<FetchedPartition[]> {
   const fetching: Fetching[] = partitions.map((wanted) => ({
     wanted,
     nextOffset: wanted.offset,
     bytes: 0,
     batches: [],
+    aborted: new Map(),
     view: undefined,
     error: undefined,
   }));
   const listener = waitMs > 0 ? context.signals.listen() : undefined;
   const look = async (): Promise<number> => {
     await viewAll(context, fetching, (topicId, partition) => listener?.add(topicId, partition));
-    return readAll(context, fetching, bytesMax);
+    return readAll(context, fetching, bytesMax, isolation);
   };
   try {
     await lookUntil(context, {
@@ -163,31 +172,36 @@ function see(one: Fetching, view: PartitionView): void {
 }
 
 /** Reads on where there is more, and returns the bytes that are together now. */
-async function readAll(context: BrokerContext, fetching: readonly Fetching[], bytesMax: number): Promise<number> {
+async function readAll(
+  context: BrokerContext,
+  fetching: readonly Fetching[],
+  bytesMax: number,
+  isolation: Isolation,
+): Promise<number> {
   let total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
   const behind = fetching.filter(
     ({ error, view, nextOffset, bytes, wanted }) =>
-      error === undefined && nextOffset < (view?.highWatermark ?? 0) && bytes < wanted.bytesMax,
+      error === undefined && view !== undefined && nextOffset < endFor(view, isolation) && bytes < wanted.bytesMax,
   );
   for (let next = 0; next < behind.length && total < bytesMax; ) {
     const largest = Math.max(...behind.slice(next, next + READS_AT_ONCE).map(({ wanted }) => wanted.bytesMax));
     const count = Math.min(READS_AT_ONCE, Math.max(1, Math.floor((bytesMax - total) / largest)));
     const turn = behind.slice(next, next + count);
     const left = bytesMax - total;
-    await Promise.all(turn.map((one) => readOne(context, one, left)));
+    await Promise.all(turn.map((one) => readOne(context, one, left, isolation)));
     total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
     next += count;
   }
   return total;
 }
 
-async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number): Promise<void> {
-  const { highWatermark } = one.view as PartitionView;
+async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number, isolation: Isolation): Promise<void> {
+  const end = endFor(one.view as PartitionView, isolation);
   const bytesMax = Math.max(1, Math.min(one.wanted.bytesMax - one.bytes, bytesLeft));
   try {
     // A read may find only offsets whose records are gone. Whoever gets nothing asks for the same again and again.
-    do one.bytes += await readOnce(context, one, bytesMax);
-    while (one.batches.length === 0 && one.nextOffset < highWatermark);
+    do one.bytes += await readOnce(context, one, bytesMax, isolation);
+    while (one.batches.length === 0 && one.nextOffset < end);
     if (one.batches.length === 0) passGap(one);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
@@ -207,8 +221,13 @@ function passGap(one: Fetching): void {
 }
 
 /** Returns the bytes that were taken. */
-async function readOnce(context: BrokerContext, one: Fetching, bytesMax: number): Promise<number> {
-  const result = await readSharedView(context, one.view as PartitionView, one.nextOffset, bytesMax);
+async function readOnce(
+  context: BrokerContext,
+  one: Fetching,
+  bytesMax: number,
+  isolation: Isolation,
+): Promise<number> {
+  const result = await readSharedView(context, one.view as PartitionView, one.nextOffset, bytesMax, isolation);
   const batches: StoredBatch[] = [];
   let taken = 0;
   let isCut = false;
@@ -221,6 +240,7 @@ async function readOnce(context: BrokerContext, one: Fetching, bytesMax: number)
   }
   if (!isCut) one.nextOffset = result.nextOffset;
   one.batches.push(...holdingLittle(batches, taken));
+  for (const each of result.aborted) one.aborted.set(`${each.producerId}@${each.firstOffset}`, each);
   return taken;
 }
 
@@ -236,8 +256,9 @@ function holdingLittle(batches: readonly StoredBatch[], bytes: number): readonly
     : batches.map((batch) => ({ ...batch, bytes: batch.bytes.slice() }));
 }
 
-function outcomeOf({ error, view, batches }: Fetching): FetchedPartition {
+function outcomeOf({ error, view, batches, aborted }: Fetching): FetchedPartition {
   if (error !== undefined) return { ok: false, error };
-  const { logStartOffset, highWatermark } = view as PartitionView;
-  return { ok: true, logStartOffset, highWatermark, batches };
+  const { logStartOffset, highWatermark, lastStableOffset } = view as PartitionView;
+  const inOrder = [...aborted.values()].sort((a, b) => a.firstOffset - b.firstOffset);
+  return { ok: true, logStartOffset, highWatermark, lastStableOffset, aborted: inOrder, batches };
 }

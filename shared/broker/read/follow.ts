@@ -4,6 +4,7 @@ import { checkPartition, checkTopicName, type Topic } from '../../log/topic/topi
 import type { BrokerContext } from '../context.ts';
 import type { AppendListener } from '../memory/append-signals.ts';
 import { eachOf } from '../topics/each-head.ts';
+import { endFor, type Isolation, noteHeldUp } from './isolation.ts';
 import { lookUntil } from './look-until.ts';
 import { checkFrom, type ReadFrom, type ReadResult, readView, resolveFrom } from './read.ts';
 import { checkInRange, type PartitionChoice, type PartitionView, viewPartitions } from './view-partitions.ts';
@@ -31,6 +32,8 @@ export interface FollowRequest {
   readonly turnBytes: number;
   /** How often to look for appends of other processes and for added partitions while nothing is heard. */
   readonly lookMs: number;
+  /** Default `read_committed`. */
+  readonly isolation?: Isolation | undefined;
   /**
    * The caller asks for the first step at once: it comes from the look that found where the partitions begin. This saves a
    * read of each head. Default false: the first step looks again.
@@ -91,6 +94,7 @@ const VIEW_MS_MAX = 1_000;
 export class Follower {
   readonly #context: BrokerContext;
   readonly #request: FollowRequest;
+  readonly #isolation: Isolation;
   readonly #listener: AppendListener;
   readonly #followed: readonly Followed[];
   /** The turns of the last look that are still to be taken. */
@@ -104,6 +108,7 @@ export class Follower {
   constructor(context: BrokerContext, request: FollowRequest, { listener, begun }: Beginning) {
     this.#context = context;
     this.#request = request;
+    this.#isolation = request.isolation ?? 'read_committed';
     this.#listener = listener;
     this.#followed = begun.map(({ followed }) => followed);
     if (request.reuseFirstLook) this.#firstViews = begun;
@@ -156,7 +161,7 @@ export class Follower {
     }
     let result: ReadResult;
     try {
-      result = await readView(this.#context, view, position, this.#request.turnBytes);
+      result = await readView(this.#context, view, position, this.#request.turnBytes, this.#isolation);
     } catch (error) {
       if (!(error instanceof EventLogError) || error.code !== 'offset_out_of_range') throw error;
       // The end never falls. So retention was faster than this turn: the read looked again, and found a new log start offset.
@@ -178,7 +183,7 @@ export class Follower {
     this.#lookedAtMs = this.#context.clock.nowMs();
     if (begun !== undefined)
       return begun.flatMap(({ followed, views }) =>
-        views.filter((view) => hasMore(followed, view)).map((view) => ({ followed, view })),
+        views.filter((view) => this.#hasMore(followed, view)).map((view) => ({ followed, view })),
       );
     const turns: Turn[] = [];
     let behind = 0;
@@ -192,19 +197,21 @@ export class Follower {
         if (view.topic.topicId !== followed.topicId) throw madeAgain(followed.name);
         const { partition, logStartOffset } = view;
         if (!followed.positions.has(partition)) followed.positions.set(partition, logStartOffset);
-        if (hasMore(followed, view)) turns.push({ followed, view });
+        if (this.#isolation === 'read_committed')
+          await noteHeldUp(this.#context, view, followed.positions.get(partition) as number);
+        if (this.#hasMore(followed, view)) turns.push({ followed, view });
         if (followed === this.#last?.followed && partition === this.#last.view.partition) behind = turns.length;
       }
     }
     this.#lookedAtMs = this.#context.clock.nowMs();
     return [...turns.slice(behind), ...turns.slice(0, behind)];
   }
-}
 
-/** Also if it begins with a gap. */
-function hasMore({ positions }: Followed, { partition, logStartOffset, highWatermark }: PartitionView): boolean {
-  const position = positions.get(partition) as number;
-  return position < logStartOffset || position < highWatermark;
+  /** Also if it begins with a gap. */
+  #hasMore({ positions }: Followed, view: PartitionView): boolean {
+    const position = positions.get(view.partition) as number;
+    return position < view.logStartOffset || position < endFor(view, this.#isolation);
+  }
 }
 
 /**
@@ -236,7 +243,7 @@ async function beginAll(context: BrokerContext, request: FollowRequest, listener
     partitions += countOf(known, topic.partitions);
     checkCount(partitions, known);
     for (const partition of partitionsOf(known, topic.partitions)) listener.add(known.topicId, partition);
-    begun.push(await begin(context, topic, known));
+    begun.push(await begin(context, topic, known, request.isolation ?? 'read_committed'));
   }
   return begun;
 }
@@ -248,7 +255,12 @@ async function knownTopic(context: BrokerContext, { topic, partitions, offsets }
   return named.every((partition) => partition < known.partitions) ? known : context.topics.refresh(topic);
 }
 
-async function begin(context: BrokerContext, request: TopicToFollow, known: Topic): Promise<Begun> {
+async function begin(
+  context: BrokerContext,
+  request: TopicToFollow,
+  known: Topic,
+  isolation: Isolation,
+): Promise<Begun> {
   const { topic: name, partitions: choice, from, offsets = new Map<number, number>(), offsetsOf = '' } = request;
   const views = await viewPartitions(context, known, choice);
   const topic = views[0]?.topic ?? known;
@@ -258,7 +270,7 @@ async function begin(context: BrokerContext, request: TopicToFollow, known: Topi
     if (isMadeAgain) return view.logStartOffset;
     const named = offsets.get(view.partition);
     if (named !== undefined && named < view.logStartOffset) return named;
-    const found = await resolveFrom(context, view, named === undefined ? from : { offset: named });
+    const found = await resolveFrom(context, view, named === undefined ? from : { offset: named }, isolation);
     checkInRange(found.view, found.offset);
     return found.offset;
   });

@@ -3,6 +3,7 @@ import { invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from '../../log/limits.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
+import { type AbortedRange, abortedIn, endFor, type Isolation, noteHeldUp, withoutAborted } from './isolation.ts';
 import { lookUntil } from './look-until.ts';
 import { planRead } from './plan-read.ts';
 import { takeBatches } from './take-batches.ts';
@@ -23,6 +24,8 @@ export interface ReadRequest {
   readonly maxBytes?: number | undefined;
   /** At the end, wait so long for records to come; default 0. */
   readonly waitMs?: number | undefined;
+  /** Default `read_committed`. */
+  readonly isolation?: Isolation | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -36,8 +39,9 @@ export interface ReadResult {
   readonly nextOffset: number;
   readonly logStartOffset: number;
   readonly highWatermark: number;
+  readonly lastStableOffset: number;
   /**
-   * Whole batches in order, each fetched a little before it is taken, so that a slow taker holds little in memory.
+   * Whole batches in order, without markers of transactions and, for `read_committed`, without what was aborted, each fetched a little before it is taken, so that a slow taker holds little in memory.
    * Can be taken once, and as slowly as the taker likes: what a job has moved meanwhile is read from its new place.
    * @throws EventLogError `corrupt_data`, `storage_unavailable` while it is taken; `offset_out_of_range` if retention has
    * dropped what was not taken yet
@@ -45,8 +49,15 @@ export interface ReadResult {
   readonly batches: AsyncIterable<StoredBatch>;
 }
 
+/** A read whose batches are all that is stored. */
+export interface SharedReadResult extends ReadResult {
+  /** Those that have records in the batches, for `read_committed`. */
+  readonly aborted: readonly AbortedRange[];
+}
+
 /**
- * Reads record batches from a partition. Sees every record acknowledged before the call. At the end of the partition it
+ * Reads record batches from a partition. Sees every record acknowledged before the call, or with `read_committed` every record
+ * of each transaction that had ended. At the end of the partition, or at the last stable offset, it
  * waits for up to `waitMs`, and is woken at once by appends of the same process. Costs 1 read of the head, and 1 GetItem or
  * GetObject for each part that is not in memory; for records out of the tail see `planRead`, and for segments
  * `readSegment`. A wait costs 1 read of the head for each look: one every `pollIntervalMs`, and none between if no other
@@ -54,7 +65,7 @@ export interface ReadResult {
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` with both ends, `invalid_request`
  */
 export async function read(context: BrokerContext, request: ReadRequest): Promise<ReadResult> {
-  const { topic, partition, signal } = request;
+  const { topic, partition, isolation = 'read_committed', signal } = request;
   checkTopicName(topic);
   checkFrom(request.from);
   const maxBytes = bounded('maxBytes', request.maxBytes ?? READ_BYTES_DEFAULT, 1, READ_BYTES_MAX);
@@ -64,9 +75,14 @@ export async function read(context: BrokerContext, request: ReadRequest): Promis
   const look = async (): Promise<ReadResult> => {
     // A topic that was made again has another id, so every look asks for it.
     if (listener !== undefined) listener.add((await context.topics.get(topic)).topicId, partition);
-    const { offset, view } = await resolveFrom(context, await viewPartition(context, topic, partition), from);
+    const { offset, view } = await resolveFrom(
+      context,
+      await viewPartition(context, topic, partition),
+      from,
+      isolation,
+    );
     from = { offset };
-    return readView(context, view, offset, maxBytes);
+    return readView(context, view, offset, maxBytes, isolation);
   };
   try {
     return await lookUntil(context, {
@@ -91,9 +107,10 @@ export async function readView(
   view: PartitionView,
   offset: number,
   maxBytes: number,
+  isolation: Isolation,
 ): Promise<ReadResult> {
-  const result = await readSharedView(context, view, offset, maxBytes);
-  return { ...result, batches: copied(result.batches) };
+  const result = await readSharedView(context, view, offset, maxBytes, isolation);
+  return { ...result, batches: copied(withoutAborted(result.batches, result.aborted)) };
 }
 
 /** What is kept in memory serves other readers too. */
@@ -101,21 +118,29 @@ async function* copied(batches: AsyncIterable<StoredBatch>): AsyncGenerator<Stor
   for await (const batch of batches) yield { ...batch, bytes: batch.bytes.slice() };
 }
 
-/** As `readView`, but the batches are views on memory that others use too: callers must not change them. */
+/**
+ * As `readView`, but the batches are all that is stored, and they are views on memory that others use too: callers must not
+ * change them.
+ */
 export async function readSharedView(
   context: BrokerContext,
   view: PartitionView,
   offset: number,
   maxBytes: number,
-): Promise<ReadResult> {
+  isolation: Isolation,
+): Promise<SharedReadResult> {
   return lookingAgain(context, view, async (seen) => {
     checkInRange(seen, offset);
-    const plan = await planRead(context, seen, offset, { bytesMax: maxBytes });
+    const isCommitted = isolation === 'read_committed';
+    const plan = await planRead(context, seen, offset, { bytesMax: maxBytes, endOffset: endFor(seen, isolation) });
+    if (isCommitted) await noteHeldUp(context, seen, plan.nextOffset);
     return {
       offset,
       nextOffset: plan.nextOffset,
       logStartOffset: seen.logStartOffset,
       highWatermark: seen.highWatermark,
+      lastStableOffset: seen.lastStableOffset,
+      aborted: isCommitted ? await abortedIn(context, seen, plan, offset) : [],
       batches: context.traffic.counted(seen.topic.name, takeBatches(context, seen, plan, offset)),
     };
   });
@@ -129,11 +154,12 @@ export async function resolveFrom(
   context: BrokerContext,
   view: PartitionView,
   from: ReadFrom,
+  isolation: Isolation,
 ): Promise<{ readonly offset: number; readonly view: PartitionView }> {
   if ('offset' in from) return { offset: from.offset, view };
-  if ('tail' in from) return { offset: Math.max(view.logStartOffset, view.highWatermark - from.tail), view };
+  if ('tail' in from) return { offset: Math.max(view.logStartOffset, endFor(view, isolation) - from.tail), view };
   return lookingAgain(context, view, async (seen) => ({
-    offset: (await findTime(context, seen, from.timestampMs))?.offset ?? seen.highWatermark,
+    offset: (await findTime(context, seen, from.timestampMs))?.offset ?? endFor(seen, isolation),
     view: seen,
   }));
 }

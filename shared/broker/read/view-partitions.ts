@@ -1,9 +1,11 @@
 import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { type Head, partitionState } from '../../log/head/head.ts';
+import { lastStableOffsetOf, type OpenTransactions } from '../../log/head/open-transactions.ts';
 import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import { type HeadName, readHead } from '../heads/items.ts';
+import { transactionsOf } from '../heads/known-nodes.ts';
 import { unknownTopic } from '../memory/topic-cache.ts';
 import { currentSegmentList } from '../segments/known-lists.ts';
 import { eachOf } from '../topics/each-head.ts';
@@ -18,6 +20,8 @@ export interface PartitionView {
   readonly stores: Stores;
   readonly logStartOffset: number;
   readonly highWatermark: number;
+  /** The first offset of the oldest open transaction; without one the high watermark. */
+  readonly lastStableOffset: number;
 }
 
 export type PartitionChoice = 'all' | readonly number[];
@@ -32,19 +36,20 @@ export async function viewPartition(
   return view as PartitionView;
 }
 
-export type PartitionEnds = Pick<PartitionView, 'logStartOffset' | 'highWatermark'>;
+export type PartitionEnds = Pick<PartitionView, 'logStartOffset' | 'highWatermark' | 'lastStableOffset'>;
 
 /** Where a partition begins and ends now. 1 GetItem. @throws EventLogError `unknown_topic`, `unknown_partition` */
 export async function partitionEnds(context: BrokerContext, topic: string, partition: number): Promise<PartitionEnds> {
   checkTopicName(topic);
-  const { logStartOffset, highWatermark } = await viewPartition(context, topic, partition);
-  return { logStartOffset, highWatermark };
+  const { logStartOffset, highWatermark, lastStableOffset } = await viewPartition(context, topic, partition);
+  return { logStartOffset, highWatermark, lastStableOffset };
 }
 
 /**
  * Partitions of a topic as of now, in the order of `choice`. `known` is the topic as it is remembered: if it was deleted,
  * the views are of the topic that has its name now. 1 GetItem for each head (16 partitions), strongly consistent, and 1
- * more if the topic was deleted. @throws EventLogError `unknown_topic`, `unknown_partition`
+ * more if the topic was deleted, or for a head with many open transactions.
+ * @throws EventLogError `unknown_topic`, `unknown_partition`
  */
 export async function viewPartitions(
   context: BrokerContext,
@@ -79,8 +84,14 @@ export async function viewAgain(context: BrokerContext, view: PartitionView): Pr
   const { name, stores, slot, topic } = view;
   const [head] = await Promise.all([readHead(stores.items, name), currentSegmentList(context, stores.items, name)]);
   if (head.closed) throw unknownTopic(topic.name);
+  const { open } = await transactionsOf(context, stores.items, name, head);
+  return { ...view, ...endsOf(head, slot, open) };
+}
+
+function endsOf(head: Head, slot: number, open: OpenTransactions): Pick<PartitionView, 'head' | keyof PartitionEnds> {
   const { logStartOffset, nextOffset } = partitionState(head, slot);
-  return { ...view, head, logStartOffset, highWatermark: nextOffset };
+  const lastStableOffset = lastStableOffsetOf(open, slot, nextOffset);
+  return { head, logStartOffset, highWatermark: nextOffset, lastStableOffset };
 }
 
 /** @throws EventLogError `offset_out_of_range` with both ends */
@@ -100,13 +111,15 @@ async function viewsOf(context: BrokerContext, topic: Topic, choice: PartitionCh
   const partitions = choice === 'all' ? Array.from({ length: topic.partitions }, (_, partition) => partition) : choice;
   for (const partition of partitions) checkPartition(topic, partition);
   const headNumbers = [...new Set(partitions.map((partition) => headOf(topic, partition).headNumber))];
-  const heads = await eachOf(headNumbers, (headNumber) => readHead(stores.items, { topicId, headNumber }));
-  const byNumber = new Map(headNumbers.map((headNumber, i) => [headNumber, heads[i] as Head]));
+  const heads = await eachOf(headNumbers, async (headNumber) => {
+    const name = { topicId, headNumber };
+    const head = await readHead(stores.items, name);
+    return { name, head, open: (await transactionsOf(context, stores.items, name, head)).open };
+  });
+  const byNumber = new Map(heads.map((each) => [each.name.headNumber, each]));
   return partitions.map((partition) => {
     const { headNumber, slot } = headOf(topic, partition);
-    const head = byNumber.get(headNumber) as Head;
-    const { logStartOffset, nextOffset } = partitionState(head, slot);
-    const name = { topicId, headNumber };
-    return { topic, partition, slot, name, head, stores, logStartOffset, highWatermark: nextOffset };
+    const { name, head, open } = byNumber.get(headNumber) as (typeof heads)[number];
+    return { topic, partition, slot, name, stores, ...endsOf(head, slot, open) };
   });
 }

@@ -95,7 +95,7 @@ function forgottenIn({ forgottenTopicsData }: Request, isById: boolean): { topic
 /** For each partition that is wanted. */
 async function read(
   call: Call,
-  { maxWaitMs, minBytes, maxBytes }: Request,
+  { maxWaitMs, minBytes, maxBytes, isolationLevel }: Request,
   wanted: readonly WantedPartition[],
 ): Promise<Found[]> {
   const isById = call.version >= TOPIC_IDS_FROM;
@@ -115,6 +115,7 @@ async function read(
     bytesMin: allowed.length < wanted.length ? 0 : Math.max(0, minBytes),
     bytesMax: Math.min(Math.max(1, maxBytes), room),
     waitMs: Math.min(Math.max(0, maxWaitMs), WAIT_MS_MAX),
+    isolation: isolationLevel === READ_COMMITTED ? 'read_committed' : 'read_uncommitted',
     signal: call.signal,
   });
   let next = 0;
@@ -138,16 +139,24 @@ async function namesOf(
 }
 
 function answerOf(partitionIndex: number, fetched: Found, { isolationLevel, isById }: Form): AnsweredPartition {
-  const abortedTransactions = isolationLevel === READ_COMMITTED ? [] : null;
+  const isCommitted = isolationLevel === READ_COMMITTED;
   if (typeof fetched !== 'number' && fetched.ok) {
-    const { highWatermark, logStartOffset, batches } = fetched;
+    const { highWatermark, lastStableOffset, logStartOffset, batches, aborted } = fetched;
     const records = batches.map(({ bytes }) => bytes);
-    // Nothing is open as long as there are no transactions.
-    const place = { partitionIndex, highWatermark, lastStableOffset: highWatermark, logStartOffset };
+    const abortedTransactions = isCommitted
+      ? aborted.map(({ producerId, firstOffset }) => ({ producerId, firstOffset }))
+      : null;
+    const place = { partitionIndex, highWatermark, lastStableOffset, logStartOffset };
     return { ...place, errorCode: KAFKA_ERRORS.NONE, abortedTransactions, records };
   }
   const errorCode = typeof fetched === 'number' ? fetched : errorOf(fetched.error, isById);
-  return { partitionIndex, errorCode, highWatermark: -1, abortedTransactions, records: [] };
+  return {
+    partitionIndex,
+    errorCode,
+    highWatermark: -1,
+    abortedTransactions: isCommitted ? [] : null,
+    records: [],
+  };
 }
 
 type FetchError = Extract<FetchedPartition, { readonly ok: false }>['error'];

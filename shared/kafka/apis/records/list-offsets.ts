@@ -8,6 +8,7 @@ import { knownTopicError } from '../topic-errors.ts';
 
 type ListedPartition = ResponseOf<typeof LIST_OFFSETS>['topics'][number]['partitions'][number];
 
+const READ_COMMITTED = 1;
 /** Times that stand for something else. */
 const LATEST = -1;
 const EARLIEST = -2;
@@ -22,13 +23,14 @@ const EARLIEST_PENDING_UPLOAD = -6;
 export const listOffsets = handler(
   LIST_OFFSETS,
   [{ action: 'consume', on: 'topic' }],
-  async ({ gateway, rights }, { topics }) => {
+  async ({ gateway, rights }, { topics, isolationLevel }) => {
+    const isCommitted = isolationLevel === READ_COMMITTED;
     const listed = topics.map(async ({ name, partitions }) => ({
       name,
       partitions: await Promise.all(
         partitions.map(({ partitionIndex, timestamp }) =>
           rights.onTopic('consume', name)
-            ? listPartition(gateway, name, partitionIndex, timestamp)
+            ? listPartition(gateway, name, partitionIndex, timestamp, isCommitted)
             : { partitionIndex, errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED },
         ),
       ),
@@ -42,10 +44,11 @@ async function listPartition(
   topic: string,
   partitionIndex: number,
   time: number,
+  isCommitted: boolean,
 ): Promise<ListedPartition> {
   if (time < EARLIEST_PENDING_UPLOAD) return { partitionIndex, errorCode: KAFKA_ERRORS.UNSUPPORTED_VERSION };
   try {
-    const { offset, timestampMs } = await findOffset(gateway, topic, partitionIndex, time);
+    const { offset, timestampMs } = await findOffset(gateway, topic, partitionIndex, time, isCommitted);
     const leaderEpoch = offset === NONE ? NONE : 0;
     return { partitionIndex, errorCode: KAFKA_ERRORS.NONE, offset, timestamp: timestampMs, leaderEpoch };
   } catch (error) {
@@ -61,10 +64,18 @@ interface FoundOffset {
 
 const NONE = -1;
 
-async function findOffset({ broker }: Gateway, topic: string, partition: number, time: number): Promise<FoundOffset> {
+async function findOffset(
+  { broker }: Gateway,
+  topic: string,
+  partition: number,
+  time: number,
+  isCommitted: boolean,
+): Promise<FoundOffset> {
   switch (time) {
-    case LATEST:
-      return { offset: (await broker.partitionEnds(topic, partition)).highWatermark, timestampMs: NONE };
+    case LATEST: {
+      const { highWatermark, lastStableOffset } = await broker.partitionEnds(topic, partition);
+      return { offset: isCommitted ? lastStableOffset : highWatermark, timestampMs: NONE };
+    }
     case EARLIEST:
     case EARLIEST_LOCAL:
       return { offset: (await broker.partitionEnds(topic, partition)).logStartOffset, timestampMs: NONE };

@@ -1,0 +1,79 @@
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
+import type { AbortedTransaction } from '../../log/head/open-transactions.ts';
+import type { BrokerContext } from '../context.ts';
+import { abortedInNodes } from '../heads/aborted-items.ts';
+import { transactionsOf } from '../heads/known-nodes.ts';
+import type { ReadPlan } from './plan-read.ts';
+import type { PartitionView } from './view-partitions.ts';
+
+/**
+ * Whether a read shows records of transactions that are open or were aborted. `read_committed` shows neither: it ends at the
+ * last stable offset, and leaves out what was aborted.
+ */
+export type Isolation = (typeof ISOLATIONS)[number];
+export const ISOLATIONS = ['read_committed', 'read_uncommitted'] as const;
+
+/** What a reader of committed records leaves out: the batches of the producer from its first offset to its marker. */
+export type AbortedRange = Pick<AbortedTransaction, 'producerId' | 'firstOffset' | 'lastOffset'>;
+
+/** Where a read of the view ends. */
+export function endFor(
+  { highWatermark, lastStableOffset }: Pick<PartitionView, 'highWatermark' | 'lastStableOffset'>,
+  isolation: Isolation,
+): number {
+  return isolation === 'read_committed' ? lastStableOffset : highWatermark;
+}
+
+/** Tells which transactions a read of committed records waits for, if it has come to the last stable offset. Costs no request. */
+export async function noteHeldUp(context: BrokerContext, view: PartitionView, offset: number): Promise<void> {
+  if (offset < view.lastStableOffset || view.lastStableOffset === view.highWatermark) return;
+  const { open } = await transactionsOf(context, view.stores.items, view.name, view.head);
+  const oldest = open.filter(({ firstOffsets }) => firstOffsets.get(view.slot) === view.lastStableOffset);
+  context.heldUp.met(oldest, context.clock.nowMs());
+}
+
+/**
+ * The aborted transactions that have records between `offset` and the end of a plan that ends at the last stable offset.
+ * Costs nothing if the plan lies in the tail, and what `abortedInNodes` does if it begins before.
+ * @throws MissingNodeError
+ */
+export async function abortedIn(
+  context: BrokerContext,
+  view: PartitionView,
+  { pieces, nextOffset }: ReadPlan,
+  offset: number,
+): Promise<readonly AbortedRange[]> {
+  const { name, head, slot, stores } = view;
+  const aborted: AbortedRange[] = [];
+  const firstAppended = pieces.find((piece) => piece.type === 'appended');
+  if (firstAppended !== undefined) {
+    const { entryNumber } = firstAppended.placed;
+    if (entryNumber < head.firstEntry) {
+      const fromEntry = entryNumber - (entryNumber % TAIL_NODE_ENTRIES);
+      const wanted = { slot, fromEntry, toOffset: nextOffset };
+      aborted.push(...(await abortedInNodes(context, stores.items, name, head, wanted)));
+    }
+    const inTail = await transactionsOf(context, stores.items, name, head);
+    aborted.push(...inTail.aborted.filter((one) => one.slot === slot));
+  }
+  return aborted.filter(({ firstOffset, lastOffset }) => lastOffset >= offset && firstOffset < nextOffset);
+}
+
+/** Leaves out markers and the batches of aborted transactions. */
+export async function* withoutAborted(
+  batches: AsyncIterable<StoredBatch>,
+  aborted: readonly AbortedRange[],
+): AsyncGenerator<StoredBatch> {
+  const byProducer = Map.groupBy(aborted, ({ producerId }) => producerId);
+  for await (const batch of batches) {
+    const { header, baseOffset } = batch;
+    if (header.control) continue;
+    const isAborted =
+      header.transactional &&
+      byProducer
+        .get(header.producerId)
+        ?.some(({ firstOffset, lastOffset }) => firstOffset <= baseOffset && baseOffset < lastOffset);
+    if (!isAborted) yield batch;
+  }
+}
