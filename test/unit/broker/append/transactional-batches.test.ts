@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { viewPartition } from '../../../../shared/broker/read/view-partitions.ts';
 import { putTopic } from '../../../../shared/broker/topics/put-topic.ts';
+import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import type { PlacedPart } from '../../../../shared/log/head/head.ts';
+import { checkProducedBatch } from '../../../../shared/log/topic/check-batch.ts';
 import type { Topic } from '../../../../shared/log/topic/topic.ts';
 import { type Fault, faultyStores } from '../../../support/faulty-stores.ts';
-import { memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
+import { bytes, memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
 import {
   appendBatch,
   type LogProcess,
@@ -87,6 +89,45 @@ describe('batches of transactions', () => {
       'invalid_transaction_state',
     );
     expect(codeOf(await appendBatch(process, { ...batch, baseSequence: 1, transaction: 1 }))).toBe(1);
+  });
+
+  it('of the next transaction come behind the marker of the one before, also if one commit could take both', async () => {
+    const process = logProcess(memoryStores());
+    const topic = await topicOf(process);
+    const batch = { partition: 0, producerId: 2 };
+    await appendBatch(process, { ...batch, baseSequence: 0, values: ['first'], transaction: 0 });
+    const marker = { producerId: 2, producerEpoch: 0, transaction: 0, outcome: 'aborted' } as const;
+    const second = encodeBatch([{ key: null, value: bytes('second'), headers: [], timestampMs: 1_000 }], {
+      producer: { producerId: 2, producerEpoch: 0, baseSequence: 1 },
+      transactional: true,
+    });
+    const checked = checkProducedBatch(second, topic.config, 1_000);
+    const placed = {
+      ...{ ...checked, partition: 0, slot: 0 },
+      producer: { producerId: 2, producerEpoch: 0, baseSequence: 1, transaction: 1 },
+    };
+    const [, next] = await process.groupCommit.append(topic, 0, [
+      { atomic: true, batches: [], bytes: 0, marker },
+      { atomic: false, batches: [placed], bytes: second.length },
+    ]);
+    expect(next).toMatchObject({ outcomes: [{ type: 'appended', baseOffset: 2 }] });
+    await mark(process, topic, 0, { producerId: 2, producerEpoch: 0, transaction: 1, outcome: 'committed' });
+    expect(await readValues(process, 0, 'read_committed')).toEqual(['second']);
+  });
+
+  it('are not said to be marked before a marker is durable, whoever asked for it first', async () => {
+    const stores = memoryStores();
+    let isDown = false;
+    const process = logProcess(
+      faultyStores(stores, ({ method }) => (isDown && method === 'update' ? { fault: 'throttled' } : undefined)),
+    );
+    const topic = await topicOf(process);
+    await appendBatch(process, { partition: 0, producerId: 2, baseSequence: 0, values: ['v'], transaction: 0 });
+    isDown = true;
+    const marker = { producerId: 2, producerEpoch: 0, transaction: 0, outcome: 'committed' } as const;
+    const marks = Promise.allSettled([mark(process, topic, 0, marker), mark(process, topic, 0, marker)]);
+    await stores.clock.advance(60_000);
+    expect((await marks).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   });
 
   it('find no room in a head that has a thousand open transactions, and others do not care', async () => {
