@@ -9,6 +9,7 @@ import type { GroupMemory } from './memory/group-memory.ts';
 import type { HeldUp } from './memory/held-up.ts';
 import type { SegmentCache } from './memory/segment-cache.ts';
 import type { TopicCache } from './memory/topic-cache.ts';
+import type { TransactionMemory } from './memory/transaction-memory.ts';
 import type { YoungProducers } from './memory/young-producers.ts';
 import type { BrokerSettings } from './settings.ts';
 import type { Traffic } from './usage/traffic.ts';
@@ -32,6 +33,7 @@ export interface BrokerContext {
   readonly mergeBytes: ByteBudget;
   readonly groups: GroupMemory;
   readonly classicGroups: ClassicMemory;
+  readonly transactions: TransactionMemory;
   readonly youngProducers: YoungProducers;
   readonly abortedTransactions: AbortedCache;
   readonly heldUp: HeldUp;

@@ -11,6 +11,7 @@ import { GroupMemory } from './memory/group-memory.ts';
 import { HeldUp } from './memory/held-up.ts';
 import { SegmentCache } from './memory/segment-cache.ts';
 import { TopicCache } from './memory/topic-cache.ts';
+import { TransactionMemory } from './memory/transaction-memory.ts';
 import { YoungProducers } from './memory/young-producers.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
 import { Traffic } from './usage/traffic.ts';
@@ -41,6 +42,7 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
     groups: new GroupMemory(),
     classicGroups: new ClassicMemory(),
+    transactions: new TransactionMemory(),
     youngProducers: new YoungProducers(usage, clock),
     abortedTransactions: new AbortedCache(),
     heldUp: new HeldUp(),

@@ -58,6 +58,13 @@ export const SEQUENCE_MAX = 2_147_483_647;
 /** Kafka keeps the last five batches of a producer per partition, so that five may be in flight. */
 export const PRODUCER_BATCHES_KEPT = 5;
 
+/** The last epoch that a transactional producer is given. The one above it ends its last transaction; then it gets another id. */
+export const TRANSACTIONAL_EPOCH_MAX = PRODUCER_EPOCH_MAX - 1;
+/** In bytes of UTF-8. Each can take three characters of a key in the table, which has at most 2,048. Kafka has no limit. */
+export const TRANSACTIONAL_ID_BYTES_MAX = 680;
+/** Kafka's default for `transaction.max.timeout.ms`. */
+export const TRANSACTION_TIMEOUT_MS_MAX = 900_000;
+
 /** The maximum length of a group id, a member id and an instance id, in bytes of UTF-8. */
 export const GROUP_ID_BYTES_MAX = 255;
 export const SUBSCRIBED_TOPICS_MAX = 1_000;

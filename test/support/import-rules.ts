@@ -181,7 +181,7 @@ export const RULES: readonly ImportRule[] = [
       'shared/broker/jobs/job-run.ts',
       ...STORED_LOG,
     ],
-    exists: false,
+    exists: true,
   },
   { of: 'shared/broker/access/', may: ['shared/broker/access/', ...BROKER_ROOT, 'node:util'], exists: true },
   { of: 'shared/broker/gateways/', may: ['shared/broker/gateways/', ...BROKER_ROOT], exists: true },

@@ -3,7 +3,7 @@ import { meteredStores } from './metered-stores.ts';
 import { addCounts, noRequests, type RequestCounts } from './request-counts.ts';
 
 /** The purpose of a request. */
-export type Purpose = 'append' | 'move_tail' | 'read' | 'maintain' | 'admin' | 'group';
+export type Purpose = 'append' | 'move_tail' | 'read' | 'maintain' | 'admin' | 'group' | 'transaction';
 
 export interface UsageRow {
   readonly topic: string;

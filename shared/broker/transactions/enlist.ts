@@ -1,0 +1,44 @@
+import { checkTransactionalId } from '../../log/transaction/check-transactional-id.ts';
+import { NO_PARTICIPANTS, type Participants, type ProducerName } from '../../log/transaction/transaction.ts';
+import { decideEnlist } from '../../log/transaction/transitions.ts';
+import type { BrokerContext } from '../context.ts';
+import { moveTransaction } from './move-transaction.ts';
+
+export interface EnlistRequest {
+  readonly transactionalId: string;
+  readonly producer: ProducerName;
+  readonly participants: Partial<Participants>;
+  /** Looks at the item also where this process remembers that all of them are enlisted. Default: false. */
+  readonly isFresh?: boolean | undefined;
+}
+
+export interface Enlisted {
+  /** The number of the transaction that all of the participants are enlisted in. */
+  readonly number: number;
+  readonly participants: Participants;
+}
+
+/**
+ * Enlists participants in the open transaction of a producer, or opens its next one with them. All of them or none. Enlisting
+ * again changes nothing. Whoever writes to a participant must look at it first, then enlist it: so whatever ended the
+ * transaction before the enlistment shows in what it has seen.
+ *
+ * 1 UpdateItem for all participants, and 1 GetItem if this process does not remember the transactional id.
+ * @throws EventLogError `unknown_transactional_id`, `producer_fenced`; `concurrent_transactions`: the transaction before is
+ * being completed, or more than 1,000 participants are enlisted; `invalid_transaction_state`: the transaction has ended
+ * meanwhile
+ */
+export async function enlist(
+  context: BrokerContext,
+  { transactionalId, producer, participants, isFresh = false }: EnlistRequest,
+): Promise<Enlisted> {
+  checkTransactionalId(transactionalId);
+  const wanted = { ...NO_PARTICIPANTS, ...participants };
+  const transaction = await moveTransaction(context, {
+    transactionalId,
+    usesMemory: !isFresh,
+    decide: ({ transaction: seen, number }) =>
+      decideEnlist(seen, { producer, participants: wanted, nowMs: context.clock.nowMs(), number }),
+  });
+  return { number: transaction.number, participants: transaction.participants };
+}
