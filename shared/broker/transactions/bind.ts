@@ -23,7 +23,7 @@ export interface Binding {
   readonly number: number;
   /**
    * It comes from this process's memory: the transaction may have ended since. If a head then rejects a batch, the request is
-   * bound once more with `isFresh`.
+   * bound again with `isFresh`, one time.
    */
   readonly isRemembered: boolean;
 }
