@@ -3,6 +3,7 @@ import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
 import { appendRecords, StickyPartitions } from './append/append-records.ts';
 import { GroupCommit } from './append/group-commit.ts';
+import { markHead } from './append/mark-head.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
 import {
@@ -82,6 +83,20 @@ import { describeProducers, type ProducerDescription } from './topics/describe-p
 import { knownTopic, type Topic, topicById } from './topics/known-topic.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
+import { type AppendInTransactionRequest, appendInTransaction } from './transactions/append-in-transaction.ts';
+import type { Completing } from './transactions/complete.ts';
+import { type EndRequest, endTransaction } from './transactions/end.ts';
+import { type Enlisted, type EnlistRequest, enlist } from './transactions/enlist.ts';
+import { type InitialiseRequest, initialiseProducer } from './transactions/initialise.ts';
+import {
+  type DescribedTransaction,
+  describeTransaction,
+  type ListedTransaction,
+  type ListTransactionsRequest,
+  listTransactions,
+} from './transactions/list.ts';
+import { endOverdue } from './transactions/overdue.ts';
+import { type SweptTransactions, sweepTransactions } from './transactions/sweep-transactions.ts';
 import type { TrafficRow } from './usage/traffic.ts';
 import type { UsageRow } from './usage/usage-meter.ts';
 import type { VerificationPage } from './verify/report.ts';
@@ -98,10 +113,16 @@ export class Broker {
   readonly #context: BrokerContext;
   readonly #groupCommit: GroupCommit;
   readonly #sticky = new StickyPartitions();
+  readonly #completing: Completing;
 
   constructor(components: BrokerComponents) {
     this.#context = makeContext(components);
     this.#groupCommit = new GroupCommit(this.#context);
+    this.#completing = {
+      mark: (head, marker) => markHead(this.#context, this.#groupCommit, head, marker),
+      settle: async () => {},
+    };
+    this.#context.heldUp.resolveWith((producerId) => endOverdue(this.#context, this.#completing, producerId));
   }
 
   putTopic(request: PutTopicRequest): ReturnType<typeof putTopic> {
@@ -203,6 +224,35 @@ export class Broker {
 
   appendRecords(request: AppendRecordsRequest): Promise<RecordOutcome[]> {
     return appendRecords(this.#context, this.#groupCommit, this.#sticky, request);
+  }
+
+  /** See `appendInTransaction`. */
+  appendInTransaction(request: AppendInTransactionRequest): Promise<AppendOutcome[]> {
+    return appendInTransaction(this.#context, this.#groupCommit, request);
+  }
+
+  initialiseProducer(request: InitialiseRequest): ReturnType<typeof initialiseProducer> {
+    return initialiseProducer(this.#context, this.#completing, request);
+  }
+
+  enlist(request: EnlistRequest): Promise<Enlisted> {
+    return enlist(this.#context, request);
+  }
+
+  endTransaction(request: EndRequest): ReturnType<typeof endTransaction> {
+    return endTransaction(this.#context, this.#completing, request);
+  }
+
+  listTransactions(request?: ListTransactionsRequest): Promise<Page<ListedTransaction>> {
+    return listTransactions(this.#context, request);
+  }
+
+  describeTransaction(transactionalId: string): Promise<DescribedTransaction | undefined> {
+    return describeTransaction(this.#context, transactionalId);
+  }
+
+  sweepTransactions(options?: HeadJobOptions): Promise<SweptTransactions> {
+    return sweepTransactions(this.#context, this.#completing, options);
   }
 
   allocateProducerId(): Promise<number> {

@@ -8,7 +8,7 @@ import { partitionForKey } from '../../log/topic/partitioner.ts';
 import { checkPartition, checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import { choiceSetting, isCompacted, numberSetting, requiredCompression } from '../../log/topic/topic-config.ts';
 import type { BrokerContext } from '../context.ts';
-import { notSettledInTime } from '../heads/send-until-certain.ts';
+import { notSettledInTime } from '../heads/commit/send-until-certain.ts';
 import { appendBatches, checkAtomic, checkBatchCount } from './append-batches.ts';
 import type { GroupCommit } from './group-commit.ts';
 import {

@@ -6,8 +6,8 @@ import type { Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { keepPart } from '../data/read-part.ts';
 import { writeData } from '../data/write-data.ts';
-import { commitGroup } from '../heads/commit.ts';
-import { type HeadAppendOutcome, HeadGroup, type WaitingAppend } from '../heads/head-group.ts';
+import { commitGroup } from '../heads/commit/commit-group.ts';
+import { type HeadAppendOutcome, HeadGroup, type WaitingAppend } from '../heads/commit/head-group.ts';
 import { KnownHead, observeHead } from '../heads/known-head.ts';
 
 /** The number of idle heads that are remembered. */

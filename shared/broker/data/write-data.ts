@@ -5,7 +5,7 @@ import { packSharers } from '../../log/head/sharers.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey, sharedObjectKey } from '../../storage/keys.ts';
 import type { ObjectStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
-import type { HeadGroup } from '../heads/head-group.ts';
+import type { HeadGroup } from '../heads/commit/head-group.ts';
 import { retrying } from '../retry.ts';
 import { noRequests } from '../usage/request-counts.ts';
 

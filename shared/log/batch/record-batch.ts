@@ -26,6 +26,7 @@ import {
 
 /** Reads batches, and makes those that need a codec. `write-batch.ts` has the layout. */
 const MAGIC_AT = 16;
+const ATTRIBUTES_LOW_AT = 22;
 const BASE_TIMESTAMP_AT = 27;
 const PRODUCER_ID_AT = 43;
 const RECORD_COUNT_AT = 57;
@@ -134,6 +135,11 @@ export function producerNamedIn(
     producerEpoch: reader.int16(),
     baseSequence: reader.int32(),
   };
+}
+
+/** Whether a batch says that it belongs to a transaction, without a look at the rest of it. The append checks the batch. */
+export function isTransactional(bytes: Uint8Array): boolean {
+  return bytes.length >= BATCH_HEADER_BYTES && ((bytes[ATTRIBUTES_LOW_AT] as number) & TRANSACTIONAL) !== 0;
 }
 
 /**

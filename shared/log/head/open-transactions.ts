@@ -2,7 +2,7 @@ import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
 import { batchTimeMs } from './batch-id.ts';
-import type { PlacedPart } from './head.ts';
+import type { Entry, EntryPart } from './entry.ts';
 
 /**
  * The transactions that have data in a head and no marker there, as of an entry. They follow from the entries, like
@@ -31,10 +31,17 @@ export interface AbortedTransaction {
   readonly lastStableOffset: number;
 }
 
+/** A part of an entry with its assigned offset. */
+interface TransactionPart {
+  readonly entry: Pick<Entry, 'batchId'>;
+  readonly part: EntryPart;
+  readonly baseOffset: number;
+}
+
 /** The open transactions after some parts of consecutive entries, and those that the parts abort. */
 export function followTransactions(
   before: OpenTransactions,
-  placed: readonly PlacedPart[],
+  placed: readonly TransactionPart[],
 ): { readonly open: OpenTransactions; readonly aborted: readonly AbortedTransaction[] } {
   if (before.length === 0 && placed.every(({ part }) => part.marker === undefined && !isTransactional(part))) {
     return { open: before, aborted: [] };
@@ -63,7 +70,7 @@ export function followTransactions(
   return { open: [...open.values()], aborted };
 }
 
-function isTransactional({ producer }: PlacedPart['part']): boolean {
+function isTransactional({ producer }: EntryPart): boolean {
   return producer?.transaction !== undefined;
 }
 

@@ -1,7 +1,7 @@
-import { equalBytes } from '../../log/bytes.ts';
-import { EventLogError } from '../../log/errors.ts';
-import { batchTimeMs } from '../../log/head/batch-id.ts';
-import { type Entry, packEntry } from '../../log/head/entry.ts';
+import { equalBytes } from '../../../log/bytes.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import { batchTimeMs } from '../../../log/head/batch-id.ts';
+import { type Entry, packEntry } from '../../../log/head/entry.ts';
 import {
   type Head,
   holdsOnceKey,
@@ -14,16 +14,16 @@ import {
   placeTail,
   TAIL_ENTRIES_MAX,
   writtenAtMs,
-} from '../../log/head/head.ts';
-import type { PlannedCommit } from '../../log/head/plan-commit.ts';
-import { HEAD, headKey } from '../../storage/keys.ts';
-import type { Condition, ItemStore, ItemToPut, Update } from '../../storage/ports.ts';
-import type { BrokerContext } from '../context.ts';
-import { retrying } from '../retry.ts';
-import { headFromAttributes, nodesBetween } from './items.ts';
-import type { KnownHead } from './known-head.ts';
-import { moveTail } from './move-tail.ts';
-import { firstEntryKept } from './segment-list-store.ts';
+} from '../../../log/head/head.ts';
+import type { PlannedCommit } from '../../../log/head/plan-commit.ts';
+import { HEAD, headKey } from '../../../storage/keys.ts';
+import type { Condition, ItemStore, ItemToPut, Update } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import { retrying } from '../../retry.ts';
+import { headFromAttributes, nodesBetween } from '../items.ts';
+import type { KnownHead } from '../known-head.ts';
+import { moveTail } from '../move-tail.ts';
+import { firstEntryKept } from '../segment-list-store.ts';
 import { notSettledInTime, sendUntilCertain } from './send-until-certain.ts';
 
 /** `head` is the newest known state. If the entry was not applied, the plan's assumptions no longer hold for it. */

@@ -1,7 +1,7 @@
-import { EventLogError } from '../../log/errors.ts';
-import type { WriteResult } from '../../storage/ports.ts';
-import type { BrokerContext } from '../context.ts';
-import { retrying } from '../retry.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import type { WriteResult } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import { retrying } from '../../retry.ts';
 
 export interface UncertainWrite<Fate> {
   /** Sends the write. Every attempt sends the identical write. */

@@ -1,8 +1,8 @@
-import { EventLogError } from '../../log/errors.ts';
-import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../log/head/head-append.ts';
-import type { LaidOutBatch } from '../../log/head/plan-commit.ts';
-import type { ItemToPut } from '../../storage/ports.ts';
-import type { HeadName } from './items.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../../log/head/head-append.ts';
+import type { LaidOutBatch } from '../../../log/head/plan-commit.ts';
+import type { ItemToPut } from '../../../storage/ports.ts';
+import type { HeadName } from '../items.ts';
 
 /** The outcome of one append to a head. */
 export type HeadAppendOutcome =

@@ -1,27 +1,27 @@
-import { EventLogError } from '../../log/errors.ts';
-import { dataParts } from '../../log/head/entry.ts';
-import { type Head, nextEntry, type PlacedPart, partitionState } from '../../log/head/head.ts';
-import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../log/head/head-append.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import { dataParts } from '../../../log/head/entry.ts';
+import { type Head, nextEntry, type PlacedPart, partitionState } from '../../../log/head/head.ts';
+import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../../log/head/head-append.ts';
 import {
   type CommitPlan,
   type PlannedCommit,
   type PlannedOutcome,
   planCommit,
   type WrittenData,
-} from '../../log/head/plan-commit.ts';
-import type { UsePart } from '../../log/head/use.ts';
-import { OPEN_TRANSACTIONS_MAX } from '../../log/limits.ts';
-import type { ItemStore } from '../../storage/ports.ts';
-import type { BrokerContext } from '../context.ts';
-import { retrying } from '../retry.ts';
+} from '../../../log/head/plan-commit.ts';
+import type { UsePart } from '../../../log/head/use.ts';
+import { OPEN_TRANSACTIONS_MAX } from '../../../log/limits.ts';
+import type { ItemStore } from '../../../storage/ports.ts';
+import type { BrokerContext } from '../../context.ts';
+import { retrying } from '../../retry.ts';
+import { putFirstDue } from '../due-items.ts';
+import { type KnownHead, observeHead, observeNow } from '../known-head.ts';
+import { transactionsOf } from '../known-nodes.ts';
+import { moveTailLater } from '../move-tail.ts';
+import { findUse } from '../uses.ts';
 import { commitEntry, refuses } from './commit-entry.ts';
-import { putFirstDue } from './due-items.ts';
 import type { HeadGroup } from './head-group.ts';
-import { type KnownHead, observeHead, observeNow } from './known-head.ts';
-import { transactionsOf } from './known-nodes.ts';
-import { moveTailLater } from './move-tail.ts';
 import { notSettledInTime } from './send-until-certain.ts';
-import { findUse } from './uses.ts';
 
 export interface CommitListener {
   /** Called with the placed parts of each entry, before the entry's appends are settled. */
