@@ -17,7 +17,7 @@ import { ATTEMPTS_MAX, FRESH_ATTEMPTS, jobOf, Narrator, STEP, stepOf } from './s
 import { indexOfEntry, Storage } from './storage.ts';
 
 /**
- * The commit protocol as `shared/broker/heads/commit.ts` carries it out, over a network that delays, repeats and loses.
+ * The commit protocol as `shared/broker/heads/commit/commit-group.ts` carries it out, over a network that delays, repeats and loses.
  * What a writer does between a reply and its next request is one step: a request may be applied at any time after it was
  * sent, so nothing is gained by sending it later. Nothing is presumed of what a writer remembers: it plans from any state
  * that the head ever had. Only a refusal needs the present one.

@@ -2,9 +2,9 @@ import type { PlantedBug } from './planted-bug.ts';
 
 const WRITE = 'shared/broker/data/write-data.ts';
 const GROUPS = 'shared/broker/append/group-commit.ts';
-const COMMIT = 'shared/broker/heads/commit.ts';
-const ENTRY = 'shared/broker/heads/commit-entry.ts';
-const UNTIL_CERTAIN = 'shared/broker/heads/send-until-certain.ts';
+const COMMIT = 'shared/broker/heads/commit/commit-group.ts';
+const ENTRY = 'shared/broker/heads/commit/commit-entry.ts';
+const UNTIL_CERTAIN = 'shared/broker/heads/commit/send-until-certain.ts';
 const HEADS = 'shared/broker/heads/items.ts';
 const MOVE = 'shared/broker/heads/move-tail.ts';
 const PLAN = 'shared/log/head/plan-commit.ts';

@@ -127,7 +127,7 @@ export const MERGE_BUGS: readonly PlantedBug[] = ofJobs(
     why: 'The first append to a head does not say when it is merged.',
     edits: [
       {
-        file: 'shared/broker/heads/commit.ts',
+        file: 'shared/broker/heads/commit/commit-group.ts',
         from: 'if (nextEntry(head) === 0) await',
         to: 'if (nextEntry(head) < 0) await',
       },

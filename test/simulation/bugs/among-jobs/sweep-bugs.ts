@@ -222,11 +222,11 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     why: 'A commit does not ask whether its data is too old, and may have been swept.',
     edits: [
       {
-        file: 'shared/broker/heads/commit-entry.ts',
+        file: 'shared/broker/heads/commit/commit-entry.ts',
         from: "{ if: 'at_most', name: HEAD.refusesBefore, value: writtenAtMs(commit.entry) },",
         to: '',
       },
-      { file: 'shared/broker/heads/commit.ts', from: 'if (refuses(head, written)) throw writtenTooLongAgo();', to: '' },
+      { file: 'shared/broker/heads/commit/commit-group.ts', from: 'if (refuses(head, written)) throw writtenTooLongAgo();', to: '' },
     ],
   },
   {
@@ -281,7 +281,7 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     why: 'A commit that finds no nodes any more is taken for refused, though an earlier try of it may be merged.',
     edits: [
       {
-        file: 'shared/broker/heads/commit-entry.ts',
+        file: 'shared/broker/heads/commit/commit-entry.ts',
         from: 'if (start === from) return undefined;',
         to: 'if (start >= from) return undefined;',
       },
