@@ -7,7 +7,9 @@ import { JOIN_GROUP } from '../../../../../shared/kafka/protocol/messages/member
 import { SYNC_GROUP } from '../../../../../shared/kafka/protocol/messages/members/sync-group.ts';
 import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
 import { OFFSET_MAX } from '../../../../../shared/log/limits.ts';
+import { systemClock } from '../../../../../shared/storage/system/clock.ts';
 import type { KafkaClient } from '../../../../support/kafka-client.ts';
+import { memoryBroker, memoryStores } from '../../../../support/memory-broker.ts';
 import { runGateway } from '../../../../support/memory-gateway.ts';
 
 async function joinClassic(client: KafkaClient, groupId: string) {
@@ -99,7 +101,8 @@ describe('a commit', () => {
   it.each([-1, -2, -(2 ** 40)])(
     'of the offset %i leaves nothing committed, also for a member',
     async (committedOffset) => {
-      await using gateway = await runGateway();
+      const broker = memoryBroker({ ...memoryStores(), clock: systemClock }, { initialRebalanceDelayMs: 0 });
+      await using gateway = await runGateway({ broker });
       await gateway.broker.putTopic({ name: 't', partitions: 2 });
       const client = await gateway.connect();
       const joining = {
