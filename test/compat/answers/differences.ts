@@ -68,7 +68,7 @@ export const DIFFERENCES: Readonly<Record<string, { readonly why: string; readon
     answer: ['INVALID_REQUEST', 'INVALID_REQUEST'],
   },
   'produce batches that are refused': {
-    why: 'Where the log starts is told if the batch came to its partition: clients use it with errors of the order only.',
+    why: 'Only errors of the order and the epoch carry the log start offset: clients decide by it with these alone.',
     answer: [
       'CORRUPT_MESSAGE',
       -1,
