@@ -1,3 +1,4 @@
+import type { MigrationPolicy } from '../log/group/classic/migration-policy.ts';
 import { TAIL_NODE_ENTRIES } from '../log/head/head.ts';
 import { SLOT_SEGMENTS_MAX } from '../log/segment/list-changes.ts';
 
@@ -51,6 +52,8 @@ export interface BrokerSettings {
   readonly offsetsRetentionMs: number;
   /** The first members of an empty classic group wait for more members for this long. Kafka's `group.initial.rebalance.delay.ms`. */
   readonly initialRebalanceDelayMs: number;
+  /** The same in all processes of a log: each acts on the members that it serves. */
+  readonly groupMigrationPolicy: MigrationPolicy;
   /** The maximum number of segments of a partition in its segment list: beyond it the oldest half moves to a page. */
   readonly listedSegmentsMax: number;
 }
@@ -76,5 +79,6 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   compactionOutputBytes: 64 * 1024 * 1024,
   offsetsRetentionMs: 7 * 86_400_000,
   initialRebalanceDelayMs: 3_000,
+  groupMigrationPolicy: 'bidirectional',
   listedSegmentsMax: SLOT_SEGMENTS_MAX,
 };

@@ -12,8 +12,8 @@ import { frameOf, readClientId, readRequestHeader, writeResponse } from './proto
 import { FrameLengthError, FrameReader } from './protocol/frames.ts';
 import { MessageReader } from './protocol/message-bytes.ts';
 
-/** Requests of one connection that are being worked on. Kafka's clients have five in flight. */
-const REQUESTS_IN_WORK_MAX = 64;
+/** Requests of one connection whose answers the client has not begun to take. Kafka's clients have five in flight. */
+const REQUESTS_UNANSWERED_MAX = 64;
 /** Frames up to this size need no share of the budget: their number is bounded by that of the connections. */
 const SMALL_FRAME_BYTES = 16 * 1024;
 
@@ -48,6 +48,8 @@ export class Connection {
   readonly #gone = new AbortController();
   readonly #signal: AbortSignal;
   #inWork = 0;
+  /** Also those whose answers wait to be sent: a client that never reads would pile them up. */
+  #unanswered = 0;
   #answered: Promise<void> = Promise.resolve();
   /** The taking of frames that is under way. */
   #work: Promise<void> | undefined;
@@ -236,8 +238,11 @@ export class Connection {
         this.#inWork--;
         this.#requestBytes.give(bytes);
       });
-    const sent = this.#send(answer);
-    await (this.#inWork < REQUESTS_IN_WORK_MAX ? Promise.race([mayNextBegin, sent]) : sent);
+    this.#unanswered++;
+    const sent = this.#send(answer).then(() => {
+      this.#unanswered--;
+    });
+    await (this.#unanswered < REQUESTS_UNANSWERED_MAX ? Promise.race([mayNextBegin, sent]) : sent);
     if (handler.needs === 'nothing') this.#followSession();
   }
 
@@ -294,6 +299,8 @@ export class Connection {
       this.#socket.on('close', done);
     });
     this.#fullSinceMs = undefined;
+    // It has taken the answer, so it is there.
+    this.#heardAtMs = this.#gateway.clock.nowMs();
   }
 }
 

@@ -7,6 +7,7 @@ import { DEFAULT_GATEWAY_SETTINGS, type GatewayNode } from '../kafka/gateway.ts'
 import { KafkaServer } from '../kafka/listen.ts';
 import { type TlsSettings, tlsProblem } from '../kafka/tls.ts';
 import { invalidField } from '../log/errors.ts';
+import { MIGRATION_POLICIES, type MigrationPolicy } from '../log/group/classic/migration-policy.ts';
 import { SESSION_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN } from '../log/limits.ts';
 import { systemClock } from '../storage/system/clock.ts';
 import { systemRandom } from '../storage/system/random.ts';
@@ -30,6 +31,11 @@ export interface KafkaOptions {
    * `group.min.session.timeout.ms`.
    */
   readonly groupMinSessionTimeoutMs?: number;
+  /**
+   * Which changes a group may make between the classic protocol and KIP-848 while it has members. Default `bidirectional`, as
+   * Kafka's `group.consumer.migration.policy`.
+   */
+  readonly groupMigrationPolicy?: MigrationPolicy;
   /** Encrypts connections, by TLS 1.2 or later. Default: they are not encrypted. */
   readonly tls?: TlsSettings;
   /**
@@ -41,8 +47,17 @@ export interface KafkaOptions {
   readonly allowCleartextCredentials?: boolean;
 }
 
-/** @throws EventLogError `invalid_request` (kafka.groupConsumerSessionTimeoutMs, kafka.groupMinSessionTimeoutMs) */
-export function checkKafkaSessions({ groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs }: KafkaOptions): void {
+/**
+ * @throws EventLogError `invalid_request` (kafka.groupConsumerSessionTimeoutMs, kafka.groupMinSessionTimeoutMs,
+ * kafka.groupMigrationPolicy)
+ */
+export function checkKafkaGroups(options: KafkaOptions): void {
+  const { groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs, groupMigrationPolicy: policy } = options;
+  if (policy !== undefined && !MIGRATION_POLICIES.includes(policy))
+    throw invalidField(
+      'kafka.groupMigrationPolicy',
+      `The policies are ${MIGRATION_POLICIES.join(', ')}, not '${String(policy)}'.`,
+    );
   for (const [name, ms] of Object.entries({ groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs })) {
     if (ms !== undefined) bounded(`kafka.${name}`, ms, SESSION_TIMEOUT_MS_MIN, SESSION_TIMEOUT_MS_MAX);
   }

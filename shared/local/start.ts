@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { BlockList, isIP } from 'node:net';
 import type { JwtSettings } from '../access/jwt.ts';
 import { Broker } from '../broker/broker.ts';
-import type { BrokerSettings } from '../broker/settings.ts';
+import { type BrokerSettings, DEFAULT_SETTINGS } from '../broker/settings.ts';
 import { createHttpApp } from '../http/app.ts';
 import { checkAllowedHosts, checkAllowedOrigins } from '../http/request/cors.ts';
 import { invalidField } from '../log/errors.ts';
@@ -20,13 +20,7 @@ import { LocalHttpServer } from './http-server.ts';
 import { JobTimers } from './jobs/job-timers.ts';
 import { removeExpired } from './jobs/remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './jobs/timed-jobs.ts';
-import {
-  checkKafkaAccess,
-  checkKafkaSessions,
-  type KafkaListener,
-  type KafkaOptions,
-  listenForKafka,
-} from './kafka.ts';
+import { checkKafkaAccess, checkKafkaGroups, type KafkaListener, type KafkaOptions, listenForKafka } from './kafka.ts';
 import { KnownLags, processMetrics } from './process-metrics.ts';
 
 export interface TailraceOptions {
@@ -126,7 +120,7 @@ interface Storage {
  * process, however it ends, and a power cut, unless `memory` is set.
  * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port; host;
  * `keys: false` with an address that others reach; an origin or host name that is none; an interval of a job; `kafka.tls`,
- * `kafka.mechanisms`, the sessions of `kafka`)
+ * `kafka.mechanisms`, the sessions and the migration policy of `kafka`)
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
   const { port = 0, host = LOOPBACK } = options;
@@ -147,7 +141,7 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
   const listenerAccess = { keys, isLocal, jwt: options.jwt };
   if (options.kafka !== undefined) {
     checkKafkaAccess(options.kafka, listenerAccess);
-    checkKafkaSessions(options.kafka);
+    checkKafkaGroups(options.kafka);
   }
   let url = '';
   const baseUrl = (): string => url;
@@ -159,7 +153,9 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     : await openDataFolder(options.dataFolder ?? DEFAULT_DATA_FOLDER, { baseUrl, slowly });
   let kafka: KafkaListener | undefined;
   try {
-    const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings: EMBEDDED_SETTINGS });
+    const { groupMigrationPolicy = DEFAULT_SETTINGS.groupMigrationPolicy } = options.kafka ?? {};
+    const settings = { ...EMBEDDED_SETTINGS, groupMigrationPolicy };
+    const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings });
     const lags = new KnownLags();
     const jobs = new JobTimers({
       jobs: timedJobs(broker, lags, options.jobs),

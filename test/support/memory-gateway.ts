@@ -6,6 +6,7 @@ import {
   type GatewaySettings,
 } from '../../shared/kafka/gateway.ts';
 import { KafkaServer } from '../../shared/kafka/listen.ts';
+import type { Clock } from '../../shared/storage/ports.ts';
 import { systemClock } from '../../shared/storage/system/clock.ts';
 import { systemRandom } from '../../shared/storage/system/random.ts';
 import { KafkaClient } from './kafka-client.ts';
@@ -23,17 +24,20 @@ export interface RunningGateway extends AsyncDisposable {
 export interface GatewayOptions {
   readonly broker?: Broker;
   readonly settings?: Partial<GatewaySettings>;
+  /** Default: the real one. */
+  readonly clock?: Clock;
   /** Gateways besides this one, which has the id 1. */
   readonly others?: readonly GatewayNode[];
 }
 
-/** A gateway over a log in memory, with real sockets and the real clock. */
+/** A gateway over a log in memory, with real sockets. */
 export async function runGateway({
   broker: given,
   settings = {},
+  clock = systemClock,
   others = [],
 }: GatewayOptions = {}): Promise<RunningGateway> {
-  const broker = given ?? memoryBroker({ ...memoryStores(), clock: systemClock });
+  const broker = given ?? memoryBroker({ ...memoryStores(), clock });
   const errors: unknown[] = [];
   const stopping = new AbortController();
   const server = new KafkaServer({ onError: (error) => errors.push(error) });
@@ -42,7 +46,7 @@ export async function runGateway({
   const self = { nodeId: 1, host, port };
   const gateway: Gateway = {
     broker,
-    clock: systemClock,
+    clock,
     random: systemRandom,
     settings: { ...DEFAULT_GATEWAY_SETTINGS, clusterId: 'test', ...settings },
     access: undefined,

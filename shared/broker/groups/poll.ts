@@ -144,7 +144,7 @@ class Poll {
   /** Commits what is new in these positions. A partition whose topic is gone has nothing to be committed for. */
   async #commit(positions: readonly (PollPosition | Position)[]): Promise<PolledCommit[]> {
     const { group, memberId, instanceId } = this.#request;
-    const offsets: OffsetToCommit[] = [];
+    const offsets: (OffsetToCommit & { readonly offset: number })[] = [];
     for (const { topicId, partition, offset, isNew } of positions) {
       const topic = isNew ? await this.#context.topics.byId(topicId) : undefined;
       if (topic !== undefined) this.#mustBeReadable(topic.name);

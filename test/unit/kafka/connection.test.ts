@@ -1,6 +1,8 @@
 import { once } from 'node:events';
+import { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
+import type { Broker } from '../../../shared/broker/broker.ts';
 import { API_VERSIONS } from '../../../shared/kafka/protocol/messages/cluster/api-versions.ts';
 import { METADATA } from '../../../shared/kafka/protocol/messages/cluster/metadata.ts';
 import { FETCH } from '../../../shared/kafka/protocol/messages/records/fetch.ts';
@@ -9,6 +11,7 @@ import { ZERO_UUID } from '../../../shared/kafka/protocol/types.ts';
 import { type KafkaClient, readAnswer, requestFrame } from '../../support/kafka-client.ts';
 import { runGateway } from '../../support/memory-gateway.ts';
 import { batchOf, produceRequest } from '../../support/produced.ts';
+import { SimulatedClock } from '../../support/simulated-clock.ts';
 
 const SOFTWARE = { clientSoftwareName: 'test', clientSoftwareVersion: '1' };
 
@@ -38,6 +41,19 @@ function fetchFrame(maxWaitMs: number, correlationId: number): Uint8Array {
   const partitions = [{ partition: 0, fetchOffset: 0, partitionMaxBytes: 1_000_000 }];
   const topics = [{ topic: 't', topicId: ZERO_UUID, partitions }];
   return requestFrame(FETCH, 12, { maxWaitMs, minBytes: 1, topics, forgottenTopicsData: [] }, { correlationId });
+}
+
+/** A topic with a batch that is larger than what the system buffers between two ends of a connection. */
+async function appendLarge(broker: Broker, timestampMs = Date.now()): Promise<void> {
+  await broker.putTopic({ name: 't', config: { 'max.message.bytes': 4_000_000 } });
+  const batch = batchOf({ values: ['x'.repeat(3_500_000)], timestampMs });
+  expect(await broker.append({ batches: [{ topic: 't', partition: 0, batch }] })).toMatchObject([{ ok: true }]);
+}
+
+/** Resolves when nothing more is read from the log: the answers that nobody takes fill all buffers. */
+async function untilStuck(calls: readonly unknown[]): Promise<void> {
+  await expect.poll(() => calls.length).toBeGreaterThan(0);
+  for (let before = 0; before < calls.length; await sleep(200)) before = calls.length;
 }
 
 describe('a connection', () => {
@@ -185,17 +201,13 @@ describe('a connection', () => {
   it('gets no further request begun while it does not read its answers', async () => {
     await using gateway = await runGateway();
     const { broker } = gateway;
-    await broker.putTopic({ name: 't', config: { 'max.message.bytes': 4_000_000 } });
-    await broker.append({
-      batches: [{ topic: 't', partition: 0, batch: batchOf({ values: ['x'.repeat(3_500_000)] }) }],
-    });
+    await appendLarge(broker);
     const [slow, other] = [await gateway.connect(), await gateway.connect()];
     const read = vi.spyOn(broker, 'fetchPartitions');
     slow.socket.pause();
     const frames = Array.from({ length: 25 }, (_, i) => fetchFrame(0, i));
     slow.socket.write(Buffer.concat(frames));
-    await expect.poll(() => read.mock.calls.length).toBeGreaterThan(0);
-    for (let before = 0; before < read.mock.calls.length; await sleep(100)) before = read.mock.calls.length;
+    await untilStuck(read.mock.calls);
     expect(read.mock.calls.length).toBeLessThan(15);
     expect(await isAlive(other)).toBe(true);
     slow.socket.resume();
@@ -210,6 +222,72 @@ describe('a connection', () => {
     waiting.socket.write(fetchFrame(300, 1));
     expect(await idle.nextFrame()).toBeUndefined();
     expect(await waiting.nextFrame()).toBeDefined();
+  });
+
+  it('is closed in the end if its peer vanished, without a word and with answers on the way', async () => {
+    const clock = new SimulatedClock();
+    await using gateway = await runGateway({ clock });
+    const { broker, server } = gateway;
+    await appendLarge(broker, clock.nowMs());
+    const [gone, other] = [await gateway.connect(), await gateway.connect()];
+    const read = vi.spyOn(broker, 'fetchPartitions');
+    gone.socket.pause();
+    gone.socket.write(Buffer.concat(Array.from({ length: 25 }, (_, i) => fetchFrame(0, i))));
+    await untilStuck(read.mock.calls);
+    await clock.advance(590_000);
+    expect(await isAlive(other)).toBe(true);
+    expect(server.traffic().connections).toBe(2);
+    await clock.advance(70_000);
+    await expect.poll(() => server.traffic().connections).toBe(1);
+    expect(await isAlive(other)).toBe(true);
+    expect(gateway.errors).toEqual([]);
+  });
+
+  it('has time for its next request after it has taken an answer slowly', async () => {
+    const clock = new SimulatedClock();
+    await using gateway = await runGateway({ clock });
+    const { broker } = gateway;
+    await appendLarge(broker, clock.nowMs());
+    const slow = await gateway.connect();
+    const read = vi.spyOn(broker, 'fetchPartitions');
+    slow.socket.pause();
+    const frames = Array.from({ length: 10 }, (_, i) => fetchFrame(0, i));
+    slow.socket.write(Buffer.concat(frames));
+    await untilStuck(read.mock.calls);
+    await clock.advance(590_000);
+    slow.socket.resume();
+    for (const _ of frames) expect(await slow.nextFrame()).toBeDefined();
+    await clock.advance(590_000);
+    expect(await isAlive(slow)).toBe(true);
+  });
+
+  it('is probed by TCP while it is silent, so that a machine that is gone is noticed', async () => {
+    const keepAlive = vi.spyOn(Socket.prototype, 'setKeepAlive');
+    await using gateway = await runGateway();
+    expect(await isAlive(await gateway.connect())).toBe(true);
+    expect(keepAlive).toHaveBeenCalledWith(true, 60_000);
+  });
+
+  it('gets no further batches appended while it reads no answers', async () => {
+    await using gateway = await runGateway();
+    const { broker } = gateway;
+    await broker.putTopic({ name: 't' });
+    const appended = vi.spyOn(broker, 'append');
+    const client = await gateway.connect();
+    client.socket.pause();
+    // An answer is as long as it has partitions, also those that are refused.
+    const refused = Array.from({ length: 5_000 }, (_, i) => ({ index: i + 1, records: [] }));
+    const frames = Array.from({ length: 200 }, (_, i) => {
+      const partitionData = [{ index: 0, records: [batchOf({ values: ['a'] })] }, ...refused];
+      const request = { acks: -1, timeoutMs: 1_000, topicData: [{ name: 't', topicId: ZERO_UUID, partitionData }] };
+      return requestFrame(PRODUCE, 9, request, { correlationId: i });
+    });
+    client.socket.write(Buffer.concat(frames));
+    await untilStuck(appended.mock.calls);
+    expect(appended.mock.calls.length).toBeLessThan(150);
+    client.socket.resume();
+    for (let i = 0; i < frames.length; i++) readAnswer(PRODUCE, 9, (await client.nextFrame()) as Uint8Array, i);
+    expect(appended).toHaveBeenCalledTimes(200);
   });
 
   it('waits with a request for which there is no room, and is answered in the end', async () => {

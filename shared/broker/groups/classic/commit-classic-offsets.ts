@@ -9,6 +9,7 @@ import {
   type CommitOutcome,
   checkOffsets,
   commitPages,
+  holdsAsMuch,
   type OffsetToCommit,
 } from '../offsets/commit-page.ts';
 import { checkInGeneration } from './heartbeat-classic-group.ts';
@@ -50,10 +51,9 @@ function judgeOf(items: ItemStore, request: InGeneration): CommitJudge {
   const isOwn = ({ owner, fence }: SlotState): boolean =>
     fence <= generation && owner?.memberKey === key && owner.memberId === memberId && owner.memberEpoch <= generation;
   return {
-    decide: ({ committed }, slot, hasChanged) => {
-      const { fence, committed: present } = slot;
-      if (fence > generation) return 'refuse';
-      if (hasChanged && (present?.offset ?? 0) >= committed.offset) return 'done';
+    decide: (entry, slot, hasChanged) => {
+      if (slot.fence > generation) return 'refuse';
+      if (hasChanged && holdsAsMuch(slot, entry)) return 'done';
       return isOwn(slot) ? 'write' : 'ask';
     },
     errorOf: (_, { fence }) => illegalGeneration(group, generation, fence),

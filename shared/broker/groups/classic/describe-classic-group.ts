@@ -4,6 +4,7 @@ import { checkGroupName } from '../../../log/group/group.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import { listMembers } from '../items.ts';
 import { groupTypeMismatch } from './state/errors.ts';
 import { listClassicMembers, readClassicGroup } from './state/items.ts';
 import { readAssignment, readRoster } from './state/stored-parts.ts';
@@ -42,15 +43,16 @@ const STATES: Readonly<Record<ClassicPhase, ClassicState>> = {
 };
 
 /**
- * Describes a classic group as of now: Kafka's DescribeGroups. A group without members is described whatever its type is.
- * 1 GetItem, 1 Query for each megabyte of members, and the roster and the assignment if they are not in memory.
+ * Describes a classic group as of now: Kafka's DescribeGroups. A group without members is empty, whatever its type is: one that
+ * only has offsets, for example, which never had any. 1 GetItem, 1 Query for each megabyte of members, and the roster and the
+ * assignment if they are not in memory.
  * @throws EventLogError `invalid_request`, `group_type_mismatch`, `corrupt_data`
  */
 export async function describeClassicGroup(context: BrokerContext, name: string): Promise<ClassicGroupDescription> {
   checkGroupName(name, 'group');
   const { items } = context.usage.of(NO_TOPIC, 'group');
   const group = await readClassicGroup(items, name);
-  if (group.type === 'consumer') throw groupTypeMismatch(name, 'consumer');
+  if (group.type === 'consumer' && (await hasPresentMember(items, name))) throw groupTypeMismatch(name, 'consumer');
   const members = await describeMembers(context, items, name, group);
   return {
     group: name,
@@ -60,6 +62,11 @@ export async function describeClassicGroup(context: BrokerContext, name: string)
     protocol: hasGeneration(group) ? (group.protocol ?? '') : '',
     members,
   };
+}
+
+/** Whether a group of KIP-848 has a member, as `describeGroup` counts them. */
+async function hasPresentMember(items: ItemStore, name: string): Promise<boolean> {
+  return (await listMembers(items, name)).some(({ isGone }) => !isGone);
 }
 
 /** The state of a group; without live members it is empty, also if nobody has noticed that their sessions have ended. */
@@ -74,7 +81,7 @@ async function describeMembers(
   name: string,
   group: ClassicGroup,
 ): Promise<ClassicMemberDescription[]> {
-  if (group.type === 'none') return [];
+  if (group.type !== 'classic') return [];
   const nowMs = context.clock.nowMs();
   const members = (await listClassicMembers(items, name)).filter((member) => isLive(member, nowMs));
   const roster = hasGeneration(group) ? await readRoster(context, items, name, group) : undefined;

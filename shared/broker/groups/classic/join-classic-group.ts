@@ -10,13 +10,14 @@ import {
 import { consumerSubscription } from '../../../log/group/classic/consumer-subscription.ts';
 import type { Roster } from '../../../log/group/classic/generation.ts';
 import { decideJoin } from '../../../log/group/classic/join.ts';
+import { allowsDowngrade } from '../../../log/group/classic/migration-policy.ts';
 import { chooseProtocol, metadataOf, sameProtocols } from '../../../log/group/classic/protocols.ts';
 import { CLASSIC_MEMBERS_MAX } from '../../../log/limits.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
-import { hasLiveConsumer, liveClassicMembers } from '../no-members.ts';
+import { hasLiveConsumer, hasLiveMember, liveClassicMembers } from '../no-members.ts';
 import { joinUpgradedGroup, takeInstanceFromConsumer } from '../upgrade/join-upgraded-group.ts';
 import { checkJoin, clientText, type JoinClassicRequest, newMemberId, rebalanceTimeout } from './join-request.ts';
 import {
@@ -141,7 +142,7 @@ class Join {
       const known = await this.#readKnown();
       if (group.type === 'consumer') await this.#takeInstance(known);
       // The members are listed after the group was read: one that comes later raises the epoch, and the round does not begin.
-      if (group.type === 'consumer' && (await hasLiveConsumer(this.#context, this.#items, name))) {
+      if (await this.#staysConsumer(group)) {
         const result = await this.#joinUpgraded();
         if (result === undefined) continue;
         return { type: 'answer', result };
@@ -162,6 +163,13 @@ class Join {
       return { type: 'joined', round };
     }
     throw tooManyChanges(name);
+  }
+
+  /** The group has live members by KIP-848, or may not become a classic one under its members by that protocol. */
+  async #staysConsumer({ type, hasClassicMembers }: ClassicGroup): Promise<boolean> {
+    if (type !== 'consumer') return false;
+    const mayChange = !hasClassicMembers || allowsDowngrade(this.#context.settings.groupMigrationPolicy);
+    return (mayChange ? hasLiveConsumer : hasLiveMember)(this.#context, this.#items, this.#request.group);
   }
 
   /** The group has members by KIP-848: this one is served as one of them. */

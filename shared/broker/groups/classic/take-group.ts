@@ -1,5 +1,6 @@
 import { becomeConsumerGroup } from '../../../log/group/classic/classic-group.ts';
 import { consumerSubscription } from '../../../log/group/classic/consumer-subscription.ts';
+import { allowsUpgrade } from '../../../log/group/classic/migration-policy.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { raiseEpoch } from '../membership/raise-epoch.ts';
@@ -14,7 +15,7 @@ const TRIES = 8;
  * until they have joined again. The group is read before its members. A classic member that joins later is stored first and
  * begins a round then, so either this finds it, or one of the two changes of the group is refused and that side looks again.
  *
- * Returns false if the group has live members of another kind. 1 GetItem, 1 Query, 1 UpdateItem.
+ * Returns false if the group has live members of another kind, or if no group with members may change. 1 GetItem, 1 Query, 1 UpdateItem.
  */
 export async function takeFromClassic(context: BrokerContext, items: ItemStore, name: string): Promise<boolean> {
   for (let tries = 0; tries < TRIES; tries++) {
@@ -26,6 +27,7 @@ export async function takeFromClassic(context: BrokerContext, items: ItemStore, 
     }
     const live = await liveClassicMembers(context, items, name);
     if (live === undefined) continue;
+    if (live.length > 0 && !allowsUpgrade(context.settings.groupMigrationPolicy)) return false;
     if (live.some(({ protocolType, protocols }) => consumerSubscription(protocolType, protocols) === undefined))
       return false;
     const taken = await moveClassicGroup(items, name, group, becomeConsumerGroup(group, live.length > 0));

@@ -1,6 +1,7 @@
 import { concatBytes } from '../../../log/bytes.ts';
 import { assign } from '../../../log/group/assign.ts';
 import type { AssignorName } from '../../../log/group/assignor.ts';
+import { allowsDowngrade } from '../../../log/group/classic/migration-policy.ts';
 import type { Group } from '../../../log/group/group.ts';
 import { CLOCK_MARGIN_MS, type Member } from '../../../log/group/member.ts';
 import {
@@ -46,7 +47,8 @@ const PAGES_PER_QUERY = 1_000;
  * are read here, so the target knows every change up to that epoch. If two processes compute at once, one
  * switches, and the other's target is garbage for the sweep. Returns the members that were found.
  *
- * If all members use Kafka's classic protocol, there will be no target: the next of them that joins makes it a classic group.
+ * If all members use Kafka's classic protocol, and the group may become a classic one, there will be no target: the next of them
+ * that joins changes it.
  *
  * 1 Query for each megabyte of members, the reads of their topics, 1 PutItem for each 256 KiB of the target, 1 UpdateItem. After
  * a classic group has become one of KIP-848, also 1 Query for each megabyte of offsets.
@@ -60,7 +62,7 @@ export async function computeTarget(
   const nowMs = context.clock.nowMs();
   const all = await listMembers(items, name);
   const members = all.filter(({ isGone }) => !isGone);
-  if (areAllClassic(members)) return all;
+  if (becomesClassic(context, members)) return all;
   const target = await assignPartitions(context, await withHeld(items, name, members));
   const id = targetName(epoch, nowMs, context.random.bytes(4));
   const parts = partsOf(packTarget(target));
@@ -83,7 +85,8 @@ export async function computeTarget(
 }
 
 /** Whether the group becomes a classic one with the next member that joins. */
-export function areAllClassic(members: readonly Member[]): boolean {
+export function becomesClassic({ settings }: BrokerContext, members: readonly Member[]): boolean {
+  if (!allowsDowngrade(settings.groupMigrationPolicy)) return false;
   const present = members.filter(({ isGone }) => !isGone);
   return present.length > 0 && present.every(({ classic }) => classic !== undefined);
 }

@@ -16,6 +16,7 @@ import {
   checkOffsets,
   commitEach,
   commitPages,
+  holdsAsMuch,
   type OffsetToCommit,
 } from './commit-page.ts';
 
@@ -82,12 +83,12 @@ async function commitUnowned(
 function judgeOf(group: string, member: Committing): CommitJudge {
   const { memberId, instanceId, memberEpoch, onlyForward } = member;
   return {
-    decide: ({ committed }, slot, hasChanged) => {
+    decide: (entry, slot, hasChanged) => {
       const { owner } = slot;
       if (owner === undefined || owner.memberKey !== memberKey(memberId, instanceId) || owner.memberId !== memberId)
         return 'refuse';
       if (memberEpoch !== undefined && memberEpoch < owner.memberEpoch) return 'refuse';
-      return (hasChanged || onlyForward) && (slot.committed?.offset ?? 0) >= committed.offset ? 'done' : 'write';
+      return (hasChanged || onlyForward) && holdsAsMuch(slot, entry) ? 'done' : 'write';
     },
     errorOf: (entry) => fenced(group, member, entry),
     claimOf: ({ owner, fence }) => ({ owner, fence }),

@@ -14,8 +14,8 @@ import { changeSlots, newTag, readPage, slotState } from './pages.ts';
 export interface OffsetToCommit {
   readonly topic: string;
   readonly partition: number;
-  /** The next offset to read. */
-  readonly offset: number;
+  /** The next offset to read. `null`: none, as if the group had never committed one. Its owner and its fence stay. */
+  readonly offset: number | null;
   readonly leaderEpoch?: number | undefined;
   /** At most 4,096 bytes of UTF-8. */
   readonly metadata?: string | undefined;
@@ -27,7 +27,8 @@ export interface CommitEntry {
   readonly topic: string;
   readonly topicId: string;
   readonly partition: number;
-  readonly committed: CommittedOffset;
+  /** `undefined`: from then on nothing is committed. */
+  readonly committed: CommittedOffset | undefined;
 }
 
 /** Says who may commit to a slot. */
@@ -52,7 +53,7 @@ const utf8 = new TextEncoder();
 export function checkOffsets(offsets: readonly OffsetToCommit[]): void {
   checkPartitions(offsets, 'offsets');
   for (const { offset, leaderEpoch = -1, metadata = '' } of offsets) {
-    bounded('offsets.offset', offset, 0, OFFSET_MAX);
+    if (offset !== null) bounded('offsets.offset', offset, 0, OFFSET_MAX);
     bounded('offsets.leaderEpoch', leaderEpoch, -1, LEADER_EPOCH_MAX);
     const bytes = utf8.encode(metadata).length;
     if (bytes > OFFSET_METADATA_BYTES_MAX)
@@ -62,6 +63,11 @@ export function checkOffsets(offsets: readonly OffsetToCommit[]): void {
         { bytesMax: OFFSET_METADATA_BYTES_MAX },
       );
   }
+}
+
+/** Whether a slot holds what is to be committed, or more. Nothing is less than every offset. */
+export function holdsAsMuch(slot: SlotState, { committed }: CommitEntry): boolean {
+  return (slot.committed?.offset ?? -1) >= (committed?.offset ?? -1);
 }
 
 /** Commits what exists of the given partitions. `commit` returns an error or none for each of its entries. */
@@ -74,7 +80,8 @@ export async function commitEach(
   const found = (await withTopicIds(context, offsets)).map((each): CommitEntry | EventLogError => {
     if (each instanceof EventLogError) return each;
     const { topic, topicId, partition, offset, leaderEpoch = -1, metadata = '' } = each;
-    return { topic, topicId, partition, committed: { offset, leaderEpoch, committedAtMs, metadata } };
+    const committed = offset === null ? undefined : { offset, leaderEpoch, committedAtMs, metadata };
+    return { topic, topicId, partition, committed };
   });
   const entries = found.flatMap((each) => (each instanceof EventLogError ? [] : [each]));
   const done = entries.length === 0 ? [] : await commit(entries);

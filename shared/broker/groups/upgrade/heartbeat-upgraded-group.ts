@@ -12,7 +12,7 @@ import { readGroup, replaceMember } from '../items.ts';
 import { freePartitions } from '../membership/claim-partitions.ts';
 import { lookAfterGroup } from '../membership/look-after-group.ts';
 import { raiseEpoch } from '../membership/raise-epoch.ts';
-import { areAllClassic, computeTarget, readTarget } from '../membership/targets.ts';
+import { becomesClassic, computeTarget, readTarget } from '../membership/targets.ts';
 import { checkUpgraded, claimListed } from './sync-upgraded-group.ts';
 
 /**
@@ -47,7 +47,7 @@ async function mustJoin(
   if (group.isClassic) return true;
   if (needsTarget(group, context.clock.nowMs())) {
     const members = await context.groups.computingOnce(name, () => computeTarget(context, items, name, group));
-    if (areAllClassic(members)) return true;
+    if (becomesClassic(context, members)) return true;
   }
   if (member.classic?.isUnlisted && !member.classic.mustSync) return true;
   // Its client has not got its answer, and joins again.

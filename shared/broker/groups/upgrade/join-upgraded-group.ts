@@ -12,7 +12,7 @@ import { groupTypeMismatch, inconsistentProtocol } from '../classic/state/errors
 import { waitForLook } from '../classic/state/wait.ts';
 import { listMembers, putNewMember, readGroup, readMember, replaceMember } from '../items.ts';
 import { raiseEpoch } from '../membership/raise-epoch.ts';
-import { areAllClassic, computeTarget, readTarget } from '../membership/targets.ts';
+import { becomesClassic, computeTarget, readTarget } from '../membership/targets.ts';
 
 /** A join waits at most this long for a target that knows the member. */
 const WAIT_MS = 3_000;
@@ -162,7 +162,7 @@ async function waitForTarget(
     if (group.targetEpoch >= epoch) return group;
     if (needsTarget(group, context.clock.nowMs())) {
       const members = await context.groups.computingOnce(name, () => computeTarget(context, items, name, group));
-      if (areAllClassic(members)) return undefined;
+      if (becomesClassic(context, members)) return undefined;
       continue;
     }
     if (context.clock.nowMs() >= untilMs) return group;

@@ -7,6 +7,7 @@ import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_TOPIC_PARTITIONS } from '../../protocol/messages/cluster/describe-topic-partitions.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
 import { allTopics } from '../all-topics.ts';
+import { LEADER_EPOCH } from '../leader-epoch.ts';
 import { topicError } from '../topic-errors.ts';
 
 type DescribedTopic = ResponseOf<typeof DESCRIBE_TOPIC_PARTITIONS>['topics'][number];
@@ -96,7 +97,7 @@ function describePartition(gateway: Gateway, topicId: string, partitionIndex: nu
     errorCode: KAFKA_ERRORS.NONE,
     partitionIndex,
     leaderId: nodeId,
-    leaderEpoch: 0,
+    leaderEpoch: LEADER_EPOCH,
     replicaNodes: [nodeId],
     isrNodes: [nodeId],
     eligibleLeaderReplicas: [],

@@ -8,6 +8,7 @@ import type { ResponseOf } from '../../protocol/api.ts';
 import { METADATA } from '../../protocol/messages/cluster/metadata.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
 import { allTopics } from '../all-topics.ts';
+import { LEADER_EPOCH } from '../leader-epoch.ts';
 
 type DescribedTopic = ResponseOf<typeof METADATA>['topics'][number];
 
@@ -65,7 +66,7 @@ function describe(gateway: Gateway, { name, topicId, partitions }: NamedTopic): 
         errorCode: KAFKA_ERRORS.NONE,
         partitionIndex,
         leaderId: nodeId,
-        leaderEpoch: 0,
+        leaderEpoch: LEADER_EPOCH,
         replicaNodes: [nodeId],
         isrNodes: [nodeId],
         offlineReplicas: [],

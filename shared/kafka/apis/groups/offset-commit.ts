@@ -49,12 +49,16 @@ export const offsetCommit = handler(
 
 type AskedPartition = Request['topics'][number]['partitions'][number];
 
-/** What is to be committed, or why not: one partition must not make the others fail. */
+/**
+ * What is to be committed, or why not: one partition must not make the others fail. Kafka stores negative offsets as they are,
+ * and its clients take them for none: kafkajs commits −1 when its place is gone.
+ */
 function offsetOf(
   topic: string | KafkaErrorNumber,
-  { partitionIndex: partition, committedOffset: offset, committedLeaderEpoch, committedMetadata }: AskedPartition,
+  { partitionIndex: partition, committedOffset, committedLeaderEpoch, committedMetadata }: AskedPartition,
 ): OffsetToCommit | KafkaErrorNumber {
   if (typeof topic === 'number') return topic;
+  const offset = committedOffset < 0 ? null : committedOffset;
   const metadata = committedMetadata ?? undefined;
   try {
     checkTopicName(topic);

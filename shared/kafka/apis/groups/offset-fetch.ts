@@ -7,6 +7,7 @@ import { type Call, handler } from '../../handler.ts';
 import { OFFSET_FETCH } from '../../protocol/messages/groups/offset-fetch.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
 import { answering } from '../group-errors.ts';
+import { LEADER_EPOCH } from '../leader-epoch.ts';
 import { nameOf } from '../topic-names.ts';
 
 const TOPIC_IDS_FROM = 10;
@@ -135,7 +136,8 @@ function answerOf(
   return {
     partitionIndex: partition,
     committedOffset: offset ?? NO_OFFSET,
-    committedLeaderEpoch: leaderEpoch,
+    // A later one comes from another cluster. A client would ignore the metadata of this one for it.
+    committedLeaderEpoch: Math.min(leaderEpoch, LEADER_EPOCH),
     metadata,
     errorCode,
   };

@@ -5,6 +5,8 @@ export interface WantedPartition {
   readonly partition: number;
   readonly offset: number;
   readonly bytesMax: number;
+  /** By which the client knows the leader; −1: none. */
+  readonly currentLeaderEpoch: number;
 }
 
 /** What an answer says of one partition. */
@@ -31,8 +33,8 @@ interface Entry extends WantedPartition {
 const SESSION_BYTES = 1_024;
 /** A string, its place and where its partitions begin. */
 const TOPIC_BYTES = 64;
-/** Partition, limit and turn of 4 bytes each, three offsets of 8. */
-const PARTITION_BYTES = 36;
+/** Partition, limit, leader epoch and turn of 4 bytes each, three offsets of 8. */
+const PARTITION_BYTES = 40;
 const FIRST_EPOCH = 1;
 const EPOCH_MAX = 0x7fff_ffff;
 /** The client has not been sent an offset that is valid. */
@@ -54,6 +56,7 @@ export class FetchSession {
   #starts = new Int32Array(1);
   #partitions = new Int32Array(0);
   #bytesMax = new Int32Array(0);
+  #leaderEpochs = new Int32Array(0);
   #offsets = new Float64Array(0);
   /** As the client was told. */
   #highWatermarks = new Float64Array(0);
@@ -97,6 +100,7 @@ export class FetchSession {
       }
       this.#offsets[slot] = each.offset;
       this.#bytesMax[slot] = each.bytesMax;
+      this.#leaderEpochs[slot] = each.currentLeaderEpoch;
     }
     const gone = new Set<number>();
     const goneAtOnce = new Set<string>();
@@ -157,6 +161,7 @@ export class FetchSession {
       partition: this.#partitions[slot] as number,
       offset: this.#offsets[slot] as number,
       bytesMax: this.#bytesMax[slot] as number,
+      currentLeaderEpoch: this.#leaderEpochs[slot] as number,
     };
   }
 
@@ -202,6 +207,7 @@ export class FetchSession {
     this.#starts = Int32Array.from([...starts, entries.length]);
     this.#partitions = Int32Array.from(entries, ({ partition }) => partition);
     this.#bytesMax = Int32Array.from(entries, ({ bytesMax }) => bytesMax);
+    this.#leaderEpochs = Int32Array.from(entries, ({ currentLeaderEpoch }) => currentLeaderEpoch);
     this.#offsets = Float64Array.from(entries, ({ offset }) => offset);
     this.#highWatermarks = Float64Array.from(entries, ({ highWatermark }) => highWatermark);
     this.#logStartOffsets = Float64Array.from(entries, ({ logStartOffset }) => logStartOffset);

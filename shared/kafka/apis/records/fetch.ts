@@ -4,6 +4,7 @@ import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { FETCH } from '../../protocol/messages/records/fetch.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
+import { leaderEpochError } from '../leader-epoch.ts';
 import { knownTopicError } from '../topic-errors.ts';
 import { allowedName } from '../topic-names.ts';
 import type { FetchSession, PartitionNews, SessionPartition, WantedPartition } from './fetch-session.ts';
@@ -79,9 +80,9 @@ function open({ fetchSessions, connection, version, gateway }: Call, request: Re
 
 function namedIn({ topics }: Request, isById: boolean): WantedPartition[] {
   return topics.flatMap(({ topic, topicId, partitions }) =>
-    partitions.map(({ partition, fetchOffset, partitionMaxBytes }) => ({
+    partitions.map(({ partition, fetchOffset, partitionMaxBytes, currentLeaderEpoch }) => ({
       topic: isById ? topicId : topic,
-      ...{ partition, offset: fetchOffset, bytesMax: partitionMaxBytes },
+      ...{ partition, offset: fetchOffset, bytesMax: partitionMaxBytes, currentLeaderEpoch },
     })),
   );
 }
@@ -103,9 +104,12 @@ async function read(
   // A client that asks for more gets less, and asks again.
   const { room } = call.answerBytes;
   const allowed: PartitionToFetch[] = [];
-  for (const { topic: key, partition, offset, bytesMax: wantedBytes } of wanted) {
-    const topic = names.get(key);
-    if (typeof topic !== 'string') continue;
+  const refusals: (KafkaErrorNumber | undefined)[] = [];
+  for (const { topic: key, partition, offset, bytesMax: wantedBytes, currentLeaderEpoch } of wanted) {
+    const topic = names.get(key) as string | KafkaErrorNumber;
+    const refusal = typeof topic === 'string' ? leaderEpochError(currentLeaderEpoch) : topic;
+    refusals.push(refusal);
+    if (refusal !== undefined || typeof topic !== 'string') continue;
     const bytesMax = Math.min(Math.max(1, wantedBytes), room);
     allowed.push({ topic, topicId: isById ? key : undefined, partition, offset, bytesMax });
   }
@@ -119,10 +123,7 @@ async function read(
     signal: call.signal,
   });
   let next = 0;
-  return wanted.map(({ topic }) => {
-    const name = names.get(topic) as string | KafkaErrorNumber;
-    return typeof name === 'string' ? (fetched[next++] as FetchedPartition) : name;
-  });
+  return refusals.map((refusal) => refusal ?? (fetched[next++] as FetchedPartition));
 }
 
 /** The name of each topic, or why it is refused. */

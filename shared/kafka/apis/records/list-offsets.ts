@@ -2,10 +2,12 @@ import { EventLogError } from '../../../log/errors.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { handler } from '../../handler.ts';
-import type { ResponseOf } from '../../protocol/api.ts';
+import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { LIST_OFFSETS } from '../../protocol/messages/records/list-offsets.ts';
+import { LEADER_EPOCH, leaderEpochError } from '../leader-epoch.ts';
 import { knownTopicError } from '../topic-errors.ts';
 
+type AskedPartition = RequestOf<typeof LIST_OFFSETS>['topics'][number]['partitions'][number];
 type ListedPartition = ResponseOf<typeof LIST_OFFSETS>['topics'][number]['partitions'][number];
 
 const READ_COMMITTED = 1;
@@ -28,10 +30,10 @@ export const listOffsets = handler(
     const listed = topics.map(async ({ name, partitions }) => ({
       name,
       partitions: await Promise.all(
-        partitions.map(({ partitionIndex, timestamp }) =>
+        partitions.map((partition) =>
           rights.onTopic('consume', name)
-            ? listPartition(gateway, name, partitionIndex, timestamp, isCommitted)
-            : { partitionIndex, errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED },
+            ? listPartition(gateway, name, partition, isCommitted)
+            : { partitionIndex: partition.partitionIndex, errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED },
         ),
       ),
     }));
@@ -42,14 +44,15 @@ export const listOffsets = handler(
 async function listPartition(
   gateway: Gateway,
   topic: string,
-  partitionIndex: number,
-  time: number,
+  { partitionIndex, timestamp: time, currentLeaderEpoch }: AskedPartition,
   isCommitted: boolean,
 ): Promise<ListedPartition> {
   if (time < EARLIEST_PENDING_UPLOAD) return { partitionIndex, errorCode: KAFKA_ERRORS.UNSUPPORTED_VERSION };
   try {
     const { offset, timestampMs } = await findOffset(gateway, topic, partitionIndex, time, isCommitted);
-    const leaderEpoch = offset === NONE ? NONE : 0;
+    const epochError = leaderEpochError(currentLeaderEpoch);
+    if (epochError !== undefined) return { partitionIndex, errorCode: epochError };
+    const leaderEpoch = offset === NONE ? NONE : LEADER_EPOCH;
     return { partitionIndex, errorCode: KAFKA_ERRORS.NONE, offset, timestamp: timestampMs, leaderEpoch };
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;

@@ -2,10 +2,8 @@ import { EventLogError } from '../../../log/errors.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { handler } from '../../handler.ts';
 import { OFFSET_FOR_LEADER_EPOCH } from '../../protocol/messages/records/offset-for-leader-epoch.ts';
+import { LEADER_EPOCH, leaderEpochError } from '../leader-epoch.ts';
 import { knownTopicError } from '../topic-errors.ts';
-
-/** The log never loses acknowledged records to a change of leaders, so all of it is of one epoch. */
-const LEADER_EPOCH = 0;
 
 /** Where the records of a leader epoch end: consumers ask it to find out whether the log was cut off behind their back. */
 export const offsetForLeaderEpoch = handler(
@@ -19,9 +17,10 @@ export const offsetForLeaderEpoch = handler(
           partitions.map(async ({ partition, leaderEpoch, currentLeaderEpoch }) => {
             if (!rights.onTopic('consume', topic))
               return { errorCode: KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED, partition };
-            if (currentLeaderEpoch > LEADER_EPOCH) return { errorCode: KAFKA_ERRORS.UNKNOWN_LEADER_EPOCH, partition };
             try {
               const { highWatermark } = await broker.partitionEnds(topic, partition);
+              const errorCode = leaderEpochError(currentLeaderEpoch);
+              if (errorCode !== undefined) return { errorCode, partition };
               const known = leaderEpoch >= LEADER_EPOCH ? { leaderEpoch: LEADER_EPOCH, endOffset: highWatermark } : {};
               return { errorCode: KAFKA_ERRORS.NONE, partition, ...known };
             } catch (error) {

@@ -167,12 +167,17 @@ function answerOf(index: number, outcome: Outcome, version: number): ProducedPar
     const { baseOffset, logStartOffset, logAppendTimeMs } = outcome;
     return { index, errorCode: KAFKA_ERRORS.NONE, baseOffset, logStartOffset, logAppendTimeMs, recordErrors: [] };
   }
-  const [errorCode, errorMessage] =
-    'error' in outcome
-      ? [errorOf(outcome.error, version), outcome.error.message]
-      : [outcome.errorCode, outcome.message];
-  return { index, errorCode, baseOffset: -1, recordErrors: [], errorMessage };
+  if (!('error' in outcome))
+    return { index, errorCode: outcome.errorCode, baseOffset: NONE, recordErrors: [], errorMessage: outcome.message };
+  const { error } = outcome;
+  return {
+    ...{ index, errorCode: errorOf(error, version), baseOffset: NONE, recordErrors: [], errorMessage: error.message },
+    // What was refused before it came to its partition does not know it.
+    logStartOffset: Number(error.details.logStartOffset ?? NONE),
+  };
 }
+
+const NONE = -1;
 
 /** Older versions do not know the error of invalid records. */
 const INVALID_RECORD_FROM = 8;

@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { type CommitOutcome, commitOffsets } from '../../../../shared/broker/groups/offsets/commit-offsets.ts';
 import { deleteOffsets } from '../../../../shared/broker/groups/offsets/delete-offsets.ts';
 import { fetchOffsets } from '../../../../shared/broker/groups/offsets/fetch-offsets.ts';
+import { groupLag } from '../../../../shared/broker/groups/offsets/lag.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { openDataFolder } from '../../../../shared/storage/file/data-folder.ts';
 import { groupKey, groupListingKey } from '../../../../shared/storage/group-keys.ts';
@@ -38,7 +39,7 @@ beforeEach(async () => {
 });
 
 const member = { memberId: 'a', memberEpoch: 1 };
-const at = (partition: number, offset: number) => ({ topic: 'orders', partition, offset });
+const at = (partition: number, offset: number | null) => ({ topic: 'orders', partition, offset });
 const offsetsOf = async (...partitions: number[]) => {
   const request = { group: 'g', partitions: partitions.map((partition) => ({ topic: 'orders', partition })) };
   return (await fetchOffsets(contextOver(stores), request)).items.map(({ offset }) => offset);
@@ -201,6 +202,45 @@ describe('a commit of a member', () => {
     await commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, 50)] });
     expect(codes(await commitOffsets(old, { group: 'g', member, offsets: [at(0, 20)] }))).toEqual(['ok']);
     expect(await offsetsOf(0)).toEqual([20]);
+  });
+
+  it('of no offset leaves nothing committed, and the slot to its owner', async () => {
+    await claim(stores.items, 'g', { topicId, partition: 0 }, { memberId: 'a', fence: 4 });
+    await commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, 7), at(1, 7)] });
+    expect(codes(await commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, null)] }))).toEqual([
+      'ok',
+    ]);
+    expect(await offsetsOf(0, 1)).toEqual([null, 7]);
+    expect(await slotNow(stores.items, 'g', topicId, 0)).toMatchObject({
+      ...{ owner: { memberId: 'a' }, fence: 4, committed: undefined },
+    });
+    expect((await fetchOffsets(contextOver(stores), { group: 'g' })).items).toMatchObject([{ partition: 1 }]);
+    const lag = await groupLag(contextOver(stores), { group: 'g' });
+    expect(lag.partitions[0]).toMatchObject({ committedOffset: null, lagRecords: null, memberId: 'a' });
+    await claim(stores.items, 'g', { topicId, partition: 0 }, { memberId: 'b', fence: 5 });
+    expect(codes(await commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, null)] }))).toEqual([
+      'fenced_member_epoch',
+    ]);
+  });
+
+  it('of no offset does not undo one that came while it was under way', async () => {
+    const racing = happeningBefore(stores, isPageWrite, () =>
+      commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, 20)] }),
+    );
+    await commitOffsets(contextOver(racing), { group: 'g', member, offsets: [at(0, null)] });
+    expect(await offsetsOf(0)).toEqual([20]);
+    // A copy of a poll must not take the offset back either.
+    await commitOffsets(contextOver(stores), { group: 'g', member, onlyForward: true, offsets: [at(0, null)] });
+    expect(await offsetsOf(0)).toEqual([20]);
+  });
+
+  it('of offset 0 is written, also while a commit of none is under way', async () => {
+    await commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, 20)] });
+    const racing = happeningBefore(stores, isPageWrite, () =>
+      commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, null)] }),
+    );
+    await commitOffsets(contextOver(racing), { group: 'g', member, offsets: [at(0, 0)] });
+    expect(await offsetsOf(0)).toEqual([0]);
   });
 
   it('is checked before anything is written', async () => {

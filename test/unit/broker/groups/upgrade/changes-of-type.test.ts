@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../../shared/broker/broker.ts';
+import { raiseEpoch } from '../../../../../shared/broker/groups/membership/raise-epoch.ts';
+import type { MigrationPolicy } from '../../../../../shared/log/group/classic/migration-policy.ts';
 import type { StoreRequest } from '../../../../../shared/storage/around-stores.ts';
 import { assignmentOf, GROUP, joinRequest, settle, subscriptionBytes } from '../../../../support/classic-world.ts';
 import { happeningBefore } from '../../../../support/group-world.ts';
-import { codeOf, memoryBroker, memoryStores } from '../../../../support/memory-broker.ts';
+import { codeOf, memoryBroker, memoryStores, SeededRandom } from '../../../../support/memory-broker.ts';
 import type { SimulatedClock } from '../../../../support/simulated-clock.ts';
 import { Consumer, UpgradeWorld } from '../../../../support/upgrade-world.ts';
 
@@ -222,5 +224,82 @@ describe('a group of KIP-848', () => {
     await clock.run(broker.leaveClassicGroup({ group: GROUP, members: [{ memberId: 'a' }] }));
     expect(await consumer.beats()).toEqual([0, 1, 2, 3]);
     expect(await clock.run(broker.usesClassicProtocol({ group: GROUP, memberId: 'a' }))).toBe(false);
+  });
+});
+
+describe('a group under a migration policy', () => {
+  const under = (groupMigrationPolicy: MigrationPolicy): void => {
+    broker = memoryBroker(stores, { groupMigrationPolicy });
+    world = new UpgradeWorld(broker, clock);
+  };
+
+  it.each([
+    ['disabled', 'group_type_mismatch'],
+    ['downgrade', 'group_type_mismatch'],
+    ['upgrade', 'consumer'],
+    ['bidirectional', 'consumer'],
+  ] as const)('that is %s: its classic members and one by KIP-848', async (policy, outcome) => {
+    under(policy);
+    const generation = await classicGroup();
+    const consumer = new Consumer(broker, clock, 'new');
+    const refusal = await codeOf(consumer.beat());
+    expect(outcome === 'consumer' ? await typeOf() : refusal).toBe(outcome);
+    if (outcome === 'consumer') return;
+    // The classic member reads on undisturbed, and when it has left the other one is welcome.
+    expect(await typeOf()).toBe('classic');
+    expect(await world.beat('old', generation)).toBeUndefined();
+    expect(await world.commit('old', generation, 0, 5)).toBe('ok');
+    await clock.run(broker.leaveClassicGroup({ group: GROUP, members: [{ memberId: 'old' }] }));
+    expect(await new Consumer(broker, clock, 'newer').beats()).toEqual([0, 1, 2, 3]);
+    expect(await typeOf()).toBe('consumer');
+  });
+
+  it.each(['disabled', 'upgrade'] as const)(
+    'that is %s stays one of KIP-848 as long as it has a member of either protocol',
+    async (policy) => {
+      under(policy);
+      const consumer = new Consumer(broker, clock, 'new');
+      await consumer.beats();
+      await world.take('a');
+      await consumer.beats();
+      let member = await world.take('a');
+      expect(member.owned).toHaveLength(2);
+      await consumer.leave();
+      for (let i = 0; i < 10 && member.owned.length < 4; i++) {
+        await clock.advance(1_000);
+        if ((await world.beat('a', member.generation)) !== undefined) member = await world.take('a', member.owned);
+      }
+      expect(member.owned).toEqual(names(0, 1, 2, 3));
+      expect(await world.beat('a', member.generation)).toBeUndefined();
+      expect(await world.commit('a', member.generation, 0, 7)).toBe('ok');
+      expect(await typeOf()).toBe('consumer');
+      expect(await describeIt()).toMatchObject({ state: 'stable' });
+      // Another one comes, and shares with it.
+      await world.take('b');
+      for (let i = 0; i < 10 && member.owned.length > 2; i++) {
+        await clock.advance(1_000);
+        if ((await world.beat('a', member.generation)) !== undefined) member = await world.take('a');
+      }
+      expect(member.owned).toHaveLength(2);
+      expect(await typeOf()).toBe('consumer');
+      // Without members it is free again.
+      await clock.run(broker.leaveClassicGroup({ group: GROUP, members: [{ memberId: 'a' }, { memberId: 'b' }] }));
+      await clock.run(settle(broker, [world.request('c')]));
+      expect(await typeOf()).toBe('classic');
+    },
+  );
+
+  it('that only has offsets takes any first member, also of a kind that KIP-848 does not know', async () => {
+    under('disabled');
+    await clock.run(broker.commitOffsets({ group: GROUP, offsets: [{ topic: 'orders', partition: 0, offset: 1 }] }));
+    // The member is stored when the group changes under it: it must not take itself for one that keeps the group.
+    const racing = happeningBefore(
+      stores,
+      (request, key) => request === 'updateItem' && key.startsWith('group#'),
+      () => raiseEpoch(stores.items, new SeededRandom(1), GROUP),
+    );
+    const slow = memoryBroker(racing, { groupMigrationPolicy: 'disabled' });
+    await clock.run(settle(slow, [joinRequest('worker', { protocolType: 'connect' })]));
+    expect(await typeOf()).toBe('classic');
   });
 });

@@ -85,8 +85,10 @@ describe('ListGroups', () => {
 describe('DescribeGroups', () => {
   it.each(versionsOf(DESCRIBE_GROUPS))('describes classic groups in version %i', async (version) => {
     const { client, memberId } = await withGroups();
-    const request = { groups: ['classic', 'newer', 'none'], includeAuthorizedOperations: false };
-    const [classic, ...others] = (await client.request(DESCRIBE_GROUPS, version, request)).groups;
+    const request = { groups: ['classic', 'idle', 'newer', 'none'], includeAuthorizedOperations: false };
+    const [classic, idle, ...others] = (await client.request(DESCRIBE_GROUPS, version, request)).groups;
+    const empty = { protocolType: '', protocolData: '', members: [] };
+    expect(idle).toMatchObject({ errorCode: 0, groupId: 'idle', groupState: 'Empty', ...empty });
     expect(classic).toMatchObject({
       ...{ errorCode: 0, groupId: 'classic', groupState: 'Stable', protocolType: 'consumer', protocolData: 'range' },
       members: [{ memberId, clientId: 'test', memberMetadata: METADATA, memberAssignment: ASSIGNMENT }],

@@ -3,8 +3,24 @@ import { KAFKA_ERRORS } from '../../../../../shared/kafka/error-codes.ts';
 import { OFFSET_COMMIT } from '../../../../../shared/kafka/protocol/messages/groups/offset-commit.ts';
 import { OFFSET_FETCH } from '../../../../../shared/kafka/protocol/messages/groups/offset-fetch.ts';
 import { CONSUMER_GROUP_HEARTBEAT } from '../../../../../shared/kafka/protocol/messages/members/consumer-group-heartbeat.ts';
+import { JOIN_GROUP } from '../../../../../shared/kafka/protocol/messages/members/join-group.ts';
+import { SYNC_GROUP } from '../../../../../shared/kafka/protocol/messages/members/sync-group.ts';
 import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
+import { OFFSET_MAX } from '../../../../../shared/log/limits.ts';
+import { systemClock } from '../../../../../shared/storage/system/clock.ts';
+import type { KafkaClient } from '../../../../support/kafka-client.ts';
+import { memoryBroker, memoryStores } from '../../../../support/memory-broker.ts';
 import { runGateway } from '../../../../support/memory-gateway.ts';
+
+async function joinClassic(client: KafkaClient, groupId: string) {
+  const asked = { groupId, sessionTimeoutMs: 10_000, rebalanceTimeoutMs: 10_000, protocolType: 'consumer' };
+  const protocols = [{ name: 'range', metadata: new Uint8Array(4) }];
+  const { memberId } = await client.request(JOIN_GROUP, 5, { ...asked, memberId: '', protocols });
+  const { generationId } = await client.request(JOIN_GROUP, 5, { ...asked, memberId, protocols });
+  const assignments = [{ memberId, assignment: new Uint8Array(4) }];
+  await client.request(SYNC_GROUP, 3, { groupId, generationId, memberId, assignments });
+  return { memberId, generationId };
+}
 
 function versionsOf([oldest, newest]: readonly [number, number]): number[] {
   return Array.from({ length: newest - oldest + 1 }, (_, i) => oldest + i);
@@ -35,6 +51,26 @@ describe('committed offsets', () => {
   });
 });
 
+describe('a leader epoch', () => {
+  it.each([
+    [0, 0],
+    [7, 0],
+    [-1, -1],
+  ])('that was committed as %i never makes a client wait for a later leader', async (committed, fetched) => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const partitions = [
+      { partitionIndex: 0, committedOffset: 7, committedLeaderEpoch: committed, committedMetadata: '' },
+    ];
+    const topics = [{ name: 't', topicId: ZERO_UUID, partitions }];
+    await client.request(OFFSET_COMMIT, 9, { groupId: 'g', memberId: '', topics });
+    const asked = [{ name: 't', topicId: ZERO_UUID, partitionIndexes: [0] }];
+    const answer = await client.request(OFFSET_FETCH, 7, { groupId: 'g', topics: asked, groups: [] });
+    expect(answer.topics[0]?.partitions[0]).toMatchObject({ committedOffset: 7, committedLeaderEpoch: fetched });
+  });
+});
+
 describe('a commit', () => {
   it('of one partition that is refused does not refuse the others', async () => {
     await using gateway = await runGateway();
@@ -45,7 +81,7 @@ describe('a commit', () => {
       { ...good, partitionIndex: 0 },
       { ...good, partitionIndex: 1, committedMetadata: 'x'.repeat(4_097) },
       { ...good, partitionIndex: -1 },
-      { ...good, partitionIndex: 2, committedOffset: -1 },
+      { ...good, partitionIndex: 2, committedOffset: OFFSET_MAX + 1 },
       { ...good, partitionIndex: 3, committedMetadata: null },
     ];
     const topics = [
@@ -61,6 +97,49 @@ describe('a commit', () => {
     const { items } = await gateway.broker.fetchOffsets({ group: 'g' });
     expect(items.map(({ partition }) => partition)).toEqual([0, 3]);
   });
+
+  it.each([-1, -2, -(2 ** 40)])(
+    'of the offset %i leaves nothing committed, also for a member',
+    async (committedOffset) => {
+      const broker = memoryBroker({ ...memoryStores(), clock: systemClock }, { initialRebalanceDelayMs: 0 });
+      await using gateway = await runGateway({ broker });
+      await gateway.broker.putTopic({ name: 't', partitions: 2 });
+      const client = await gateway.connect();
+      const joining = {
+        groupId: 'newer',
+        memberId: 'm',
+        memberEpoch: 0,
+        subscribedTopicNames: ['t'],
+        topicPartitions: [],
+      };
+      let { memberEpoch, assignment } = await client.request(CONSUMER_GROUP_HEARTBEAT, 1, joining);
+      while ((assignment?.topicPartitions.length ?? 0) === 0) {
+        const beat = { groupId: 'newer', memberId: 'm', memberEpoch };
+        ({ memberEpoch, assignment } = await client.request(CONSUMER_GROUP_HEARTBEAT, 1, beat));
+      }
+      const classic = await joinClassic(client, 'classic');
+      for (const [groupId, memberId, generationIdOrMemberEpoch] of [
+        ['nobody', '', -1],
+        ['newer', 'm', memberEpoch],
+        ['classic', classic.memberId, classic.generationId],
+      ] as const) {
+        for (const offset of [7, committedOffset]) {
+          const partitions = [{ partitionIndex: 0, committedOffset: offset, committedMetadata: 'm' }];
+          const topics = [{ name: 't', topicId: ZERO_UUID, partitions }];
+          const request = { groupId, memberId, generationIdOrMemberEpoch, topics };
+          const answer = await client.request(OFFSET_COMMIT, 9, request);
+          expect(answer.topics[0]?.partitions[0]).toEqual({ partitionIndex: 0, errorCode: 0 });
+        }
+        const asked = [{ name: 't', topicId: ZERO_UUID, partitionIndexes: [0] }];
+        const { groups } = await client.request(OFFSET_FETCH, 9, {
+          groupId: '',
+          topics: [],
+          groups: [{ groupId, topics: asked }],
+        });
+        expect(groups[0]?.topics[0]?.partitions[0]).toMatchObject({ committedOffset: -1, metadata: '', errorCode: 0 });
+      }
+    },
+  );
 
   it('of a member that owns nothing is told whether the group knows it', async () => {
     await using gateway = await runGateway();

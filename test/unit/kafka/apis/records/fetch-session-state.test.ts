@@ -5,7 +5,11 @@ import { FetchSessions } from '../../../../../shared/kafka/apis/records/fetch-se
 import { SeededRandom } from '../../../../support/memory-broker.ts';
 
 const place = { topic: fc.constantFrom('b', 'a', 'c'), partition: fc.constantFrom(-1, 0, 1, 7, 0x7fffffff) };
-const wanted = fc.record({ ...place, offset: fc.integer({ min: -2, max: 2 ** 40 }), bytesMax: fc.nat(1_000) });
+const wanted = fc.record({
+  ...place,
+  ...{ offset: fc.integer({ min: -2, max: 2 ** 40 }), bytesMax: fc.nat(1_000) },
+  currentLeaderEpoch: fc.integer({ min: -2, max: 2 }),
+});
 const news = fc.record({
   ...{ hasRecords: fc.boolean(), isError: fc.boolean() },
   ...{ highWatermark: fc.integer({ min: -1, max: 1 }), logStartOffset: fc.integer({ min: -1, max: 1 }) },
@@ -68,7 +72,13 @@ describe('the partitions of a session', () => {
     const of = (count: number): number => {
       const session = new FetchSession(1, true, 0);
       session.update(
-        Array.from({ length: count }, (_, partition) => ({ topic: 'A'.repeat(22), partition, offset: 0, bytesMax: 1 })),
+        Array.from({ length: count }, (_, partition) => ({
+          topic: 'A'.repeat(22),
+          partition,
+          offset: 0,
+          bytesMax: 1,
+          currentLeaderEpoch: 0,
+        })),
         [],
       );
       return session.bytes;
@@ -92,7 +102,13 @@ const isSame = (one: { topic: string; partition: number }, other: { topic: strin
 function fillWith(partitions: number): (session: FetchSession) => void {
   return (session) =>
     session.update(
-      Array.from({ length: partitions }, (_, partition) => ({ topic: 't', partition, offset: 0, bytesMax: 1 })),
+      Array.from({ length: partitions }, (_, partition) => ({
+        topic: 't',
+        partition,
+        offset: 0,
+        bytesMax: 1,
+        currentLeaderEpoch: 0,
+      })),
       [],
     );
 }

@@ -21,6 +21,7 @@ const {
   FETCH_SESSION_TOPIC_ID_ERROR,
   UNKNOWN_TOPIC_OR_PARTITION,
   UNKNOWN_TOPIC_ID,
+  UNKNOWN_LEADER_EPOCH,
 } = KAFKA_ERRORS;
 
 const started: TestGateway[] = [];
@@ -44,6 +45,7 @@ interface Asked {
   readonly topic?: string;
   readonly version?: number;
   readonly maxBytes?: number;
+  readonly currentLeaderEpoch?: number;
 }
 
 interface Answered {
@@ -55,10 +57,11 @@ interface Answered {
 /** What an answer says, or the error of all of it. `topic` is an id in versions that have ids. */
 async function fetch(connection: KafkaConnection, asked: Asked): Promise<Answered | number> {
   const { id = 0, epoch = 0, offsets = {}, forgotten = [], topic = 't', version = 12, maxBytes = 1_000_000 } = asked;
+  const { currentLeaderEpoch = -1 } = asked;
   const named = version >= TOPIC_IDS_FROM ? { topic: '', topicId: topic } : { topic, topicId: ZERO_UUID };
   const partitions = Object.entries(offsets).map(([partition, fetchOffset]) => ({
     ...{ partition: Number(partition), fetchOffset, partitionMaxBytes: 1_000_000 },
-    ...{ currentLeaderEpoch: -1, lastFetchedEpoch: -1, logStartOffset: -1 },
+    ...{ currentLeaderEpoch, lastFetchedEpoch: -1, logStartOffset: -1 },
     ...{ replicaDirectoryId: ZERO_UUID, highWatermark: 2 ** 63 },
   }));
   const answer = await connection.send(FETCH, version, {
@@ -99,6 +102,19 @@ async function withTopic(partitions: number, options: KafkaGatewayOptions = {}) 
 }
 
 describe('a fetch session', () => {
+  it('remembers by which leader epoch a client knows a partition', async () => {
+    const { connection, append } = await withTopic(2);
+    const id = await begin(connection, { offsets: { 0: 0 }, currentLeaderEpoch: 0 });
+    const added = await fetch(connection, { id, epoch: 1, offsets: { 1: 0 }, currentLeaderEpoch: 3 });
+    expect(added).toMatchObject({ partitions: [`1:${UNKNOWN_LEADER_EPOCH}`] });
+    await append(0);
+    // Refused as long as the client does not say that it knows better.
+    const refused = await fetch(connection, { id, epoch: 2 });
+    expect(refused).toMatchObject({ partitions: ['0@1+', `1:${UNKNOWN_LEADER_EPOCH}`] });
+    const corrected = await fetch(connection, { id, epoch: 3, offsets: { 1: 0 }, currentLeaderEpoch: 0 });
+    expect(corrected).toMatchObject({ partitions: ['1@0', '0@1+'] });
+  });
+
   it.each([7, 9, 11, 12, 13, 15, 16, 17, 18])(
     'names partitions once, and tells what is new, in version %i',
     async (version) => {

@@ -18,6 +18,7 @@ interface Asked {
   readonly partition?: number;
   readonly offset?: number;
   readonly bytesMax?: number;
+  readonly currentLeaderEpoch?: number;
 }
 
 interface Limits {
@@ -32,11 +33,20 @@ async function fetch(client: KafkaClient, asked: readonly Asked[], limits: Limit
   const { maxWaitMs = 0, minBytes = 1, maxBytes = 1_000_000, version = 12, isolationLevel = 0 } = limits;
   const answer = await client.request(FETCH, version, {
     ...{ maxWaitMs, minBytes, maxBytes, isolationLevel, forgottenTopicsData: [] },
-    topics: asked.map(({ topic = 't', topicId = ZERO_UUID, partition = 0, offset = 0, bytesMax = 1_000_000 }) => ({
-      topic,
-      topicId,
-      partitions: [{ partition, fetchOffset: offset, partitionMaxBytes: bytesMax }],
-    })),
+    topics: asked.map(
+      ({
+        topic = 't',
+        topicId = ZERO_UUID,
+        partition = 0,
+        offset = 0,
+        bytesMax = 1_000_000,
+        currentLeaderEpoch = -1,
+      }) => ({
+        topic,
+        topicId,
+        partitions: [{ partition, fetchOffset: offset, partitionMaxBytes: bytesMax, currentLeaderEpoch }],
+      }),
+    ),
   });
   expect(answer.errorCode).toBe(0);
   return answer.responses.flatMap(({ partitions }) => partitions);
@@ -74,6 +84,22 @@ describe('Fetch', () => {
     const [later] = await fetch(client, [{ ...id, offset: 2 }], { version, isolationLevel: 1 });
     expect(later?.abortedTransactions).toEqual([]);
     expect(recordsIn(later?.records ?? [])).toEqual(['2=c']);
+  });
+
+  it('compares the leader epoch by which a client knows each partition', async () => {
+    const { gateway, client } = await withTopic(4);
+    await using _ = gateway;
+    for (let partition = 0; partition < 4; partition++) await appendTo(gateway.broker, 't', partition, ['a']);
+    const epochs = [1, 0, -2, -1];
+    const asked = epochs.map((currentLeaderEpoch, partition) => ({ partition, currentLeaderEpoch }));
+    const found = await fetch(client, asked, { minBytes: 1_000, maxWaitMs: 60_000 });
+    expect(found.map(({ errorCode }) => errorCode)).toEqual([
+      KAFKA_ERRORS.UNKNOWN_LEADER_EPOCH,
+      0,
+      KAFKA_ERRORS.FENCED_LEADER_EPOCH,
+      0,
+    ]);
+    expect(found.map(({ records }) => recordsIn(records ?? []))).toEqual([[], ['0=a'], [], ['0=a']]);
   });
 
   it('gives the whole batch that an offset lies in', async () => {

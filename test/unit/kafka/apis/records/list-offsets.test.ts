@@ -17,8 +17,8 @@ async function withRecords() {
       records: [record('a', { partition: 0, timestampMs: NOW - age })],
     });
   const client = await gateway.connect();
-  const list = async (timestamp: number, { partition = 0, topic = 't', version = 7 } = {}) => {
-    const partitions = [{ partitionIndex: partition, timestamp }];
+  const list = async (timestamp: number, { partition = 0, topic = 't', version = 7, currentLeaderEpoch = -1 } = {}) => {
+    const partitions = [{ partitionIndex: partition, timestamp, currentLeaderEpoch }];
     const request = { replicaId: -1, isolationLevel: 0, timeoutMs: 1_000, topics: [{ name: topic, partitions }] };
     const answer = await client.request(LIST_OFFSETS, version, request);
     return answer.topics[0]?.partitions[0];
@@ -59,6 +59,21 @@ describe('ListOffsets', () => {
     expect(await list(-3, { partition: 1 })).toMatchObject({ errorCode: 0, offset: -1, timestamp: -1 });
   });
 
+  it.each([
+    [0, 0],
+    [-1, 0],
+    [1, KAFKA_ERRORS.UNKNOWN_LEADER_EPOCH],
+    [-2, KAFKA_ERRORS.FENCED_LEADER_EPOCH],
+  ])('compares the leader epoch %i', async (currentLeaderEpoch, errorCode) => {
+    const { gateway, list } = await withRecords();
+    await using _ = gateway;
+    const found = { errorCode, offset: errorCode === 0 ? 3 : -1 };
+    expect(await list(-1, { currentLeaderEpoch })).toMatchObject(found);
+    expect((await list(-1, { currentLeaderEpoch, partition: 2 }))?.errorCode).toBe(
+      KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION,
+    );
+  });
+
   it('says what it does not know', async () => {
     const { gateway, list } = await withRecords();
     await using _ = gateway;
@@ -75,6 +90,7 @@ describe('OffsetForLeaderEpoch', () => {
     ['a later epoch', 5, 0, { errorCode: 0, leaderEpoch: 0, endOffset: 3 }],
     ['no epoch', -1, -1, { errorCode: 0, leaderEpoch: -1, endOffset: -1 }],
     ['a client that knows of a later leader', 0, 1, { errorCode: KAFKA_ERRORS.UNKNOWN_LEADER_EPOCH }],
+    ['a client that knows of a former leader', 0, -2, { errorCode: KAFKA_ERRORS.FENCED_LEADER_EPOCH }],
   ])('answers for %s', async (_, leaderEpoch, currentLeaderEpoch, expected) => {
     const { gateway, client } = await withRecords();
     await using __ = gateway;

@@ -72,6 +72,29 @@ describe('Produce', () => {
     expect(await valuesOf(gateway.broker, 't', 0)).toEqual(['good']);
   });
 
+  it('tells where the log starts with an error of the order, but not if nobody has looked', async () => {
+    await using gateway = await runGateway();
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const numbered = (sequence: number, epoch = 1) => ({
+      ...{ topic: 't', batch: batchOf({ values: ['a', 'b'], producerId: 9, epoch, sequence }) },
+    });
+    await produceAll(client, [numbered(0), numbered(2)]);
+    await gateway.broker.deleteRecords({ topic: 't', partition: 0, before: 3 });
+    const outcomes = await produceAll(client, [
+      numbered(50),
+      numbered(4, 0),
+      { topic: 't', batch: new Uint8Array(3) },
+      { topic: 'unknown', batch: batchOf({ values: ['a'] }) },
+    ]);
+    expect(outcomes.map(({ errorCode, logStartOffset }) => [errorCode, logStartOffset])).toEqual([
+      [KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER, 3],
+      [KAFKA_ERRORS.INVALID_PRODUCER_EPOCH, 3],
+      [KAFKA_ERRORS.INVALID_RECORD, -1],
+      [KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION, -1],
+    ]);
+  });
+
   it('answers an error that old clients know for records that they may not send', async () => {
     await using gateway = await runGateway();
     await gateway.broker.putTopic({ name: 't' });
