@@ -44,6 +44,7 @@ import { type FetchOffsetsRequest, fetchOffsets, type PartitionOffset } from './
 import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/lag.ts';
 import { type MeasuredLags, type MeasureLagRequest, measureLag } from './groups/offsets/measure-lag.ts';
 import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
+import { settlePage } from './groups/offsets/settle-page.ts';
 import { type PollResult, pollGroup } from './groups/poll.ts';
 import { type PollRecordsResult, pollRecords } from './groups/poll-records.ts';
 import type { PollRequest } from './groups/poll-request.ts';
@@ -95,6 +96,8 @@ import {
   type ListTransactionsRequest,
   listTransactions,
 } from './transactions/list.ts';
+import { type CommitInTransactionRequest, commitOffsetsInTransaction } from './transactions/offsets/commit-offsets.ts';
+import { settlePending } from './transactions/offsets/settle-pending.ts';
 import { endOverdue } from './transactions/overdue.ts';
 import { type SweptTransactions, sweepTransactions } from './transactions/sweep-transactions.ts';
 import type { TrafficRow } from './usage/traffic.ts';
@@ -120,7 +123,7 @@ export class Broker {
     this.#groupCommit = new GroupCommit(this.#context);
     this.#completing = {
       mark: (head, marker) => markHead(this.#context, this.#groupCommit, head, marker),
-      settle: async () => {},
+      settle: (page, settlement) => settlePage(this.#context, page, settlement),
     };
     this.#context.heldUp.resolveWith((producerId) => endOverdue(this.#context, this.#completing, producerId));
   }
@@ -243,6 +246,10 @@ export class Broker {
     return endTransaction(this.#context, this.#completing, request);
   }
 
+  commitOffsetsInTransaction(request: CommitInTransactionRequest): Promise<CommitOutcome[]> {
+    return commitOffsetsInTransaction(this.#context, this.#completing, request);
+  }
+
   listTransactions(request?: ListTransactionsRequest): Promise<Page<ListedTransaction>> {
     return listTransactions(this.#context, request);
   }
@@ -327,7 +334,9 @@ export class Broker {
   }
 
   fetchOffsets(request: FetchOffsetsRequest): Promise<Page<PartitionOffset>> {
-    return fetchOffsets(this.#context, request);
+    return fetchOffsets(this.#context, request, (page, pending) =>
+      settlePending(this.#context, this.#completing, page, pending),
+    );
   }
 
   resetOffsets(request: ResetOffsetsRequest): Promise<ResetPartition[]> {

@@ -150,6 +150,8 @@ async function sweepPage(
 ): Promise<boolean> {
   const isExpired = (slot: SlotState): boolean =>
     emptySinceMs !== undefined &&
+    // A transaction is about to commit another offset there, or has left this one.
+    slot.pending === undefined &&
     context.clock.nowMs() >
       Math.max(emptySinceMs, slot.committed?.committedAtMs ?? 0) + context.settings.offsetsRetentionMs;
   const expired: SlotChange[] = [];

@@ -12,6 +12,15 @@ export interface SlotState {
   /** The target epoch of the newest claim. It never falls. */
   readonly fence: number;
   readonly committed: CommittedOffset | undefined;
+  /** What is committed if a transaction is. */
+  readonly pending?: PendingOffset | undefined;
+}
+
+export interface PendingOffset {
+  readonly producerId: number;
+  /** The number of the transaction. */
+  readonly transaction: number;
+  readonly committed: CommittedOffset;
 }
 
 export interface SlotOwner {
@@ -47,31 +56,48 @@ export type SlotContent = Omit<SlotState, 'tag'>;
 const VERSION = 1;
 const HAS_OWNER = 1;
 const HAS_OFFSET = 2;
+const HAS_PENDING = 4;
 const utf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * version uint8 = 1 · flags uint8 (1: owner, 2: offset) · fence varuint · owner: key, id (empty: equals the key without its
- * first two characters), epoch varuint · offset varuint, leader epoch varint, time varuint, metadata. A text is its length as varuint, and
- * UTF-8. Persisted in pages of offsets.
+ * version uint8 = 1 · flags uint8 (1: owner, 2: offset, 4: pending) · fence varuint · owner: key, id (empty: equals the key without its
+ * first two characters), epoch varuint · offset varuint, leader epoch varint, time varuint, metadata · pending: producer id
+ * varuint, number of the transaction varuint, then as an offset. A text is its length as varuint, and UTF-8. Persisted in pages of offsets.
  */
-export function packSlot({ owner, fence, committed }: SlotContent): Uint8Array {
+export function packSlot({ owner, fence, committed, pending }: SlotContent): Uint8Array {
   const writer = new ByteWriter(128);
   writer.uint8(VERSION);
-  writer.uint8((owner === undefined ? 0 : HAS_OWNER) | (committed === undefined ? 0 : HAS_OFFSET));
+  writer.uint8(
+    (owner === undefined ? 0 : HAS_OWNER) |
+      (committed === undefined ? 0 : HAS_OFFSET) |
+      (pending === undefined ? 0 : HAS_PENDING),
+  );
   writer.varuint(fence);
   if (owner !== undefined) {
     text(writer, owner.memberKey);
     text(writer, owner.memberKey.slice(2) === owner.memberId ? '' : owner.memberId);
     writer.varuint(owner.memberEpoch);
   }
-  if (committed !== undefined) {
-    writer.varuint(committed.offset);
-    writer.varint(committed.leaderEpoch);
-    writer.varuint(committed.committedAtMs);
-    text(writer, committed.metadata);
+  if (committed !== undefined) writeOffset(writer, committed);
+  if (pending !== undefined) {
+    writer.varuint(pending.producerId);
+    writer.varuint(pending.transaction);
+    writeOffset(writer, pending.committed);
   }
   return writer.finish();
+}
+
+function writeOffset(writer: ByteWriter, { offset, leaderEpoch, committedAtMs, metadata }: CommittedOffset): void {
+  writer.varuint(offset);
+  writer.varint(leaderEpoch);
+  writer.varuint(committedAtMs);
+  text(writer, metadata);
+}
+
+function readOffset(reader: ByteReader): CommittedOffset {
+  const [offset, leaderEpoch, committedAtMs] = [reader.varuint(), reader.varint(), reader.varuint()];
+  return { offset, leaderEpoch, committedAtMs, metadata: readText(reader) };
 }
 
 /** @throws EventLogError `corrupt_data` */
@@ -88,13 +114,13 @@ export function unpackSlot(bytes: Uint8Array): SlotContent {
       const memberId = readText(reader);
       owner = { memberKey, memberId: memberId === '' ? memberKey.slice(2) : memberId, memberEpoch: reader.varuint() };
     }
-    let committed: CommittedOffset | undefined;
-    if ((flags & HAS_OFFSET) !== 0) {
-      const [offset, leaderEpoch, committedAtMs] = [reader.varuint(), reader.varint(), reader.varuint()];
-      committed = { offset, leaderEpoch, committedAtMs, metadata: readText(reader) };
-    }
+    const committed = (flags & HAS_OFFSET) === 0 ? undefined : readOffset(reader);
+    const pending =
+      (flags & HAS_PENDING) === 0
+        ? undefined
+        : { producerId: reader.varuint(), transaction: reader.varuint(), committed: readOffset(reader) };
     if (reader.remaining > 0) throw new ByteFormatError(`${reader.remaining} bytes are left`);
-    return { owner, fence, committed };
+    return { owner, fence, committed, ...(pending && { pending }) };
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'The state of a partition in a consumer group is damaged.', { cause });
   }

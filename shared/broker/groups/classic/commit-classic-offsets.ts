@@ -41,10 +41,10 @@ export async function commitClassicOffsets(
   checkInGeneration(request);
   checkOffsets(request.offsets);
   const { items } = context.usage.of(NO_TOPIC, 'group');
-  return commitPages(context, items, request.group, request.offsets, judgeOf(items, request));
+  return commitPages(context, items, request.group, request.offsets, judgeByGeneration(items, request));
 }
 
-function judgeOf(items: ItemStore, request: InGeneration): CommitJudge {
+export function judgeByGeneration(items: ItemStore, request: InGeneration): CommitJudge {
   const { group, memberId, instanceId, generation } = request;
   const key = classicKey(memberId, instanceId);
   // In a group of KIP-848 the fence is the epoch of a target, and the owner's epoch the generation of its claim.

@@ -1,5 +1,11 @@
 import { EventLogError, invalidField } from '../../../log/errors.ts';
-import type { CommittedOffset, OffsetPage, SlotState } from '../../../log/group/offset-page.ts';
+import type {
+  CommittedOffset,
+  OffsetPage,
+  PendingOffset,
+  SlotContent,
+  SlotState,
+} from '../../../log/group/offset-page.ts';
 import { OFFSET_MAX, OFFSET_METADATA_BYTES_MAX } from '../../../log/limits.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
@@ -7,7 +13,7 @@ import { bounded } from '../../read/read.ts';
 import { retrying } from '../../retry.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { byPage, checkPartitions, type PageOf, withTopicIds } from './chosen-partitions.ts';
-import { changeSlots, newTag, readPage, slotState } from './pages.ts';
+import { changeSlots, newTag, type PageName, readPage, slotState } from './pages.ts';
 
 /** Commits offsets page by page, for members of either type of group: who may commit is decided by a judge. */
 
@@ -39,11 +45,19 @@ export interface CommitJudge {
    */
   decide(entry: CommitEntry, slot: SlotState, hasChanged: boolean): 'write' | 'done' | 'refuse' | 'ask';
   errorOf(entry: CommitEntry, slot: SlotState): EventLogError;
+  /**
+   * Called after the page was seen in its present state, before each try to write to these slots. Returns how the offsets
+   * become pending; without it they are committed at once, and whatever is pending in the slots is dropped.
+   */
+  stage?(slots: readonly SlotState[], page: PageName): Promise<Staging>;
   /** Called after the page was read: a claim from then on refuses the commit. Returns why the member may not commit. */
   confirm?(): Promise<EventLogError | undefined>;
   /** Who owns the slot after the commit, and under which fence. */
   claimOf(slot: SlotState): Pick<SlotState, 'owner' | 'fence'>;
 }
+
+/** Which transaction the offsets belong to; or `look_again`, since pending offsets of another one were just settled. */
+export type Staging = Pick<PendingOffset, 'producerId' | 'transaction'> | 'look_again';
 
 const LEADER_EPOCH_MAX = 2 ** 31 - 1;
 const TRIES = 8;
@@ -110,6 +124,17 @@ export function commitPages(
   });
 }
 
+/** A commit outside of transactions is the newer one, so the group does not go back to what is pending: as in Kafka. */
+function contentOf(
+  judge: CommitJudge,
+  { committed, seen }: CommitEntry & { readonly seen: SlotState },
+  staging: Exclude<Staging, 'look_again'> | undefined,
+): SlotContent {
+  if (staging === undefined) return { ...judge.claimOf(seen), committed };
+  const present = { ...judge.claimOf(seen), committed: seen.committed };
+  return committed === undefined ? present : { ...present, pending: { ...staging, committed } };
+}
+
 async function commitPage(
   context: BrokerContext,
   items: ItemStore,
@@ -153,16 +178,19 @@ async function commitPage(
           seen = undefined;
           continue;
         }
+        const staging = await judge.stage?.(
+          writes.map((each) => each.seen),
+          name,
+        );
+        if (staging === 'look_again') {
+          seen = undefined;
+          continue;
+        }
         const result = await changeSlots(
           items,
           context.random,
           name,
-          writes.map(({ partition, committed, tag, seen: slot }) => ({
-            partition,
-            seen: slot,
-            tag,
-            content: { ...judge.claimOf(slot), committed },
-          })),
+          writes.map((each) => ({ ...each, content: contentOf(judge, each, staging) })),
         );
         seen = result.page;
         first ??= seen;

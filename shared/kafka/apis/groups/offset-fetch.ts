@@ -40,27 +40,33 @@ interface FoundGroup {
 /** From this version on a request asks for several groups. */
 const GROUPS_FROM = 8;
 
-/** What groups have committed. There are no transactions yet, so every offset is stable. */
+/** What groups have committed. */
 export const offsetFetch = handler(
   OFFSET_FETCH,
   [{ action: 'any', on: 'group' }],
-  async (call, { groupId, topics, groups }) => {
+  async (call, { groupId, topics, groups, requireStable }) => {
     if (call.version < GROUPS_FROM) {
       const asked = topics?.map((topic) => ({ ...topic, topicId: ZERO_UUID })) ?? null;
-      return { ...(await fetchGroup(call, groupId, asked)), groups: [] };
+      return { ...(await fetchGroup(call, { group: groupId, requireStable }, asked)), groups: [] };
     }
     const found = await Promise.all(
       groups.map(async (group) => ({
         groupId: group.groupId,
-        ...(await fetchGroup(call, group.groupId, group.topics)),
+        ...(await fetchGroup(call, { group: group.groupId, requireStable }, group.topics)),
       })),
     );
     return { topics: [], groups: found };
   },
 );
 
-async function fetchGroup(call: Call, group: string, topics: readonly AskedTopic[] | null): Promise<FoundGroup> {
-  if (!call.rights.onGroup('any', group)) return { errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED, topics: [] };
+interface AskedGroup {
+  readonly group: string;
+  readonly requireStable: boolean;
+}
+
+async function fetchGroup(call: Call, group: AskedGroup, topics: readonly AskedTopic[] | null): Promise<FoundGroup> {
+  if (!call.rights.onGroup('any', group.group))
+    return { errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED, topics: [] };
   return answering<FoundGroup>(
     async () => ({
       errorCode: KAFKA_ERRORS.NONE,
@@ -70,7 +76,7 @@ async function fetchGroup(call: Call, group: string, topics: readonly AskedTopic
   );
 }
 
-async function fetchSome(call: Call, group: string, topics: readonly AskedTopic[]): Promise<FoundTopic[]> {
+async function fetchSome(call: Call, group: AskedGroup, topics: readonly AskedTopic[]): Promise<FoundTopic[]> {
   const names = await Promise.all(topics.map((topic) => nameOf(call, topic, TOPIC_IDS_FROM)));
   const asked = topics.flatMap(({ partitionIndexes }, i) => {
     const topic = names[i];
@@ -79,7 +85,7 @@ async function fetchSome(call: Call, group: string, topics: readonly AskedTopic[
   const offsets: PartitionOffset[] = [];
   for (let i = 0; i < asked.length; i += OFFSETS_PER_REQUEST_MAX) {
     const partitions = asked.slice(i, i + OFFSETS_PER_REQUEST_MAX);
-    offsets.push(...(await call.gateway.broker.fetchOffsets({ group, partitions })).items);
+    offsets.push(...(await call.gateway.broker.fetchOffsets({ ...group, partitions })).items);
   }
   let next = 0;
   return topics.map(({ name, topicId, partitionIndexes }, i) => ({
@@ -88,16 +94,16 @@ async function fetchSome(call: Call, group: string, topics: readonly AskedTopic[
     partitions: partitionIndexes.map((partition) =>
       names[i] === undefined
         ? answerOf({ partition, offset: null, leaderEpoch: -1, metadata: '' }, KAFKA_ERRORS.UNKNOWN_TOPIC_ID)
-        : answerOf(offsets[next++] as PartitionOffset),
+        : stableAnswerOf(offsets[next++] as PartitionOffset),
     ),
   }));
 }
 
-async function fetchAll({ gateway: { broker } }: Call, group: string): Promise<FoundTopic[]> {
+async function fetchAll({ gateway: { broker } }: Call, group: AskedGroup): Promise<FoundTopic[]> {
   const byTopic = new Map<string, PartitionOffset[]>();
   let pageToken: string | undefined;
   do {
-    const page = await broker.fetchOffsets({ group, limit: PAGE_LIMIT, pageToken });
+    const page = await broker.fetchOffsets({ ...group, limit: PAGE_LIMIT, pageToken });
     for (const offset of page.items) {
       const ofTopic = byTopic.get(offset.topic);
       if (ofTopic === undefined) byTopic.set(offset.topic, [offset]);
@@ -109,7 +115,7 @@ async function fetchAll({ gateway: { broker } }: Call, group: string): Promise<F
     const topicId = await idOf(broker, name);
     // Deleted since: then nothing is committed for it any more.
     if (topicId === undefined) return [];
-    return [{ name, topicId, partitions: offsets.map((offset) => answerOf(offset)) }];
+    return [{ name, topicId, partitions: offsets.map(stableAnswerOf) }];
   });
   return (await Promise.all(topics)).flat();
 }
@@ -121,6 +127,11 @@ async function idOf(broker: Broker, name: string): Promise<string | undefined> {
     if (error instanceof EventLogError && error.code === 'unknown_topic') return undefined;
     throw error;
   }
+}
+
+function stableAnswerOf(offset: PartitionOffset): FoundTopic['partitions'][number] {
+  const isUnstable = offset.error?.code === 'unstable_offsets';
+  return answerOf(offset, isUnstable ? KAFKA_ERRORS.UNSTABLE_OFFSET_COMMIT : KAFKA_ERRORS.NONE);
 }
 
 /** Kafka has no error for a partition that does not exist: nothing was committed for it. */

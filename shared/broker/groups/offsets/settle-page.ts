@@ -1,0 +1,63 @@
+import type { PendingOffset, SlotState } from '../../../log/group/offset-page.ts';
+import { GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
+import type { BrokerContext } from '../../context.ts';
+import { retrying } from '../../retry.ts';
+import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import { changeSlots, type PageName, readPage } from './pages.ts';
+
+export interface PageSettlement {
+  readonly producerId: number;
+  /** The number of the transaction. */
+  readonly number: number;
+  readonly outcome: 'committed' | 'aborted';
+}
+
+/**
+ * Gives a transaction its outcome in a page of offsets: what is pending of exactly this transaction is committed, whoever owns
+ * the partition by now, or dropped. Settling again changes nothing, and any number of processes may do it at once. A page that
+ * is gone has nothing to settle. 1 GetItem, and 1 UpdateItem if something is pending.
+ * @throws EventLogError of the storage: the page may or may not be settled
+ */
+export async function settlePage(
+  context: BrokerContext,
+  name: PageName,
+  { producerId, number, outcome }: PageSettlement,
+): Promise<void> {
+  const isOfIt = ({ pending }: SlotState): boolean =>
+    pending?.producerId === producerId && pending.transaction === number;
+  await changePending(context, name, isOfIt, outcome === 'committed');
+}
+
+/** Drops pending offsets that belong to no transaction any more. 1 GetItem, and 1 UpdateItem if they are still there. */
+export async function dropPending(
+  context: BrokerContext,
+  name: PageName,
+  { producerId, transaction }: Pick<PendingOffset, 'producerId' | 'transaction'>,
+): Promise<void> {
+  const isOfIt = ({ pending }: SlotState): boolean =>
+    pending?.producerId === producerId && pending.transaction === transaction;
+  await changePending(context, name, isOfIt, false);
+}
+
+async function changePending(
+  context: BrokerContext,
+  name: PageName,
+  isChanged: (slot: SlotState) => boolean,
+  isCommitted: boolean,
+): Promise<void> {
+  const { items } = context.usage.of(NO_TOPIC, 'group');
+  await retrying(context, 'unknown', async () => {
+    let page = await readPage(items, name);
+    for (let isDone = false; !isDone; ) {
+      const changes = [...page.slots.entries()].flatMap(([slot, seen]) => {
+        if (seen === undefined || seen.pending === undefined || !isChanged(seen)) return [];
+        const { owner, fence } = seen;
+        const committed = isCommitted ? seen.pending.committed : seen.committed;
+        return [{ partition: name.page * GROUP_PAGE_PARTITIONS + slot, seen, content: { owner, fence, committed } }];
+      });
+      if (changes.length === 0) break;
+      ({ ok: isDone, page } = await changeSlots(items, context.random, name, changes));
+    }
+    context.groups.putPage(name.group, name.topicId, name.page, page);
+  });
+}
