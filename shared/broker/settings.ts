@@ -52,7 +52,10 @@ export interface BrokerSettings {
   readonly offsetsRetentionMs: number;
   /** The first members of an empty classic group wait for more members for this long. Kafka's `group.initial.rebalance.delay.ms`. */
   readonly initialRebalanceDelayMs: number;
-  /** The same in all processes of a log: each acts on the members that it serves. */
+  /**
+   * Which changes a group with members may make between Kafka's two protocols. The same in all processes of a log: each decides
+   * for the members that it serves.
+   */
   readonly groupMigrationPolicy: MigrationPolicy;
   /** The maximum number of segments of a partition in its segment list: beyond it the oldest half moves to a page. */
   readonly listedSegmentsMax: number;

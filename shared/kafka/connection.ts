@@ -12,7 +12,7 @@ import { frameOf, readClientId, readRequestHeader, writeResponse } from './proto
 import { FrameLengthError, FrameReader } from './protocol/frames.ts';
 import { MessageReader } from './protocol/message-bytes.ts';
 
-/** Requests of one connection whose answers the client has not begun to take. Kafka's clients have five in flight. */
+/** Requests of one connection in work, or behind an answer that the client does not take. Kafka's clients have five in flight. */
 const REQUESTS_UNANSWERED_MAX = 64;
 /** Frames up to this size need no share of the budget: their number is bounded by that of the connections. */
 const SMALL_FRAME_BYTES = 16 * 1024;

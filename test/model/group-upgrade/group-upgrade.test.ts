@@ -32,6 +32,7 @@ describe('consumers of both protocols in one group, in several processes with fa
       'fenced_instance_id',
       'commit: rebalance_in_progress',
       'at the end 0 consumers',
+      'at the end only classic consumers by KIP-848',
       'at the end 1 consumers',
       'at the end 2 consumers',
     ])

@@ -18,6 +18,8 @@ export const REBALANCE_MS = 8_000;
 export class World extends FaultyProcesses {
   readonly isStatic: boolean;
   readonly isCooperative: boolean;
+  /** Whether the group may become a classic one while it has members. */
+  readonly mayDowngrade: boolean;
   readonly judge: Judge;
   /** How many of the consumers that come speak KIP-848. */
   consumerShare: number;
@@ -26,7 +28,9 @@ export class World extends FaultyProcesses {
   readonly #topics = new Map<string, string>();
 
   constructor(seed: number, runMs: number) {
-    super(seed, runMs, (random) => ({ initialRebalanceDelayMs: random.below(3) * 500 }));
+    const groupMigrationPolicy = seed % 3 === 2 ? 'upgrade' : 'bidirectional';
+    super(seed, runMs, (random) => ({ initialRebalanceDelayMs: random.below(3) * 500, groupMigrationPolicy }));
+    this.mayDowngrade = groupMigrationPolicy === 'bidirectional';
     this.isStatic = this.random.below(4) === 0;
     this.isCooperative = this.random.below(3) > 0;
     this.consumerShare = this.random.below(3) / 2;

@@ -15,7 +15,8 @@ const TRIES = 8;
  * until they have joined again. The group is read before its members. A classic member that joins later is stored first and
  * begins a round then, so either this finds it, or one of the two changes of the group is refused and that side looks again.
  *
- * Returns false if the group has live members of another kind, or if no group with members may change. 1 GetItem, 1 Query, 1 UpdateItem.
+ * Returns false if the group has live members of another kind, or if a group with members may not change. 1 GetItem, 1 Query,
+ * 1 UpdateItem.
  */
 export async function takeFromClassic(context: BrokerContext, items: ItemStore, name: string): Promise<boolean> {
   for (let tries = 0; tries < TRIES; tries++) {

@@ -20,7 +20,7 @@ import { changeSlots, newTag, type PageName, readPage, slotState } from './pages
 export interface OffsetToCommit {
   readonly topic: string;
   readonly partition: number;
-  /** The next offset to read. `null`: none, as if the group had never committed one. Its owner and its fence stay. */
+  /** The next offset to read. `null`: none, as if the group had never committed one there. A member keeps the partition. */
   readonly offset: number | null;
   readonly leaderEpoch?: number | undefined;
   /** At most 4,096 bytes of UTF-8. */

@@ -18,7 +18,8 @@ import { checkUpgraded, claimListed } from './sync-upgraded-group.ts';
 /**
  * A heartbeat of a member by the classic protocol in a group of KIP-848 (docs/design/0012). `member`: as the heartbeat was noted
  * in it. Like any heartbeat it does one step of what the group needs. The member must join again when the target takes something
- * from it or gives it something new, when a partition that it waits for is free, and when no member by KIP-848 is left.
+ * from it or gives it something new, when a partition that it waits for is free, and when no member by KIP-848 is left
+ * and the group may become a classic one.
  *
  * 1 GetItem; as for a heartbeat by KIP-848 what the step needs.
  * @throws EventLogError `unknown_member`, `fenced_instance_id`, `illegal_generation`, `rebalance_in_progress`

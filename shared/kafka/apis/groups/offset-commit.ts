@@ -51,7 +51,7 @@ type AskedPartition = Request['topics'][number]['partitions'][number];
 
 /**
  * What is to be committed, or why not: one partition must not make the others fail. Kafka stores negative offsets as they are,
- * and its clients take them for none: kafkajs commits −1 when its place is gone.
+ * and most clients take them for none: kafkajs commits −1 when its place is gone.
  */
 function offsetOf(
   topic: string | KafkaErrorNumber,
