@@ -3,7 +3,7 @@ import type { ProducerName, TransactionOutcome } from '../../log/transaction/tra
 import { decideEnd } from '../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../context.ts';
 import type { Completing } from './complete.ts';
-import { moveTransaction } from './move-transaction.ts';
+import { moveExisting } from './move-transaction.ts';
 
 export interface EndRequest {
   readonly transactionalId: string;
@@ -29,7 +29,7 @@ export async function endTransaction(
   { transactionalId, producer, outcome, raisesEpoch }: EndRequest,
 ): Promise<ProducerName> {
   checkTransactionalId(transactionalId);
-  const { previous, producer: current } = await moveTransaction(context, {
+  const { previous, producer: current } = await moveExisting(context, {
     transactionalId,
     completing,
     decide: ({ transaction: seen, number, newProducerId }) =>

@@ -2,7 +2,7 @@ import { checkTransactionalId } from '../../log/transaction/check-transactional-
 import { NO_PARTICIPANTS, type Participants, type ProducerName } from '../../log/transaction/transaction.ts';
 import { decideEnlist } from '../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../context.ts';
-import { moveTransaction } from './move-transaction.ts';
+import { moveExisting } from './move-transaction.ts';
 
 export interface EnlistRequest {
   readonly transactionalId: string;
@@ -34,7 +34,7 @@ export async function enlist(
 ): Promise<Enlisted> {
   checkTransactionalId(transactionalId);
   const wanted = { ...NO_PARTICIPANTS, ...participants };
-  const transaction = await moveTransaction(context, {
+  const transaction = await moveExisting(context, {
     transactionalId,
     usesMemory: !isFresh,
     decide: ({ transaction: seen, number }) =>

@@ -3,7 +3,7 @@ import type { ProducerName } from '../../log/transaction/transaction.ts';
 import { decideInitialise } from '../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../context.ts';
 import type { Completing } from './complete.ts';
-import { moveTransaction } from './move-transaction.ts';
+import { moveExisting } from './move-transaction.ts';
 
 export interface InitialiseRequest {
   /** 1 to 680 bytes of UTF-8. */
@@ -33,7 +33,7 @@ export async function initialiseProducer(
 ): Promise<ProducerName> {
   checkTransactionalId(transactionalId);
   checkTransactionTimeout(timeoutMs);
-  const transaction = await moveTransaction(context, {
+  const transaction = await moveExisting(context, {
     transactionalId,
     completing,
     timeoutMs,

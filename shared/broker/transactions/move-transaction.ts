@@ -28,13 +28,18 @@ export interface Move {
 
 const TRIES = 32;
 
+/** As `moveTransaction`, for requests that are refused where there is no item. */
+export async function moveExisting(context: BrokerContext, move: Move): Promise<StoredTransaction> {
+  return found(await moveTransaction(context, move));
+}
+
 /**
- * Decides and carries out until nothing is left to do, and returns the state then. Of several processes that leave the same
+ * Decides and carries out until nothing is left to do, and returns the state then, or `undefined` if there is no item. Of several processes that leave the same
  * state one succeeds, and the others decide again from the state that they met. A decision to refuse, or to do nothing, is
  * only made from what the store has said after the request began.
  * @throws EventLogError as decided; with the outcome `unknown` if an update may have been applied
  */
-export async function moveTransaction(context: BrokerContext, move: Move): Promise<StoredTransaction> {
+export async function moveTransaction(context: BrokerContext, move: Move): Promise<StoredTransaction | undefined> {
   const { transactionalId, decide, completing } = move;
   const { items } = context.usage.of(NO_TOPIC, 'transaction');
   const memory = context.transactions;
@@ -55,7 +60,7 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
       case 'refuse':
         throw decision.error;
       case 'answer':
-        return found(transaction);
+        return transaction;
       case 'allocate':
         newProducerId = await allocateNamedProducer(context, items, transactionalId);
         break;

@@ -60,13 +60,13 @@ export async function sweepTransactions(
 
 async function end(context: BrokerContext, completing: Completing, seen: StoredTransaction): Promise<boolean> {
   const { transactionalId, number, producer } = seen;
-  const { number: left } = await moveTransaction(context, {
+  const left = await moveTransaction(context, {
     transactionalId,
     completing,
     usesMemory: false,
     decide: ({ transaction }) => decideOverdue(transaction, producer.producerId, context.clock.nowMs()),
   });
-  return left > number;
+  return left !== undefined && left.number > number;
 }
 
 interface Visited {
