@@ -54,6 +54,8 @@ export async function createListed(
     before === undefined ? createTransaction(items, made) : changeTransaction(items, before, made),
   );
   if (changed.transaction?.producer.producerId !== producerId) await forgetProducer(context, items, producerId);
+  // Who retired it may have died before.
+  if (before !== undefined) await forgetProducer(context, items, before.producer.producerId);
   return changed;
 }
 

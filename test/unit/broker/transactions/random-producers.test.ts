@@ -24,7 +24,7 @@ import { head, page, transactionProcess } from '../../../support/transaction-wor
 
 const ID = { transactionalId: 'sums' };
 const KEY = transactionKey(ID.transactionalId).pk;
-const RUNS = 400;
+const RUNS = Number(process.env.TRANSACTION_RUNS ?? 40);
 const TIMEOUT_MS = 4_000;
 const LATE_MS_MAX = 8_000;
 const FAULTS: readonly Fault[] = ['throttled', 'lost_request', 'lost_reply', 'late', 'repeated'];
