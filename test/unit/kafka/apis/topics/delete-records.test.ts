@@ -40,8 +40,8 @@ describe('DeleteRecords', () => {
       },
       { name: 'missing', partitions: [{ partitionIndex: 0, ...unknown }] },
     ]);
-    expect(await broker.partitionEnds('a', 0)).toEqual({ logStartOffset: 1, highWatermark: 3 });
-    expect(await broker.partitionEnds('a', 1)).toEqual({ logStartOffset: 2, highWatermark: 3 });
+    expect(await broker.partitionEnds('a', 0)).toMatchObject({ logStartOffset: 1, highWatermark: 3 });
+    expect(await broker.partitionEnds('a', 1)).toMatchObject({ logStartOffset: 2, highWatermark: 3 });
   });
 
   it('deletes all for -1, nothing for less than there is, and refuses offsets that are not there', async () => {
@@ -67,6 +67,6 @@ describe('DeleteRecords', () => {
     }
     expect(await ask(client, 'compacted', 0, 1)).toEqual([KAFKA_ERRORS.POLICY_VIOLATION, -1]);
     expect(await ask(client, 'both', 0, 1)).toEqual([0, 1]);
-    expect(await broker.partitionEnds('compacted', 0)).toEqual({ logStartOffset: 0, highWatermark: 1 });
+    expect(await broker.partitionEnds('compacted', 0)).toMatchObject({ logStartOffset: 0, highWatermark: 1 });
   });
 });
