@@ -41,10 +41,25 @@ export const APPEND: Access = {
   items: {
     GetItem: ['topic', 'head', 'checkpoint', 'producer', 'use', 'segments', 'counter'],
     Query: ['node'],
-    PutItem: ['inlineBatch', 'due', 'node', 'producer'],
+    PutItem: ['inlineBatch', 'due', 'node', 'producer', 'aborted'],
     UpdateItem: ['head', 'checkpoint', 'counter'],
   },
   objects: { PutObject: ['hot'] },
+};
+
+/**
+ * Permissions of producers in transactions, in addition to those to append. They allow giving an outcome to the transactions
+ * of all producers: whoever is held up by one completes it. Offsets in a transaction need `GROUPS` too.
+ */
+export const TRANSACT: Access = {
+  items: {
+    GetItem: ['transaction', 'producerName', 'offsets'],
+    Query: ['transactionListing'],
+    PutItem: ['transactionListing', 'producerName'],
+    UpdateItem: ['transaction', 'offsets'],
+    DeleteItem: ['producerName'],
+  },
+  objects: {},
 };
 
 /**
@@ -56,7 +71,7 @@ export const PRODUCE: Access = union(APPEND, IDEMPOTENCY_KEYS);
 
 /** Permissions to read records, offsets and the segment map, and to list and describe topics. They allow no change. */
 export const CONSUME: Access = {
-  items: { GetItem: ['topic', 'head', 'node', 'inlineBatch', 'segments'], Query: ['topic', 'node'] },
+  items: { GetItem: ['topic', 'head', 'node', 'inlineBatch', 'segments'], Query: ['topic', 'node', 'aborted'] },
   objects: { GetObject: ['hot', 'segment'] },
 };
 
@@ -234,6 +249,12 @@ export const SWEEP_GROUPS: Access = {
   },
   objects: {},
 };
+
+/** Permissions of the sweep of transactional ids: it ends transactions that nobody else does, and deletes ids out of use. */
+export const SWEEP_TRANSACTIONS: Access = union(APPEND, TRANSACT, {
+  items: { GetItem: ['job'], PutItem: ['job'], DeleteItem: ['transactionListing', 'job'] },
+  objects: {},
+});
 
 /** Permissions of the sweep of deleted topics. */
 export const SWEEP_TOPICS: Access = {

@@ -9,6 +9,7 @@ import type { SegmentName } from '../log/segment/segment.ts';
 import { GROUPS } from './group-keys.ts';
 import { ALONE, EXPIRES_AT, paddedNumber } from './key-parts.ts';
 import type { ItemKey } from './ports.ts';
+import { TRANSACTIONS } from './transaction-keys.ts';
 
 /**
  * `hot/<yyyymmddhh, UTC>/<batchId, 24 hex digits>.<topicId>.<head number>`: the record batches that one commit appended to
@@ -352,6 +353,10 @@ export const ITEM_PATTERNS = {
   member: 'member#*',
   target: 'target#*',
   offsets: 'offsets#*',
+  transaction: 'txn#*',
+  transactionListing: TRANSACTIONS,
+  producerName: 'producer-name#*',
+  aborted: 'aborted#*',
 } as const;
 export const OBJECT_PATTERNS = { hot: 'hot/*', segment: 'segments/*' } as const;
 

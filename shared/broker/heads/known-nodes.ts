@@ -2,7 +2,7 @@ import { type Head, openAfterNode, placeTail, TAIL_NODE_ENTRIES, type TailNode }
 import { followTransactions, type OpenTransactions } from '../../log/head/open-transactions.ts';
 import type { ItemStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
-import { type HeadName, MissingNodeError, nodeFromAttributes, nodeKey } from './items.ts';
+import { type HeadName, MissingNodeError, nodeFromAttributes, nodeKey, queryNodes } from './items.ts';
 
 /** Tail nodes never change, so those that were read are kept in memory. */
 export function keptNode({ cache }: BrokerContext, name: HeadName, firstEntry: number): TailNode | undefined {
@@ -30,7 +30,8 @@ export async function readNode(
 }
 
 /**
- * The open transactions of a head before its tail. Costs nothing, or what `readNode` does where there are many.
+ * The open transactions of a head before its tail. Costs nothing, or 1 Query where there are many and their node is not in
+ * memory.
  * @throws MissingNodeError if the head has moved on, and the node was merged since
  */
 export async function openBeforeTail(
@@ -40,7 +41,13 @@ export async function openBeforeTail(
   head: Head,
 ): Promise<OpenTransactions> {
   if (head.openBeforeTail !== 'in_node') return head.openBeforeTail;
-  return openAfterNode(await readNode(context, items, name, head.firstEntry - TAIL_NODE_ENTRIES));
+  const firstEntry = head.firstEntry - TAIL_NODE_ENTRIES;
+  // Not by `readNode`: who may only append can query nodes, and not get them.
+  const node =
+    keptNode(context, name, firstEntry) ?? (await queryNodes(items, name, firstEntry, head.firstEntry, 1))[0];
+  if (node === undefined) throw new MissingNodeError(name, firstEntry);
+  keepNode(context, name, node);
+  return openAfterNode(node);
 }
 
 /**

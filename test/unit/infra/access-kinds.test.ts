@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { batchIdRandomBytes, makeBatchId } from '../../../shared/log/head/batch-id.ts';
 import * as groupKeys from '../../../shared/storage/group-keys.ts';
 import * as keys from '../../../shared/storage/keys.ts';
+import * as transactionKeys from '../../../shared/storage/transaction-keys.ts';
 
 /** The kinds of keys that permissions are written in. */
 
@@ -30,6 +31,10 @@ it('tells kinds apart by their keys, all of them', () => {
     member: groupKeys.memberPartitionKey('a#b'),
     target: groupKeys.targetPartitionKey('a#b'),
     offsets: groupKeys.offsetsPartitionKey('a#b'),
+    transaction: transactionKeys.transactionKey('a#b').pk,
+    transactionListing: transactionKeys.transactionListingKey('a').pk,
+    producerName: transactionKeys.producerNameKey(7).pk,
+    aborted: transactionKeys.abortedPartitionKey('id', 0),
   };
   for (const [kind, pk] of Object.entries(examples)) {
     const matching = Object.entries(keys.ITEM_PATTERNS).filter(([, pattern]) => glob(pattern).test(pk));

@@ -1,5 +1,6 @@
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
+import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { bytes } from '../../support/memory-broker.ts';
 
 export const LARGE = 20_000;
@@ -10,6 +11,16 @@ export async function seed(broker: Broker): Promise<void> {
   await appended(broker, [record(1, LARGE)]);
   for (let i = 0; i < 40; i++) await appended(broker, [record(0)]);
   await broker.idle();
+}
+
+/** The marker of an aborted transaction, in the tail. */
+export async function abortTransaction(broker: Broker): Promise<void> {
+  const producer = await broker.initialiseProducer({ transactionalId: 'x', timeoutMs: 10_000 });
+  const records = [{ key: null, value: bytes('v'), headers: [], timestampMs: 1_000 }];
+  const batch = encodeBatch(records, { producer: { ...producer, baseSequence: 0 }, transactional: true });
+  const batches = [{ topic: 'orders', partition: 0, batch }];
+  await broker.appendInTransaction({ transactionalId: 'x', enlists: true, batches });
+  await broker.endTransaction({ transactionalId: 'x', producer, outcome: 'aborted', raisesEpoch: true });
 }
 
 export function record(partition: number, valueBytes = 8): RecordToAppend {

@@ -42,7 +42,7 @@ import { jobContext, mergeBooks, spillBooks } from '../../support/maintained-log
 import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 import { MergedLog } from '../../support/merged-log.ts';
 import type { SimulatedClock } from '../../support/simulated-clock.ts';
-import { appended, LARGE, record, seed } from './access-seeds.ts';
+import { abortTransaction, appended, LARGE, record, seed } from './access-seeds.ts';
 
 /** More partitions than one head has, so that an append can concern two heads. */
 const PARTITIONS = 32;
@@ -62,6 +62,7 @@ const works: Work[] = [
     access: PRODUCE,
     prepare: async (broker) => {
       await broker.putTopic({ name: 'orders', partitions: PARTITIONS });
+      await abortTransaction(broker);
     },
     async run(broker) {
       // Two heads that share an object.
@@ -128,6 +129,7 @@ const works: Work[] = [
         if (i % 8 === 7) await log.merge();
       }
       await log.spill(2, 1);
+      await abortTransaction(broker);
       await seed(broker);
     },
     async run(broker) {
