@@ -29,7 +29,8 @@ export interface Binding {
 }
 
 /**
- * Finds the transaction that batches belong to, with all of their heads enlisted. The heads must be observed before.
+ * Finds the transaction that batches belong to, with all of their heads enlisted. It may end before
+ * the batches are committed: then their heads have its marker, and reject them.
  *
  * No request if this process remembers that the heads are enlisted; else what `enlist` costs, or 1 GetItem without `enlists`.
  * @throws EventLogError as `enlist`; `invalid_transaction_state`: no transaction is open, or a head is not enlisted in it

@@ -20,8 +20,8 @@ export interface Enlisted {
 
 /**
  * Enlists participants in the open transaction of a producer, or opens its next one with them. All of them or none. Enlisting
- * again changes nothing. Whoever writes to a participant must look at it first, then enlist it: so whatever ended the
- * transaction before the enlistment shows in what it has seen.
+ * again changes nothing. Whoever writes to a page of offsets must read it first, then enlist it: then what ends the
+ * transaction after the enlistment changes the page, and the write is rejected. A head has the marker of what has ended.
  *
  * 1 UpdateItem for all participants, and 1 GetItem if this process does not remember the transactional id.
  * @throws EventLogError `unknown_transactional_id`, `producer_fenced`; `concurrent_transactions`: the transaction before is
