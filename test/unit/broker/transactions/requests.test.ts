@@ -193,6 +193,20 @@ it('does not end the next transaction after its own reply was lost, where it beg
   expect(await storedNow(stores.items, 'sums')).toMatchObject({ number: 2, phase: 'open' });
 });
 
+it('ends and enlists in the transaction that is open, if it remembers an older one', async () => {
+  const { stores, a, b } = twoProcesses();
+  const producer = await initialise(a);
+  await bind(a, producer, 0);
+  await end(b, producer, 'committed', false);
+  await bind(b, producer, 1);
+  expect(await bind(a, producer, 2)).toMatchObject({ number: 2 });
+  await end(b, producer, 'committed', false);
+  await bind(b, producer, 3);
+  expect(await end(a, producer, 'committed', false)).toEqual(producer);
+  expect(marks(a)).toEqual(['3 3 committed']);
+  expect(await storedNow(stores.items, 'sums')).toMatchObject({ number: 4, phase: 'empty' });
+});
+
 it('answers an end again, whose reply was lost, and refuses the other outcome', async () => {
   const { a, b } = twoProcesses();
   const producer = await initialise(a);
