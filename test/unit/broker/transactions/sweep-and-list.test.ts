@@ -129,6 +129,22 @@ describe('the sweep', () => {
     }
   });
 
+  it('does not delete the listing of an id that is initialised while it is deleted', async () => {
+    const stores = memoryStores();
+    const [a, b] = [transactionProcess(stores), transactionProcess(stores)];
+    await initialise(a, 'old');
+    await stores.clock.advance(8 * DAY_MS);
+    const racing = transactionProcess(
+      happeningBefore(
+        stores,
+        (request, key) => request === 'deleteItem' && key === 'transactions',
+        () => initialise(b, 'old'),
+      ),
+    );
+    expect(await sweep(racing)).toMatchObject({ transactionalIdsDeleted: 0, blocked: 0 });
+    expect(await left(stores.items, 'old', 0, 1)).toEqual(['txn#old', 'transactions', 'producer-name#1']);
+  });
+
   it('can die anywhere, beside an initialisation that goes on with the id', async () => {
     for (let requestsMax = 0; requestsMax < 8; requestsMax++) {
       for (const lastOne of ['is_sent', 'is_not_sent'] as const) {
