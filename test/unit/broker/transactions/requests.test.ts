@@ -207,6 +207,16 @@ it('ends and enlists in the transaction that is open, if it remembers an older o
   expect(await storedNow(stores.items, 'sums')).toMatchObject({ number: 4, phase: 'empty' });
 });
 
+it('refuses nobody because of what it remembers', async () => {
+  const { a, b } = twoProcesses();
+  const producer = await initialise(a);
+  await bind(a, producer, 0);
+  const next = await end(b, producer);
+  a.requests();
+  expect(await bind(a, next, 1)).toEqual({ number: 2, isRemembered: false });
+  expect(a.requests()).toEqual(['getItem txn', 'updateItem txn']);
+});
+
 it('answers an end again, whose reply was lost, and refuses the other outcome', async () => {
   const { a, b } = twoProcesses();
   const producer = await initialise(a);
