@@ -99,8 +99,8 @@ export const ADMIN: readonly Case[] = [
   { name: 'topic-create-delete', isCore: true, run: topics },
   { name: 'topic-describe', isCore: true, run: described },
   { name: 'topic-configs', isCore: true, run: configs },
-  { name: 'topic-add-partitions', run: partitionsAdded },
-  { name: 'delete-records', run: recordsDeleted },
+  { name: 'topic-add-partitions', isCore: true, run: partitionsAdded },
+  { name: 'delete-records', isCore: true, run: recordsDeleted },
   { name: 'list-offsets', isCore: true, run: offsets },
   { name: 'list-offsets-max-timestamp', run: maxTimestamp },
   {
@@ -110,10 +110,11 @@ export const ADMIN: readonly Case[] = [
   ...(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const).map(
     (mechanism): Case => ({
       name: `sasl-${mechanism.toLowerCase()}`,
+      isCore: mechanism === 'SCRAM-SHA-512',
       needs: 'sasl',
       run: (world) => byPassword(world, mechanism),
     }),
   ),
-  { name: 'sasl-oauthbearer', needs: 'tokens', run: byToken },
-  { name: 'sasl-plain-over-tls', needs: 'tls', run: encrypted },
+  { name: 'sasl-oauthbearer', isCore: true, needs: 'tokens', run: byToken },
+  { name: 'sasl-plain-over-tls', isCore: true, needs: 'tls', run: encrypted },
 ];

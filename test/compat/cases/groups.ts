@@ -174,7 +174,7 @@ export const GROUPS: readonly Case[] = [
     { name: `group-${protocol}-member-leaves`, run: (world) => memberLeaves(world, protocol) },
     { name: `group-${protocol}-resumes`, isCore: true, run: (world) => resumes(world, protocol) },
   ]),
-  { name: 'group-static-member', run: staticMember },
+  { name: 'group-static-member', isCore: true, run: staticMember },
   { name: 'group-starts-at-end', run: startsAtEnd },
   { name: 'group-uncommitted', run: uncommitted },
   { name: 'group-offsets-reset', isCore: true, run: offsetsReset },

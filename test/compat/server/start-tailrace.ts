@@ -6,7 +6,7 @@ import type { JwtSettings } from '../../../shared/access/jwt.ts';
 import { startTailrace as start } from '../../../shared/local/index.ts';
 import { type KafkaListener, type KafkaOptions, listenForKafka } from '../../../shared/local/kafka.ts';
 import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
-import { reservePort } from '../../localstack/emulator.ts';
+import { reservePorts } from '../../localstack/emulator.ts';
 import { makeCertificate } from '../../support/certificate.ts';
 import type { CompatServer } from './server.ts';
 
@@ -36,7 +36,8 @@ export async function startTailrace(options: KafkaOptions = {}): Promise<CompatS
   const tailrace = await start({ dataFolder, kafka: { ...SHORT_SESSIONS, ...options } });
   const { broker } = tailrace;
   const stopping = new AbortController();
-  const advertisedPort = await reservePort();
+  const reserved = await reservePorts(1);
+  const [advertisedPort = 0] = reserved.ports;
   const { id, key } = await broker.createApiKey({ name: 'compat', scopes: ALL_SCOPES });
   const [issuer, certificate] = [await makeIssuer(), await makeCertificate()];
   const listen = (own: KafkaOptions, keys: boolean): Promise<KafkaListener> =>
@@ -50,6 +51,7 @@ export async function startTailrace(options: KafkaOptions = {}): Promise<CompatS
   const sasl = await listen({}, true);
   const tls = await listen({ tls: certificate }, true);
   const behindProxy = await listen({ advertised: { host: HOST, port: advertisedPort } }, false);
+  await reserved.release();
   return {
     bootstrap: String(tailrace.bootstrapServers),
     sasl: { bootstrap: sasl.bootstrapServers, username: id, password: key },
