@@ -169,7 +169,7 @@ async function waitFor(check: () => Promise<void>): Promise<void> {
 
 export const GROUPS: readonly Case[] = [
   ...(['classic', 'consumer'] as const).flatMap((protocol): Case[] => [
-    { name: `group-${protocol}-shared`, isCore: true, run: (world) => shared(world, protocol) },
+    { name: `group-${protocol}-shared`, run: (world) => shared(world, protocol) },
     { name: `group-${protocol}-member-killed`, isCore: true, run: (world) => memberKilled(world, protocol) },
     { name: `group-${protocol}-member-leaves`, run: (world) => memberLeaves(world, protocol) },
     { name: `group-${protocol}-resumes`, isCore: true, run: (world) => resumes(world, protocol) },
