@@ -11,8 +11,12 @@ import { makeCertificate } from '../../support/certificate.ts';
 import type { CompatServer } from './server.ts';
 
 const HOST = '127.0.0.1';
-/** The shortest, so that a test in which a member dies does not wait for the default: up to 45 seconds. */
-const SHORT_SESSIONS: KafkaOptions = { groupMinSessionTimeoutMs: 3_000, groupConsumerSessionTimeoutMs: 3_000 };
+/** As the real Kafka here. Sessions are the shortest, so that a test in which a member dies does not wait up to 45 seconds. */
+const SETTINGS: KafkaOptions = {
+  autoCreateTopics: false,
+  groupMinSessionTimeoutMs: 3_000,
+  groupConsumerSessionTimeoutMs: 3_000,
+};
 
 /** An issuer of tokens, and a token of it with all rights. */
 async function makeIssuer(): Promise<{ readonly jwt: JwtSettings; readonly username: string; readonly token: string }> {
@@ -33,7 +37,7 @@ async function makeIssuer(): Promise<{ readonly jwt: JwtSettings; readonly usern
  */
 export async function startTailrace(options: KafkaOptions = {}): Promise<CompatServer> {
   const dataFolder = await mkdtemp(join(tmpdir(), 'tailrace-compat-log-'));
-  const tailrace = await start({ dataFolder, kafka: { ...SHORT_SESSIONS, ...options } });
+  const tailrace = await start({ dataFolder, kafka: { ...SETTINGS, ...options } });
   const { broker } = tailrace;
   const stopping = new AbortController();
   const reserved = await reservePorts(1);
@@ -44,7 +48,7 @@ export async function startTailrace(options: KafkaOptions = {}): Promise<CompatS
     listenForKafka({
       broker,
       host: HOST,
-      options: { ...SHORT_SESSIONS, ...own },
+      options: { ...SETTINGS, ...own },
       access: { keys, isLocal: true, jwt: keys ? issuer.jwt : undefined },
       stopping: stopping.signal,
     });
