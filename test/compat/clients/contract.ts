@@ -20,7 +20,7 @@ export interface AgentRecord {
 export interface Connection {
   readonly bootstrap: string;
   readonly sasl?: Sasl;
-  /** Encrypted; the server's certificate is signed by this one (PEM). */
+  /** Encrypted; the server's certificate is signed by this one (PEM). Only with `sasl`. */
   readonly tls?: { readonly ca: string };
 }
 
