@@ -91,15 +91,11 @@ async function main(): Promise<void> {
         { command, cases: casesOf(name, cases), listed: passes[list]?.[name] ?? [] },
       ]),
     );
-    const { bootstrap, sasl, behindProxy } = server;
+    const { ended: _, stop: __, ...plain } = server;
     const outcomes = join(folder, 'outcomes');
     await writeFile(outcomes, '');
     const plan: Plan = {
-      server: {
-        bootstrap,
-        ...(sasl === undefined ? {} : { sasl }),
-        ...(behindProxy === undefined ? {} : { behindProxy }),
-      },
+      server: plain,
       reference,
       outcomes,
       clients,

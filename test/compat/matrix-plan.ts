@@ -2,7 +2,7 @@ import type { CompatServer } from './server/server.ts';
 
 /** What `main.ts` tells the tests. */
 export interface Plan {
-  readonly server: Pick<CompatServer, 'bootstrap' | 'sasl' | 'behindProxy'>;
+  readonly server: Omit<CompatServer, 'ended' | 'stop'>;
   /** The command of the Java client's agent. */
   readonly reference: readonly string[];
   /** The file to which each outcome is appended. */

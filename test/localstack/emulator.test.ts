@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { expect, test, vi } from 'vitest';
-import { startKeptServer } from './emulator.ts';
+import { reservePorts, startKeptServer } from './emulator.ts';
 import { commandOf, processesOf } from './support/processes.ts';
 import { startFakeEmulator } from './support/start-fake-emulator.ts';
 
@@ -120,6 +120,20 @@ test('a port that is taken is refused, even if something on it answers like an e
   const again = await startFakeEmulator({ port });
   expect(again.endpoint).toBe(first.endpoint);
   await again.stop();
+});
+
+test('reserved ports are distinct, and nobody else gets them before they are released', async () => {
+  const [first, second] = await Promise.all([reservePorts(100), reservePorts(100)]);
+  const ports = [...first.ports, ...second.ports];
+  expect(new Set(ports).size).toBe(200);
+  const [port = 0] = ports;
+  const listen = () => {
+    const server = createServer().listen(port, '127.0.0.1');
+    return once(server, 'listening').finally(() => server.close());
+  };
+  await expect(listen()).rejects.toThrow('EADDRINUSE');
+  await Promise.all([first.release(), first.release(), second.release()]);
+  await listen();
 });
 
 test('a free port is found beside taken ones', async () => {

@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -11,6 +12,9 @@ import { fileURLToPath } from 'node:url';
 
 const KEEPER = fileURLToPath(new URL('./keeper.ts', import.meta.url));
 const HOST = '127.0.0.1';
+/** Below those of outgoing connections: 32,768 and up on Linux, 49,152 and up elsewhere. */
+const PORTS = [20_000, 32_000] as const;
+const PORT_ATTEMPTS = 100;
 const POLL_MS = 50;
 const HEALTH_TIMEOUT_MS = 2_000;
 const STOP_WAIT_MS = 10_000;
@@ -89,9 +93,11 @@ export async function startKeptServer(
   isReady: (port: number) => Promise<boolean>,
   options: EmulatorOptions = {},
 ): Promise<KeptServer> {
-  const port = await reservePort(options.port);
+  const reserved = await (options.port ? reserveWanted(options.port) : reservePorts(1));
+  const [port = 0] = reserved.ports;
   const folder = await mkdtemp(join(tmpdir(), `tailrace-${name}-`));
-  const run = await launch(folder, await prepared(folder, () => prepare({ port, folder })), options.log);
+  const command = await prepared(folder, () => prepare({ port, folder })).finally(() => reserved.release());
+  const run = await launch(folder, command, options.log);
   try {
     await untilReady(() => isReady(port), run, options.readyMs ?? 60_000);
   } catch (error) {
@@ -117,15 +123,55 @@ function clientEnvironment(endpoint: string): Record<string, string> {
   };
 }
 
-/** Without this look another emulator on the port would answer for ours. A free port if none is wanted. */
-export async function reservePort(wanted = 0): Promise<number> {
+/** Ports of the loopback that nobody else can take until `release`. */
+export interface ReservedPorts {
+  readonly ports: readonly number[];
+  /** To be called when whoever listens on them is about to start. May be called again. */
+  release(): Promise<void>;
+}
+
+/**
+ * Holds so many ports, all different. After `release` only chance protects them, so they are outside of the range from which
+ * systems give ports to outgoing connections. Rejects when no ports are free.
+ */
+export async function reservePorts(count: number): Promise<ReservedPorts> {
+  const held: Server[] = [];
+  for (let attempt = 1; held.length < count; attempt++) {
+    const server = await hold(randomInt(...PORTS)).catch((error: unknown) => {
+      if (attempt === PORT_ATTEMPTS) throw error;
+    });
+    if (server !== undefined) held.push(server);
+  }
+  return portsOf(held);
+}
+
+/** Without this look another emulator on the port would answer for ours. */
+async function reserveWanted(port: number): Promise<ReservedPorts> {
+  return portsOf([await hold(port)]);
+}
+
+async function hold(port: number): Promise<Server> {
   const server = createServer();
-  server.listen({ port: wanted, host: HOST, exclusive: true });
+  server.listen({ port, host: HOST, exclusive: true });
   await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  // Whoever fails before the release still ends.
+  server.unref();
+  return server;
+}
+
+function portsOf(held: readonly Server[]): ReservedPorts {
+  const close = async (server: Server): Promise<void> => {
+    server.close();
+    await once(server, 'close');
+  };
+  let released: Promise<unknown> | undefined;
+  return {
+    ports: held.map((server) => (server.address() as AddressInfo).port),
+    async release() {
+      released ??= Promise.all(held.map(close));
+      await released;
+    },
+  };
 }
 
 async function prepared(folder: string, prepare: () => EmulatorCommand | Promise<EmulatorCommand>) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import type { Sasl } from '../server/server.ts';
+import type { Connection } from '../clients/contract.ts';
+import type { CompatServer, Sasl } from '../server/server.ts';
 import type { Case } from './case.ts';
 import { numbered, numberOf, type World } from './world.ts';
 
@@ -70,22 +71,36 @@ async function maxTimestamp(world: World): Promise<void> {
   expect((await world.admin({ op: 'list-offsets', topic, partition: 0, at: 'max-timestamp' })).offset).toBe(1);
 }
 
-async function authenticated(world: World, mechanism: Sasl['mechanism']): Promise<void> {
-  const { username = '', password = '' } = world.server.sasl ?? {};
+async function authenticated(world: World, connection: Connection): Promise<void> {
   const topic = await world.topic(1);
   const records = numbered(5).map((record) => ({ ...record, partition: 0 }));
-  await world.produce({ topic, records }, { mechanism, username, password });
+  await world.produce({ topic, records }, connection);
   const read = { topic, partitions: [0], from: 'earliest', count: 5, timeoutMs: 20_000 } as const;
-  const { records: found } = await world.consume(read, { mechanism, username, password });
+  const { records: found } = await world.consume(read, connection);
   expect(found.map(numberOf)).toEqual([0, 1, 2, 3, 4]);
+}
+
+function byPassword(world: World, mechanism: Sasl['mechanism']): Promise<void> {
+  const { bootstrap, username, password } = world.server.sasl as Required<CompatServer>['sasl'];
+  return authenticated(world, { bootstrap, sasl: { mechanism, username, password } });
+}
+
+function byToken(world: World): Promise<void> {
+  const { bootstrap, username, token } = world.server.tokens as Required<CompatServer>['tokens'];
+  return authenticated(world, { bootstrap, sasl: { mechanism: 'OAUTHBEARER', username, password: token } });
+}
+
+function encrypted(world: World): Promise<void> {
+  const { bootstrap, username, password, ca } = world.server.tls as Required<CompatServer>['tls'];
+  return authenticated(world, { bootstrap, sasl: { mechanism: 'PLAIN', username, password }, tls: { ca } });
 }
 
 export const ADMIN: readonly Case[] = [
   { name: 'topic-create-delete', isCore: true, run: topics },
   { name: 'topic-describe', isCore: true, run: described },
   { name: 'topic-configs', isCore: true, run: configs },
-  { name: 'topic-add-partitions', run: partitionsAdded },
-  { name: 'delete-records', run: recordsDeleted },
+  { name: 'topic-add-partitions', isCore: true, run: partitionsAdded },
+  { name: 'delete-records', isCore: true, run: recordsDeleted },
   { name: 'list-offsets', isCore: true, run: offsets },
   { name: 'list-offsets-max-timestamp', run: maxTimestamp },
   {
@@ -95,8 +110,11 @@ export const ADMIN: readonly Case[] = [
   ...(['PLAIN', 'SCRAM-SHA-256', 'SCRAM-SHA-512'] as const).map(
     (mechanism): Case => ({
       name: `sasl-${mechanism.toLowerCase()}`,
+      isCore: mechanism === 'SCRAM-SHA-512',
       needs: 'sasl',
-      run: (world) => authenticated(world, mechanism),
+      run: (world) => byPassword(world, mechanism),
     }),
   ),
+  { name: 'sasl-oauthbearer', isCore: true, needs: 'tokens', run: byToken },
+  { name: 'sasl-plain-over-tls', isCore: true, needs: 'tls', run: encrypted },
 ];

@@ -11,7 +11,7 @@ export interface Case {
   /** Of the quick core that `npm test` runs. */
   readonly isCore?: boolean;
   /** Leaves it out where the server has nothing to try it on. */
-  readonly needs?: 'sasl' | 'behindProxy';
+  readonly needs?: 'sasl' | 'tokens' | 'tls' | 'behindProxy';
   /** Whose case it is, where it isn't everybody's: programs that aren't libraries have their own. */
   readonly of?: ProgramName;
   /** Where it takes longer than others: several programs start in it. */

@@ -169,12 +169,12 @@ async function waitFor(check: () => Promise<void>): Promise<void> {
 
 export const GROUPS: readonly Case[] = [
   ...(['classic', 'consumer'] as const).flatMap((protocol): Case[] => [
-    { name: `group-${protocol}-shared`, isCore: true, run: (world) => shared(world, protocol) },
+    { name: `group-${protocol}-shared`, run: (world) => shared(world, protocol) },
     { name: `group-${protocol}-member-killed`, isCore: true, run: (world) => memberKilled(world, protocol) },
     { name: `group-${protocol}-member-leaves`, run: (world) => memberLeaves(world, protocol) },
     { name: `group-${protocol}-resumes`, isCore: true, run: (world) => resumes(world, protocol) },
   ]),
-  { name: 'group-static-member', run: staticMember },
+  { name: 'group-static-member', isCore: true, run: staticMember },
   { name: 'group-starts-at-end', run: startsAtEnd },
   { name: 'group-uncommitted', run: uncommitted },
   { name: 'group-offsets-reset', isCore: true, run: offsetsReset },

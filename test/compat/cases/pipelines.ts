@@ -68,6 +68,6 @@ async function refused(world: World): Promise<void> {
 }
 
 export const PIPELINES: readonly Case[] = [
-  { name: 'idempotent-cuts', needs: 'behindProxy', run: cut },
-  { name: 'idempotent-refused', run: refused },
+  { name: 'idempotent-cuts', isCore: true, needs: 'behindProxy', run: cut },
+  { name: 'idempotent-refused', isCore: true, run: refused },
 ];

@@ -136,7 +136,7 @@ export const PRODUCE_CONSUME: readonly Case[] = [
   ...CODECS.map(
     (codec): Case => ({
       name: `codec-${codec}`,
-      isCore: codec === 'none' || codec === 'lz4',
+      isCore: codec === 'lz4',
       run: (world) => roundTrip(world, numbered(500, 7), codec),
     }),
   ),
@@ -194,9 +194,9 @@ export const PRODUCE_CONSUME: readonly Case[] = [
         [5, 3, 4].map((i) => ({ key: null, value: base64(`${i}`), timestampMs: 1_600_000_000_000 + i })),
       ),
   },
-  { name: 'offsets-by-time', run: offsetsByTime },
+  { name: 'offsets-by-time', isCore: true, run: offsetsByTime },
   { name: 'from-offset', run: fromOffset },
-  { name: 'out-of-range-resets', run: outOfRange },
+  { name: 'out-of-range-resets', isCore: true, run: outOfRange },
   { name: 'long-poll', isCore: true, run: longPoll },
   { name: 'idempotent', isCore: true, run: idempotent },
   { name: 'acks-0', run: (world) => acks(world, 0) },

@@ -6,6 +6,7 @@ import { Agent, type Answer } from '../clients/agent.ts';
 import type {
   AdminRequest,
   AgentRecord,
+  Connection,
   ConsumeRequest,
   GroupRequest,
   ProduceRequest,
@@ -14,13 +15,12 @@ import type {
 } from '../clients/contract.ts';
 import type { Plan } from '../matrix-plan.ts';
 import { type CuttingProxy, startCuttingProxy } from '../server/cutting-proxy.ts';
-import type { Sasl } from '../server/server.ts';
 
 const KNOWN_ATTEMPTS = 50;
 const KNOWN_WAIT_MS = 50;
 const TOOL_MS = 60_000;
 
-type Without<R extends Request> = Omit<R, 'command' | 'bootstrap' | 'sasl'>;
+type Without<R extends Request> = Omit<R, 'command' | keyof Connection>;
 
 /** What a case works with: a client, a server, and the Java client, which every case is prepared and checked with. */
 export class World {
@@ -78,16 +78,16 @@ export class World {
     return `group-${randomUUID()}`;
   }
 
-  get #connection() {
+  get #connection(): Connection {
     return { bootstrap: this.server.bootstrap };
   }
 
-  produce(request: Without<ProduceRequest>, sasl?: Sasl): Promise<Answer> {
-    return this.#ask({ command: 'produce', ...this.#connectionWith(sasl), ...request });
+  produce(request: Without<ProduceRequest>, connection: Connection = this.#connection): Promise<Answer> {
+    return this.#ask({ command: 'produce', ...connection, ...request });
   }
 
-  consume(request: Without<ConsumeRequest>, sasl?: Sasl): Promise<Answer> {
-    return this.#ask({ command: 'consume', ...this.#connectionWith(sasl), ...request });
+  consume(request: Without<ConsumeRequest>, connection: Connection = this.#connection): Promise<Answer> {
+    return this.#ask({ command: 'consume', ...connection, ...request });
   }
 
   /** Through a proxy, whose address clients find in the metadata. */
@@ -173,11 +173,6 @@ export class World {
 
   async end(): Promise<void> {
     await this.#client?.leave();
-  }
-
-  #connectionWith(sasl: Sasl | undefined) {
-    if (sasl === undefined) return this.#connection;
-    return { bootstrap: this.server.sasl?.bootstrap ?? this.server.bootstrap, sasl };
   }
 
   #ask(request: Request): Promise<Answer> {

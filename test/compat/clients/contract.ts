@@ -16,9 +16,12 @@ export interface AgentRecord {
   readonly timestampMs?: number;
 }
 
-interface Connection {
+/** Where a client connects, and how. */
+export interface Connection {
   readonly bootstrap: string;
   readonly sasl?: Sasl;
+  /** Encrypted; the server's certificate is signed by this one (PEM). Only with `sasl`. */
+  readonly tls?: { readonly ca: string };
 }
 
 export interface ProduceRequest extends Connection {

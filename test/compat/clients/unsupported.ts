@@ -21,6 +21,14 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
     ...each(['group-offsets-reset', 'group-described', 'group-deleted'], 'has no such command'),
     'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
     timestamps: 'sets no timestamps',
+    ...each(
+      ['sasl-scram-sha-256', 'sasl-scram-sha-512'],
+      'before librdkafka 2.6.1 it sends its own nonce twice, which Kafka 4 and RFC 5802 refuse',
+    ),
+    'sasl-oauthbearer': 'takes its tokens only from the HTTP endpoint of an issuer',
+    'group-uncommitted': 'commits what it has read, even with enable.auto.commit=false',
+    'idempotent-cuts': 'gives up when all its connections are down, so that nothing is sent again',
+    'idempotent-refused': 'does not tell which records were refused, and ends with the first',
     'null-key-and-value': '-Z makes a null of an empty value only where a key goes before it',
   },
   kafkajs: {

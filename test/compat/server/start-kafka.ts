@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EmulatorOptions, reservePort, startKeptServer } from '../../localstack/emulator.ts';
+import { type EmulatorOptions, reservePorts, startKeptServer } from '../../localstack/emulator.ts';
 import { runCommand } from '../../localstack/run-command.ts';
 import { installKafka, type JavaCommand } from '../install/install-kafka.ts';
 import { hasBrokers } from './has-brokers.ts';
@@ -32,24 +32,22 @@ interface Ports {
  */
 export async function startKafka(options: KafkaOptions = {}): Promise<CompatServer> {
   const java = await installKafka({ heap: options.heap ?? HEAP });
-  const own: Ports = {
-    sasl: await reservePort(),
-    controller: await reservePort(),
-    behindProxy: await reservePort(),
-    advertised: await reservePort(),
-  };
+  const reserved = await reservePorts(4);
+  const [sasl = 0, controller = 0, behindProxy = 0, advertised = 0] = reserved.ports;
+  const own: Ports = { sasl, controller, behindProxy, advertised };
   const prepare = async ({ port, folder }: { port: number; folder: string }) => {
     const file = join(folder, 'server.properties');
     const properties = { ...brokerProperties(folder, port, own), ...options.properties };
     await writeFile(file, propertiesText(properties));
     await format(java, file);
+    await reserved.release();
     return {
       command: java.command,
       parameters: [...java.parameters, 'kafka.Kafka', file],
       environment: { HOME: folder },
     };
   };
-  const { port, ended, stop } = await startKeptServer('kafka', prepare, hasBrokers, options);
+  const { port, ended, stop } = await startKeptServer('kafka', prepare, hasBrokers, options).finally(reserved.release);
   return {
     bootstrap: `127.0.0.1:${port}`,
     sasl: { bootstrap: `127.0.0.1:${own.sasl}`, ...USER },

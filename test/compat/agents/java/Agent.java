@@ -111,13 +111,24 @@ public final class Agent {
     JsonNode sasl = request.get("sasl");
     if (sasl != null) {
       String mechanism = sasl.get("mechanism").asText();
-      String module = mechanism.equals("PLAIN") ? "plain.PlainLoginModule" : "scram.ScramLoginModule";
-      properties.put("security.protocol", "SASL_PLAINTEXT");
+      String module =
+          switch (mechanism) {
+            case "PLAIN" -> "plain.PlainLoginModule";
+            case "OAUTHBEARER" -> "oauthbearer.OAuthBearerLoginModule";
+            default -> "scram.ScramLoginModule";
+          };
+      properties.put("security.protocol", request.has("tls") ? "SASL_SSL" : "SASL_PLAINTEXT");
       properties.put("sasl.mechanism", mechanism);
+      if (mechanism.equals("OAUTHBEARER"))
+        properties.put("sasl.login.callback.handler.class", TokenHandler.class.getName());
       properties.put(
           "sasl.jaas.config",
           "org.apache.kafka.common.security." + module + " required username=\"" + sasl.get("username").asText()
               + "\" password=\"" + sasl.get("password").asText() + "\";");
+    }
+    if (request.has("tls")) {
+      properties.put("ssl.truststore.type", "PEM");
+      properties.put("ssl.truststore.certificates", request.get("tls").get("ca").asText());
     }
     return properties;
   }

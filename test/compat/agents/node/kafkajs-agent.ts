@@ -14,6 +14,7 @@ import {
   type SASLOptions,
 } from 'kafkajs';
 import type { AdminRequest, ConsumeRequest, GroupRequest, ProduceRequest, Request } from '../../clients/contract.ts';
+import type { Sasl } from '../../server/server.ts';
 import { ackedFrom, decode, emit, emitRecord, Failure, inputEnded, partsOf, serve } from './agent.ts';
 
 const CODECS = { none: 0, gzip: 1, snappy: 2, lz4: 3, zstd: 4 };
@@ -55,14 +56,21 @@ function decompressSnappy(compressed: Uint8Array): Uint8Array {
   return Buffer.concat(blocks);
 }
 
-function open({ bootstrap, sasl }: Request): Kafka {
-  const mechanism = sasl?.mechanism.toLowerCase();
+function saslOptions({ mechanism, username, password }: Sasl): SASLOptions {
+  if (mechanism === 'OAUTHBEARER') {
+    return { mechanism: 'oauthbearer', oauthBearerProvider: () => Promise.resolve({ value: password }) };
+  }
+  return { mechanism: mechanism.toLowerCase(), username, password } as SASLOptions;
+}
+
+function open({ bootstrap, sasl, tls }: Request): Kafka {
   return new Kafka({
     clientId: 'compat',
     brokers: [bootstrap],
     logLevel: logLevel.NOTHING,
     retry: { retries: 8, initialRetryTime: 50 },
-    ...(sasl === undefined ? {} : { ssl: false, sasl: { ...sasl, mechanism } as SASLOptions }),
+    ssl: tls ?? false,
+    ...(sasl === undefined ? {} : { sasl: saslOptions(sasl) }),
   });
 }
 

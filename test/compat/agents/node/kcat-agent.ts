@@ -1,6 +1,7 @@
 /** kcat as an agent of the compatibility tests: `kcat-agent.ts <command...>`, the command being that of kcat. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import type {
   AdminRequest,
   AgentRecord,
@@ -17,14 +18,17 @@ const [DELIMITER, END] = ['\u0001', '\u0002'];
 /** A line of numbers, then the bytes; lengths of -1 are nulls. Names of headers come with their values, as text. */
 const FORMAT = '%p %o %T %K %S %h\u0003%k%s';
 
-function settings({ bootstrap, sasl }: Request): string[] {
-  const pairs = sasl && {
-    'security.protocol': 'SASL_PLAINTEXT',
-    'sasl.mechanism': sasl.mechanism,
-    'sasl.username': sasl.username,
-    'sasl.password': sasl.password,
+function settings({ bootstrap, sasl, tls }: Request): string[] {
+  const pairs = {
+    ...(sasl && {
+      'security.protocol': tls === undefined ? 'SASL_PLAINTEXT' : 'SASL_SSL',
+      'sasl.mechanism': sasl.mechanism,
+      'sasl.username': sasl.username,
+      'sasl.password': sasl.password,
+    }),
+    ...(tls && { 'ssl.ca.pem': tls.ca }),
   };
-  return ['-b', bootstrap, ...Object.entries(pairs ?? {}).flatMap(([name, value]) => ['-X', `${name}=${value}`])];
+  return ['-b', bootstrap, ...Object.entries(pairs).flatMap(([name, value]) => ['-X', `${name}=${value}`])];
 }
 
 interface Run {
@@ -119,16 +123,17 @@ function headerOf(text: string): [string, Buffer | null] {
 }
 
 /** Reads with one kcat until it ends, or is told to. */
-async function read(parameters: readonly string[], until: Promise<unknown>, onError?: (text: string) => void) {
+async function read(parameters: readonly string[], until: Promise<unknown>, onErrorLine?: (line: string) => void) {
   const child = spawn(KCAT, [...BEFORE, ...parameters], { stdio: ['ignore', 'pipe', 'pipe'] });
   let rest = Buffer.alloc(0);
   let errors = '';
   child.stdout.on('data', (bytes: Buffer) => {
     rest = Buffer.from(emitWhole(Buffer.concat([rest, bytes])));
   });
-  child.stderr.on('data', (bytes: Buffer) => {
-    errors += bytes.toString();
-    onError?.(bytes.toString());
+  // kcat writes a line in pieces, so what comes at once is no line.
+  createInterface({ input: child.stderr }).on('line', (line) => {
+    errors += `${line}\n`;
+    onErrorLine?.(line);
   });
   let stopped = false;
   const stop = (): void => {
@@ -182,14 +187,14 @@ async function group(request: GroupRequest) {
       topic,
     ],
     inputEnded,
-    (text) => noteRebalance(text, owned),
+    (line) => noteRebalance(line, owned),
   );
   return {};
 }
 
 /** `% Group g rebalanced (memberid m): assigned: t [0], t [1]`. */
-function noteRebalance(text: string, owned: Set<number>): void {
-  for (const [, change, list = ''] of text.matchAll(/rebalanced .*?: (assigned|revoked): (.*)/g)) {
+function noteRebalance(line: string, owned: Set<number>): void {
+  for (const [, change, list = ''] of line.matchAll(/rebalanced .*?: (assigned|revoked): (.*)/g)) {
     for (const [, partition] of list.matchAll(/\[(\d+)\]/g)) {
       if (change === 'assigned') owned.add(Number(partition));
       else owned.delete(Number(partition));

@@ -17,12 +17,15 @@ const TOPIC_RESOURCE = 2;
 const SET = 0;
 const AT = { earliest: -2n, latest: -1n, 'max-timestamp': -3n };
 
-function base({ bootstrap, sasl }: Request) {
+function base({ bootstrap, sasl, tls }: Request) {
   return {
     clientId: 'compat',
     bootstrapBrokers: [bootstrap],
     retryDelay: 100,
-    ...(sasl === undefined ? {} : { sasl }),
+    ...(sasl === undefined
+      ? {}
+      : { sasl: sasl.mechanism === 'OAUTHBEARER' ? { mechanism: sasl.mechanism, token: sasl.password } : sasl }),
+    ...(tls === undefined ? {} : { tls }),
   };
 }
 

@@ -1,21 +1,37 @@
 """aiokafka as an agent of the compatibility tests."""
 
 import asyncio
+import ssl
 import time
 
 from agent import Failure, decode, emit, emit_record, serve, stopped
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
+
+
+class Token(AbstractTokenProvider):
+    def __init__(self, text):
+        self._text = text
+
+    async def token(self):
+        return self._text
 
 
 def settings(request):
     config = {"bootstrap_servers": request["bootstrap"]}
     if "sasl" in request:
         sasl = request["sasl"]
-        config |= {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": sasl["mechanism"]}
-        config |= {"sasl_plain_username": sasl["username"], "sasl_plain_password": sasl["password"]}
+        protocol = "SASL_SSL" if "tls" in request else "SASL_PLAINTEXT"
+        config |= {"security_protocol": protocol, "sasl_mechanism": sasl["mechanism"]}
+        if sasl["mechanism"] == "OAUTHBEARER":
+            config["sasl_oauth_token_provider"] = Token(sasl["password"])
+        else:
+            config |= {"sasl_plain_username": sasl["username"], "sasl_plain_password": sasl["password"]}
+    if "tls" in request:
+        config["ssl_context"] = ssl.create_default_context(cadata=request["tls"]["ca"])
     return config
 
 

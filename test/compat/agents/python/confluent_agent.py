@@ -17,14 +17,22 @@ from confluent_kafka.admin import (
 )
 
 TIMEOUT_S = 20
+# How long a token is used before the next one is asked for.
+TOKEN_S = 600
 
 
 def settings(request):
     config = {"bootstrap.servers": request["bootstrap"], "log_level": 3}
     if "sasl" in request:
         sasl = request["sasl"]
-        config |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": sasl["mechanism"]}
-        config |= {"sasl.username": sasl["username"], "sasl.password": sasl["password"]}
+        protocol = "SASL_SSL" if "tls" in request else "SASL_PLAINTEXT"
+        config |= {"security.protocol": protocol, "sasl.mechanism": sasl["mechanism"]}
+        if sasl["mechanism"] == "OAUTHBEARER":
+            config["oauth_cb"] = lambda _: (sasl["password"], time.time() + TOKEN_S)
+        else:
+            config |= {"sasl.username": sasl["username"], "sasl.password": sasl["password"]}
+    if "tls" in request:
+        config["ssl.ca.pem"] = request["tls"]["ca"]
     return config
 
 

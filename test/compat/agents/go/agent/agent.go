@@ -3,6 +3,8 @@ package agent
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +15,18 @@ import (
 
 type Sasl struct {
 	Mechanism, Username, Password string
+}
+
+type TLS struct {
+	// The certificate to trust, as PEM.
+	CA string
+}
+
+// Config of the standard library; the certificate in the request is the only one it trusts.
+func (t *TLS) Config() *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(t.CA))
+	return &tls.Config{RootCAs: roots}
 }
 
 type Record struct {
@@ -41,6 +55,7 @@ func (from *From) UnmarshalJSON(text []byte) error {
 type Request struct {
 	Command, Op, Bootstrap string
 	Sasl                   *Sasl
+	TLS                    *TLS
 	Topic, Group, Codec    string
 	Records                []Record
 	Acks                   *int16

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
@@ -28,11 +29,16 @@ var codecs = map[string]kgo.CompressionCodec{
 
 func open(request *agent.Request, options ...kgo.Opt) (*kgo.Client, error) {
 	options = append(options, kgo.SeedBrokers(request.Bootstrap), kgo.RetryTimeout(20*time.Second))
+	if request.TLS != nil {
+		options = append(options, kgo.DialTLSConfig(request.TLS.Config()))
+	}
 	if sasl := request.Sasl; sasl != nil {
 		auth := scram.Auth{User: sasl.Username, Pass: sasl.Password}
 		switch sasl.Mechanism {
 		case "PLAIN":
 			options = append(options, kgo.SASL(plain.Auth{User: sasl.Username, Pass: sasl.Password}.AsMechanism()))
+		case "OAUTHBEARER":
+			options = append(options, kgo.SASL(oauth.Auth{Token: sasl.Password}.AsMechanism()))
 		case "SCRAM-SHA-256":
 			options = append(options, kgo.SASL(auth.AsSha256Mechanism()))
 		default:

@@ -57,13 +57,25 @@ func settings(request *agent.Request) *sarama.Config {
 		config.Net.SASL.Enable = true
 		config.Net.SASL.User, config.Net.SASL.Password = sasl.Username, sasl.Password
 		config.Net.SASL.Mechanism = sarama.SASLMechanism(sasl.Mechanism)
+		config.Net.SASL.TokenProvider = token(sasl.Password)
 		hash := scram.HashGeneratorFcn(sha256.New)
 		if sasl.Mechanism == "SCRAM-SHA-512" {
 			hash = sha512.New
 		}
 		config.Net.SASL.SCRAMClientGeneratorFunc = func() sarama.SCRAMClient { return &scramClient{hash: hash} }
 	}
+	if request.TLS != nil {
+		config.Net.TLS.Enable = true
+		config.Net.TLS.Config = request.TLS.Config()
+	}
 	return config
+}
+
+// token gives the same one each time it is asked.
+type token string
+
+func (t token) Token() (*sarama.AccessToken, error) {
+	return &sarama.AccessToken{Token: string(t)}, nil
 }
 
 func failure(err error) error {
