@@ -8,9 +8,10 @@ import { hotObjectKey, INLINE_BATCH, inlineBatchKey, sharedObjectKey } from '../
 import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import type { HeadName } from '../heads/items.ts';
+import { Chunk } from '../memory/data-cache.ts';
 
 /** Names a part in the cache. A batch id is unique only among the data of its head that is stored in the same way. */
-function cacheKey({ topicId, headNumber }: HeadName, { entry, part }: PlacedPart): string {
+function cacheKey({ topicId, headNumber }: HeadName, { entry, part }: Pick<PlacedPart, 'entry' | 'part'>): string {
   return `${topicId}#${headNumber}#${entry.location}#${batchIdText(entry.batchId)}:${part.position}`;
 }
 
@@ -28,7 +29,7 @@ export function dataObjectKey({ topicId, headNumber }: HeadName, { location, bat
 
 /**
  * Returns the batches of a part, checked against their CRC and the part's counts, with their offsets set. Costs nothing if
- * they are cached, otherwise 1 GetObject or 1 GetItem.
+ * they are cached, otherwise 1 GetObject, or what `readInline` costs.
  * @throws EventLogError `corrupt_data` naming the damaged data; MissingDataError
  */
 export async function readPart(
@@ -40,9 +41,54 @@ export async function readPart(
   const key = cacheKey(name, placed);
   const kept = context.cache.getBatches(key);
   if (kept !== undefined) return kept;
-  const batches = [...placeBatches(await fetchPart(stores, name, placed), name, placed)];
+  const isInline = placed.entry.location === 'inline';
+  const data = isInline ? await readInline(context, stores, name, placed) : await fetchPart(stores, name, placed);
+  let batches: readonly StoredBatch[];
+  try {
+    batches = [...placeBatches(data, name, placed)];
+  } catch (error) {
+    // What arrived damaged may be whole in the store.
+    context.cache.dropBlock(key);
+    throw error;
+  }
   context.cache.putBatches(key, batches);
   return batches;
+}
+
+/**
+ * Returns a copy of the stored bytes of a part of an inline batch, unchecked: the batches' own base offsets are not set. A
+ * request always brings the whole inline batch, so its other parts are kept for a while: whoever reads one of them soon reads
+ * the next, or the other partitions of the head. Costs nothing if the part is kept, or if its inline batch is on the way to
+ * another reader, otherwise 1 GetItem. @throws MissingDataError naming the missing data
+ */
+export async function readInline(
+  context: BrokerContext,
+  stores: Stores,
+  name: HeadName,
+  placed: PlacedPart,
+): Promise<Uint8Array> {
+  const { entry, part } = placed;
+  const kept = context.cache.getBlock(cacheKey(name, placed));
+  // A copy: the caller may keep it for longer than the other parts are kept.
+  if (kept !== undefined) return kept.slice();
+  const data = await context.cache.fetchOnce(dataName(name, entry), async () => {
+    const fetched = await fetchInline(stores, name, entry);
+    if (entry.parts.length > 1) keepInline(context, name, entry, fetched);
+    return fetched;
+  });
+  return data.slice(part.position, part.position + part.bytes);
+}
+
+/** Keeps the parts of an inline batch that are not in memory, if there is room for what is read ahead. */
+function keepInline({ cache, clock }: BrokerContext, name: HeadName, entry: Entry, data: Uint8Array): void {
+  const nowMs = clock.nowMs();
+  if (data.buffer.byteLength > cache.aheadBytesMax(nowMs)) return;
+  const chunk = new Chunk(data.buffer.byteLength);
+  for (const part of entry.parts) {
+    const key = cacheKey(name, { entry, part });
+    if (cache.getBatches(key) === undefined)
+      cache.putBlock(key, data.subarray(part.position, part.position + part.bytes), nowMs, chunk);
+  }
 }
 
 /** Caches the batches of a part that was just appended. The cache takes over `data`. */
@@ -56,17 +102,20 @@ export function keepPart(context: BrokerContext, data: Uint8Array, name: HeadNam
  */
 export async function fetchPart(stores: Stores, name: HeadName, { entry, part }: PlacedPart): Promise<Uint8Array> {
   const range = { start: part.position, end: part.position + part.bytes };
-  const data =
-    entry.location !== 'inline'
-      ? await stores.objects.get(dataObjectKey(name, entry), range)
-      : (await stores.items.get(inlineBatchKey(name.topicId, name.headNumber, entry.batchId))).attributes?.[
-          INLINE_BATCH.data
-        ];
-  if (!(data instanceof Uint8Array)) {
-    const storedAs = dataName(name, entry);
-    throw new MissingDataError(`The stored data '${storedAs}' is missing.`, { storedAs });
-  }
-  return entry.location !== 'inline' ? data : data.slice(range.start, range.end);
+  if (entry.location === 'inline') return (await fetchInline(stores, name, entry)).slice(range.start, range.end);
+  return found(name, entry, await stores.objects.get(dataObjectKey(name, entry), range));
+}
+
+/** Fetches all data of an entry that is inline. 1 GetItem. @throws MissingDataError naming the missing data */
+async function fetchInline(stores: Stores, name: HeadName, entry: Entry): Promise<Uint8Array> {
+  const { attributes } = await stores.items.get(inlineBatchKey(name.topicId, name.headNumber, entry.batchId));
+  return found(name, entry, attributes?.[INLINE_BATCH.data]);
+}
+
+function found(name: HeadName, entry: Entry, data: unknown): Uint8Array {
+  if (data instanceof Uint8Array) return data;
+  const storedAs = dataName(name, entry);
+  throw new MissingDataError(`The stored data '${storedAs}' is missing.`, { storedAs });
 }
 
 /**
