@@ -10,7 +10,7 @@ import type { CompatServer } from '../../compat/server/server.ts';
 const MAIN = fileURLToPath(new URL('../../../shared/local/main.ts', import.meta.url));
 
 /** Starts what `npm start` runs, on free ports, in a folder that is gone afterwards. @throws Error if it ends instead */
-export async function startTailraceProcess(): Promise<CompatServer> {
+export async function startTailraceProcess(): Promise<CompatServer & { readonly pid: number }> {
   const folder = await mkdtemp(join(tmpdir(), 'tailrace-bench-kafka-'));
   const child = spawn(process.execPath, [MAIN, '--port', '0', '--kafka-port', '0', '--data', folder], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -25,7 +25,7 @@ export async function startTailraceProcess(): Promise<CompatServer> {
     const bootstrap = /^ {2}Kafka\s+(\S+:\d+)$/.exec(line)?.[1];
     if (bootstrap === undefined) continue;
     child.stdout.resume();
-    return { bootstrap, stop };
+    return { bootstrap, stop, pid: child.pid as number };
   }
   await stop();
   throw new Error('Tailrace ended before it listened.');
