@@ -100,6 +100,7 @@ const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
   // Several files of a megabyte are synced faster side by side than one of several.
   fullGroupsWritingMax: 8,
   groupBytesMax: 1024 * 1024,
+  cacheBytesMax: 32 * 1024 * 1024,
   // A request costs nothing here.
   chunkBytesMax: 2 * 1024 * 1024,
   headCacheMs: 3_600_000,

@@ -46,16 +46,32 @@ export type FetchedPartition =
 
 /** So many partitions are read at once. */
 const READS_AT_ONCE = 8;
+/** What a look holds for each partition, about: its view, and its share of a head that is read. */
+const LOOK_BYTES = 2_560;
 
-/** A partition on the way: where its next read begins, and what the reads before gave. */
+/**
+ * A partition on the way: where its next read begins, and what the reads before gave. A million of them may wait at once, so
+ * no view is kept between two looks: it holds a whole head.
+ */
 interface Fetching {
   readonly wanted: PartitionToFetch;
   nextOffset: number;
   bytes: number;
-  readonly batches: StoredBatch[];
-  view: PartitionView | undefined;
+  batches: readonly StoredBatch[];
   error: EventLogError | undefined;
+  /** What the last look saw. */
+  topicId: string | undefined;
+  logStartOffset: number;
+  highWatermark: number;
 }
+
+/** A partition of which a look found more. */
+interface Behind {
+  readonly one: Fetching;
+  readonly view: PartitionView;
+}
+
+const NO_BATCHES: readonly StoredBatch[] = [];
 
 /**
  * Reads from all these partitions what they have, in the order of the request. A partition that can't be read has an error of
@@ -71,14 +87,18 @@ export async function fetchPartitions(
     wanted,
     nextOffset: wanted.offset,
     bytes: 0,
-    batches: [],
-    view: undefined,
+    batches: NO_BATCHES,
     error: undefined,
+    topicId: undefined,
+    logStartOffset: 0,
+    highWatermark: 0,
   }));
   const listener = waitMs > 0 ? context.signals.listen() : undefined;
   const look = async (): Promise<number> => {
-    await viewAll(context, fetching, (topicId, partition) => listener?.add(topicId, partition));
-    return readAll(context, fetching, bytesMax);
+    const behind = await context.lookBytes.use(fetching.length * LOOK_BYTES, () =>
+      viewAll(context, fetching, (topicId, partition) => listener?.add(topicId, partition)),
+    );
+    return readAll(context, fetching, behind, bytesMax);
   };
   try {
     await lookUntil(context, {
@@ -95,12 +115,13 @@ export async function fetchPartitions(
   return fetching.map(outcomeOf);
 }
 
-/** Looks where the partitions begin and end now. */
+/** Looks where the partitions begin and end now, and returns those that have more, in the order of the request. */
 async function viewAll(
   context: BrokerContext,
   fetching: readonly Fetching[],
   listen: (topicId: string, partition: number) => void,
-): Promise<void> {
+): Promise<readonly Behind[]> {
+  const behind = new Map<Fetching, PartitionView>();
   const byTopic = Map.groupBy(
     fetching.filter(({ error }) => error === undefined),
     ({ wanted }) => wanted.topic,
@@ -110,19 +131,24 @@ async function viewAll(
     try {
       checkTopicName(name);
       const topic = await topicWith(context, name, ofTopic);
-      // Listening comes first, so that no append after the look is missed.
-      for (const { wanted } of ofTopic) listen(topic.topicId, wanted.partition);
       const known = ofTopic.filter((one) => isKnown(one, topic));
+      // Listening comes first, so that no append after the look is missed.
+      for (const { wanted } of known) listen(topic.topicId, wanted.partition);
       const views = await viewPartitions(
         context,
         topic,
         known.map(({ wanted }) => wanted.partition),
       );
-      for (const [i, one] of known.entries()) see(one, views[i] as PartitionView);
+      for (const [i, one] of known.entries())
+        if (see(one, views[i] as PartitionView)) behind.set(one, views[i] as PartitionView);
     } catch (error) {
       if (!(error instanceof EventLogError)) throw error;
       for (const one of ofTopic) one.error ??= error;
     }
+  });
+  return fetching.flatMap((one) => {
+    const view = behind.get(one);
+    return view === undefined ? [] : { one, view };
   });
 }
 
@@ -144,50 +170,58 @@ function isKnown(one: Fetching, topic: Topic): boolean {
   return false;
 }
 
-function see(one: Fetching, view: PartitionView): void {
-  const { topicId, topic } = one.wanted;
+/** Whether there is more to read. */
+function see(one: Fetching, view: PartitionView): boolean {
+  const { topicId, topic, bytesMax } = one.wanted;
   const isOther = topicId !== undefined && view.topic.topicId !== topicId;
-  const isMadeAgain = one.view !== undefined && one.view.topic.topicId !== view.topic.topicId;
+  const isMadeAgain = one.topicId !== undefined && one.topicId !== view.topic.topicId;
   if (isOther || isMadeAgain) {
     one.error = unknownTopic(topic);
-    return;
+    return false;
   }
-  one.view = view;
-  if (one.batches.length > 0) return;
+  one.topicId = view.topic.topicId;
+  one.logStartOffset = view.logStartOffset;
+  one.highWatermark = view.highWatermark;
   try {
-    checkInRange(view, one.nextOffset);
+    if (one.batches.length === 0) checkInRange(view, one.nextOffset);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
     one.error = error;
+    return false;
   }
+  return one.nextOffset < view.highWatermark && one.bytes < bytesMax;
 }
 
 /** Reads on where there is more, and returns the bytes that are together now. */
-async function readAll(context: BrokerContext, fetching: readonly Fetching[], bytesMax: number): Promise<number> {
-  let total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
-  const behind = fetching.filter(
-    ({ error, view, nextOffset, bytes, wanted }) =>
-      error === undefined && nextOffset < (view?.highWatermark ?? 0) && bytes < wanted.bytesMax,
-  );
+async function readAll(
+  context: BrokerContext,
+  fetching: readonly Fetching[],
+  behind: readonly Behind[],
+  bytesMax: number,
+): Promise<number> {
+  let total = bytesOf(fetching);
   for (let next = 0; next < behind.length && total < bytesMax; ) {
-    const largest = Math.max(...behind.slice(next, next + READS_AT_ONCE).map(({ wanted }) => wanted.bytesMax));
+    const largest = Math.max(...behind.slice(next, next + READS_AT_ONCE).map(({ one: { wanted } }) => wanted.bytesMax));
     const count = Math.min(READS_AT_ONCE, Math.max(1, Math.floor((bytesMax - total) / largest)));
     const turn = behind.slice(next, next + count);
     const left = bytesMax - total;
-    await Promise.all(turn.map((one) => readOne(context, one, left)));
-    total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
+    await Promise.all(turn.map((each) => readOne(context, each, left)));
+    total = bytesOf(fetching);
     next += count;
   }
   return total;
 }
 
-async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number): Promise<void> {
-  const { highWatermark } = one.view as PartitionView;
+function bytesOf(fetching: readonly Fetching[]): number {
+  return fetching.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+async function readOne(context: BrokerContext, { one, view }: Behind, bytesLeft: number): Promise<void> {
   const bytesMax = Math.max(1, Math.min(one.wanted.bytesMax - one.bytes, bytesLeft));
   try {
     // A read may find only offsets whose records are gone. Whoever gets nothing asks for the same again and again.
-    do one.bytes += await readOnce(context, one, bytesMax);
-    while (one.batches.length === 0 && one.nextOffset < highWatermark);
+    do one.bytes += await readOnce(context, { one, view }, bytesMax);
+    while (one.batches.length === 0 && one.nextOffset < view.highWatermark);
     if (one.batches.length === 0) passGap(one);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
@@ -202,13 +236,13 @@ async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number)
  */
 function passGap(one: Fetching): void {
   const batch = emptyBatch(one.wanted.offset, one.nextOffset);
-  one.batches.push(batch);
+  one.batches = [batch];
   one.nextOffset = batch.endOffset;
 }
 
 /** Returns the bytes that were taken. */
-async function readOnce(context: BrokerContext, one: Fetching, bytesMax: number): Promise<number> {
-  const result = await readSharedView(context, one.view as PartitionView, one.nextOffset, bytesMax);
+async function readOnce(context: BrokerContext, { one, view }: Behind, bytesMax: number): Promise<number> {
+  const result = await readSharedView(context, view, one.nextOffset, bytesMax);
   const batches: StoredBatch[] = [];
   let taken = 0;
   let isCut = false;
@@ -220,7 +254,7 @@ async function readOnce(context: BrokerContext, one: Fetching, bytesMax: number)
     one.nextOffset = batch.endOffset;
   }
   if (!isCut) one.nextOffset = result.nextOffset;
-  one.batches.push(...holdingLittle(batches, taken));
+  if (batches.length > 0) one.batches = [...one.batches, ...holdingLittle(batches, taken)];
   return taken;
 }
 
@@ -236,8 +270,7 @@ function holdingLittle(batches: readonly StoredBatch[], bytes: number): readonly
     : batches.map((batch) => ({ ...batch, bytes: batch.bytes.slice() }));
 }
 
-function outcomeOf({ error, view, batches }: Fetching): FetchedPartition {
+function outcomeOf({ error, logStartOffset, highWatermark, batches }: Fetching): FetchedPartition {
   if (error !== undefined) return { ok: false, error };
-  const { logStartOffset, highWatermark } = view as PartitionView;
   return { ok: true, logStartOffset, highWatermark, batches };
 }
