@@ -103,6 +103,8 @@ const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
   cacheBytesMax: 32 * 1024 * 1024,
   // A request costs nothing here.
   chunkBytesMax: 2 * 1024 * 1024,
+  // But each one wakes a thread four times.
+  wholeDataBytesMax: 1024 * 1024,
   headCacheMs: 3_600_000,
   topicCacheMs: 60_000,
   pollIntervalMs: undefined,

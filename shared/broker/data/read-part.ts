@@ -2,7 +2,7 @@ import { placeBatch, type RecordBatchHeader, readBatchHeader } from '../../log/b
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { batchIdText } from '../../log/head/batch-id.ts';
-import type { Entry } from '../../log/head/entry.ts';
+import type { Entry, EntryPart } from '../../log/head/entry.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey, sharedObjectKey } from '../../storage/keys.ts';
 import type { Stores } from '../../storage/ports.ts';
@@ -29,7 +29,7 @@ export function dataObjectKey({ topicId, headNumber }: HeadName, { location, bat
 
 /**
  * Returns the batches of a part, checked against their CRC and the part's counts, with their offsets set. Costs nothing if
- * they are cached, otherwise 1 GetObject, or what `readInline` costs.
+ * they are cached, otherwise what `readStored` costs.
  * @throws EventLogError `corrupt_data` naming the damaged data; MissingDataError
  */
 export async function readPart(
@@ -41,8 +41,7 @@ export async function readPart(
   const key = cacheKey(name, placed);
   const kept = context.cache.getBatches(key);
   if (kept !== undefined) return kept;
-  const isInline = placed.entry.location === 'inline';
-  const data = isInline ? await readInline(context, stores, name, placed) : await fetchPart(stores, name, placed);
+  const data = await readStored(context, stores, name, placed);
   let batches: readonly StoredBatch[];
   try {
     batches = [...placeBatches(data, name, placed)];
@@ -56,12 +55,13 @@ export async function readPart(
 }
 
 /**
- * Returns a copy of the stored bytes of a part of an inline batch, unchecked: the batches' own base offsets are not set. A
- * request always brings the whole inline batch, so its other parts are kept for a while: whoever reads one of them soon reads
- * the next, or the other partitions of the head. Costs nothing if the part is kept, or if its inline batch is on the way to
- * another reader, otherwise 1 GetItem. @throws MissingDataError naming the missing data
+ * Returns a copy of the stored bytes of a part, unchecked: the batches' own base offsets are not set. Where one request
+ * brings all parts of the entry (`wholeDataBytesMax`; an inline batch always comes as a whole), the others are kept for a
+ * while: whoever reads one of them soon reads the next, or the other partitions of the head. Costs nothing if the part is
+ * kept, or if it is on the way to another reader, otherwise 1 GetItem or 1 GetObject.
+ * @throws MissingDataError naming the missing data
  */
-export async function readInline(
+export async function readStored(
   context: BrokerContext,
   stores: Stores,
   name: HeadName,
@@ -71,24 +71,40 @@ export async function readInline(
   const kept = context.cache.getBlock(cacheKey(name, placed));
   // A copy: the caller may keep it for longer than the other parts are kept.
   if (kept !== undefined) return kept.slice();
-  const data = await context.cache.fetchOnce(dataName(name, entry), async () => {
-    const fetched = await fetchInline(stores, name, entry);
-    if (entry.parts.length > 1) keepInline(context, name, entry, fetched);
+  const { start, end } = extentOf(entry.parts);
+  const isWhole = entry.location === 'inline' || end - start <= context.settings.wholeDataBytesMax;
+  if (!isWhole || entry.parts.length === 1) return fetchPart(stores, name, placed);
+  // Not only the name: entries of one group share its data, each with parts of its own.
+  const data = await context.cache.fetchOnce(`${dataName(name, entry)}@${start}-${end}`, async () => {
+    const whole = { ...placed, part: { ...part, position: start, bytes: end - start } };
+    const fetched = await fetchPart(stores, name, whole);
+    keepParts(context, name, entry, fetched);
     return fetched;
   });
-  return data.slice(part.position, part.position + part.bytes);
+  return data.slice(part.position - start, part.position - start + part.bytes);
 }
 
-/** Keeps the parts of an inline batch that are not in memory, if there is room for what is read ahead. */
-function keepInline({ cache, clock }: BrokerContext, name: HeadName, entry: Entry, data: Uint8Array): void {
+/** Keeps those parts of an entry that are not in memory, if there is room for what is read ahead. */
+function keepParts({ cache, clock }: BrokerContext, name: HeadName, entry: Entry, data: Uint8Array): void {
   const nowMs = clock.nowMs();
   if (data.buffer.byteLength > cache.aheadBytesMax(nowMs)) return;
+  const { start } = extentOf(entry.parts);
   const chunk = new Chunk(data.buffer.byteLength);
   for (const part of entry.parts) {
     const key = cacheKey(name, { entry, part });
-    if (cache.getBatches(key) === undefined)
-      cache.putBlock(key, data.subarray(part.position, part.position + part.bytes), nowMs, chunk);
+    const from = part.position - start;
+    if (cache.getBatches(key) === undefined) cache.putBlock(key, data.subarray(from, from + part.bytes), nowMs, chunk);
   }
+}
+
+/** From the first of these parts to the last; there must be one. */
+function extentOf(parts: readonly EntryPart[]): { readonly start: number; readonly end: number } {
+  let [start, end] = [Number.POSITIVE_INFINITY, 0];
+  for (const { position, bytes } of parts) {
+    start = Math.min(start, position);
+    end = Math.max(end, position + bytes);
+  }
+  return { start, end };
 }
 
 /** Caches the batches of a part that was just appended. The cache takes over `data`. */
@@ -102,20 +118,17 @@ export function keepPart(context: BrokerContext, data: Uint8Array, name: HeadNam
  */
 export async function fetchPart(stores: Stores, name: HeadName, { entry, part }: PlacedPart): Promise<Uint8Array> {
   const range = { start: part.position, end: part.position + part.bytes };
-  if (entry.location === 'inline') return (await fetchInline(stores, name, entry)).slice(range.start, range.end);
-  return found(name, entry, await stores.objects.get(dataObjectKey(name, entry), range));
-}
-
-/** Fetches all data of an entry that is inline. 1 GetItem. @throws MissingDataError naming the missing data */
-async function fetchInline(stores: Stores, name: HeadName, entry: Entry): Promise<Uint8Array> {
-  const { attributes } = await stores.items.get(inlineBatchKey(name.topicId, name.headNumber, entry.batchId));
-  return found(name, entry, attributes?.[INLINE_BATCH.data]);
-}
-
-function found(name: HeadName, entry: Entry, data: unknown): Uint8Array {
-  if (data instanceof Uint8Array) return data;
-  const storedAs = dataName(name, entry);
-  throw new MissingDataError(`The stored data '${storedAs}' is missing.`, { storedAs });
+  const data =
+    entry.location !== 'inline'
+      ? await stores.objects.get(dataObjectKey(name, entry), range)
+      : (await stores.items.get(inlineBatchKey(name.topicId, name.headNumber, entry.batchId))).attributes?.[
+          INLINE_BATCH.data
+        ];
+  if (!(data instanceof Uint8Array)) {
+    const storedAs = dataName(name, entry);
+    throw new MissingDataError(`The stored data '${storedAs}' is missing.`, { storedAs });
+  }
+  return entry.location !== 'inline' ? data : data.slice(range.start, range.end);
 }
 
 /**
@@ -125,13 +138,9 @@ function found(name: HeadName, entry: Entry, data: unknown): Uint8Array {
 export async function fetchParts(stores: Stores, name: HeadName, placed: readonly PlacedPart[]): Promise<FetchedParts> {
   const [first] = placed;
   if (first === undefined) return { placed, data: new Uint8Array(0), start: 0 };
-  const start = Math.min(...placed.map(({ part }) => part.position));
-  const end = Math.max(...placed.map(({ part }) => part.position + part.bytes));
-  const data = await fetchPart(stores, name, {
-    ...first,
-    part: { ...first.part, position: start, bytes: end - start },
-  });
-  return { placed, data, start };
+  const { start, end } = extentOf(placed.map(({ part }) => part));
+  const part = { ...first.part, position: start, bytes: end - start };
+  return { placed, data: await fetchPart(stores, name, { ...first, part }), start };
 }
 
 /**
@@ -175,7 +184,7 @@ function* placeBatches(
   let position = 0;
   let offset = baseOffset;
   while (position < data.length) {
-    const header = readStored(data, position, name, entry);
+    const header = headerAt(data, position, name, entry);
     placeBatch(data, position, offset);
     const endOffset = offset + header.lastOffsetDelta + 1;
     yield { bytes: data.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset };
@@ -186,7 +195,7 @@ function* placeBatches(
     throw corrupt(name, entry, `holds ${offset - baseOffset} records; expected ${part.records}.`);
 }
 
-function readStored(bytes: Uint8Array, position: number, name: HeadName, entry: Entry): RecordBatchHeader {
+function headerAt(bytes: Uint8Array, position: number, name: HeadName, entry: Entry): RecordBatchHeader {
   try {
     return readBatchHeader(bytes, position);
   } catch (cause) {

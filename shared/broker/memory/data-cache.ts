@@ -31,7 +31,7 @@ export class DataCache {
   #blockBytes = 0;
   /** The bytes of requests under way that read ahead. */
   #reservedBytes = 0;
-  readonly #fetching = new Map<string, Promise<Uint8Array>>();
+  readonly #fetching = new Map<string, Promise<unknown>>();
 
   constructor(bytesMax: number) {
     this.#data = new LRUCache({
@@ -99,10 +99,10 @@ export class DataCache {
     }
   }
 
-  /** While `fetch` runs, further calls with the same key wait for its result. */
-  async fetchOnce(key: string, fetch: () => Promise<Uint8Array>): Promise<Uint8Array> {
+  /** While `fetch` runs, further calls with the same key wait for its result. A key always stands for the same data. */
+  async fetchOnce<Fetched>(key: string, fetch: () => Promise<Fetched>): Promise<Fetched> {
     const running = this.#fetching.get(key);
-    if (running !== undefined) return running;
+    if (running !== undefined) return running as Promise<Fetched>;
     const started = fetch();
     this.#fetching.set(key, started);
     try {

@@ -8,7 +8,7 @@ import {
 import { chunkAt } from '../../log/segment/segment-index.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { dataObjectKey, readInline } from '../data/read-part.ts';
+import { dataObjectKey, readStored } from '../data/read-part.ts';
 import { openSegment, WHOLE_BYTES_MAX } from '../segments/read-segment.ts';
 import { blockAt, blockOffset, blockPosition, segmentKey } from '../segments/segment-blocks.ts';
 import { CHUNK_BYTES } from '../settings.ts';
@@ -101,7 +101,7 @@ async function planPiece(
   const { entry, part, baseOffset } = piece.placed;
   const offsets = { startOffset: baseOffset, endOffset: baseOffset + part.records, bytes: part.bytes };
   if (entry.location === 'inline')
-    return [{ ...offsets, storage: 'inline', data: await readInline(context, view.stores, view.name, piece.placed) }];
+    return [{ ...offsets, storage: 'inline', data: await readStored(context, view.stores, view.name, piece.placed) }];
   const range = { start: part.position, end: part.position + part.bytes };
   const signed = await view.stores.objects.presign(dataObjectKey(view.name, entry), range, expiresAtMs);
   return [{ ...offsets, storage: 'hot', ...signed }];

@@ -14,16 +14,18 @@ import {
   valuesOf,
 } from '../../../support/memory-broker.ts';
 
-/** Many parts in one inline batch: a request brings them all, so a reader needs one for all of them. */
+/** Many parts in one inline batch or object: a request brings them all, so a reader needs one for all of them. */
 
 const PARTITIONS = 6;
 const APPENDS = 4;
 const ALL = Array.from({ length: PARTITIONS }, (_, partition) => partition);
 
-/** Each of four appends is an inline batch with two batches of each of six partitions. */
-async function setUp(settings: Partial<BrokerSettings> = {}) {
+type Location = 'inline' | 'hot';
+
+/** Each of four appends is an inline batch, or an object, with two batches of each of six partitions. */
+async function setUp(location: Location, settings: Partial<BrokerSettings> = {}) {
   const stores = memoryStores();
-  const writer = memoryBroker(stores);
+  const writer = memoryBroker(stores, location === 'inline' ? {} : { inlineBytesMax: 0 });
   await writer.putTopic({ name: 't', partitions: PARTITIONS });
   for (let i = 0; i < APPENDS; i++) {
     const outcomes = await Promise.all(
@@ -41,15 +43,16 @@ async function setUp(settings: Partial<BrokerSettings> = {}) {
   let changed: ((data: Uint8Array) => Uint8Array) | undefined;
   const around = aroundStores(stores, (request, run) => async (...args) => {
     const answer = await run(...args);
+    if (request === 'getObject') {
+      fetched.push(keyOf(args));
+      return (changed?.((answer as Uint8Array).slice()) ?? answer) as typeof answer;
+    }
     if (request !== 'getItem' || !keyOf(args).startsWith('batch#')) return answer;
-    const [{ sk }] = args as unknown as [{ sk: string }];
-    fetched.push(sk);
+    fetched.push(keyOf(args));
     const { attributes } = answer as { attributes: Record<string, Uint8Array> };
     const data = attributes[INLINE_BATCH.data] as Uint8Array;
-    return {
-      ...(answer as object),
-      attributes: { [INLINE_BATCH.data]: changed?.(data.slice()) ?? data },
-    } as unknown as typeof answer;
+    const given = { [INLINE_BATCH.data]: changed?.(data.slice()) ?? data };
+    return { ...(answer as object), attributes: given } as unknown as typeof answer;
   });
   const reader = memoryBroker({ ...stores, ...around }, settings);
   return {
@@ -78,9 +81,9 @@ function wanted(partitions: readonly number[]) {
   return partitions.map((partition) => ({ topic: 't', partition, offset: 0, bytesMax: 1_000_000 }));
 }
 
-describe('the parts of an inline batch', () => {
+describe.each<Location>(['inline', 'hot'])('the parts of data that is %s', (location) => {
   it('cost one request for all partitions that one fetch reads side by side', async () => {
-    const { reader, fetched } = await setUp();
+    const { reader, fetched } = await setUp(location);
     const found = await reader.fetchPartitions({ ...READ, partitions: wanted(ALL) });
     for (const [partition, one] of found.entries())
       expect(one.ok && short(one.batches.flatMap((batch) => recordsOf(batch).map(({ value }) => text(value))))).toEqual(
@@ -90,25 +93,26 @@ describe('the parts of an inline batch', () => {
   });
 
   it('cost one request for all partitions that are read one after the other', async () => {
-    const { reader, fetched } = await setUp();
+    const { reader, fetched } = await setUp(location);
     for (const partition of ALL) expect(short(await valuesOf(reader, 't', partition))).toEqual(expectedOf(partition));
     expect(fetched()).toHaveLength(APPENDS);
     // They are checked and placed by now.
     for (const partition of ALL) expect(short(await valuesOf(reader, 't', partition))).toEqual(expectedOf(partition));
     expect(fetched()).toEqual([]);
     // The head for each read, and nothing else.
-    expect(requestsFor(reader, 'read').getItem).toBe(APPENDS + 2 * PARTITIONS);
+    const { getItem, getObject } = requestsFor(reader, 'read');
+    expect(getItem + getObject).toBe(APPENDS + 2 * PARTITIONS);
   });
 
   it('cost one request for two readers of the same partition', async () => {
-    const { reader, fetched } = await setUp();
+    const { reader, fetched } = await setUp(location);
     const both = await Promise.all([valuesOf(reader, 't', 3), valuesOf(reader, 't', 3)]);
     expect(both.map(short)).toEqual([expectedOf(3), expectedOf(3)]);
     expect(fetched()).toHaveLength(APPENDS);
   });
 
   it('are requested again if nobody took them for a minute and other data needs the room', async () => {
-    const { reader, fetched, clock } = await setUp({ cacheBytesMax: 8 * 1024 });
+    const { reader, fetched, clock } = await setUp(location, { cacheBytesMax: 8 * 1024 });
     await valuesOf(reader, 't', 0);
     expect(fetched().length).toBeGreaterThanOrEqual(APPENDS);
     await clock.run(clock.sleep(61_000));
@@ -117,13 +121,13 @@ describe('the parts of an inline batch', () => {
   });
 
   it('are not kept where there is no room to read ahead, and are read nevertheless', async () => {
-    const { reader, fetched } = await setUp({ cacheBytesMax: 100 });
+    const { reader, fetched } = await setUp(location, { cacheBytesMax: 100 });
     for (const partition of ALL) expect(short(await valuesOf(reader, 't', partition))).toEqual(expectedOf(partition));
     expect(fetched().length).toBeGreaterThanOrEqual(APPENDS * PARTITIONS);
   });
 
   it('are requested again after they arrived damaged', async () => {
-    const { reader, fetched, change } = await setUp();
+    const { reader, fetched, change } = await setUp(location);
     change((data) => data.map((byte, at) => (at % 50 === 0 ? byte ^ 0x10 : byte)));
     expect(await codeOf(valuesOf(reader, 't', 0))).toBe('corrupt_data');
     change(undefined);
@@ -137,7 +141,7 @@ describe('the parts of an inline batch', () => {
   });
 
   it('fail all reads that wait for the same request, and a later read asks anew', async () => {
-    const { reader, change } = await setUp();
+    const { reader, change } = await setUp(location);
     change(() => {
       throw new Error('lost');
     });
@@ -147,8 +151,17 @@ describe('the parts of an inline batch', () => {
     expect(short(await valuesOf(reader, 't', 0))).toEqual(expectedOf(0));
   });
 
-  it('are in a fetch plan as they were appended, also after they were read', async () => {
-    const { reader, fetched } = await setUp();
+  it('that were read hold no memory of the others', async () => {
+    const { reader } = await setUp(location);
+    const [found] = await reader.fetchPartitions({ ...READ, partitions: wanted([2]) });
+    if (!found?.ok) throw new Error('Not found.');
+    for (const { bytes } of found.batches) expect(bytes.buffer.byteLength).toBeLessThanOrEqual(2 * bytes.length);
+  });
+});
+
+describe('a fetch plan', () => {
+  it('has the parts of inline batches as they were appended, also after they were read', async () => {
+    const { reader, fetched } = await setUp('inline');
     const plan = { topic: 't', partitions: ALL.map((partition) => ({ partition, offset: 0 })) };
     const before = await reader.planFetch(plan);
     expect(fetched()).toHaveLength(APPENDS);
@@ -163,11 +176,14 @@ describe('the parts of an inline batch', () => {
         }
     expect(after.partitions).toEqual(before.partitions);
   });
+});
 
-  it('that were read hold no memory of the others', async () => {
-    const { reader } = await setUp();
-    const [found] = await reader.fetchPartitions({ ...READ, partitions: wanted([2]) });
-    if (!found?.ok) throw new Error('Not found.');
-    for (const { bytes } of found.batches) expect(bytes.buffer.byteLength).toBeLessThanOrEqual(2 * bytes.length);
+describe('the parts of an object that is larger than what is fetched as a whole', () => {
+  it('are fetched one by one', async () => {
+    const { reader, fetched } = await setUp('hot', { wholeDataBytesMax: 1_000 });
+    const values = await valuesOf(reader, 't', 1);
+    expect(short(values)).toEqual(expectedOf(1));
+    expect(fetched()).toHaveLength(APPENDS);
+    expect(requestsFor(reader, 'read').bytesRead).toBeLessThan(APPENDS * 500);
   });
 });
