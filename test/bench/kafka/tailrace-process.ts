@@ -5,14 +5,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import packageJson from '../../../package.json' with { type: 'json' };
 import type { CompatServer } from '../../compat/server/server.ts';
 
-const MAIN = fileURLToPath(new URL('../../../shared/local/main.ts', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** What `npm start` gives to Node. */
+const STARTED = packageJson.scripts.start.split(' ').slice(1);
 
 /** Starts what `npm start` runs, on free ports, in a folder that is gone afterwards. @throws Error if it ends instead */
 export async function startTailraceProcess(): Promise<CompatServer & { readonly pid: number }> {
   const folder = await mkdtemp(join(tmpdir(), 'tailrace-bench-kafka-'));
-  const child = spawn(process.execPath, [MAIN, '--port', '0', '--kafka-port', '0', '--data', folder], {
+  const child = spawn(process.execPath, [...STARTED, '--port', '0', '--kafka-port', '0', '--data', folder], {
+    cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = once(child, 'exit');
