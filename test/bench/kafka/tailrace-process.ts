@@ -1,17 +1,18 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import packageJson from '../../../package.json' with { type: 'json' };
 import type { CompatServer } from '../../compat/server/server.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 
+const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { start: string } };
 /** What `npm start` gives to Node. */
-const STARTED = packageJson.scripts.start.split(' ').slice(1);
+const STARTED = scripts.start.split(' ').slice(1);
 
 /** Starts what `npm start` runs, on free ports, in a folder that is gone afterwards. @throws Error if it ends instead */
 export async function startTailraceProcess(): Promise<CompatServer & { readonly pid: number }> {
