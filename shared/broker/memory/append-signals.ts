@@ -33,10 +33,10 @@ export class AppendSignals {
       if ((partitions & bitOf(partition)) !== 0) listener.hear();
   }
 
-  /** The pairs of listener and block that are kept. */
+  /** The blocks that are kept, and each listener of each. */
   get size(): number {
     let size = 0;
-    for (const blocks of this.#topics.values()) for (const { waiting } of blocks.values()) size += waiting.size;
+    for (const blocks of this.#topics.values()) for (const { waiting } of blocks.values()) size += 1 + waiting.size;
     return size;
   }
 

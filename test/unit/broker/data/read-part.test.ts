@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readPart } from '../../../../shared/broker/data/read-part.ts';
+import { keepPart, readPart } from '../../../../shared/broker/data/read-part.ts';
 import { makeContext } from '../../../../shared/broker/make-context.ts';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
@@ -11,34 +11,57 @@ import { bytes, memoryStores, SeededRandom, text } from '../../../support/memory
 
 const NAME = { topicId: 'id', headNumber: 0 };
 
+async function setUp() {
+  const { objects, items, clock } = memoryStores();
+  const random = new SeededRandom(1);
+  const context = makeContext({ objects, items, clock, random });
+  const batches = ['a', 'b', 'c', 'd'].map((value) =>
+    encodeBatch([{ key: null, value: bytes(value), headers: [], timestampMs: 0 }]),
+  );
+  const batchId = makeBatchId(random.bytes(16), clock.nowMs());
+  const key = inlineBatchKey(NAME.topicId, NAME.headNumber, batchId);
+  await items.put(key, { [INLINE_BATCH.data]: concatBytes(batches) });
+  const length = (batches[0] as Uint8Array).length;
+  const entryOf = (slots: readonly number[]): Entry => ({
+    ...{ batchId, location: 'inline', onceKeys: 0, share: undefined },
+    parts: slots.map((slot) => ({ slot, records: 1, position: slot * length, bytes: length, maxTimestampMs: 0 })),
+  });
+  const placedIn = (entry: Entry, index: number) => {
+    const part = entry.parts[index] as Entry['parts'][number];
+    return { entryNumber: 0, entry, part, baseOffset: 7 };
+  };
+  const read = (entry: Entry, index: number) => readPart(context, { objects, items }, NAME, placedIn(entry, index));
+  return { context, batches, entryOf, placedIn, read };
+}
+
 describe('entries that share the data of one group', () => {
   it('are read at the same time, each with its own parts', async () => {
-    const { objects, items, clock } = memoryStores();
-    const random = new SeededRandom(1);
-    const context = makeContext({ objects, items, clock, random });
-    const batches = ['a', 'b', 'c', 'd'].map((value) =>
-      encodeBatch([{ key: null, value: bytes(value), headers: [], timestampMs: 0 }]),
-    );
-    const batchId = makeBatchId(random.bytes(16), clock.nowMs());
-    const key = inlineBatchKey(NAME.topicId, NAME.headNumber, batchId);
-    await items.put(key, { [INLINE_BATCH.data]: concatBytes(batches) });
-    const length = (batches[0] as Uint8Array).length;
-    const entryOf = (slots: readonly number[]): Entry => ({
-      ...{ batchId, location: 'inline', onceKeys: 0, share: undefined },
-      parts: slots.map((slot) => ({ slot, records: 1, position: slot * length, bytes: length, maxTimestampMs: 0 })),
-    });
+    const { entryOf, read } = await setUp();
     const [first, second] = [entryOf([0, 2]), entryOf([1, 3])];
-    const read = async (entry: Entry, index: number): Promise<string> => {
-      const part = entry.parts[index] as Entry['parts'][number];
-      const placed = { entryNumber: 0, entry, part, baseOffset: 7 };
-      const [batch] = await readPart(context, { objects, items }, NAME, placed);
+    const readValue = async (entry: Entry, index: number): Promise<string> => {
+      const [batch] = await read(entry, index);
       if (batch === undefined) throw new Error('There is no batch.');
       expect(batch.baseOffset).toBe(7);
       return recordsOf(batch)
         .map(({ value }) => text(value))
         .join();
     };
-    expect(await Promise.all([read(first, 0), read(second, 0), read(first, 1)])).toEqual(['a', 'b', 'c']);
-    expect(await Promise.all([read(second, 1), read(first, 1)])).toEqual(['d', 'c']);
+    expect(await Promise.all([readValue(first, 0), readValue(second, 0), readValue(first, 1)])).toEqual([
+      'a',
+      'b',
+      'c',
+    ]);
+    expect(await Promise.all([readValue(second, 1), readValue(first, 1)])).toEqual(['d', 'c']);
+  });
+});
+
+describe('a part that is in memory', () => {
+  it('stays there when another part of its entry is fetched', async () => {
+    const { context, batches, entryOf, placedIn, read } = await setUp();
+    const entry = entryOf([0, 1, 2, 3]);
+    keepPart(context, (batches[0] as Uint8Array).slice(), NAME, placedIn(entry, 0));
+    const kept = await read(entry, 0);
+    await read(entry, 1);
+    expect(await read(entry, 0)).toBe(kept);
   });
 });

@@ -34,6 +34,7 @@ describe('append signals', () => {
   it('are heard again after a reset, and not before the next append', async () => {
     const { signals, listener } = setUp(['a', 3], ['a', 4]);
     signals.appended('a', 3);
+    expect(await hasHeard(listener)).toBe(true);
     listener.reset();
     expect(await hasHeard(listener)).toBe(false);
     signals.appended('a', 4);
@@ -66,7 +67,7 @@ describe('append signals', () => {
       for (const topicId of ['a', 'b'])
         for (let round = 0; round < 2; round++)
           for (let partition = 0; partition < 100; partition++) listener.add(topicId, partition);
-    expect(signals.size).toBe(50 * 2 * Math.ceil(100 / 16));
+    expect(signals.size).toBe((50 + 1) * 2 * Math.ceil(100 / 16));
     for (const listener of listeners) listener.close();
     expect(signals.size).toBe(0);
   });
