@@ -61,8 +61,8 @@ export type FetchPlanPart = {
  * What a reader needs to take records straight from where they lie, without passing through this process: signed URLs of
  * byte ranges, and the bytes of inline batches. Segments are given as ranges of whole blocks. All data stays for at least 15
  * minutes, also if a job replaces it meanwhile. Costs 1 read of the head for each partition, what `planRead` does where the
- * offset is out of the tail, 1 GetItem for each inline batch that is not in memory, and 1 GetObject for the index of each segment of more than 16
- * MiB.
+ * offset is out of the tail, 1 GetItem for each inline batch that is not in memory, and 1 GetObject for the index of each
+ * segment of more than 16 MiB.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range`, `invalid_request`
  */
 export async function planFetch(context: BrokerContext, request: FetchPlanRequest): Promise<FetchPlan> {
