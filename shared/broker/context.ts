@@ -31,6 +31,8 @@ export interface BrokerContext {
   readonly busyHeads: BusyHeads;
   /** For the data of all merges under way. */
   readonly mergeBytes: ByteBudget;
+  /** For what looks at many partitions hold while they are under way. */
+  readonly lookBytes: ByteBudget;
   readonly groups: GroupMemory;
   readonly classicGroups: ClassicMemory;
   readonly transactions: TransactionMemory;

@@ -17,6 +17,9 @@ import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
 import { Traffic } from './usage/traffic.ts';
 import { UsageMeter } from './usage/usage-meter.ts';
 
+/** Beyond it looks wait for each other: a million partitions looked at together would take gigabytes. */
+const LOOK_BYTES_MAX = 16 * 1024 * 1024;
+
 export interface BrokerComponents extends Stores {
   readonly clock: Clock;
   readonly random: Random;
@@ -40,6 +43,7 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     signals: new AppendSignals(),
     busyHeads: new BusyHeads(),
     mergeBytes: new ByteBudget(MERGE_BYTES_MAX),
+    lookBytes: new ByteBudget(LOOK_BYTES_MAX),
     groups: new GroupMemory(),
     classicGroups: new ClassicMemory(),
     transactions: new TransactionMemory(),

@@ -31,6 +31,11 @@ export interface BrokerSettings {
    * read.
    */
   readonly chunkBytesMax: number;
+  /**
+   * The data of an entry up to this size, in bytes, is fetched as a whole for one of its parts: the other parts are often read
+   * next.
+   */
+  readonly wholeDataBytesMax: number;
   /** The number of entries between two checkpoints of a head's producers; a multiple of 8. */
   readonly checkpointEntries: number;
   /** If an append's outcome is not certain after this time, the append fails with the outcome `unknown`. */
@@ -73,6 +78,8 @@ export const DEFAULT_SETTINGS: BrokerSettings = {
   pollIntervalMs: 250,
   cacheBytesMax: 64 * 1024 * 1024,
   chunkBytesMax: CHUNK_BYTES,
+  // S3 takes longer to begin an answer than to send so much more.
+  wholeDataBytesMax: 128 * 1024,
   checkpointEntries: 64 * TAIL_NODE_ENTRIES,
   commitTimeoutMs: 20_000,
   isOnlyProcess: false,

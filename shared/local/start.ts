@@ -94,8 +94,12 @@ const EMBEDDED_SETTINGS: Partial<BrokerSettings> = {
   // Several files of a megabyte are synced faster side by side than one of several.
   fullGroupsWritingMax: 8,
   groupBytesMax: 1024 * 1024,
+  // The system caches files as well.
+  cacheBytesMax: 32 * 1024 * 1024,
   // A request costs nothing here.
   chunkBytesMax: 2 * 1024 * 1024,
+  // But each one wakes a thread three times, which costs more than copying so much.
+  wholeDataBytesMax: 1024 * 1024,
   headCacheMs: 3_600_000,
   topicCacheMs: 60_000,
   pollIntervalMs: undefined,

@@ -15,7 +15,7 @@ WORKDIR /gateway
 COPY index.mjs ./
 USER ${GATEWAY_USER}
 ENV NODE_ENV=production
-CMD ["node", "index.mjs"]
+CMD ["node", "--max-semi-space-size=16", "index.mjs"]
 `;
 
 /**

@@ -3,15 +3,16 @@ import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { writeMarkerBatch } from '../../log/batch/transaction-marker.ts';
 import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { batchIdText, batchTimeMs } from '../../log/head/batch-id.ts';
-import type { Entry, EntryMarker } from '../../log/head/entry.ts';
+import { dataParts, type Entry, type EntryMarker, type EntryPart } from '../../log/head/entry.ts';
 import type { PlacedPart } from '../../log/head/head.ts';
 import { hotObjectKey, INLINE_BATCH, inlineBatchKey, sharedObjectKey } from '../../storage/keys.ts';
 import type { Stores } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
 import type { HeadName } from '../heads/items.ts';
+import { Chunk } from '../memory/data-cache.ts';
 
 /** Names a part in the cache. A batch id is unique only among the data of its head that is stored in the same way. */
-function cacheKey({ topicId, headNumber }: HeadName, { entry, part }: PlacedPart): string {
+function cacheKey({ topicId, headNumber }: HeadName, { entry, part }: Pick<PlacedPart, 'entry' | 'part'>): string {
   return `${topicId}#${headNumber}#${entry.location}#${batchIdText(entry.batchId)}:${part.position}`;
 }
 
@@ -29,7 +30,7 @@ export function dataObjectKey({ topicId, headNumber }: HeadName, { location, bat
 
 /**
  * Returns the batches of a part, checked against their CRC and the part's counts, with their offsets set. Costs nothing if
- * they are cached, otherwise 1 GetObject or 1 GetItem.
+ * they are cached, otherwise what `readStored` costs.
  * @throws EventLogError `corrupt_data` naming the damaged data; MissingDataError
  */
 export async function readPart(
@@ -42,9 +43,73 @@ export async function readPart(
   const key = cacheKey(name, placed);
   const kept = context.cache.getBatches(key);
   if (kept !== undefined) return kept;
-  const batches = [...placeBatches(await fetchPart(stores, name, placed), name, placed)];
+  const data = await readStored(context, stores, name, placed);
+  let batches: readonly StoredBatch[];
+  try {
+    batches = [...placeBatches(data, name, placed)];
+  } catch (error) {
+    // What arrived damaged may be whole in the store.
+    context.cache.dropBlock(key);
+    throw error;
+  }
   context.cache.putBatches(key, batches);
   return batches;
+}
+
+/**
+ * Returns a copy of the stored bytes of a part, unchecked: the batches' own base offsets are not set. Where one request
+ * brings all parts of the entry (`wholeDataBytesMax`; an inline batch always comes as a whole), the others are kept for a
+ * while: whoever reads one of them soon reads the next, or the other partitions of the head. Costs nothing if the part is
+ * kept, or a marker, or if it is on the way to another reader, otherwise 1 GetItem or 1 GetObject.
+ * @throws MissingDataError naming the missing data
+ */
+export async function readStored(
+  context: BrokerContext,
+  stores: Stores,
+  name: HeadName,
+  placed: PlacedPart,
+): Promise<Uint8Array> {
+  const { entry, part } = placed;
+  if (part.marker !== undefined) return fetchPart(stores, name, placed);
+  const kept = context.cache.getBlock(cacheKey(name, placed));
+  // A copy: the caller may keep it for longer than the other parts are kept.
+  if (kept !== undefined) return kept.slice();
+  const stored = dataParts(entry);
+  const { start, end } = extentOf(stored);
+  const isWhole = entry.location === 'inline' || end - start <= context.settings.wholeDataBytesMax;
+  if (!isWhole || stored.length === 1) return fetchPart(stores, name, placed);
+  // Not only the name: entries of one group share its data, each with parts of its own.
+  const data = await context.cache.fetchOnce(`${dataName(name, entry)}@${start}-${end}`, async () => {
+    const whole = { ...placed, part: { ...part, position: start, bytes: end - start } };
+    const fetched = await fetchPart(stores, name, whole);
+    keepParts(context, name, entry, fetched);
+    return fetched;
+  });
+  return data.slice(part.position - start, part.position - start + part.bytes);
+}
+
+/** Keeps those parts of an entry that are not in memory, if there is room for what is read ahead. */
+function keepParts({ cache, clock }: BrokerContext, name: HeadName, entry: Entry, data: Uint8Array): void {
+  const nowMs = clock.nowMs();
+  if (data.buffer.byteLength > cache.aheadBytesMax(nowMs)) return;
+  const stored = dataParts(entry);
+  const { start } = extentOf(stored);
+  const chunk = new Chunk(data.buffer.byteLength);
+  for (const part of stored) {
+    const key = cacheKey(name, { entry, part });
+    const from = part.position - start;
+    if (cache.getBatches(key) === undefined) cache.putBlock(key, data.subarray(from, from + part.bytes), nowMs, chunk);
+  }
+}
+
+/** From the first of these parts to the last; there must be one. */
+function extentOf(parts: readonly EntryPart[]): { readonly start: number; readonly end: number } {
+  let [start, end] = [Number.POSITIVE_INFINITY, 0];
+  for (const { position, bytes } of parts) {
+    start = Math.min(start, position);
+    end = Math.max(end, position + bytes);
+  }
+  return { start, end };
 }
 
 /** Caches the batches of a part that was just appended. The cache takes over `data`. */
@@ -87,13 +152,9 @@ export async function fetchParts(stores: Stores, name: HeadName, placed: readonl
   const stored = placed.filter(({ part }) => part.marker === undefined);
   const [first] = stored;
   if (first === undefined) return { placed, data: new Uint8Array(0), start: 0 };
-  const start = Math.min(...stored.map(({ part }) => part.position));
-  const end = Math.max(...stored.map(({ part }) => part.position + part.bytes));
-  const data = await fetchPart(stores, name, {
-    ...first,
-    part: { ...first.part, position: start, bytes: end - start },
-  });
-  return { placed, data, start };
+  const { start, end } = extentOf(stored.map(({ part }) => part));
+  const part = { ...first.part, position: start, bytes: end - start };
+  return { placed, data: await fetchPart(stores, name, { ...first, part }), start };
 }
 
 /**
@@ -138,7 +199,7 @@ function* placeBatches(
   let position = 0;
   let offset = baseOffset;
   while (position < data.length) {
-    const header = readStored(data, position, name, entry);
+    const header = headerAt(data, position, name, entry);
     placeBatch(data, position, offset);
     const endOffset = offset + header.lastOffsetDelta + 1;
     yield { bytes: data.subarray(position, position + header.bytes), header, baseOffset: offset, endOffset };
@@ -149,7 +210,7 @@ function* placeBatches(
     throw corrupt(name, entry, `holds ${offset - baseOffset} records; expected ${part.records}.`);
 }
 
-function readStored(bytes: Uint8Array, position: number, name: HeadName, entry: Entry): RecordBatchHeader {
+function headerAt(bytes: Uint8Array, position: number, name: HeadName, entry: Entry): RecordBatchHeader {
   try {
     return readBatchHeader(bytes, position);
   } catch (cause) {

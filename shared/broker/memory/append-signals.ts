@@ -1,18 +1,47 @@
-/** Tells reads of this process that wait at the end of partitions, at once when this process appends there. */
+/** Waits are kept by so many partitions in a row, a bit for each: as many as a head has, which whoever reads one often reads. */
+const BLOCK_PARTITIONS = 16;
+
+/** Who waits at the end of some of these partitions. */
+interface Block {
+  readonly topicId: string;
+  readonly number: number;
+  /** The partitions that each listens to: bit `i` is the block's partition `i`. */
+  readonly waiting: Map<AppendListener, number>;
+}
+
+/**
+ * Tells reads of this process that wait at the end of partitions, at once when this process appends there. There may be a
+ * million waits at once, so its memory is that of the blocks of 16 partitions that each listener has some of.
+ */
 export class AppendSignals {
-  readonly #listeners = new Map<string, Set<AppendListener>>();
+  /** By the number of the block within its topic. */
+  readonly #topics = new Map<string, Map<number, Block>>();
 
   /** A listener to no partition yet. The caller must close it. */
   listen(): AppendListener {
-    return new AppendListener(this.#listeners);
+    return new AppendListener(this.#topics);
   }
 
   isAwaited(topicId: string, partition: number): boolean {
-    return this.#listeners.has(keyOf(topicId, partition));
+    for (const partitions of this.#blockOf(topicId, partition)?.waiting.values() ?? [])
+      if ((partitions & bitOf(partition)) !== 0) return true;
+    return false;
   }
 
   appended(topicId: string, partition: number): void {
-    for (const listener of this.#listeners.get(keyOf(topicId, partition)) ?? []) listener.hear();
+    for (const [listener, partitions] of this.#blockOf(topicId, partition)?.waiting ?? [])
+      if ((partitions & bitOf(partition)) !== 0) listener.hear();
+  }
+
+  /** The blocks that are kept, and each listener of each. */
+  get size(): number {
+    let size = 0;
+    for (const blocks of this.#topics.values()) for (const { waiting } of blocks.values()) size += 1 + waiting.size;
+    return size;
+  }
+
+  #blockOf(topicId: string, partition: number): Block | undefined {
+    return this.#topics.get(topicId)?.get(numberOf(partition));
   }
 }
 
@@ -20,14 +49,14 @@ export class AppendSignals {
  * Hears appends to some partitions, also those between two waits. To miss none: `reset`, then look, then wait for `heard`.
  */
 export class AppendListener {
-  readonly #listeners: Map<string, Set<AppendListener>>;
-  readonly #keys = new Set<string>();
+  readonly #topics: Map<string, Map<number, Block>>;
+  readonly #blocks = new Set<Block>();
   #heard: Promise<void>;
   #resolveHeard: () => void;
   #isClosed = false;
 
-  constructor(listeners: Map<string, Set<AppendListener>>) {
-    this.#listeners = listeners;
+  constructor(topics: Map<string, Map<number, Block>>) {
+    this.#topics = topics;
     ({ promise: this.#heard, resolve: this.#resolveHeard } = Promise.withResolvers<void>());
   }
 
@@ -38,12 +67,10 @@ export class AppendListener {
 
   /** Listens to this partition too. Changes nothing if it does already, or is closed. */
   add(topicId: string, partition: number): void {
-    const key = keyOf(topicId, partition);
-    if (this.#isClosed || this.#keys.has(key)) return;
-    this.#keys.add(key);
-    const others = this.#listeners.get(key);
-    if (others === undefined) this.#listeners.set(key, new Set([this]));
-    else others.add(this);
+    if (this.#isClosed) return;
+    const block = this.#blockWith(topicId, numberOf(partition));
+    block.waiting.set(this, (block.waiting.get(this) ?? 0) | bitOf(partition));
+    this.#blocks.add(block);
   }
 
   /** Forgets what was heard so far. */
@@ -57,15 +84,28 @@ export class AppendListener {
 
   close(): void {
     this.#isClosed = true;
-    for (const key of this.#keys) {
-      const listeners = this.#listeners.get(key);
-      listeners?.delete(this);
-      if (listeners?.size === 0) this.#listeners.delete(key);
+    for (const { topicId, number, waiting } of this.#blocks) {
+      waiting.delete(this);
+      if (waiting.size > 0) continue;
+      const blocks = this.#topics.get(topicId);
+      blocks?.delete(number);
+      if (blocks?.size === 0) this.#topics.delete(topicId);
     }
-    this.#keys.clear();
+    this.#blocks.clear();
+  }
+
+  #blockWith(topicId: string, number: number): Block {
+    const blocks = this.#topics.get(topicId) ?? new Map<number, Block>();
+    const block = blocks.get(number) ?? { topicId, number, waiting: new Map<AppendListener, number>() };
+    this.#topics.set(topicId, blocks.set(number, block));
+    return block;
   }
 }
 
-function keyOf(topicId: string, partition: number): string {
-  return `${topicId}/${partition}`;
+function numberOf(partition: number): number {
+  return Math.floor(partition / BLOCK_PARTITIONS);
+}
+
+function bitOf(partition: number): number {
+  return 1 << (partition % BLOCK_PARTITIONS);
 }

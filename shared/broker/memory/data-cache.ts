@@ -7,7 +7,7 @@ const BATCH_BYTES = 400;
 /** Blocks that nobody took for this long do not keep others from being read ahead. */
 const AHEAD_MS_MAX = 60_000;
 
-/** Memory that blocks are views on. It is free when none of them is kept. */
+/** Memory that several blocks are views on. It is free when none of them is kept. */
 export class Chunk {
   readonly bytes: number;
   /** How many of its blocks are kept. */
@@ -31,6 +31,7 @@ export class DataCache {
   #blockBytes = 0;
   /** The bytes of requests under way that read ahead. */
   #reservedBytes = 0;
+  readonly #fetching = new Map<string, Promise<unknown>>();
 
   constructor(bytesMax: number) {
     this.#data = new LRUCache({
@@ -51,7 +52,7 @@ export class DataCache {
     this.#data.set(key, batches);
   }
 
-  /** Returns the bytes of a block, unchecked. */
+  /** Returns the bytes of a block or part, unchecked. */
   getBlock(key: string): Uint8Array | undefined {
     const kept = this.#data.get(key);
     return kept instanceof Uint8Array ? kept : undefined;
@@ -95,6 +96,19 @@ export class DataCache {
       return await fetch();
     } finally {
       this.#reservedBytes -= bytes;
+    }
+  }
+
+  /** While `fetch` runs, further calls with the same key wait for its result. A key always stands for the same data. */
+  async fetchOnce<Fetched>(key: string, fetch: () => Promise<Fetched>): Promise<Fetched> {
+    const running = this.#fetching.get(key);
+    if (running !== undefined) return running as Promise<Fetched>;
+    const started = fetch();
+    this.#fetching.set(key, started);
+    try {
+      return await started;
+    } finally {
+      this.#fetching.delete(key);
     }
   }
 

@@ -4,7 +4,7 @@ import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { unknownTopic } from '../memory/topic-cache.ts';
 import { eachOf } from '../topics/each-head.ts';
-import { type AbortedRange, endFor, type Isolation } from './isolation.ts';
+import { type AbortedRange, endFor, type Isolation, noteHeldUp } from './isolation.ts';
 import { lookUntil } from './look-until.ts';
 import { readSharedView } from './read.ts';
 import { checkInRange, type PartitionView, viewPartitions } from './view-partitions.ts';
@@ -52,18 +52,36 @@ export type FetchedPartition =
 
 /** So many partitions are read at once. */
 const READS_AT_ONCE = 8;
+/** What a look holds for each partition, about: its view, and its share of a head that is read. */
+const LOOK_BYTES = 2_560;
 
-/** A partition on the way: where its next read begins, and what the reads before gave. */
+/**
+ * A partition on the way: where its next read begins, and what the reads before gave. A million of them may wait at once, so
+ * no view is kept between two looks: it holds a whole head.
+ */
 interface Fetching {
   readonly wanted: PartitionToFetch;
   nextOffset: number;
   bytes: number;
-  readonly batches: StoredBatch[];
-  /** By producer and first offset: several reads can meet one. */
-  readonly aborted: Map<string, AbortedRange>;
-  view: PartitionView | undefined;
+  batches: readonly StoredBatch[];
+  /** Several reads can meet one of them. */
+  aborted: readonly AbortedRange[];
   error: EventLogError | undefined;
+  /** What the last look saw. */
+  topicId: string | undefined;
+  logStartOffset: number;
+  highWatermark: number;
+  lastStableOffset: number;
 }
+
+/** A partition of which a look found more. */
+interface Behind {
+  readonly one: Fetching;
+  readonly view: PartitionView;
+}
+
+const NO_BATCHES: readonly StoredBatch[] = [];
+const NONE_ABORTED: readonly AbortedRange[] = [];
 
 /**
  * Reads from all these partitions what they have, in the order of the request. A partition that can't be read has an error of
@@ -79,15 +97,20 @@ export async function fetchPartitions(
     wanted,
     nextOffset: wanted.offset,
     bytes: 0,
-    batches: [],
-    aborted: new Map(),
-    view: undefined,
+    batches: NO_BATCHES,
+    aborted: NONE_ABORTED,
     error: undefined,
+    topicId: undefined,
+    logStartOffset: 0,
+    highWatermark: 0,
+    lastStableOffset: 0,
   }));
   const listener = waitMs > 0 ? context.signals.listen() : undefined;
   const look = async (): Promise<number> => {
-    await viewAll(context, fetching, (topicId, partition) => listener?.add(topicId, partition));
-    return readAll(context, fetching, bytesMax, isolation);
+    const behind = await context.lookBytes.use(fetching.length * LOOK_BYTES, () =>
+      viewAll(context, fetching, isolation, (topicId, partition) => listener?.add(topicId, partition)),
+    );
+    return readAll(context, fetching, behind, { bytesMax, isolation });
   };
   try {
     await lookUntil(context, {
@@ -104,12 +127,14 @@ export async function fetchPartitions(
   return fetching.map(outcomeOf);
 }
 
-/** Looks where the partitions begin and end now. */
+/** Looks where the partitions begin and end now, and returns those that have more, in the order of the request. */
 async function viewAll(
   context: BrokerContext,
   fetching: readonly Fetching[],
+  isolation: Isolation,
   listen: (topicId: string, partition: number) => void,
-): Promise<void> {
+): Promise<readonly Behind[]> {
+  const behind = new Map<Fetching, PartitionView>();
   const byTopic = Map.groupBy(
     fetching.filter(({ error }) => error === undefined),
     ({ wanted }) => wanted.topic,
@@ -119,19 +144,27 @@ async function viewAll(
     try {
       checkTopicName(name);
       const topic = await topicWith(context, name, ofTopic);
-      // Listening comes first, so that no append after the look is missed.
-      for (const { wanted } of ofTopic) listen(topic.topicId, wanted.partition);
       const known = ofTopic.filter((one) => isKnown(one, topic));
+      // Listening comes first, so that no append after the look is missed.
+      for (const { wanted } of known) listen(topic.topicId, wanted.partition);
       const views = await viewPartitions(
         context,
         topic,
         known.map(({ wanted }) => wanted.partition),
       );
-      for (const [i, one] of known.entries()) see(one, views[i] as PartitionView);
+      for (const [i, one] of known.entries()) {
+        const view = views[i] as PartitionView;
+        if (see(one, view, isolation)) behind.set(one, view);
+        else if (isolation === 'read_committed') await noteHeldUp(context, view, one.nextOffset);
+      }
     } catch (error) {
       if (!(error instanceof EventLogError)) throw error;
       for (const one of ofTopic) one.error ??= error;
     }
+  });
+  return fetching.flatMap((one) => {
+    const view = behind.get(one);
+    return view === undefined ? [] : { one, view };
   });
 }
 
@@ -153,55 +186,64 @@ function isKnown(one: Fetching, topic: Topic): boolean {
   return false;
 }
 
-function see(one: Fetching, view: PartitionView): void {
-  const { topicId, topic } = one.wanted;
+/** Whether there is more to read. */
+function see(one: Fetching, view: PartitionView, isolation: Isolation): boolean {
+  const { topicId, topic, bytesMax } = one.wanted;
   const isOther = topicId !== undefined && view.topic.topicId !== topicId;
-  const isMadeAgain = one.view !== undefined && one.view.topic.topicId !== view.topic.topicId;
+  const isMadeAgain = one.topicId !== undefined && one.topicId !== view.topic.topicId;
   if (isOther || isMadeAgain) {
     one.error = unknownTopic(topic);
-    return;
+    return false;
   }
-  one.view = view;
-  if (one.batches.length > 0) return;
+  one.topicId = view.topic.topicId;
+  one.logStartOffset = view.logStartOffset;
+  one.highWatermark = view.highWatermark;
+  one.lastStableOffset = view.lastStableOffset;
   try {
-    checkInRange(view, one.nextOffset);
+    if (one.batches.length === 0) checkInRange(view, one.nextOffset);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
     one.error = error;
+    return false;
   }
+  return one.nextOffset < endFor(view, isolation) && one.bytes < bytesMax;
 }
 
 /** Reads on where there is more, and returns the bytes that are together now. */
 async function readAll(
   context: BrokerContext,
   fetching: readonly Fetching[],
-  bytesMax: number,
-  isolation: Isolation,
+  behind: readonly Behind[],
+  { bytesMax, isolation }: { readonly bytesMax: number; readonly isolation: Isolation },
 ): Promise<number> {
-  let total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
-  const behind = fetching.filter(
-    ({ error, view, nextOffset, bytes, wanted }) =>
-      error === undefined && view !== undefined && nextOffset < endFor(view, isolation) && bytes < wanted.bytesMax,
-  );
+  let total = bytesOf(fetching);
   for (let next = 0; next < behind.length && total < bytesMax; ) {
-    const largest = Math.max(...behind.slice(next, next + READS_AT_ONCE).map(({ wanted }) => wanted.bytesMax));
+    const largest = Math.max(...behind.slice(next, next + READS_AT_ONCE).map(({ one: { wanted } }) => wanted.bytesMax));
     const count = Math.min(READS_AT_ONCE, Math.max(1, Math.floor((bytesMax - total) / largest)));
     const turn = behind.slice(next, next + count);
     const left = bytesMax - total;
-    await Promise.all(turn.map((one) => readOne(context, one, left, isolation)));
-    total = fetching.reduce((sum, { bytes }) => sum + bytes, 0);
+    await Promise.all(turn.map((each) => readOne(context, each, left, isolation)));
+    total = bytesOf(fetching);
     next += count;
   }
   return total;
 }
 
-async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number, isolation: Isolation): Promise<void> {
-  const end = endFor(one.view as PartitionView, isolation);
+function bytesOf(fetching: readonly Fetching[]): number {
+  return fetching.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+async function readOne(
+  context: BrokerContext,
+  { one, view }: Behind,
+  bytesLeft: number,
+  isolation: Isolation,
+): Promise<void> {
   const bytesMax = Math.max(1, Math.min(one.wanted.bytesMax - one.bytes, bytesLeft));
   try {
     // A read may find only offsets whose records are gone. Whoever gets nothing asks for the same again and again.
-    do one.bytes += await readOnce(context, one, bytesMax, isolation);
-    while (one.batches.length === 0 && one.nextOffset < end);
+    do one.bytes += await readOnce(context, { one, view }, bytesMax, isolation);
+    while (one.batches.length === 0 && one.nextOffset < endFor(view, isolation));
     if (one.batches.length === 0) passGap(one);
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
@@ -216,18 +258,18 @@ async function readOne(context: BrokerContext, one: Fetching, bytesLeft: number,
  */
 function passGap(one: Fetching): void {
   const batch = emptyBatch(one.wanted.offset, one.nextOffset);
-  one.batches.push(batch);
+  one.batches = [batch];
   one.nextOffset = batch.endOffset;
 }
 
 /** Returns the bytes that were taken. */
 async function readOnce(
   context: BrokerContext,
-  one: Fetching,
+  { one, view }: Behind,
   bytesMax: number,
   isolation: Isolation,
 ): Promise<number> {
-  const result = await readSharedView(context, one.view as PartitionView, one.nextOffset, bytesMax, isolation);
+  const result = await readSharedView(context, view, one.nextOffset, bytesMax, isolation);
   const batches: StoredBatch[] = [];
   let taken = 0;
   let isCut = false;
@@ -239,8 +281,8 @@ async function readOnce(
     one.nextOffset = batch.endOffset;
   }
   if (!isCut) one.nextOffset = result.nextOffset;
-  one.batches.push(...holdingLittle(batches, taken));
-  for (const each of result.aborted) one.aborted.set(`${each.producerId}@${each.firstOffset}`, each);
+  if (batches.length > 0) one.batches = [...one.batches, ...holdingLittle(batches, taken)];
+  if (result.aborted.length > 0) one.aborted = [...one.aborted, ...result.aborted];
   return taken;
 }
 
@@ -256,9 +298,15 @@ function holdingLittle(batches: readonly StoredBatch[], bytes: number): readonly
     : batches.map((batch) => ({ ...batch, bytes: batch.bytes.slice() }));
 }
 
-function outcomeOf({ error, view, batches, aborted }: Fetching): FetchedPartition {
+function outcomeOf(one: Fetching): FetchedPartition {
+  const { error, logStartOffset, highWatermark, lastStableOffset, batches } = one;
   if (error !== undefined) return { ok: false, error };
-  const { logStartOffset, highWatermark, lastStableOffset } = view as PartitionView;
-  const inOrder = [...aborted.values()].sort((a, b) => a.firstOffset - b.firstOffset);
-  return { ok: true, logStartOffset, highWatermark, lastStableOffset, aborted: inOrder, batches };
+  const aborted = one.aborted.length === 0 ? NONE_ABORTED : inOrder(one.aborted);
+  return { ok: true, logStartOffset, highWatermark, lastStableOffset, aborted, batches };
+}
+
+/** Each once, by first offset. */
+function inOrder(aborted: readonly AbortedRange[]): readonly AbortedRange[] {
+  const byName = new Map(aborted.map((one) => [`${one.producerId}@${one.firstOffset}`, one]));
+  return [...byName.values()].sort((a, b) => a.firstOffset - b.firstOffset);
 }

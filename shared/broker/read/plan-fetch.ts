@@ -8,7 +8,7 @@ import {
 import { chunkAt } from '../../log/segment/segment-index.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { dataObjectKey, fetchPart } from '../data/read-part.ts';
+import { dataObjectKey, readStored } from '../data/read-part.ts';
 import { openSegment, WHOLE_BYTES_MAX } from '../segments/read-segment.ts';
 import { blockAt, blockOffset, blockPosition, segmentKey } from '../segments/segment-blocks.ts';
 import { CHUNK_BYTES } from '../settings.ts';
@@ -61,8 +61,8 @@ export type FetchPlanPart = {
  * What a reader needs to take records straight from where they lie, without passing through this process: signed URLs of
  * byte ranges, and the bytes of inline batches. Segments are given as ranges of whole blocks. All data stays for at least 15
  * minutes, also if a job replaces it meanwhile. Costs 1 read of the head for each partition, what `planRead` does where the
- * offset is out of the tail, 1 GetItem for each inline batch, and 1 GetObject for the index of each segment of more than 16
- * MiB.
+ * offset is out of the tail, 1 GetItem for each inline batch that is not in memory, and 1 GetObject for the index of each
+ * segment of more than 16 MiB.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range`, `invalid_request`
  */
 export async function planFetch(context: BrokerContext, request: FetchPlanRequest): Promise<FetchPlan> {
@@ -101,7 +101,7 @@ async function planPiece(
   const { entry, part, baseOffset } = piece.placed;
   const offsets = { startOffset: baseOffset, endOffset: baseOffset + part.records, bytes: part.bytes };
   if (entry.location === 'inline' || part.marker !== undefined)
-    return [{ ...offsets, storage: 'inline', data: await fetchPart(view.stores, view.name, piece.placed) }];
+    return [{ ...offsets, storage: 'inline', data: await readStored(context, view.stores, view.name, piece.placed) }];
   const range = { start: part.position, end: part.position + part.bytes };
   const signed = await view.stores.objects.presign(dataObjectKey(view.name, entry), range, expiresAtMs);
   return [{ ...offsets, storage: 'hot', ...signed }];

@@ -38,7 +38,7 @@ const PAGE_BYTES = 8192;
 /** Together these are well under a second. A process that is refused waits this long. */
 const LOCK_TRIES = 5;
 const LOCK_WAIT_MS_MAX = 50;
-const CACHE_KIB = 32 * 1024;
+const CACHE_KIB = 16 * 1024;
 /** If a burst makes the write-ahead log larger than this, SQLite truncates it after the checkpoint. */
 const WAL_KEPT_BYTES = 64 * 1024 * 1024;
 

@@ -327,7 +327,7 @@ class Output {
   }
 
   take(): Uint8Array<ArrayBuffer> {
-    const bytes = new Uint8Array(this.#bytes);
+    const bytes = new Uint8Array(Buffer.allocUnsafeSlow(this.#bytes).buffer);
     let position = 0;
     for (const item of this.#items) {
       bytes.set(item, position);
