@@ -1,7 +1,7 @@
 import { readBatchHeader } from '../../../log/batch/record-batch.ts';
 import type { StoredBatch } from '../../../log/batch/stored-batch.ts';
 import { EventLogError, invariant } from '../../../log/errors.ts';
-import { type CompactedBatch, type CompactOptions, compactBatch } from '../../../log/segment/compact-batch.ts';
+import { type CompactedBatch, type CompactOptions, compactBatch } from '../../../log/segment/compact/compact-batch.ts';
 import {
   announce,
   dropDeadAnnouncements,

@@ -1,8 +1,8 @@
 import { recordsOf, type StoredBatch } from '../../../log/batch/stored-batch.ts';
 import { invariant } from '../../../log/errors.ts';
-import { type Compaction, nextGroup } from '../../../log/segment/cleanable.ts';
+import { type Compaction, nextGroup } from '../../../log/segment/compact/cleanable.ts';
+import type { OffsetMap } from '../../../log/segment/compact/offset-map.ts';
 import { endCompaction } from '../../../log/segment/list-changes.ts';
-import type { OffsetMap } from '../../../log/segment/offset-map.ts';
 import type { Segment } from '../../../log/segment/segment.ts';
 import type { SegmentList } from '../../../log/segment/segment-list.ts';
 import { numberSetting } from '../../../log/topic/topic-config.ts';

@@ -1,4 +1,5 @@
 import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../../log/head/head.ts';
+import type { OpenTransactions } from '../../../log/head/open-transactions.ts';
 import { expireDueAfterMerge, retentionOf } from '../../../log/segment/expire.ts';
 import { commitMerge, scheduleBy } from '../../../log/segment/list-changes.ts';
 import { scheduleSweep } from '../../../log/segment/list-cleanup.ts';
@@ -18,7 +19,8 @@ import { choiceSetting, numberSetting } from '../../../log/topic/topic-config.ts
 import { segmentObjectKey } from '../../../storage/keys.ts';
 import type { ItemStore, Stores } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
-import { type HeadName, nodesBetween, readHead } from '../../heads/items.ts';
+import { type Ask, type HeadName, nodesBetween, readHead } from '../../heads/items.ts';
+import { openTransactions } from '../../heads/known-nodes.ts';
 import { checkpointProducers } from '../../heads/producers.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { usesOfNode } from '../../heads/uses.ts';
@@ -29,6 +31,7 @@ import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { Pace } from '../pace.ts';
 import { buildSegments, type MergedNodes, type NewSegment } from './build-segments.ts';
 import { joinSegments } from './join-segments.ts';
+import { abortedOf, type HeldUpBy, stableNodes } from './stable-nodes.ts';
 
 export interface MergeResult extends HeadJobResult {
   /** The age of the oldest node that waited when the job came; `undefined` if none did. */
@@ -37,22 +40,26 @@ export interface MergeResult extends HeadJobResult {
   readonly bytesMerged: number;
   readonly segmentsWritten: number;
   readonly segmentsJoined: number;
+  /** The merge was due, and stopped at this open transaction. */
+  readonly heldUpBy?: HeldUpBy | undefined;
 }
 
 /** A head of which nothing waits is looked at again after this long, in case nobody told that something does. */
 const IDLE_MS = 24 * 3_600_000;
+/** A head that an open transaction holds up is looked at again after this long. */
+const HELD_UP_MS = 60_000;
 /** After a merge, the partitions of a compacted topic are looked at: not after each one, since that costs requests. */
 const COMPACT_AFTER_MS = 5 * 60_000;
 
 /**
- * Merges the tail nodes of one head into segments while that is due (`merge-policy.ts`), or in any case with `force`, and
- * then joins small segments. What a node is needed for besides its records, the states of producers and the uses of
+ * Merges the tail nodes of one head into segments while that is due (`merge-policy.ts`), or in any case with `force`, up to
+ * the last stable offsets of its partitions, and then joins small segments. What a node is needed for besides its records, the states of producers and the uses of
  * idempotency keys, is stored before. May be stopped or killed anywhere, and run twice at once: what it has not committed is
  * garbage that the next run of the sweep finds.
  *
  * Costs 2 GetItems if nothing waits, 1 Query more if something does. A merge of up to 64 MiB costs 1 Query for 64 nodes, 1
  * GetItem or GetObject for each entry, 1 PutObject for each segment, 1 PutItem for each use of an idempotency key, what
- * `checkpointProducers` does, and 2 to 4 writes for the list.
+ * `checkpointProducers` does, and 2 to 4 writes for the list; and what `abortedOf` does.
  * @throws EventLogError `corrupt_data` naming what is damaged: nothing of that merge is committed
  */
 export async function mergeHead(
@@ -75,6 +82,9 @@ export async function mergeHead(
   let segmentsWritten = 0;
   let waitedMs: number | undefined;
   let nextAtMs = context.clock.nowMs() + IDLE_MS;
+  const ask: Ask = (request) => retrying(context, 'not_applied', request);
+  let open: OpenTransactions | undefined;
+  let heldUpBy: HeldUpBy | undefined;
   while (!head.closed && !signal?.aborted) {
     const waiting = unmergedNodes(list.mergedEntry, head.firstEntry);
     if (waiting === 0) break;
@@ -90,13 +100,24 @@ export async function mergeHead(
       break;
     }
     const known = list;
-    const { merged, committed } = await context.mergeBytes.use(bytesOf(nodes), async () => {
-      const built = await buildSegments(stores, name, head, nodes, known.totals, limits, pace);
-      return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, nodes, built) };
+    open ??= await ask(() => openTransactions(context, stores.items, name, head));
+    const { stable, heldUpBy: holder } = stableNodes(nodes, open);
+    if (holder !== undefined) {
+      heldUpBy = holder;
+      nextAtMs = context.clock.nowMs() + HELD_UP_MS;
+      // The last stable offset can rise in small steps, and each of them would make a small segment.
+      const isWorthwhile = force || isMergeDue({ nodes: stable.length, oldestMs }, context.clock.nowMs());
+      if (stable.length === 0 || !isWorthwhile) break;
+    }
+    const aborted = await abortedOf(context, stores.items, name, head, stable, ask);
+    const toMerge = { head, nodes: stable, before: known.totals, aborted };
+    const { merged, committed } = await context.mergeBytes.use(bytesOf(stable), async () => {
+      const built = await buildSegments(stores, name, toMerge, limits, pace);
+      return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, stable, built) };
     });
     list = committed.list;
     if (!committed.applied) continue;
-    nodesMerged += nodes.length;
+    nodesMerged += stable.length;
     bytesMerged += merged.bytes;
     segmentsWritten += merged.segments.length;
   }
@@ -111,6 +132,7 @@ export async function mergeHead(
     bytesMerged,
     segmentsWritten,
     segmentsJoined: joined.segmentsJoined,
+    heldUpBy,
   };
 }
 

@@ -4,6 +4,7 @@ import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts'
 import type { LogRecord } from '../../../../shared/log/batch/record.ts';
 import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import { OFFSET_MAP_SLOT_BYTES } from '../../../../shared/log/segment/compact/offset-map.ts';
 import {
   announce,
   dropBelow,
@@ -13,7 +14,6 @@ import {
   removeGarbage,
   replaceSegments,
 } from '../../../../shared/log/segment/list-changes.ts';
-import { OFFSET_MAP_SLOT_BYTES } from '../../../../shared/log/segment/offset-map.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import type { Announcement, SegmentList } from '../../../../shared/log/segment/segment-list.ts';

@@ -7,7 +7,7 @@ import type { LogRecord } from '../../../../shared/log/batch/record.ts';
 import { decodeRecords, encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
 import type { EncodeBatchOptions } from '../../../../shared/log/batch/write-batch.ts';
-import { type CompactOptions, compactBatch } from '../../../../shared/log/segment/compact-batch.ts';
+import { type CompactOptions, compactBatch } from '../../../../shared/log/segment/compact/compact-batch.ts';
 import { edited } from '../../../support/batch-edit.ts';
 
 const require = createRequire(import.meta.url);

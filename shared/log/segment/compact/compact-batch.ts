@@ -1,5 +1,5 @@
-import type { StoredRecord } from '../batch/record.ts';
-import { decodeRecords, type RecordBatchHeader, readBatchHeader, retainRecords } from '../batch/record-batch.ts';
+import type { StoredRecord } from '../../batch/record.ts';
+import { decodeRecords, type RecordBatchHeader, readBatchHeader, retainRecords } from '../../batch/record-batch.ts';
 import type { OffsetMap } from './offset-map.ts';
 
 export interface CompactOptions {
