@@ -1,5 +1,4 @@
 import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../../log/head/head.ts';
-import type { OpenTransactions } from '../../../log/head/open-transactions.ts';
 import { expireDueAfterMerge, retentionOf } from '../../../log/segment/expire.ts';
 import { commitMerge, scheduleBy } from '../../../log/segment/list-changes.ts';
 import { scheduleSweep } from '../../../log/segment/list-cleanup.ts';
@@ -20,7 +19,7 @@ import { segmentObjectKey } from '../../../storage/keys.ts';
 import type { ItemStore, Stores } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { type Ask, type HeadName, nodesBetween, readHead } from '../../heads/items.ts';
-import { openTransactions } from '../../heads/known-nodes.ts';
+import { transactionsOf } from '../../heads/known-nodes.ts';
 import { checkpointProducers } from '../../heads/producers.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { usesOfNode } from '../../heads/uses.ts';
@@ -83,7 +82,6 @@ export async function mergeHead(
   let waitedMs: number | undefined;
   let nextAtMs = context.clock.nowMs() + IDLE_MS;
   const ask: Ask = (request) => retrying(context, 'not_applied', request);
-  let open: OpenTransactions | undefined;
   let heldUpBy: HeldUpBy | undefined;
   while (!head.closed && !signal?.aborted) {
     const waiting = unmergedNodes(list.mergedEntry, head.firstEntry);
@@ -100,16 +98,17 @@ export async function mergeHead(
       break;
     }
     const known = list;
-    open ??= await ask(() => openTransactions(context, stores.items, name, head));
+    const { open } = await ask(() => transactionsOf(context, stores.items, name, head));
     const { stable, heldUpBy: holder } = stableNodes(nodes, open);
     if (holder !== undefined) {
       heldUpBy = holder;
+      context.heldUp.met([holder], context.clock.nowMs());
       nextAtMs = context.clock.nowMs() + HELD_UP_MS;
       // The last stable offset can rise in small steps, and each of them would make a small segment.
-      const isWorthwhile = force || isMergeDue({ nodes: stable.length, oldestMs }, context.clock.nowMs());
-      if (stable.length === 0 || !isWorthwhile) break;
+      const unmerged = { nodes: stable.length, bytes: bytesOf(stable), oldestMs };
+      if (stable.length === 0 || (!force && !isMergeDue(unmerged, context.clock.nowMs()))) break;
     }
-    const aborted = await abortedOf(context, stores.items, name, head, stable, ask);
+    const aborted = await ask(() => abortedOf(context, stores.items, name, head, stable));
     const toMerge = { head, nodes: stable, before: known.totals, aborted };
     const { merged, committed } = await context.mergeBytes.use(bytesOf(stable), async () => {
       const built = await buildSegments(stores, name, toMerge, limits, pace);
