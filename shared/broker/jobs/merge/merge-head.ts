@@ -25,7 +25,7 @@ import { readSegmentList, updateSegmentList } from '../../heads/segment-list-sto
 import { usesOfNode } from '../../heads/uses.ts';
 import { retrying } from '../../retry.ts';
 import { announceNames, commitAnnounced, isUnderWay, segmentName } from '../announced-work.ts';
-import { GRACE_MS } from '../grace.ts';
+import { GRACE_MS, HELD_UP_MS } from '../grace.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { Pace } from '../pace.ts';
 import { buildSegments, type MergedNodes, type NewSegment } from './build-segments.ts';
@@ -45,8 +45,6 @@ export interface MergeResult extends HeadJobResult {
 
 /** A head of which nothing waits is looked at again after this long, in case nobody told that something does. */
 const IDLE_MS = 24 * 3_600_000;
-/** A head that an open transaction holds up is looked at again after this long. */
-const HELD_UP_MS = 60_000;
 /** After a merge, the partitions of a compacted topic are looked at: not after each one, since that costs requests. */
 const COMPACT_AFTER_MS = 5 * 60_000;
 
