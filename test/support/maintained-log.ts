@@ -70,6 +70,7 @@ export async function mergeBooks(context: BrokerContext, topic: Topic, headNumbe
       indexBytes: 10,
       maxTimestampMs: Math.max(...parts.map((placed) => placed.part.maxTimestampMs)),
       writtenAtMs: Math.min(...parts.map(({ entry }) => writtenAtMs(entry))),
+      aborted: 0,
       setHash: 1n,
     };
     segments.set(slot, [segment]);

@@ -33,6 +33,8 @@ export interface TransactionalBatch {
   readonly producerEpoch?: number;
   readonly baseSequence: number;
   readonly values: readonly string[];
+  /** The key of each value; without them, no record has one. */
+  readonly keys?: readonly string[] | undefined;
   /** `undefined`: the batch is a plain one. */
   readonly transaction?: number | undefined;
 }
@@ -40,9 +42,12 @@ export interface TransactionalBatch {
 /** Appends one batch to the topic `t`. */
 export async function appendBatch(
   { context, groupCommit }: LogProcess,
-  { partition, producerId, producerEpoch = 0, baseSequence, values, transaction }: TransactionalBatch,
+  { partition, producerId, producerEpoch = 0, baseSequence, values, keys, transaction }: TransactionalBatch,
 ): Promise<AppendOutcome> {
-  const records = values.map((value) => ({ key: null, value: bytes(value), headers: [], timestampMs: 1_000 }));
+  const records = values.map((value, i) => {
+    const key = keys?.[i];
+    return { key: key === undefined ? null : bytes(key), value: bytes(value), headers: [], timestampMs: 1_000 };
+  });
   const batch = encodeBatch(records, {
     producer: { producerId, producerEpoch, baseSequence },
     transactional: transaction !== undefined,

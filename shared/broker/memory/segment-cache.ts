@@ -8,7 +8,7 @@ import type { SegmentList } from '../../log/segment/segment-list.ts';
  * was replaced (docs/design/0007), so an older list would do as well; a newer one saves reads of nodes.
  */
 const LIST_MS_MAX = 60_000;
-/** The approximate memory of one segment, page or name in a list, and of one block in an index. */
+/** The approximate memory of one segment, page or name in a list, and of one block or aborted transaction in an index. */
 const ENTRY_BYTES = 120;
 /** So many places are remembered where reads ended. */
 const ENDS_MAX = 4_096;
@@ -32,7 +32,10 @@ export class SegmentCache {
     const share = (parts: number): number => Math.max(1, Math.floor((bytesMax * parts) / 64));
     this.#lists = new LRUCache({ maxSize: share(2), sizeCalculation: ({ list }) => listBytes(list) });
     this.#pages = new LRUCache({ maxSize: share(1), sizeCalculation: (segments) => entryBytes(segments.length) });
-    this.#indexes = new LRUCache({ maxSize: share(5), sizeCalculation: ({ entries }) => entryBytes(entries.length) });
+    this.#indexes = new LRUCache({
+      maxSize: share(5),
+      sizeCalculation: ({ entries, aborted }) => entryBytes(entries.length + aborted.length),
+    });
   }
 
   getList(key: string, nowMs: number): SegmentList | undefined {

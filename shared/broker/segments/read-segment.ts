@@ -1,5 +1,6 @@
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError, MissingDataError } from '../../log/errors.ts';
+import type { AbortedRange } from '../../log/segment/aborted.ts';
 import { chunkAt, type SegmentIndex, unpackIndex } from '../../log/segment/segment-index.ts';
 import type { ByteRange, ObjectStore } from '../../storage/ports.ts';
 import type { BrokerContext } from '../context.ts';
@@ -72,6 +73,21 @@ export async function openSegment(
   if (!isWhole) return { index, blocks: NO_BLOCKS };
   const all = { from: 0, to: index.entries.length };
   return { index, blocks: keepBlocks(context, { place, isSequential }, index, all, fetched, room) };
+}
+
+/**
+ * The aborted transactions that a reader of committed records needs in this segment, in the order of their markers. A
+ * transaction can begin before the segment, or end behind it. Costs nothing if there are none, or if the index is in memory;
+ * else 1 GetObject. @throws MissingDataError; EventLogError `corrupt_data`
+ */
+export async function abortedInSegment(
+  context: BrokerContext,
+  objects: ObjectStore,
+  place: SegmentPlace,
+): Promise<readonly AbortedRange[]> {
+  if (place.segment.aborted === 0) return [];
+  const { index } = await openSegment(context, objects, { place, isSequential: false }, 0);
+  return index.aborted;
 }
 
 /** A third more than a chunk: a few requests more are worse than a chunk that is larger. */

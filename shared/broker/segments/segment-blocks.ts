@@ -46,11 +46,12 @@ export function blockOffset({ segment }: SegmentPlace, index: SegmentIndex, bloc
  * @throws EventLogError `corrupt_data`
  */
 export function checkIndexOf(place: SegmentPlace, index: SegmentIndex): void {
-  const { startOffset, endOffset, bytes, setHash } = place.segment;
+  const { startOffset, endOffset, bytes, setHash, aborted } = place.segment;
   const hash = index.entries.reduce((sum, entry) => (sum + entry.hash) >>> 0, 0);
   const isSame =
     index.bytes === bytes &&
     hash === blockHash(setHash) &&
+    index.aborted.length === aborted &&
     (index.entries[0]?.offset ?? startOffset) >= startOffset &&
     (index.entries.at(-1)?.offset ?? startOffset) < endOffset;
   if (!isSame) throw damagedSegment(place, bytes, 'has an index that does not belong to it.');

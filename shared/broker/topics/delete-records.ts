@@ -22,7 +22,8 @@ export interface DeletedRecords {
 
 /**
  * Deletes the oldest records of a partition, as Kafka's DeleteRecords does. When this returns, no read that begins later is
- * given them. Their data goes after the grace of retention. Below the log start offset there is nothing to delete, and a
+ * given them. As in Kafka, they can belong to open transactions: then the last stable offset is the log start offset
+ * until these have ended. The data goes after the grace of retention. Below the log start offset there is nothing to delete, and a
  * repeated request changes nothing. Costs 2 GetItems, and 1 UpdateItem + 2 PutItems + 1 DeleteItem the first time.
  * @throws EventLogError `invalid_request`, `unknown_topic`, `unknown_partition`, `offset_out_of_range` (beyond the high
  * watermark)

@@ -1,6 +1,7 @@
 import type { RecordBatchHeader } from '../batch/record-batch.ts';
 import { invariant } from '../errors.ts';
 import { NO_RECORDS_TIMESTAMP } from '../head/head.ts';
+import { type AbortedRange, abortedWithin } from './aborted.ts';
 import type { Segment } from './segment.ts';
 import { addBlock, type IndexEntry, packIndex, type SegmentIndex } from './segment-index.ts';
 import { addHashes, batchHash, blockHash } from './set-hash.ts';
@@ -50,9 +51,13 @@ export class SegmentBuilder {
 
   /**
    * Returns the segment. `covers`: the offsets that it stands for, if these are more than those of its batches, because
-   * compaction or retention dropped some.
+   * compaction or retention dropped some. `aborted`: aborted transactions of the partition, in the order of their markers;
+   * those that the segment does not concern are left out.
    */
-  finish(covers?: { readonly startOffset: number; readonly endOffset: number }): BuiltSegment {
+  finish(
+    covers?: { readonly startOffset: number; readonly endOffset: number },
+    aborted: readonly AbortedRange[] = [],
+  ): BuiltSegment {
     const startOffset = covers?.startOffset ?? this.startOffset;
     const endOffset = covers?.endOffset ?? this.endOffset;
     invariant(startOffset !== undefined && startOffset < endOffset, 'a segment covers an offset');
@@ -60,13 +65,23 @@ export class SegmentBuilder {
       this.startOffset === undefined || (startOffset <= this.startOffset && this.endOffset <= endOffset),
       'a segment covers its batches',
     );
-    const index = { entries: this.entries, bytes: this.bytes };
+    const own = abortedWithin(aborted, { startOffset, endOffset });
+    const listed = own.map(({ producerId, firstOffset, lastOffset }) => ({ producerId, firstOffset, lastOffset }));
+    const index = { entries: this.entries, bytes: this.bytes, aborted: listed };
     const packed = packIndex(index);
     const { bytes, maxTimestampMs, setHash } = this;
     return {
       chunks: [...this.chunks, packed],
       index,
-      facts: { startOffset, endOffset, bytes, indexBytes: packed.length, maxTimestampMs, setHash },
+      facts: {
+        startOffset,
+        endOffset,
+        bytes,
+        indexBytes: packed.length,
+        aborted: listed.length,
+        maxTimestampMs,
+        setHash,
+      },
     };
   }
 }

@@ -1,16 +1,22 @@
 import { crc32c } from '../batch/crc32c.ts';
 import { ByteReader, ByteWriter, concatBytes } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
+import { type AbortedRange, joinAborted } from './aborted.ts';
 
 /**
  * The index of a segment divides its batches into blocks of about 64 KiB, so that a reader finds an offset or a time with
- * one small read. Index and footer follow the batches; see `docs/format.md`.
+ * one small read. It also has the aborted transactions. Index and footer follow the batches; see `docs/format.md`.
  */
 export interface SegmentIndex {
   /** In the order of positions; the first at position 0. Empty only if the segment has no batches. */
   readonly entries: readonly IndexEntry[];
   /** The bytes of the batches. */
   readonly bytes: number;
+  /**
+   * All aborted transactions that a reader of the segment needs: those of which it has a batch. Also those of which it has
+   * only the marker, if it was never compacted. In the order of their markers.
+   */
+  readonly aborted: readonly AbortedRange[];
 }
 
 export interface IndexEntry {
@@ -53,6 +59,12 @@ export function packIndex(index: SegmentIndex): Uint8Array {
     writer.uint32(entry.hash);
     before = entry;
   }
+  writer.varuint(index.aborted.length);
+  for (const { producerId, firstOffset, lastOffset } of index.aborted) {
+    writer.varuint(producerId);
+    writer.varuint(firstOffset);
+    writer.varuint(lastOffset - firstOffset);
+  }
   const packed = writer.finish();
   const footer = new ByteWriter(FOOTER_CRC_AT);
   footer.write(MAGIC);
@@ -90,7 +102,7 @@ export function unpackIndex(packed: Uint8Array): SegmentIndex {
     invariant(indexLength === footerAt, () => `the index has ${footerAt} bytes, and its footer says ${indexLength}`);
     invariant(bytes >= 0, 'the segment has less than no bytes');
     invariant(crc32c(packed.subarray(0, footerAt)) === indexCrc, 'the index does not match its CRC-32C');
-    const index = { entries: unpackEntries(packed.subarray(0, footerAt)), bytes };
+    const index = { ...unpackContent(packed.subarray(0, footerAt)), bytes };
     checkIndex(index);
     return index;
   } catch (cause) {
@@ -99,7 +111,7 @@ export function unpackIndex(packed: Uint8Array): SegmentIndex {
   }
 }
 
-function unpackEntries(packed: Uint8Array): IndexEntry[] {
+function unpackContent(packed: Uint8Array): Omit<SegmentIndex, 'bytes'> {
   const reader = new ByteReader(packed);
   const version = reader.uint8();
   invariant(version === INDEX_VERSION, () => `index version ${version} is not ${INDEX_VERSION}`);
@@ -114,11 +126,16 @@ function unpackEntries(packed: Uint8Array): IndexEntry[] {
     };
     entries.push(before);
   }
-  invariant(reader.remaining === 0, 'the index ends with its last entry');
-  return entries;
+  const aborted: AbortedRange[] = [];
+  for (let left = reader.varuint(); left > 0; left--) {
+    const [producerId, firstOffset] = [reader.varuint(), reader.varuint()];
+    aborted.push({ producerId, firstOffset, lastOffset: firstOffset + reader.varuint() });
+  }
+  invariant(reader.remaining === 0, 'the index ends with its last aborted transaction');
+  return { entries, aborted };
 }
 
-function checkIndex({ entries, bytes }: SegmentIndex): void {
+function checkIndex({ entries, bytes, aborted }: SegmentIndex): void {
   invariant((entries[0]?.position ?? bytes) === 0, 'the first block is at position 0');
   for (const [i, entry] of entries.entries()) {
     const next = entries[i + 1];
@@ -127,6 +144,13 @@ function checkIndex({ entries, bytes }: SegmentIndex): void {
     invariant(
       Number.isSafeInteger(entry.offset) && Number.isSafeInteger(entry.maxTimestampMs),
       'offsets and timestamps are within ±(2^53 − 1)',
+    );
+  }
+  for (const [i, { firstOffset, lastOffset }] of aborted.entries()) {
+    invariant(firstOffset < lastOffset && Number.isSafeInteger(lastOffset), 'a marker follows its transaction');
+    invariant(
+      lastOffset > (aborted[i - 1]?.lastOffset ?? -1),
+      'aborted transactions are in the order of their markers',
     );
   }
 }
@@ -159,7 +183,7 @@ export function chunkAt(
   return { start, end: index.entries[endAt]?.position ?? index.bytes };
 }
 
-/** The index of segments whose batches are stored one after another. Blocks that are too small are joined. */
+/** The index of adjacent segments whose batches are stored one after another. Blocks that are too small are joined. */
 export function joinIndexes(indexes: readonly SegmentIndex[]): SegmentIndex {
   const entries: IndexEntry[] = [];
   let bytes = 0;
@@ -167,7 +191,7 @@ export function joinIndexes(indexes: readonly SegmentIndex[]): SegmentIndex {
     for (const entry of index.entries) addBlock(entries, { ...entry, position: bytes + entry.position });
     bytes += index.bytes;
   }
-  return { entries, bytes };
+  return { entries, bytes, aborted: joinAborted(indexes.map(({ aborted }) => aborted)) };
 }
 
 /** Adds a block, or a batch, to the last block if that is not full yet, and otherwise as a block of its own. */

@@ -333,6 +333,7 @@ function writeSegments(writer: ByteWriter, segments: readonly Segment[], from: n
     writer.varuint(segment.version);
     writer.varuint(segment.bytes);
     writer.varuint(segment.indexBytes);
+    writer.varuint(segment.aborted);
     writer.varint(segment.maxTimestampMs);
     writer.varuint(segment.writtenAtMs);
     writer.uint32(Number(segment.setHash >> 32n));
@@ -352,6 +353,7 @@ function readSegments(reader: ByteReader, from: number): Segment[] {
       version: reader.varuint(),
       bytes: reader.varuint(),
       indexBytes: reader.varuint(),
+      aborted: reader.varuint(),
       maxTimestampMs: reader.varint(),
       writtenAtMs: reader.varuint(),
       setHash: (BigInt(reader.uint32()) << 32n) | BigInt(reader.uint32()),

@@ -11,6 +11,8 @@ export interface Segment {
   readonly bytes: number;
   /** The bytes of index and footer, which follow. */
   readonly indexBytes: number;
+  /** The number of aborted transactions that the index lists: a reader needs the list only if there are any. */
+  readonly aborted: number;
   readonly maxTimestampMs: number;
   /** When the oldest of its data was appended: `segment.ms` counts from here. */
   readonly writtenAtMs: number;

@@ -215,6 +215,7 @@ export async function runSeed(seed: number, options: RunOptions = {}): Promise<R
     indexBytes: 40,
     maxTimestampMs: endOffset,
     writtenAtMs: startOffset,
+    aborted: 0,
     setHash: records ?? BigInt(endOffset - startOffset),
   });
 

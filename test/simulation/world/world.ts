@@ -9,7 +9,7 @@ import { HANDLERS } from '../../../shared/kafka/handlers.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../shared/log/head/head.ts';
 import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
-import { OFFSET_MAP_SLOT_BYTES } from '../../../shared/log/segment/offset-map.ts';
+import { OFFSET_MAP_SLOT_BYTES } from '../../../shared/log/segment/compact/offset-map.ts';
 import { aroundStores, keyOf } from '../../../shared/storage/around-stores.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
 import type { HistoryEvent } from '../../history/history.ts';

@@ -1,7 +1,9 @@
 import { readBatchHeader } from '../../../log/batch/record-batch.ts';
 import type { StoredBatch } from '../../../log/batch/stored-batch.ts';
 import { EventLogError, invariant } from '../../../log/errors.ts';
-import { type CompactedBatch, type CompactOptions, compactBatch } from '../../../log/segment/compact-batch.ts';
+import { AbortedBatches, type AbortedRange, abortedWithin, joinAborted } from '../../../log/segment/aborted.ts';
+import type { CompactedBatch, CompactOptions } from '../../../log/segment/compact/compact-batch.ts';
+import type { CompactedTransactions } from '../../../log/segment/compact/compact-transactions.ts';
 import {
   announce,
   dropDeadAnnouncements,
@@ -25,7 +27,7 @@ import type { HeadName } from '../../heads/items.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { retrying } from '../../retry.ts';
 import { CHUNK_BYTES_DEFAULT, corrupt, readBatches, readSegmentIndex } from '../../segments/read-batches.ts';
-import type { SegmentPlace } from '../../segments/segment-blocks.ts';
+import { checkIndexOf, type SegmentPlace } from '../../segments/segment-blocks.ts';
 import type { SlotPart, SlotParts } from '../../segments/slot-parts.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../grace.ts';
 
@@ -64,9 +66,16 @@ export type GroupOutcome =
       readonly type: 'unchanged' | 'replaced';
       /** When the first of its tombstones may go; absent if it has none whose time is set. */
       readonly deleteHorizonMs?: number | undefined;
+      /** The transactions after the group. */
+      readonly transactions: CompactedTransactions;
     }
   /** Another job has changed the group. */
   | { readonly type: 'too_late' };
+
+/** How a pass compacts: `transactions` as of the group's first batch. */
+export interface PassRules extends CompactOptions {
+  readonly transactions: CompactedTransactions;
+}
 
 interface Piece {
   readonly startOffset: number;
@@ -95,26 +104,28 @@ interface Counts {
  * @throws EventLogError `corrupt_data` with the key of what is damaged as `storedAs`; `storage_unavailable`. Throws the
  * reason of the job's signal once that is aborted, unless all is read already.
  */
-export async function compactGroup(job: SlotJob, group: Group, rules: CompactOptions): Promise<GroupOutcome> {
+export async function compactGroup(job: SlotJob, group: Group, passed: PassRules): Promise<GroupOutcome> {
   const { pieces, index } = await planPieces(job, group.sources);
   const isSingle = pieces.length === 1;
   if (!isSingle) {
+    const rules = { ...passed, transactions: passed.transactions.copy() };
     const probe = await probeChange(job, group.sources, rules, index);
-    if (!probe.isChanged) return ended(job, 'unchanged', probe);
+    if (!probe.isChanged) return ended(job, 'unchanged', probe, rules);
   }
+  const rules = { ...passed, transactions: passed.transactions.copy() };
   const total = noCounts();
   const by: Segment[] = [];
   let announcement: Announcement | undefined;
   try {
     for await (const { piece, built, counts } of buildPieces(job, group.sources, pieces, rules, index)) {
       addCounts(total, counts);
-      if (isSingle && !counts.isChanged) return ended(job, 'unchanged', total);
+      if (isSingle && !counts.isChanged) return ended(job, 'unchanged', total, rules);
       const isEmpty = isSingle && built === undefined;
       announcement ??= await announceGroup(job, group, isEmpty ? [] : pieces);
       if (announcement === undefined) return { type: 'too_late' };
       if (built !== undefined) by.push(await writePiece(job, group, piece, built, announcement.id));
     }
-    return await commitGroup(job, group, by, announcement as Announcement, total);
+    return await commitGroup(job, group, by, announcement as Announcement, total, rules);
   } catch (error) {
     // If this fails too, then the announcement runs out, and whoever finds it does the same.
     if (announcement !== undefined) await giveUpNames(job, announcement).catch(() => {});
@@ -128,6 +139,7 @@ async function commitGroup(
   by: readonly Segment[],
   announcement: Announcement,
   total: Counts,
+  rules: PassRules,
 ): Promise<GroupOutcome> {
   const { context, stores, name, slot } = job;
   const { sources } = group;
@@ -145,7 +157,7 @@ async function commitGroup(
     const replaced = replaceSegments(list, { ...replacement, nowMs });
     return { list: replaced && scheduleBy(replaced, 'sweep', nowMs + GRACE_MS), result: replaced !== undefined };
   });
-  if (isApplied) return ended(job, 'replaced', total);
+  if (isApplied) return ended(job, 'replaced', total, rules);
   await giveUpNames(job, announcement);
   return { type: 'too_late' };
 }
@@ -154,10 +166,15 @@ function contentOf({ part: { page, segments } }: Group): PageContent | undefined
   return page && { page, segments };
 }
 
-function ended({ tally }: SlotJob, type: 'unchanged' | 'replaced', counts: Counts): GroupOutcome {
+function ended(
+  { tally }: SlotJob,
+  type: 'unchanged' | 'replaced',
+  counts: Counts,
+  { transactions }: PassRules,
+): GroupOutcome {
   tally.recordsKept += counts.kept;
   tally.recordsDropped += counts.dropped;
-  return { type, deleteHorizonMs: counts.deleteHorizonMs };
+  return { type, deleteHorizonMs: counts.deleteHorizonMs, transactions };
 }
 
 /** The offsets of the segments to be made: those of a large segment are divided where its index has blocks. */
@@ -187,11 +204,14 @@ async function planPieces(
 async function probeChange(
   job: SlotJob,
   sources: readonly Segment[],
-  rules: CompactOptions,
+  rules: PassRules,
   index: SegmentIndex | undefined,
 ): Promise<Counts> {
   const counts = noCounts();
-  for await (const { batch, result } of compactedBatches(job, sources, rules, index)) {
+  const lists = await abortedOf(job, sources, index);
+  counts.isChanged = isListShorter(lists, rules);
+  if (counts.isChanged) return counts;
+  for await (const { batch, result } of compactedBatches(job, sources, lists, rules, index)) {
     count(counts, batch, result, rules);
     if (counts.isChanged) break;
   }
@@ -210,21 +230,23 @@ async function* buildPieces(
   job: SlotJob,
   sources: readonly Segment[],
   pieces: readonly Piece[],
-  rules: CompactOptions,
+  rules: PassRules,
   index: SegmentIndex | undefined,
 ): AsyncGenerator<BuiltPiece> {
+  const lists = await abortedOf(job, sources, index);
+  const listed = stillListed(joinAborted(lists), rules);
   let builder = new SegmentBuilder();
-  let counts = noCounts();
+  let counts = { ...noCounts(), isChanged: isListShorter(lists, rules) };
   let at = 0;
   const next = (): BuiltPiece => {
     const piece = pieces[at++] as Piece;
-    const made = { piece, built: builder.bytes === 0 ? undefined : builder.finish(piece), counts };
+    const made = { piece, built: builder.bytes === 0 ? undefined : builder.finish(piece, listed), counts };
     if (made.built !== undefined) checkCompacted(made.built, counts.kept);
     builder = new SegmentBuilder();
     counts = noCounts();
     return made;
   };
-  for await (const { batch, result } of compactedBatches(job, sources, rules, index)) {
+  for await (const { batch, result } of compactedBatches(job, sources, lists, rules, index)) {
     while (batch.baseOffset >= (pieces[at] as Piece).endOffset) yield next();
     count(counts, batch, result, rules);
     if (result.bytes === undefined) continue;
@@ -238,14 +260,54 @@ async function* buildPieces(
 async function* compactedBatches(
   job: SlotJob,
   sources: readonly Segment[],
-  rules: CompactOptions,
+  lists: readonly (readonly AbortedRange[])[],
+  rules: PassRules,
   index: SegmentIndex | undefined,
 ): AsyncGenerator<{ readonly batch: StoredBatch; readonly result: CompactedBatch }> {
-  for (const segment of sources) {
+  for (const [i, segment] of sources.entries()) {
     const place = placeOf(job, segment);
+    const aborted = new AbortedBatches(lists[i] ?? []);
     for await (const batch of countedBatches(job, place, index))
-      yield { batch, result: compactOne(batch, rules, place) };
+      yield { batch, result: compactOne(batch, aborted, rules, place) };
   }
+}
+
+/** The aborted transactions of each of the segments. 1 GetObject for each that has some, unless its index is given. */
+async function abortedOf(
+  job: SlotJob,
+  sources: readonly Segment[],
+  index: SegmentIndex | undefined,
+): Promise<readonly (readonly AbortedRange[])[]> {
+  const lists: (readonly AbortedRange[])[] = [];
+  for (const segment of sources) lists.push(await listedAborted(job, segment, index));
+  return lists;
+}
+
+/** The aborted transactions that a segment lists. */
+export async function listedAborted(
+  job: SlotJob,
+  segment: Segment,
+  index?: SegmentIndex,
+): Promise<readonly AbortedRange[]> {
+  if (segment.aborted === 0) return [];
+  const place = placeOf(job, segment);
+  const known = index ?? (await readSegmentIndex(job.context, job.stores.objects, place));
+  checkIndexOf(place, known);
+  return known.aborted;
+}
+
+/** Below `belowOffset` no batch of an aborted transaction is left, so only what is above needs to be listed. */
+function stillListed(aborted: readonly AbortedRange[], { belowOffset }: CompactOptions): readonly AbortedRange[] {
+  return abortedWithin(aborted, { startOffset: belowOffset, endOffset: Number.POSITIVE_INFINITY });
+}
+
+/**
+ * Whether a segment lists a transaction that it need not list any more. It must then be rewritten even if all of its batches
+ * stay: the transaction's marker may go, and a reader that sees the list and not the marker would leave out what the producer
+ * wrote later.
+ */
+function isListShorter(lists: readonly (readonly AbortedRange[])[], rules: CompactOptions): boolean {
+  return lists.some((list) => stillListed(list, rules).length < list.length);
 }
 
 /** The batches of a segment, counted as read. */
@@ -267,11 +329,15 @@ export function placeOf({ topic, partition }: SlotJob, segment: Segment): Segmen
   return { topicId: topic.topicId, partition, segment };
 }
 
-function compactOne(batch: StoredBatch, rules: CompactOptions, place: SegmentPlace): CompactedBatch {
-  const { bytes, header, baseOffset } = batch;
-  if (baseOffset >= rules.belowOffset) return { bytes, kept: header.recordCount, dropped: 0 };
+function compactOne(
+  batch: StoredBatch,
+  aborted: AbortedBatches,
+  rules: PassRules,
+  place: SegmentPlace,
+): CompactedBatch {
+  const { baseOffset } = batch;
   try {
-    return compactBatch(bytes, rules, header);
+    return rules.transactions.compact(batch, aborted, rules);
   } catch (cause) {
     if (!(cause instanceof EventLogError) || cause.code !== 'invalid_batch') throw cause;
     throw corrupt(place, `has records that cannot be read, at offset ${baseOffset}: ${cause.message}`, cause);

@@ -5,8 +5,8 @@ import {
   LOOK_AGAIN_MS_MAX,
   LOOK_AGAIN_MS_MIN,
   nextLookMs,
-} from '../../../log/segment/cleanable.ts';
-import { OffsetMap } from '../../../log/segment/offset-map.ts';
+} from '../../../log/segment/compact/cleanable.ts';
+import { OffsetMap } from '../../../log/segment/compact/offset-map.ts';
 import type { SegmentList } from '../../../log/segment/segment-list.ts';
 import type { Topic } from '../../../log/topic/topic.ts';
 import { isCompacted } from '../../../log/topic/topic-config.ts';

@@ -1,8 +1,10 @@
 import { recordsOf, type StoredBatch } from '../../../log/batch/stored-batch.ts';
 import { invariant } from '../../../log/errors.ts';
-import { type Compaction, nextGroup } from '../../../log/segment/cleanable.ts';
+import { AbortedBatches } from '../../../log/segment/aborted.ts';
+import { type Compaction, nextGroup } from '../../../log/segment/compact/cleanable.ts';
+import { CompactedTransactions } from '../../../log/segment/compact/compact-transactions.ts';
+import type { OffsetMap } from '../../../log/segment/compact/offset-map.ts';
 import { endCompaction } from '../../../log/segment/list-changes.ts';
-import type { OffsetMap } from '../../../log/segment/offset-map.ts';
 import type { Segment } from '../../../log/segment/segment.ts';
 import type { SegmentList } from '../../../log/segment/segment-list.ts';
 import { numberSetting } from '../../../log/topic/topic-config.ts';
@@ -15,6 +17,7 @@ import {
   currentList,
   earlier,
   type Group,
+  listedAborted,
   placeOf,
   type SlotJob,
 } from './compact-group.ts';
@@ -49,7 +52,8 @@ export async function runPass(job: SlotJob, view: SlotView, due: Compaction, map
   const belowOffset = await fillMap(job, segmentsOf(view, slot), { compactedOffset, ...due }, map);
   invariant(belowOffset > compactedOffset || due.upToOffset === compactedOffset, 'a pass gets on');
   const deleteRetentionMs = numberSetting(topic.config, 'delete.retention.ms');
-  const rules = { map, belowOffset, nowMs, deleteRetentionMs };
+  const options = { map, belowOffset, nowMs, deleteRetentionMs };
+  let transactions = new CompactedTransactions();
   const bytesMax = Math.min(context.settings.compactionOutputBytes, numberSetting(topic.config, 'segment.bytes'));
   let horizonMs: number | undefined;
   let fromOffset = 0;
@@ -59,12 +63,13 @@ export async function runPass(job: SlotJob, view: SlotView, due: Compaction, map
     const now = { list, parts: await job.parts.of(list) };
     const group = groupOf(now, slot, { fromOffset, belowOffset, bytesMax });
     if (group === undefined) break;
-    const outcome = await compactGroup(job, group, rules);
+    const outcome = await compactGroup(job, group, { ...options, transactions });
     if (outcome.type === 'too_late') {
       if (++lost === LOST_MAX) return false;
       continue;
     }
     horizonMs = earlier(horizonMs, outcome.deleteHorizonMs);
+    transactions = outcome.transactions;
     fromOffset = (group.sources.at(-1) as Segment).endOffset;
   }
   const began = { compactedOffset, tombstonesDueAtMs };
@@ -96,8 +101,8 @@ function groupOf({ list, parts }: SlotView, slot: number, limits: Parameters<typ
 
 /**
  * Puts the keys of `[compactedOffset, upToOffset)` into the map. Returns the end of what the map has: `upToOffset`, or the
- * offset of the first record that it had no room for. Records of transactions are left out: whether they count is decided
- * by a marker, and what does not count must not take the place of anything.
+ * offset of the first record that it had no room for. Records of aborted transactions are left out: what does not count must
+ * not take the place of anything.
  */
 async function fillMap(
   job: SlotJob,
@@ -110,9 +115,11 @@ async function fillMap(
   for (const segment of segments) {
     if (segment.endOffset <= compactedOffset || segment.startOffset >= belowOffset) continue;
     // The segment is read to its end even if the map is full: only then is it known to be undamaged.
+    const aborted = new AbortedBatches(await listedAborted(job, segment));
     for await (const batch of countedBatches(job, placeOf(job, segment))) {
-      const { control, transactional } = batch.header;
-      if (control || transactional || batch.endOffset <= compactedOffset || batch.baseOffset >= belowOffset) continue;
+      const { control, transactional, producerId } = batch.header;
+      if (control || batch.endOffset <= compactedOffset || batch.baseOffset >= belowOffset) continue;
+      if (transactional && aborted.of(producerId, batch.baseOffset) !== undefined) continue;
       belowOffset = putKeys(job, segment, batch, { compactedOffset, belowOffset }, map);
     }
   }

@@ -6,6 +6,7 @@ import type { SegmentList, SegmentPage } from '../../../log/segment/segment-list
 import type { Topic } from '../../../log/topic/topic.ts';
 import type { BrokerContext } from '../../context.ts';
 import { type Ask, readHead } from '../../heads/items.ts';
+import { transactionsOf } from '../../heads/known-nodes.ts';
 import { raiseStarts } from '../../heads/raise-starts.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { retrying } from '../../retry.ts';
@@ -30,9 +31,9 @@ const GARBAGE_WAIT_MS = 60_000;
  *
  * Segments expire as `expiredBelow` says. Where all segments of a partition have expired, its unmerged parts expire by time
  * too: Kafka also removes its active segment when the largest timestamp is too old. `retention.bytes` counts unmerged parts
- * but does not remove them. Starts that `deleteRecords` raised are treated alike, whatever the topic's retention.
+ * but does not remove them. Neither passes the first offset of an open transaction. Starts that `deleteRecords` raised are treated alike, whatever the topic's retention.
  *
- * Costs 2 GetItems, the cost of `findExpired` and of one `updateSegmentList`, and 1 UpdateItem if something expired.
+ * Costs 2 GetItems, the cost of `transactionsOf`, the cost of `findExpired` and of one `updateSegmentList`, and 1 UpdateItem if something expired.
  * @throws EventLogError `corrupt_data` if a node or page is missing, also because another job has just deleted it: the next
  * run finds the head without it
  */
@@ -56,7 +57,8 @@ export async function expireHead(
   const pages = new PagesRead(context, items, name);
   const slots = Math.min(topic.partitionsPerHead, topic.partitions - headNumber * topic.partitionsPerHead);
   const retention = { ...retentionOf(topic.config), nowMs };
-  const found = await findExpired({ items, name, list: known, head: observed, slots, retention, pages, ask });
+  const { open } = await ask(() => transactionsOf(context, items, name, observed));
+  const found = await findExpired({ items, name, list: known, head: observed, open, slots, retention, pages, ask });
   const head = await raiseStarts(context, items, name, observed, found.starts);
   // The grace begins now: until here readers were given what has expired.
   const raisedAtMs = context.clock.nowMs();

@@ -6,6 +6,7 @@ import {
   placeNode,
   placeTail,
 } from '../../../log/head/head.ts';
+import { lastStableOffsetOf, type OpenTransactions } from '../../../log/head/open-transactions.ts';
 import {
   type ExpiringSegment,
   expiredBelow,
@@ -16,6 +17,7 @@ import {
 import type { SegmentList, SegmentPage } from '../../../log/segment/segment-list.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import { type Ask, type HeadName, nodesBetween } from '../../heads/items.ts';
+import { HELD_UP_MS } from '../grace.ts';
 import type { PagesRead } from './pages-read.ts';
 
 /** So many pages of a slot are looked through at once; the others in the next run, which follows at once. */
@@ -31,6 +33,8 @@ export interface ExpirySearch {
   /** Read after the list. */
   readonly head: Head;
   readonly slots: number;
+  /** The open transactions as of the head. */
+  readonly open: OpenTransactions;
   readonly retention: Retention;
   readonly pages: PagesRead;
   readonly ask: Ask;
@@ -46,7 +50,7 @@ export interface Expired {
 }
 
 /**
- * Finds what has expired in a head. Costs 1 GetItem for each page with something expired and the page after it, and 1 Query
+ * Finds what has expired in a head. Nothing does from the first offset of an open transaction on; segments end before that. Costs 1 GetItem for each page with something expired and the page after it, and 1 Query
  * for 64 unmerged nodes up to the first part that is kept, for the partitions whose segments have all expired.
  */
 export async function findExpired(search: ExpirySearch): Promise<Expired> {
@@ -78,7 +82,13 @@ export async function findExpired(search: ExpirySearch): Promise<Expired> {
       open.delete(slot);
       return;
     }
-    starts.set(slot, placed.baseOffset + records);
+    const endOffset = placed.baseOffset + records;
+    if (endOffset > lastStableOffsetOf(search.open, slot, endOffset)) {
+      lookAt(nowMs + HELD_UP_MS);
+      open.delete(slot);
+      return;
+    }
+    starts.set(slot, endOffset);
     if (startOf(slot) < partitionState(head, slot).nextOffset) return;
     lookAt(emptyLookAtMs(retention));
     open.delete(slot);

@@ -12,6 +12,7 @@ import {
   type TailNode,
   writtenAtMs,
 } from '../../../log/head/head.ts';
+import type { AbortedTransaction } from '../../../log/head/open-transactions.ts';
 import type { SegmentLimits } from '../../../log/segment/merge-policy.ts';
 import { type BuiltSegment, SegmentBuilder } from '../../../log/segment/segment-builder.ts';
 import { addHashes, batchHash } from '../../../log/segment/set-hash.ts';
@@ -38,6 +39,15 @@ export interface MergedNodes {
   readonly bytes: number;
 }
 
+export interface ToMerge {
+  readonly head: Head;
+  readonly nodes: readonly TailNode[];
+  /** The totals by slot before the nodes. */
+  readonly before: readonly SlotTotals[];
+  /** All aborted transactions that have data or a marker in the nodes, in the order of their markers. */
+  readonly aborted: readonly AbortedTransaction[];
+}
+
 /** Entries whose data is read at once, if it is not more than this. */
 const READS_AT_ONCE = 16;
 const READ_BYTES_MAX = 1024 * 1024;
@@ -50,9 +60,7 @@ const READ_BYTES_MAX = 1024 * 1024;
 export async function buildSegments(
   stores: Stores,
   name: HeadName,
-  head: Head,
-  nodes: readonly TailNode[],
-  before: readonly SlotTotals[],
+  { head, nodes, before, aborted }: ToMerge,
   limits: SegmentLimits,
   pace: Pace,
 ): Promise<MergedNodes> {
@@ -62,7 +70,7 @@ export async function buildSegments(
     throw new EventLogError('corrupt_data', `Tail node ${first.firstEntry} does not begin where the segments end.`, {
       details: { ...name, firstEntry: first.firstEntry },
     });
-  const builders = new SlotBuilders(limits);
+  const builders = new SlotBuilders(limits, aborted);
   const isKept = (placed: PlacedPart): boolean =>
     endOffset(placed) > partitionState(head, placed.part.slot).logStartOffset;
   const entries = nodes.flatMap(entriesOf).map((parts) => parts.filter(isKept));
@@ -123,11 +131,13 @@ interface Growing {
 /** Makes the segments of each slot, and begins a new one where the topic's limits ask for it. */
 class SlotBuilders {
   readonly #limits: SegmentLimits;
+  readonly #aborted: readonly AbortedTransaction[];
   readonly #growing = new Map<number, Growing>();
   readonly #finished: (NewSegment & { readonly hash: bigint })[] = [];
 
-  constructor(limits: SegmentLimits) {
+  constructor(limits: SegmentLimits, aborted: readonly AbortedTransaction[]) {
     this.#limits = limits;
+    this.#aborted = aborted;
   }
 
   add({ entry, part: { slot } }: PlacedPart, { bytes, header, baseOffset }: StoredBatch): void {
@@ -153,7 +163,8 @@ class SlotBuilders {
   }
 
   #close(slot: number, { builder, writtenAtMs: sinceMs, hash }: Growing): void {
-    this.#finished.push({ slot, built: builder.finish(), writtenAtMs: sinceMs, hash });
+    const aborted = this.#aborted.filter((one) => one.slot === slot);
+    this.#finished.push({ slot, built: builder.finish(undefined, aborted), writtenAtMs: sinceMs, hash });
     this.#growing.delete(slot);
   }
 }

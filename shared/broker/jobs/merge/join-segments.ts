@@ -91,8 +91,9 @@ async function joinOnce(
       return read;
     }),
   );
-  const index = packIndex(joinIndexes(indexes));
-  const by = joinedSegment(sources, id, index.length);
+  const joined = joinIndexes(indexes);
+  const index = packIndex(joined);
+  const by = { ...joinedSegment(sources, id), indexBytes: index.length, aborted: joined.aborted.length };
   const ranges = sources.map((source) => ({
     key: segmentKey(placeOf(source)),
     range: { start: 0, end: source.bytes },
@@ -106,7 +107,7 @@ async function joinOnce(
   return { ...committed, sources: sources.length };
 }
 
-function joinedSegment(sources: readonly Segment[], version: number, indexBytes: number): Segment {
+function joinedSegment(sources: readonly Segment[], version: number): Omit<Segment, 'indexBytes' | 'aborted'> {
   const first = sources[0] as Segment;
   const last = sources.at(-1) as Segment;
   return {
@@ -114,7 +115,6 @@ function joinedSegment(sources: readonly Segment[], version: number, indexBytes:
     endOffset: last.endOffset,
     version,
     bytes: sources.reduce((sum, { bytes }) => sum + bytes, 0),
-    indexBytes,
     maxTimestampMs: Math.max(...sources.map(({ maxTimestampMs }) => maxTimestampMs)),
     writtenAtMs: Math.min(...sources.map(({ writtenAtMs }) => writtenAtMs)),
     setHash: sources.reduce((sum, { setHash }) => addHashes(sum, setHash), 0n),

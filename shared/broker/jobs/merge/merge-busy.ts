@@ -29,7 +29,8 @@ export async function mergeBusy(context: BrokerContext, { signal }: HeadJobOptio
       const result = await runOnHead(context, 'merge', mergeHead, topic, head.headNumber, { signal });
       const { list: _, ...done } = result;
       results.push(done);
-      if (result.nodesMerged === 0 && result.waitedMs !== undefined)
+      const isLeft = result.nodesMerged === 0 || result.heldUpBy !== undefined;
+      if (isLeft && result.waitedMs !== undefined)
         putBack(head, { isScheduled: true, notBeforeMs: clock.nowMs() + RETRY_MS });
     } catch (error) {
       putBack(head, { notBeforeMs: clock.nowMs() + RETRY_MS });

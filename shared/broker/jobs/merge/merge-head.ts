@@ -18,17 +18,19 @@ import { choiceSetting, numberSetting } from '../../../log/topic/topic-config.ts
 import { segmentObjectKey } from '../../../storage/keys.ts';
 import type { ItemStore, Stores } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
-import { type HeadName, nodesBetween, readHead } from '../../heads/items.ts';
+import { type Ask, type HeadName, nodesBetween, readHead } from '../../heads/items.ts';
+import { transactionsOf } from '../../heads/known-nodes.ts';
 import { checkpointProducers } from '../../heads/producers.ts';
 import { readSegmentList, updateSegmentList } from '../../heads/segment-list-store.ts';
 import { usesOfNode } from '../../heads/uses.ts';
 import { retrying } from '../../retry.ts';
 import { announceNames, commitAnnounced, isUnderWay, segmentName } from '../announced-work.ts';
-import { GRACE_MS } from '../grace.ts';
+import { GRACE_MS, HELD_UP_MS } from '../grace.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
 import { Pace } from '../pace.ts';
 import { buildSegments, type MergedNodes, type NewSegment } from './build-segments.ts';
 import { joinSegments } from './join-segments.ts';
+import { abortedOf, type HeldUpBy, stableNodes } from './stable-nodes.ts';
 
 export interface MergeResult extends HeadJobResult {
   /** The age of the oldest node that waited when the job came; `undefined` if none did. */
@@ -37,6 +39,8 @@ export interface MergeResult extends HeadJobResult {
   readonly bytesMerged: number;
   readonly segmentsWritten: number;
   readonly segmentsJoined: number;
+  /** The merge was due, and stopped at this open transaction. */
+  readonly heldUpBy?: HeldUpBy | undefined;
 }
 
 /** A head of which nothing waits is looked at again after this long, in case nobody told that something does. */
@@ -45,14 +49,14 @@ const IDLE_MS = 24 * 3_600_000;
 const COMPACT_AFTER_MS = 5 * 60_000;
 
 /**
- * Merges the tail nodes of one head into segments while that is due (`merge-policy.ts`), or in any case with `force`, and
- * then joins small segments. What a node is needed for besides its records, the states of producers and the uses of
+ * Merges the tail nodes of one head into segments while that is due (`merge-policy.ts`), or in any case with `force`, up to
+ * the last stable offsets of its partitions, and then joins small segments. What a node is needed for besides its records, the states of producers and the uses of
  * idempotency keys, is stored before. May be stopped or killed anywhere, and run twice at once: what it has not committed is
  * garbage that the next run of the sweep finds.
  *
  * Costs 2 GetItems if nothing waits, 1 Query more if something does. A merge of up to 64 MiB costs 1 Query for 64 nodes, 1
  * GetItem or GetObject for each entry, 1 PutObject for each segment, 1 PutItem for each use of an idempotency key, what
- * `checkpointProducers` does, and 2 to 4 writes for the list.
+ * `checkpointProducers` does, and 2 to 4 writes for the list; and what `abortedOf` does.
  * @throws EventLogError `corrupt_data` naming what is damaged: nothing of that merge is committed
  */
 export async function mergeHead(
@@ -75,6 +79,8 @@ export async function mergeHead(
   let segmentsWritten = 0;
   let waitedMs: number | undefined;
   let nextAtMs = context.clock.nowMs() + IDLE_MS;
+  const ask: Ask = (request) => retrying(context, 'not_applied', request);
+  let heldUpBy: HeldUpBy | undefined;
   while (!head.closed && !signal?.aborted) {
     const waiting = unmergedNodes(list.mergedEntry, head.firstEntry);
     if (waiting === 0) break;
@@ -90,13 +96,25 @@ export async function mergeHead(
       break;
     }
     const known = list;
-    const { merged, committed } = await context.mergeBytes.use(bytesOf(nodes), async () => {
-      const built = await buildSegments(stores, name, head, nodes, known.totals, limits, pace);
-      return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, nodes, built) };
+    const { open } = await ask(() => transactionsOf(context, stores.items, name, head));
+    const { stable, heldUpBy: holder } = stableNodes(nodes, open);
+    if (holder !== undefined) {
+      heldUpBy = holder;
+      context.heldUp.met([holder], context.clock.nowMs());
+      nextAtMs = context.clock.nowMs() + HELD_UP_MS;
+      // The last stable offset can rise in small steps, and each of them would make a small segment.
+      const unmerged = { nodes: stable.length, bytes: bytesOf(stable), oldestMs };
+      if (stable.length === 0 || (!force && !isMergeDue(unmerged, context.clock.nowMs()))) break;
+    }
+    const aborted = await ask(() => abortedOf(context, stores.items, name, head, stable));
+    const toMerge = { head, nodes: stable, before: known.totals, aborted };
+    const { merged, committed } = await context.mergeBytes.use(bytesOf(stable), async () => {
+      const built = await buildSegments(stores, name, toMerge, limits, pace);
+      return { merged: built, committed: await writeAndCommit(context, stores, topic, name, known, stable, built) };
     });
     list = committed.list;
     if (!committed.applied) continue;
-    nodesMerged += nodes.length;
+    nodesMerged += stable.length;
     bytesMerged += merged.bytes;
     segmentsWritten += merged.segments.length;
   }
@@ -111,6 +129,7 @@ export async function mergeHead(
     bytesMerged,
     segmentsWritten,
     segmentsJoined: joined.segmentsJoined,
+    heldUpBy,
   };
 }
 

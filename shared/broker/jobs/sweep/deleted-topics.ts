@@ -13,6 +13,7 @@ import {
   usePartitionKey,
 } from '../../../storage/keys.ts';
 import type { Attributes, ItemKey, Stores } from '../../../storage/ports.ts';
+import { abortedPartitionKey } from '../../../storage/transaction-keys.ts';
 import type { BrokerContext } from '../../context.ts';
 import { type Ask, type HeadName, headFromAttributes, nodeKey, queryNodes } from '../../heads/items.ts';
 import { retrying } from '../../retry.ts';
@@ -137,6 +138,7 @@ class TopicSweep {
       producerPartitionKey(topicId, headNumber),
       usePartitionKey(topicId, headNumber),
       segmentsPartitionKey(topicId, headNumber),
+      abortedPartitionKey(topicId, headNumber),
     ];
     for (const pk of partitions) if (!(await this.#deleteItems(pk))) return false;
     await this.#write(() => items.delete(checkpointKey(topicId, headNumber)));

@@ -1,4 +1,4 @@
-import { type Entry, nextEntry, TAIL_NODE_ENTRIES } from '../../../log/head/head.ts';
+import { type Entry, nextEntry, TAIL_NODE_ENTRIES, type TailNode } from '../../../log/head/head.ts';
 import {
   dropDeadAnnouncements,
   dueGarbage,
@@ -17,7 +17,8 @@ import {
 import type { Garbage, SegmentList } from '../../../log/segment/segment-list.ts';
 import { headPartition, type Topic } from '../../../log/topic/topic.ts';
 import { segmentObjectKey, segmentPageKey } from '../../../storage/keys.ts';
-import type { Stores } from '../../../storage/ports.ts';
+import type { ItemKey, Stores } from '../../../storage/ports.ts';
+import { abortedKey, abortedPartitionKey } from '../../../storage/transaction-keys.ts';
 import type { BrokerContext } from '../../context.ts';
 import {
   type Ask,
@@ -44,6 +45,10 @@ export interface SweptHead extends HeadJobResult {
   readonly orphansDeleted: number;
 }
 
+function hasAbortMarker({ entries }: TailNode): boolean {
+  return entries.some(({ markers = [] }) => markers.some(({ outcome }) => outcome === 'aborted'));
+}
+
 /** So much is deleted between two updates of the list, or two looks at the signal. */
 const NODES_PER_STEP = 256;
 const NAMES_PER_STEP = 256;
@@ -55,7 +60,7 @@ const ENTRIES_PER_STEP = 256;
  *
  * Costs 1 GetItem and one `updateSegmentList`; 1 request for each name of garbage and one `updateSegmentList` for all of
  * them; for each 256 nodes 1 Query, 1 request for each of their entries and nodes, and one `updateSegmentList`. Once a day
- * the cost of `sweepInlineOrphans` and 1 Query.
+ * the cost of `sweepInlineOrphans` and 2 Queries.
  * @throws EventLogError `corrupt_data` if a node is missing, also one of an unmerged entry that was merged and swept meanwhile
  */
 export async function sweepHead(
@@ -188,9 +193,26 @@ class HeadSweep {
       await this.#deleteNodes(nodes);
       if (this.#signal?.aborted) return false;
     }
+    await this.#deleteLateAborted(list.cleanedEntry);
     const { orphansDeleted, complete } = await sweepInlineOrphans(this.#context, items, this.#name, this.#signal);
     this.#orphansDeleted = orphansDeleted;
     return complete;
+  }
+
+  /** The list of aborted transactions that a mover wrote after its node had been deleted. */
+  async #deleteLateAborted(belowEntry: number): Promise<void> {
+    const { topicId, headNumber } = this.#name;
+    const pk = abortedPartitionKey(topicId, headNumber);
+    const to = abortedKey(topicId, headNumber, belowEntry).sk;
+    for (let isMore = true; isMore && !this.#signal?.aborted; ) {
+      const page = await this.ask(() => this.#stores.items.query({ pk, to, limit: NODES_PER_STEP }));
+      await this.#deleteAborted(page.items.map(({ sk }) => ({ pk, sk })));
+      isMore = page.more;
+    }
+  }
+
+  async #deleteAborted(keys: readonly ItemKey[]): Promise<void> {
+    await eachOf(keys, (key) => retrying(this.#context, 'from_error', () => this.#stores.items.delete(key)));
   }
 
   async finish(list: SegmentList, lookedDaily: boolean): Promise<SweptHead> {
@@ -232,7 +254,11 @@ class HeadSweep {
     return deleteDataOf(this.#context, this.#stores, this.#name, entries);
   }
 
-  async #deleteNodes(nodes: readonly { readonly firstEntry: number }[]): Promise<void> {
+  async #deleteNodes(nodes: readonly TailNode[]): Promise<void> {
+    const { topicId, headNumber } = this.#name;
+    await this.#deleteAborted(
+      nodes.filter(hasAbortMarker).map(({ firstEntry }) => abortedKey(topicId, headNumber, firstEntry)),
+    );
     await eachOf(nodes, ({ firstEntry }) =>
       retrying(this.#context, 'from_error', () => this.#stores.items.delete(nodeKey(this.#name, firstEntry))),
     );

@@ -1,9 +1,9 @@
 import type { PlantedBug } from '../planted-bug.ts';
 import { ofJobs } from './of-jobs.ts';
 
-const BATCH = 'shared/log/segment/compact-batch.ts';
-const CLEANABLE = 'shared/log/segment/cleanable.ts';
-const MAP = 'shared/log/segment/offset-map.ts';
+const BATCH = 'shared/log/segment/compact/compact-batch.ts';
+const CLEANABLE = 'shared/log/segment/compact/cleanable.ts';
+const MAP = 'shared/log/segment/compact/offset-map.ts';
 const CHANGES = 'shared/log/segment/list-changes.ts';
 const PASS = 'shared/broker/jobs/compact/compaction-pass.ts';
 const GROUP = 'shared/broker/jobs/compact/compact-group.ts';

@@ -427,20 +427,6 @@ describe('a run beside other jobs', () => {
   });
 });
 
-describe('batches that compaction must not touch', () => {
-  it('those of transactions stay, and take the place of nothing', async () => {
-    const { partition, run } = setUp();
-    const ofTransaction = (batch: Uint8Array) => edited(batch, (view) => view.setInt16(21, 0x10));
-    const control = (batch: Uint8Array) => edited(batch, (view) => view.setInt16(21, 0x30));
-    await partition.add([[rec('a=1', 1), rec('b=1', 1)]]);
-    await partition.add([[rec('a=aborted', 1)], [rec('b', 1)]], ofTransaction);
-    await partition.add([[rec('a=control', 1)]], control);
-    await partition.add([[rec('b=2', 1)]]);
-    await run();
-    expect(await partition.shown()).toEqual(['0 a=1', '2 a=aborted', '3 b', '4 a=control', '5 b=2']);
-  });
-});
-
 describe('a segment that was built wrong is a bug', () => {
   function built() {
     const builder = new SegmentBuilder();

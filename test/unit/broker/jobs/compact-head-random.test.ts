@@ -12,6 +12,7 @@ it(`compaction keeps the latest of each key and leaves nothing over, in ${SEEDS}
   }
   expect([...met].sort()).toEqual([
     'a join came too late',
+    'a marker stays with its transaction',
     'dropped',
     'joined',
     'killed',

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { compactHead } from '../../../../shared/broker/jobs/compact/compact-head.ts';
 import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
-import { LOOK_AGAIN_MS_MAX } from '../../../../shared/log/segment/cleanable.ts';
+import { LOOK_AGAIN_MS_MAX } from '../../../../shared/log/segment/compact/cleanable.ts';
 import { dropBelow } from '../../../../shared/log/segment/list-changes.ts';
 import type { SegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import type { TopicConfig } from '../../../../shared/log/topic/topic-config.ts';

@@ -1,9 +1,12 @@
 import { updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { compactHead } from '../../../../shared/broker/jobs/compact/compact-head.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../../../../shared/broker/jobs/grace.ts';
-import type { LogRecord } from '../../../../shared/log/batch/record.ts';
-import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
+import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
+import { recordsOf, type StoredBatch } from '../../../../shared/log/batch/stored-batch.ts';
+import { markerOutcome, writeMarkerBatch } from '../../../../shared/log/batch/transaction-marker.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import { type AbortedRange, joinAborted } from '../../../../shared/log/segment/aborted.ts';
+import { OFFSET_MAP_SLOT_BYTES } from '../../../../shared/log/segment/compact/offset-map.ts';
 import {
   announce,
   dropBelow,
@@ -13,14 +16,12 @@ import {
   removeGarbage,
   replaceSegments,
 } from '../../../../shared/log/segment/list-changes.ts';
-import { OFFSET_MAP_SLOT_BYTES } from '../../../../shared/log/segment/offset-map.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import type { Announcement, SegmentList } from '../../../../shared/log/segment/segment-list.ts';
 import { aroundStores } from '../../../../shared/storage/around-stores.ts';
 import { segmentPageKey } from '../../../../shared/storage/keys.ts';
 import type { Clock, Stores } from '../../../../shared/storage/ports.ts';
-import { edited } from '../../../support/batch-edit.ts';
 import { type Fault, faultyStores } from '../../../support/faulty-stores.ts';
 import { memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
 import { contextOf, MergedPartition, topicOf } from './merged-partition.ts';
@@ -34,9 +35,64 @@ interface ModelRecord {
   readonly offset: number;
   readonly key: string | null;
   readonly value: string | null;
-  readonly isOfTransaction: boolean;
+  readonly transaction: ModelTransaction | undefined;
   /** When the first run began that could compact it. */
   metAtMs?: number;
+}
+
+interface ModelTransaction {
+  readonly producerId: number;
+  readonly firstOffset: number;
+  outcome: 'committed' | 'aborted';
+  /** The offset of its marker. */
+  lastOffset: number;
+  /** When the first run began that could compact its marker. */
+  metAtMs?: number;
+}
+
+/** A batch that is going to be merged. */
+interface ModelBatch {
+  readonly records: readonly Omit<ModelRecord, 'metAtMs'>[];
+  readonly transaction: ModelTransaction | undefined;
+  readonly isMarker: boolean;
+}
+
+/**
+ * All batches of a partition, in order. Merges take only what lies below the last stable offset, so a segment lists how its
+ * transactions ended even if their markers come later.
+ */
+function planBatches(random: SeededRandom, count: number): ModelBatch[] {
+  const batches: ModelBatch[] = [];
+  const open = new Map<number, ModelTransaction>();
+  let offset = 0;
+  const mark = (transaction: ModelTransaction): void => {
+    transaction.lastOffset = offset++;
+    open.delete(transaction.producerId);
+    batches.push({ records: [], transaction, isMarker: true });
+  };
+  while (batches.length < count) {
+    const [oldest] = open.values();
+    if (oldest !== undefined && (random.next() < 0.25 || offset - oldest.firstOffset > 30)) {
+      mark(oldest);
+      continue;
+    }
+    let transaction: ModelTransaction | undefined;
+    if (random.next() < 0.5) {
+      const producerId = 1 + random.below(3);
+      const outcome = random.next() < 0.5 ? 'committed' : 'aborted';
+      transaction = open.get(producerId) ?? { producerId, firstOffset: offset, lastOffset: 0, outcome };
+      open.set(producerId, transaction);
+    }
+    const isLarge = random.next() < 0.15;
+    const records: ModelBatch['records'] = Array.from({ length: 1 + random.below(4) }, () => {
+      const key = random.next() < 0.06 ? null : `k${random.below(6)}`;
+      const value = random.next() < 0.25 ? null : isLarge ? `${offset}${'x'.repeat(40_000)}` : `v${offset}`;
+      return { offset: offset++, key, value, transaction };
+    });
+    batches.push({ records, transaction, isMarker: false });
+  }
+  for (const transaction of [...open.values()]) mark(transaction);
+  return batches;
 }
 
 export interface ModelOutcome {
@@ -101,34 +157,44 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
     return result;
   };
 
+  const plan = planBatches(random, 300);
+  let added = 0;
+  /** Transactions that have a batch in the log, by then with their markers or without. */
+  const transactions = new Set<ModelTransaction>();
   const add = async (metAtMs?: number): Promise<void> => {
-    const isOfTransaction = random.next() < 0.1;
-    const isLarge = random.next() < 0.15;
-    const batches: LogRecord[][] = [];
-    let offset = (await partition.list()).totals[0]?.nextOffset ?? 0;
-    for (let batch = 0; batch <= random.below(4); batch++) {
-      const records: LogRecord[] = [];
-      for (let i = 0; i <= random.below(4); i++) {
-        const key = random.next() < 0.06 ? null : `k${random.below(6)}`;
-        const value = random.next() < 0.25 ? null : isLarge ? `${offset}${'x'.repeat(40_000)}` : `v${offset}`;
-        model.push({ offset, key, value, isOfTransaction, ...(metAtMs === undefined ? {} : { metAtMs }) });
-        offset++;
-        const utf8 = (text: string | null): Uint8Array | null =>
-          text === null ? null : new TextEncoder().encode(text);
-        records.push({ timestampMs: clock.nowMs(), key: utf8(key), value: utf8(value), headers: [] });
+    const some = plan.slice(added, added + 1 + random.below(6));
+    added += some.length;
+    const utf8 = (text: string | null): Uint8Array | null => (text === null ? null : new TextEncoder().encode(text));
+    const compression = pick(['none', 'gzip', 'lz4'] as const);
+    const batches = some.map(({ records, transaction, isMarker }) => {
+      if (transaction !== undefined) transactions.add(transaction);
+      if (transaction !== undefined && isMarker) {
+        if (metAtMs !== undefined) transaction.metAtMs = metAtMs;
+        return writeMarkerBatch({ ...transaction, producerEpoch: 0 }, clock.nowMs());
       }
-      batches.push(records);
-    }
-    await partition.add(
-      batches,
-      isOfTransaction ? (batch) => edited(batch, (view) => view.setInt16(21, view.getInt16(21) | 0x10)) : undefined,
-      { compression: isLarge ? 'none' : pick(['none', 'gzip', 'lz4'] as const) },
-    );
+      const { producerId } = transaction ?? {};
+      for (const record of records) model.push({ ...record, ...(metAtMs === undefined ? {} : { metAtMs }) });
+      return encodeBatch(
+        records.map(({ key, value }) => ({
+          timestampMs: clock.nowMs(),
+          key: utf8(key),
+          value: utf8(value),
+          headers: [],
+        })),
+        {
+          compression,
+          transactional: transaction !== undefined,
+          producer: producerId === undefined ? undefined : { producerId, producerEpoch: 0, baseSequence: 0 },
+        },
+      );
+    });
+    await partition.addBatches(batches, abortedOf(plan));
   };
 
   const meet = async (): Promise<void> => {
     const end = (await partition.list()).totals[0]?.nextOffset ?? 0;
     for (const record of model) if (record.offset < end) record.metAtMs ??= clock.nowMs();
+    for (const one of transactions) if (one.lastOffset < end) one.metAtMs ??= clock.nowMs();
   };
   const compact = async (stores: Stores, signal?: AbortSignal, topic = topicOf(config)): Promise<void> => {
     const context = contextOf({ ...stores, clock }, settings, 1_000 * seed + contexts++);
@@ -170,7 +236,10 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
     for (const batch of await partition.batches())
       if (batch.baseOffset >= first.startOffset && batch.endOffset <= last.endOffset)
         builder.add(batch.bytes, batch.header, batch.baseOffset);
-    const { chunks, facts } = builder.finish({ startOffset: first.startOffset, endOffset: last.endOffset });
+    const { chunks, facts } = builder.finish(
+      { startOffset: first.startOffset, endOffset: last.endOffset },
+      joinAborted([await partition.abortedOf(first), await partition.abortedOf(last)]),
+    );
     await stores.objects.put(partition.keyOf({ startOffset: first.startOffset, version: made.id }), chunks);
     await clock.sleep(random.below(200));
     const by = [{ ...facts, version: made.id, writtenAtMs: Math.min(first.writtenAtMs, last.writtenAtMs) }];
@@ -212,7 +281,9 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
   const check = async (): Promise<void> => {
     const state = await partition.slotState();
     if (state === undefined) return;
-    const records = new Map((await partition.records()).map((record) => [record.offset, record]));
+    const batches = await partition.batches();
+    const data = batches.filter(({ header }) => !header.control);
+    const records = new Map(data.flatMap(recordsOf).map((record) => [record.offset, record]));
     const { compactedOffset, droppedOffset } = state;
     for (const page of state.pages) {
       const inPage = await partition.pageSegments(page);
@@ -221,32 +292,70 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
     }
     const last = new Map<string, number>();
     const lastBelow = new Map<string, number>();
-    for (const { offset, key, isOfTransaction, metAtMs } of model) {
-      if (key === null || isOfTransaction) continue;
+    for (const { offset, key, transaction, metAtMs } of model) {
+      if (key === null || transaction?.outcome === 'aborted') continue;
       if (metAtMs !== undefined) last.set(key, offset);
       if (offset < compactedOffset) lastBelow.set(key, offset);
     }
-    for (const { offset, key, value, isOfTransaction, metAtMs } of model) {
+    for (const { offset, key, value, transaction, metAtMs } of model) {
       if (offset < droppedOffset) continue;
       const found = records.get(offset);
       records.delete(offset);
       if (found !== undefined && (textOf(found.key) !== key || textOf(found.value) !== value))
         problems.push(`the record at ${offset} has changed`);
-      const isSuperseded = key === null || offset < (last.get(key) ?? -1);
+      const isAborted = transaction?.outcome === 'aborted';
+      const isSuperseded = isAborted || key === null || offset < (last.get(key) ?? -1);
       const isKept = value === null && clock.nowMs() < (metAtMs ?? 0) + deleteRetentionMs;
-      const mustStay = isOfTransaction || metAtMs === undefined || (!isSuperseded && (value !== null || isKept));
+      const mustStay = metAtMs === undefined || (!isSuperseded && (value !== null || isKept));
       if (mustStay && found === undefined) problems.push(`the record at ${offset} (${key}) is lost`);
-      const mustGo =
-        !isOfTransaction && offset < compactedOffset && (key === null || offset < (lastBelow.get(key) ?? -1));
+      const mustGo = offset < compactedOffset && (isAborted || key === null || offset < (lastBelow.get(key) ?? -1));
       if (mustGo && found !== undefined) problems.push(`the record at ${offset} (${key}) is still there`);
     }
     for (const offset of records.keys())
       if (offset >= droppedOffset) problems.push(`nobody wrote a record at ${offset}`);
     if (compactedOffset > 0 && state.tombstonesDueAtMs === undefined) {
-      for (const batch of await partition.batches()) {
+      for (const batch of batches) {
         const isDue = batch.header.deleteHorizonMs !== undefined && batch.endOffset <= compactedOffset;
-        if (isDue && recordsOf(batch).some(({ value }) => value === null))
+        if (isDue && (batch.header.control || recordsOf(batch).some(({ value }) => value === null)))
           problems.push(`nobody will come for the tombstones of the batch at ${batch.baseOffset}`);
+      }
+    }
+    const end = (await partition.list()).totals[0]?.nextOffset ?? 0;
+    const markers = new Map(batches.filter(({ header }) => header.control).map((batch) => [batch.baseOffset, batch]));
+    for (const one of transactions) {
+      const { lastOffset, metAtMs, outcome } = one;
+      const marker = markers.get(lastOffset);
+      if (marker !== undefined && markerOutcome(marker.bytes, marker.header) !== outcome)
+        problems.push(`the marker at ${lastOffset} has changed`);
+      if (marker !== undefined || lastOffset < droppedOffset || lastOffset >= end) continue;
+      if (data.some((batch) => isOf(one, batch)))
+        problems.push(`the marker at ${lastOffset} is lost, and batches of its transaction are not`);
+      if (metAtMs === undefined || clock.nowMs() < metAtMs + deleteRetentionMs)
+        problems.push(`the marker at ${lastOffset} went too early`);
+    }
+    for (const segment of await partition.segments()) {
+      const listed = await partition.abortedOf(segment);
+      const isListed = ({ lastOffset }: ModelTransaction): boolean =>
+        listed.some((range) => range.lastOffset === lastOffset);
+      for (const one of transactions) {
+        const inSegment = data.some(
+          (batch) =>
+            isOf(one, batch) && batch.baseOffset >= segment.startOffset && batch.endOffset <= segment.endOffset,
+        );
+        if (inSegment && one.outcome === 'aborted' && !isListed(one))
+          problems.push(`the segment at ${segment.startOffset} does not list what was aborted at ${one.lastOffset}`);
+      }
+      for (const { lastOffset, producerId, firstOffset } of listed) {
+        const isRight = [...transactions].some(
+          (one) =>
+            one.outcome === 'aborted' &&
+            one.lastOffset === lastOffset &&
+            one.firstOffset === firstOffset &&
+            one.producerId === producerId,
+        );
+        if (!isRight) problems.push(`the segment at ${segment.startOffset} lists what was not aborted`);
+        if (!markers.has(lastOffset) && lastOffset >= droppedOffset && lastOffset < end)
+          problems.push(`the segment at ${segment.startOffset} lists a transaction without a marker`);
       }
     }
   };
@@ -313,9 +422,12 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
 
   // Undisturbed runs compact everything, and the tombstones go when their time has come.
   const all = topicOf({ ...config, 'min.cleanable.dirty.ratio': 0, 'min.compaction.lag.ms': 0 });
+  const endNow = async (): Promise<number> => (await partition.list()).totals[0]?.nextOffset ?? 0;
+  for (let end = await endNow(); [...transactions].some(({ lastOffset }) => lastOffset >= end); end = await endNow())
+    await add();
   await meet();
   await clock.advance(1);
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < 4; round++) {
     await clock.run(compact(bare, undefined, all));
     await check();
     await clock.advance(deleteRetentionMs + GRACE_MS + ANNOUNCED_MS);
@@ -325,13 +437,24 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
   const end = (await partition.list()).totals[0]?.nextOffset;
   if ((await partition.segments()).length > 0 && state.compactedOffset !== end)
     problems.push(`compacted up to ${state.compactedOffset} of ${end}`);
-  const present = (await partition.records()).map(({ offset }) => offset);
+  const left = await partition.batches();
+  const leftData = left.filter(({ header }) => !header.control);
+  const present = leftData.flatMap(recordsOf).map(({ offset }) => offset);
   const latest = new Map<string, number>();
-  for (const { key, offset, isOfTransaction } of model) if (key !== null && !isOfTransaction) latest.set(key, offset);
+  for (const { key, offset, transaction } of model)
+    if (key !== null && transaction?.outcome !== 'aborted') latest.set(key, offset);
   const expected = model.filter(
-    ({ offset, key, value, isOfTransaction }) =>
-      isOfTransaction || (key !== null && value !== null && latest.get(key) === offset),
+    ({ offset, key, value }) => key !== null && value !== null && latest.get(key) === offset,
   );
+  // What retention drops makes no pass due: markers of it stay until one is.
+  for (const one of transactions)
+    if (
+      one.firstOffset >= state.droppedOffset &&
+      left.some(({ baseOffset }) => baseOffset === one.lastOffset) &&
+      !leftData.some((batch) => isOf(one, batch))
+    )
+      problems.push(`the marker at ${one.lastOffset} is left over`);
+  if (left.some(({ header }) => header.control)) marks.add('a marker stays with its transaction');
   const visible = (offsets: readonly number[]): string => offsets.filter((one) => one >= state.droppedOffset).join();
   if (visible(present) !== visible(expected.map(({ offset }) => offset)))
     problems.push(`what is left is ${visible(present)}`);
@@ -348,6 +471,16 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
   if (stored.objects.join() !== names.join()) problems.push(`stored are ${stored.objects}, and not ${names}`);
   if (stored.pages.length !== state.pages.length) problems.push(`${stored.pages.length} pages are stored`);
   return { problems, marks };
+}
+
+function isOf({ producerId, firstOffset, lastOffset }: ModelTransaction, batch: StoredBatch): boolean {
+  return batch.header.producerId === producerId && batch.baseOffset >= firstOffset && batch.baseOffset < lastOffset;
+}
+
+function abortedOf(plan: readonly ModelBatch[]): AbortedRange[] {
+  return plan.flatMap(({ transaction, isMarker }) =>
+    isMarker && transaction?.outcome === 'aborted' ? [transaction] : [],
+  );
 }
 
 function isKill(error: EventLogError): boolean {

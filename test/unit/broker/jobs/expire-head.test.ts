@@ -254,7 +254,16 @@ async function manyPages(config: Record<string, unknown>) {
     const segments = Array.from({ length: 64 }, (_, i): Segment => {
       const startOffset = (page * 64 + i) * 10;
       const times = { maxTimestampMs: timeMs, writtenAtMs: timeMs };
-      return { startOffset, endOffset: startOffset + 10, version: 1, bytes: 100, indexBytes: 1, setHash: 1n, ...times };
+      return {
+        startOffset,
+        endOffset: startOffset + 10,
+        version: 1,
+        bytes: 100,
+        indexBytes: 1,
+        aborted: 0,
+        setHash: 1n,
+        ...times,
+      };
     });
     const startOffset = page * 640;
     await log.stores.items.put(segmentPageKey(topicId, 0, { slot: 0, startOffset, version: 1 }), {

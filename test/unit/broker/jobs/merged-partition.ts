@@ -2,6 +2,7 @@ import type { BrokerContext } from '../../../../shared/broker/context.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { makeContext } from '../../../../shared/broker/make-context.ts';
 import { readBatches } from '../../../../shared/broker/segments/read-batches.ts';
+import { abortedInSegment } from '../../../../shared/broker/segments/read-segment.ts';
 import { SlotParts } from '../../../../shared/broker/segments/slot-parts.ts';
 import type { BrokerSettings } from '../../../../shared/broker/settings.ts';
 import type { LogRecord, StoredRecord } from '../../../../shared/log/batch/record.ts';
@@ -9,6 +10,7 @@ import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log
 import { recordsOf, type StoredBatch } from '../../../../shared/log/batch/stored-batch.ts';
 import type { EncodeBatchOptions } from '../../../../shared/log/batch/write-batch.ts';
 import { EMPTY_TOTALS, type SlotTotals, TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import type { AbortedRange } from '../../../../shared/log/segment/aborted.ts';
 import { announce, commitMerge, spill } from '../../../../shared/log/segment/list-changes.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
@@ -77,18 +79,23 @@ export class MergedPartition {
     change: (batch: Uint8Array) => Uint8Array = (batch) => batch,
     options: EncodeBatchOptions = {},
   ): Promise<number> {
+    return this.addBatches(batches.map((records) => change(encodeBatch(records, options))));
+  }
+
+  /** Adds a segment with some batches. `aborted`: aborted transactions of the partition. Returns its first offset. */
+  async addBatches(batches: readonly Uint8Array[], aborted: readonly AbortedRange[] = []): Promise<number> {
     const before = await this.list();
     const startOffset = before.totals[this.slot]?.nextOffset ?? 0;
     const builder = new SegmentBuilder();
     let offset = startOffset;
-    for (const records of batches) {
-      const batch = change(encodeBatch(records, options));
+    for (const batch of batches) {
       placeBatch(batch, 0, offset);
-      builder.add(batch, readBatchHeader(batch), offset);
-      offset += records.length;
+      const header = readBatchHeader(batch);
+      builder.add(batch, header, offset);
+      offset += header.lastOffsetDelta + 1;
     }
     const announcement = await this.#announce('segment', startOffset);
-    const { chunks, facts } = builder.finish();
+    const { chunks, facts } = builder.finish(undefined, aborted);
     await this.#stores.objects.put(this.keyOf({ startOffset, version: announcement.id }), chunks);
     const nowMs = this.#stores.clock.nowMs();
     const segment = { ...facts, version: announcement.id, writtenAtMs: nowMs };
@@ -146,6 +153,12 @@ export class MergedPartition {
       for await (const batch of readBatches(this.#context, this.#stores.objects, place)) all.push(batch);
     }
     return all;
+  }
+
+  /** The aborted transactions that a segment lists. */
+  async abortedOf(segment: Segment): Promise<readonly AbortedRange[]> {
+    const place = { topicId: this.#topic.topicId, partition: this.slot, segment };
+    return abortedInSegment(this.#context, this.#stores.objects, place);
   }
 
   async records(): Promise<StoredRecord[]> {

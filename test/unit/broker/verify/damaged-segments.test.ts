@@ -178,9 +178,9 @@ const damages: Damage[] = [
     async plant(_, damaged) {
       const { key, bytes } = await damaged.lastSegment();
       const whole = await damaged.object(key);
-      const { entries } = unpackIndex(whole.subarray(bytes));
+      const { entries, aborted } = unpackIndex(whole.subarray(bytes));
       const changed = entries.map((entry) => ({ ...entry, maxTimestampMs: entry.maxTimestampMs + 1 }));
-      const packed = packIndex({ bytes, entries: changed });
+      const packed = packIndex({ bytes, entries: changed, aborted });
       await damaged.changeObject(key, () => concatBytes([whole.subarray(0, bytes), packed]));
       await damaged.changeLastSegment(() => ({ indexBytes: packed.length }));
       return changed.map(({ position }) => ({ kind: 'wrong_timestamp', storedAs: key, position }));

@@ -7,7 +7,7 @@ import {
   nextGroup,
   nextLookMs,
   type PartitionFacts,
-} from '../../../../shared/log/segment/cleanable.ts';
+} from '../../../../shared/log/segment/compact/cleanable.ts';
 import type { TopicConfig } from '../../../../shared/log/topic/topic-config.ts';
 
 const NOW = 1_700_000_000_000;

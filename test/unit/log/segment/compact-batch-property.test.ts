@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { COMPRESSIONS } from '../../../../shared/log/batch/codecs.ts';
 import type { LogRecord, StoredRecord } from '../../../../shared/log/batch/record.ts';
 import { decodeRecords, encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
-import { compactBatch } from '../../../../shared/log/segment/compact-batch.ts';
-import { OFFSET_MAP_SLOT_BYTES, OffsetMap } from '../../../../shared/log/segment/offset-map.ts';
+import { compactBatch } from '../../../../shared/log/segment/compact/compact-batch.ts';
+import { OFFSET_MAP_SLOT_BYTES, OffsetMap } from '../../../../shared/log/segment/compact/offset-map.ts';
 import { headerArbitrary } from '../../../support/arbitraries.ts';
 
 const T = 1_700_000_000_000;

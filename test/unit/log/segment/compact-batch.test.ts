@@ -7,7 +7,7 @@ import type { LogRecord } from '../../../../shared/log/batch/record.ts';
 import { decodeRecords, encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
 import type { EncodeBatchOptions } from '../../../../shared/log/batch/write-batch.ts';
-import { type CompactOptions, compactBatch } from '../../../../shared/log/segment/compact-batch.ts';
+import { type CompactOptions, compactBatch } from '../../../../shared/log/segment/compact/compact-batch.ts';
 import { edited } from '../../../support/batch-edit.ts';
 
 const require = createRequire(import.meta.url);
@@ -128,18 +128,12 @@ describe('a compacted batch', () => {
     expect(compactBatch(batch, options({ a: BASE, b: BASE + 1 })).bytes).toBe(batch);
   });
 
-  it.each(['java-transactional', 'java-abort-marker', 'java-commit-marker'])('is untouched: %s', (name) => {
-    const batch = fixture(name);
-    const { recordCount } = readBatchHeader(batch);
-    expect(compactBatch(batch, options({}))).toEqual({ bytes: batch, kept: recordCount, dropped: 0 });
-    expect(compactBatch(batch, { ...options({}), map: { latestOffset: () => Number.MAX_SAFE_INTEGER } }).bytes).toBe(
-      batch,
-    );
-  });
-
-  it('is untouched if it is a control batch without a transaction', () => {
-    const control = edited(batchOf(recordsFrom('a=1')), (view) => view.setInt16(21, 0x20));
-    expect(compactBatch(control, options({ a: BASE + 9 }))).toEqual({ bytes: control, kept: 1, dropped: 0 });
+  it('of a transaction loses records like any other, and stays one of the transaction', () => {
+    const producer = { producerId: 7, producerEpoch: 3, baseSequence: 5 };
+    const written = batchOf(recordsFrom('a=1', 'b=2'), { producer, transactional: true });
+    const { bytes } = compactBatch(written, options({ a: BASE + 9 }));
+    expect(readBatchHeader(bytes as Uint8Array)).toMatchObject({ ...producer, transactional: true, recordCount: 1 });
+    expect(contents(bytes)).toEqual(['1@1 b=2']);
   });
 
   it('is nothing if Kafka left an empty batch', () => {

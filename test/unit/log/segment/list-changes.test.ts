@@ -29,7 +29,7 @@ const GRACE = 1_800_000;
 const clock = { nowMs: NOW, graceMs: GRACE };
 
 function segment(startOffset: number, endOffset: number, version: number): Segment {
-  const rest = { bytes: 10, indexBytes: 30, maxTimestampMs: endOffset, writtenAtMs: 5, setHash: 7n };
+  const rest = { bytes: 10, indexBytes: 30, aborted: 0, maxTimestampMs: endOffset, writtenAtMs: 5, setHash: 7n };
   return { startOffset, endOffset, version, ...rest };
 }
 

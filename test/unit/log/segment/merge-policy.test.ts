@@ -39,6 +39,7 @@ function segmentsOf(sizes: readonly number[]): Segment[] {
     indexBytes: 40,
     maxTimestampMs: i * 1_000,
     writtenAtMs: i * 1_000,
+    aborted: 0,
     setHash: 1n,
   }));
 }

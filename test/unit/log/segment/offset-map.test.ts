@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { OFFSET_MAP_SLOT_BYTES, OffsetMap } from '../../../../shared/log/segment/offset-map.ts';
+import { OFFSET_MAP_SLOT_BYTES, OffsetMap } from '../../../../shared/log/segment/compact/offset-map.ts';
 
 const key = (name: string | number): Uint8Array => new TextEncoder().encode(String(name));
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { concatBytes } from '../../../../shared/log/bytes.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import { joinAborted } from '../../../../shared/log/segment/aborted.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import {
   chunkAt,
@@ -65,8 +66,18 @@ const indexArbitrary: fc.Arbitrary<SegmentIndex> = fc
       },
     ),
     fc.integer({ min: -2, max: 2e12 }),
+    fc.array(
+      fc.record({
+        producerId: fc.nat(2 ** 40),
+        firstOffset: fc.nat(2 ** 40),
+        offsets: fc.integer({ min: 1, max: 1e6 }),
+      }),
+      {
+        maxLength: 5,
+      },
+    ),
   )
-  .map(([steps, from]) => {
+  .map(([steps, from, transactions]) => {
     let [offset, position, maxTimestampMs] = [0, 0, from];
     const entries = steps.map(([offsets, bytes, ms, hash]) => {
       const entry = { offset, position, maxTimestampMs, hash };
@@ -75,7 +86,10 @@ const indexArbitrary: fc.Arbitrary<SegmentIndex> = fc
       maxTimestampMs += ms;
       return entry;
     });
-    return { entries, bytes: position };
+    const ranges = transactions.map(({ producerId, firstOffset, offsets }) => {
+      return { producerId, firstOffset, lastOffset: firstOffset + offsets };
+    });
+    return { entries, bytes: position, aborted: joinAborted([ranges]) };
   });
 
 function isCorrupt(packed: Uint8Array): boolean {
@@ -169,7 +183,11 @@ describe('an index', () => {
   });
 
   it('is refused cut short or with a byte more', () => {
-    const packed = packIndex({ entries: [{ offset: 1, position: 0, maxTimestampMs: 3, hash: 4 }], bytes: 70 });
+    const packed = packIndex({
+      entries: [{ offset: 1, position: 0, maxTimestampMs: 3, hash: 4 }],
+      bytes: 70,
+      aborted: [],
+    });
     for (let length = 0; length < packed.length; length++) {
       expect(isCorrupt(packed.subarray(0, length))).toBe(true);
       expect(isCorrupt(packed.subarray(packed.length - length))).toBe(true);
@@ -192,7 +210,7 @@ describe('an index', () => {
       9,
     ],
   ])('with %s is refused although its sums match', (_, entries, bytes) => {
-    expect(isCorrupt(packIndex({ entries, bytes }))).toBe(true);
+    expect(isCorrupt(packIndex({ entries, bytes, aborted: [] }))).toBe(true);
   });
 
   it('leads to offsets and times', () => {

@@ -1,5 +1,5 @@
-import type { StoredRecord } from '../batch/record.ts';
-import { decodeRecords, type RecordBatchHeader, readBatchHeader, retainRecords } from '../batch/record-batch.ts';
+import type { StoredRecord } from '../../batch/record.ts';
+import { decodeRecords, type RecordBatchHeader, readBatchHeader, retainRecords } from '../../batch/record-batch.ts';
 import type { OffsetMap } from './offset-map.ts';
 
 export interface CompactOptions {
@@ -31,21 +31,20 @@ export interface CompactedBatch {
  * their own items. And a batch that reaches beyond `belowOffset` gets no horizon yet: the older values of its last
  * tombstones still exist, and the tombstones must outlive them by `delete.retention.ms`. For the same reason a pass must
  * cover all older segments of the partition before `compactedOffset` moves.
- * `header` is that of the batch, if it was read already. @throws EventLogError `invalid_batch`
+ * `header` is that of the batch, if it was read already. Batches of aborted transactions and markers are not for this
+ * function: see `compact-transactions.ts`. @throws EventLogError `invalid_batch`
  */
 export function compactBatch(
   bytes: Uint8Array,
   options: CompactOptions,
   header: RecordBatchHeader = readBatchHeader(bytes),
 ): CompactedBatch {
-  // Whether records of a transaction count is decided by its marker, and so the two are never taken apart.
-  if (header.control || header.transactional) return { bytes, kept: header.recordCount, dropped: 0 };
   const records = decodeRecords(bytes, 0, header);
   const kept = records.filter((record) => isKept(record, header, options));
   const dropped = records.length - kept.length;
   if (kept.length === 0) return { bytes: undefined, kept: 0, dropped };
   const hasTombstones = kept.some(({ value }) => value === null);
-  const horizon = header.deleteHorizonMs ?? (hasTombstones ? newHorizon(header, options) : undefined);
+  const horizon = header.deleteHorizonMs ?? (hasTombstones ? deleteHorizon(header, options) : undefined);
   const deleteHorizonMs = hasTombstones ? horizon : undefined;
   if (dropped === 0 && horizon === header.deleteHorizonMs)
     return { bytes, kept: kept.length, dropped, deleteHorizonMs };
@@ -64,7 +63,8 @@ function isKept(record: StoredRecord, header: RecordBatchHeader, options: Compac
   return record.value !== null || header.deleteHorizonMs === undefined || options.nowMs < header.deleteHorizonMs;
 }
 
-function newHorizon(header: RecordBatchHeader, options: CompactOptions): number | undefined {
+/** The delete horizon of a batch that has none yet; `undefined` if the batch reaches beyond what the pass compacts. */
+export function deleteHorizon(header: RecordBatchHeader, options: CompactOptions): number | undefined {
   if (header.baseOffset + header.lastOffsetDelta >= options.belowOffset) return undefined;
   // `delete.retention.ms` may be so large that the sum is no exact integer any more.
   return Math.min(options.nowMs + options.deleteRetentionMs, Number.MAX_SAFE_INTEGER);

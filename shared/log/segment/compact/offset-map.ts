@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { EventLogError } from '../errors.ts';
+import { EventLogError } from '../../errors.ts';
 
 const HASH_WORDS = 4;
 /** 16 bytes of hash and 8 bytes of offset. */

@@ -1,6 +1,6 @@
-import { NO_TIMESTAMP } from '../batch/record-batch.ts';
-import { isCompacted, numberSetting, type TopicConfig } from '../topic/topic-config.ts';
-import type { Segment } from './segment.ts';
+import { NO_TIMESTAMP } from '../../batch/record-batch.ts';
+import { isCompacted, numberSetting, type TopicConfig } from '../../topic/topic-config.ts';
+import type { Segment } from '../segment.ts';
 
 export type CleanableSegment = Pick<Segment, 'startOffset' | 'endOffset' | 'bytes' | 'maxTimestampMs' | 'writtenAtMs'>;
 
