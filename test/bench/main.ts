@@ -9,7 +9,7 @@ import { startTailrace } from '../../shared/local/start.ts';
 import { encodeBatch } from '../../shared/log/batch/record-batch.ts';
 import { startServer } from '../support/server-process.ts';
 import { duringLargeMerges, duringMerges } from './during-merges.ts';
-import { HttpLoad } from './http-load.ts';
+import { HttpLoad } from './http/load.ts';
 import { count, type Measurement, measure, megabytes, row } from './measure.ts';
 
 /** `npm run bench`: what one local process does, durable, on this machine. Nothing here is asserted. */

@@ -4,7 +4,7 @@ import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { unknownTopic } from '../memory/topic-cache.ts';
 import { eachOf } from '../topics/each-head.ts';
-import { type AbortedRange, endFor, type Isolation, noteHeldUp } from './isolation.ts';
+import { type AbortedRange, endFor, type Isolation, inOrder, noteHeldUp } from './isolation.ts';
 import { lookUntil } from './look-until.ts';
 import { readSharedView } from './read.ts';
 import { checkInRange, type PartitionView, viewPartitions } from './view-partitions.ts';
@@ -303,10 +303,4 @@ function outcomeOf(one: Fetching): FetchedPartition {
   if (error !== undefined) return { ok: false, error };
   const aborted = one.aborted.length === 0 ? NONE_ABORTED : inOrder(one.aborted);
   return { ok: true, logStartOffset, highWatermark, lastStableOffset, aborted, batches };
-}
-
-/** Each once, by first offset. */
-function inOrder(aborted: readonly AbortedRange[]): readonly AbortedRange[] {
-  const byName = new Map(aborted.map((one) => [`${one.producerId}@${one.firstOffset}`, one]));
-  return [...byName.values()].sort((a, b) => a.firstOffset - b.firstOffset);
 }

@@ -4,6 +4,7 @@ import type { AbortedTransaction } from '../../log/head/open-transactions.ts';
 import type { BrokerContext } from '../context.ts';
 import { abortedInNodes } from '../heads/aborted-items.ts';
 import { transactionsOf } from '../heads/known-nodes.ts';
+import { abortedInSegment } from '../segments/read-segment.ts';
 import type { ReadPlan } from './plan-read.ts';
 import type { PartitionView } from './view-partitions.ts';
 
@@ -35,8 +36,9 @@ export async function noteHeldUp(context: BrokerContext, view: PartitionView, of
 
 /**
  * The aborted transactions that have records between `offset` and the end of a plan that ends at the last stable offset.
- * Costs nothing if the plan lies in the tail, and what `abortedInNodes` does if it begins before.
- * @throws MissingNodeError
+ * Each is given once, in the order of their first offsets. Costs nothing if the plan lies in the tail, and what
+ * `abortedInNodes` and `abortedInSegment` do if it begins before.
+ * @throws MissingDataError; EventLogError `corrupt_data`
  */
 export async function abortedIn(
   context: BrokerContext,
@@ -46,6 +48,8 @@ export async function abortedIn(
 ): Promise<readonly AbortedRange[]> {
   const { name, head, slot, stores } = view;
   const aborted: AbortedRange[] = [];
+  for (const piece of pieces)
+    if (piece.type === 'segment') aborted.push(...(await abortedInSegment(context, stores.objects, piece.place)));
   const firstAppended = pieces.find((piece) => piece.type === 'appended');
   if (firstAppended !== undefined) {
     const { entryNumber } = firstAppended.placed;
@@ -57,7 +61,14 @@ export async function abortedIn(
     const inTail = await transactionsOf(context, stores.items, name, head);
     aborted.push(...inTail.aborted.filter((one) => one.slot === slot));
   }
-  return aborted.filter(({ firstOffset, lastOffset }) => lastOffset >= offset && firstOffset < nextOffset);
+  const inRange = aborted.filter(({ firstOffset, lastOffset }) => lastOffset >= offset && firstOffset < nextOffset);
+  return inRange.length < 2 ? inRange : inOrder(inRange);
+}
+
+/** Each once, by first offset: a transaction can be in several segments, and in tail nodes too. */
+export function inOrder(aborted: readonly AbortedRange[]): readonly AbortedRange[] {
+  const byName = new Map(aborted.map((one) => [`${one.producerId}@${one.firstOffset}`, one]));
+  return [...byName.values()].sort((a, b) => a.firstOffset - b.firstOffset);
 }
 
 /** Leaves out markers and the batches of aborted transactions. */

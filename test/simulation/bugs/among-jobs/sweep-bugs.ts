@@ -226,7 +226,11 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
         from: "{ if: 'at_most', name: HEAD.refusesBefore, value: writtenAtMs(commit.entry) },",
         to: '',
       },
-      { file: 'shared/broker/heads/commit/commit-group.ts', from: 'if (refuses(head, written)) throw writtenTooLongAgo();', to: '' },
+      {
+        file: 'shared/broker/heads/commit/commit-group.ts',
+        from: 'if (refuses(head, written)) throw writtenTooLongAgo();',
+        to: '',
+      },
     ],
   },
   {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { mergeHead } from '../../../../shared/broker/jobs/merge/merge-head.ts';
 import { viewPartition } from '../../../../shared/broker/read/view-partitions.ts';
 import { putTopic } from '../../../../shared/broker/topics/put-topic.ts';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
@@ -276,6 +277,8 @@ describe('transactions of several processes over a store that loses, delays and 
     const fresh = logProcess(stores);
     for (const headNumber of [0, 1]) {
       const parts = await wholeHead(fresh, topic, headNumber);
+      // In some runs what can be merged is, and readers find aborted transactions in segments too.
+      if (seed % 2 === 1) await mergeHead(fresh.context, topic, headNumber, { force: true });
       for (const slot of headNumber === 0 ? [0, 1, 2] : [0, 1]) {
         const partition = headNumber * 16 + slot;
         const known = judge(parts, slot);

@@ -1,10 +1,10 @@
 import { createServer, type Server } from 'node:http';
 import { createAdaptorServer } from '@hono/node-server';
 import { Hono } from 'hono';
-import { startTailrace } from '../../shared/local/start.ts';
+import { startTailrace } from '../../../shared/local/start.ts';
 
 /**
- * One of the servers of `http-floor.ts`, in a process of its own: reports its address, and on every message the CPU that it
+ * One of the servers of `floor.ts`, in a process of its own: reports its address, and on every message the CPU that it
  * has used.
  */
 

@@ -3,15 +3,15 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { HttpLoad } from './http-load.ts';
-import { count, measure, row } from './measure.ts';
+import { count, measure, row } from '../measure.ts';
+import { HttpLoad } from './load.ts';
 
 /**
  * What bounds small requests: the same request of 1 KiB by 64 connections against layer upon layer of the local server, each
  * in a process of its own. CPU time says more than the rate, since the load generator shares the cores.
  */
 
-const SERVER = fileURLToPath(new URL('./http-floor-server.ts', import.meta.url));
+const SERVER = fileURLToPath(new URL('./floor-server.ts', import.meta.url));
 const CONNECTIONS = 64;
 const REQUESTS = 40_000;
 const WARM_UP = 10_000;
