@@ -254,7 +254,7 @@ export class Broker {
     return listTransactions(this.#context, request);
   }
 
-  describeTransaction(transactionalId: string): Promise<DescribedTransaction | undefined> {
+  describeTransaction(transactionalId: string): Promise<DescribedTransaction> {
     return describeTransaction(this.#context, transactionalId);
   }
 

@@ -33,6 +33,12 @@ import { deleteRecords } from './apis/topics/delete-records.ts';
 import { deleteTopics } from './apis/topics/delete-topics.ts';
 import { describeConfigs } from './apis/topics/describe-configs.ts';
 import { incrementalAlterConfigs } from './apis/topics/incremental-alter-configs.ts';
+import { addOffsetsToTxn } from './apis/transactions/add-offsets-to-txn.ts';
+import { addPartitionsToTxn } from './apis/transactions/add-partitions-to-txn.ts';
+import { describeTransactions } from './apis/transactions/describe-transactions.ts';
+import { endTxn } from './apis/transactions/end-txn.ts';
+import { listTransactions } from './apis/transactions/list-transactions.ts';
+import { txnOffsetCommit } from './apis/transactions/txn-offset-commit.ts';
 import type { Handler } from './handler.ts';
 
 const ALL: readonly Handler[] = [
@@ -71,6 +77,12 @@ const ALL: readonly Handler[] = [
   listPartitionReassignments,
   describeClientQuotas,
   describeProducers,
+  addPartitionsToTxn,
+  addOffsetsToTxn,
+  txnOffsetCommit,
+  endTxn,
+  describeTransactions,
+  listTransactions,
 ];
 
 /** API key -> its handler. What is here is what ApiVersions announces. */

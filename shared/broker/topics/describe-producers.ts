@@ -11,6 +11,8 @@ export interface ProducerDescription {
   readonly lastSequence: number;
   /** The newest timestamp in its last batch, ms; `undefined` if that batch was moved out of the head a while ago. */
   readonly lastTimestampMs: number | undefined;
+  /** The first offset of its open transaction in the partition; `undefined` if it has none there. */
+  readonly transactionStartOffset: number | undefined;
 }
 
 /** Kafka forgets idempotent producers after this time without a batch (`producer.id.expiration.ms`). */
@@ -41,7 +43,9 @@ export async function describeProducers(
           const last = lastWritten(state, slot);
           if (last === undefined) return [];
           const lastTimestampMs = lastParts.get(slot)?.maxTimestampMs;
-          return [{ producerId, producerEpoch: last.epoch, lastSequence: last.sequence, lastTimestampMs }];
+          const transactionStartOffset = state.slots[slot]?.open?.firstOffset;
+          const { epoch: producerEpoch, sequence: lastSequence } = last;
+          return [{ producerId, producerEpoch, lastSequence, lastTimestampMs, transactionStartOffset }];
         })
         .sort((a, b) => a.producerId - b.producerId);
     }

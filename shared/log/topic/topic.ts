@@ -55,6 +55,13 @@ export function headPartition({ partitionsPerHead }: Topic, headNumber: number, 
   return headNumber * partitionsPerHead + slot;
 }
 
+/** The partitions of the topic that a head decides. */
+export function headPartitions(topic: Topic, headNumber: number): number[] {
+  const first = headPartition(topic, headNumber, 0);
+  const count = Math.max(0, Math.min(topic.partitionsPerHead, topic.partitions - first));
+  return Array.from({ length: count }, (_, slot) => first + slot);
+}
+
 export function headCount(topic: Topic): number {
   return Math.ceil(topic.partitions / topic.partitionsPerHead);
 }

@@ -8,6 +8,10 @@ import { API_VERSIONS } from '../../protocol/messages/cluster/api-versions.ts';
  * gzip, so Kafka 4 announces it as well (KAFKA-18659). Neither answers it.
  */
 const PRODUCE_KEY = 0;
+/** Kafka's clients use the newer protocol of transactions (KIP-890) where they find this feature (KIP-584). */
+const TRANSACTION_VERSION = { name: 'transaction.version', max: 2 };
+/** The features never change. */
+const FEATURES_EPOCH = 0;
 
 /** What a client may send. `handlers` are all there are. */
 export function apiVersions(handlers: () => Iterable<Handler>): Handler {
@@ -20,7 +24,14 @@ function answer(handlers: Iterable<Handler>, errorCode: number): ResponseOf<type
     minVersion: key === PRODUCE_KEY ? 0 : versions[0],
     maxVersion: versions[1],
   })).sort((a, b) => a.apiKey - b.apiKey);
-  return { errorCode, apiKeys };
+  const { name, max } = TRANSACTION_VERSION;
+  return {
+    errorCode,
+    apiKeys,
+    supportedFeatures: [{ name, minVersion: 0, maxVersion: max }],
+    finalizedFeaturesEpoch: FEATURES_EPOCH,
+    finalizedFeatures: [{ name, minVersionLevel: max, maxVersionLevel: max }],
+  };
 }
 
 /**

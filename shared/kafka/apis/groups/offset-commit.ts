@@ -1,15 +1,14 @@
 import type { Broker } from '../../../broker/broker.ts';
 import type { CommitOutcome, OffsetToCommit } from '../../../broker/groups/offsets/commit-offsets.ts';
-import { checkOffsets } from '../../../broker/groups/offsets/commit-page.ts';
 import { EventLogError } from '../../../log/errors.ts';
 import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
-import { checkTopicName } from '../../../log/topic/topic.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf } from '../../protocol/api.ts';
 import { OFFSET_COMMIT } from '../../protocol/messages/groups/offset-commit.ts';
 import { groupError } from '../group-errors.ts';
 import { allowedName } from '../topic-names.ts';
+import { askedOffset } from './asked-offset.ts';
 
 const TOPIC_IDS_FROM = 10;
 /** From this version on a client of KIP-848 knows that its epoch is old, and may commit again with the newer one. */
@@ -27,7 +26,7 @@ export const offsetCommit = handler(
   async (call, request) => {
     const { topics } = request;
     const names = await Promise.all(topics.map((topic) => allowedName(call, 'consume', topic, TOPIC_IDS_FROM)));
-    const asked = topics.map(({ partitions }, i) => partitions.map((each) => offsetOf(names[i] ?? '', each)));
+    const asked = topics.map(({ partitions }, i) => partitions.map((each) => askedOffset(names[i] ?? '', each)));
     const offsets = asked.flat().filter((each) => typeof each !== 'number');
     const errors = await commit(call, request, offsets);
     let next = 0;
@@ -46,36 +45,6 @@ export const offsetCommit = handler(
     };
   },
 );
-
-type AskedPartition = Request['topics'][number]['partitions'][number];
-
-/**
- * What is to be committed, or why not: one partition must not make the others fail. Kafka stores negative offsets as they are,
- * and most clients take them for none: kafkajs commits −1 when its place is gone.
- */
-function offsetOf(
-  topic: string | KafkaErrorNumber,
-  { partitionIndex: partition, committedOffset, committedLeaderEpoch, committedMetadata }: AskedPartition,
-): OffsetToCommit | KafkaErrorNumber {
-  if (typeof topic === 'number') return topic;
-  const offset = committedOffset < 0 ? null : committedOffset;
-  const metadata = committedMetadata ?? undefined;
-  try {
-    checkTopicName(topic);
-    checkOffsets([{ topic, partition, offset, metadata }]);
-  } catch (error) {
-    if (!(error instanceof EventLogError)) throw error;
-    const isPlace = error.details.field === 'topic' || error.details.field === 'offsets.partition';
-    return isPlace ? KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION : groupError(error);
-  }
-  return {
-    topic,
-    partition,
-    offset,
-    leaderEpoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,
-    metadata,
-  };
-}
 
 async function commit(call: Call, request: Request, offsets: readonly OffsetToCommit[]): Promise<KafkaErrorNumber[]> {
   if (!call.rights.onGroup('consume', request.groupId))

@@ -9,7 +9,7 @@ type DescribedPartition = ResponseOf<typeof DESCRIBE_PRODUCERS>['topics'][number
 
 const UNKNOWN = -1;
 
-/** The idempotent producers that have written to partitions within a day. None of them has a transaction. */
+/** The idempotent producers that have written to partitions within a day. */
 export const describeProducers = handler(
   DESCRIBE_PRODUCERS,
   [{ action: 'any', on: 'topic' }],
@@ -29,12 +29,13 @@ function describe(call: Call, topic: string, partitionIndex: number): Promise<De
         partitionIndex,
         errorCode: KAFKA_ERRORS.NONE,
         activeProducers: (await call.gateway.broker.describeProducers(topic, partitionIndex)).map(
-          ({ producerId, producerEpoch, lastSequence, lastTimestampMs }) => ({
+          ({ producerId, producerEpoch, lastSequence, lastTimestampMs, transactionStartOffset }) => ({
             producerId,
             producerEpoch,
             lastSequence,
             lastTimestamp: lastTimestampMs ?? UNKNOWN,
             coordinatorEpoch: UNKNOWN,
+            currentTxnStartOffset: transactionStartOffset ?? UNKNOWN,
           }),
         ),
       };

@@ -1,26 +1,41 @@
-import { EventLogError } from '../../../log/errors.ts';
-import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
+import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { handler } from '../../handler.ts';
+import type { ResponseOf } from '../../protocol/api.ts';
 import { INIT_PRODUCER_ID } from '../../protocol/messages/records/init-producer-id.ts';
+import { answeringTransaction } from '../transactions/transaction-errors.ts';
 
-/** A new producer id for an idempotent producer, each time. */
+const FENCED_FROM = 4;
+
+/**
+ * A new producer id for an idempotent producer, each time. Under a transactional id, the producer id and the next epoch of it:
+ * what was left open under the id is ended first.
+ */
 export const initProducerId = handler(
   INIT_PRODUCER_ID,
   [{ action: 'produce', on: 'some topic' }],
-  async ({ gateway: { broker }, rights }, { transactionalId, producerId, producerEpoch }) => {
+  async ({ gateway: { broker }, rights, version }, request) => {
+    const { transactionalId, transactionTimeoutMs: timeoutMs, producerId, producerEpoch } = request;
+    const refused = (errorCode: number): ResponseOf<typeof INIT_PRODUCER_ID> => ({ errorCode, producerEpoch: -1 });
     // A producer that has an id has an epoch as well.
-    if (transactionalId === '' || producerId < 0 !== producerEpoch < 0)
-      return { errorCode: KAFKA_ERRORS.INVALID_REQUEST, producerEpoch: -1 };
-    if (transactionalId !== null)
-      // There are no transactions yet, so nobody has the right to one: this is the refusal that clients do not repeat.
-      return { errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, producerEpoch: -1 };
+    if (transactionalId === '' || producerId < 0 !== producerEpoch < 0) return refused(KAFKA_ERRORS.INVALID_REQUEST);
     if (!rights.onSomeTopic('produce'))
-      return { errorCode: KAFKA_ERRORS.CLUSTER_AUTHORIZATION_FAILED, producerEpoch: -1 };
-    try {
-      return { errorCode: KAFKA_ERRORS.NONE, producerId: await broker.allocateProducerId(), producerEpoch: 0 };
-    } catch (error) {
-      if (!(error instanceof EventLogError)) throw error;
-      return { errorCode: kafkaError(error.code), producerEpoch: -1 };
-    }
+      return refused(
+        transactionalId === null
+          ? KAFKA_ERRORS.CLUSTER_AUTHORIZATION_FAILED
+          : KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+      );
+    return answeringTransaction<ResponseOf<typeof INIT_PRODUCER_ID>>(
+      version >= FENCED_FROM,
+      async () => {
+        if (transactionalId === null)
+          return { errorCode: KAFKA_ERRORS.NONE, producerId: await broker.allocateProducerId(), producerEpoch: 0 };
+        const producer = producerId < 0 ? undefined : { producerId, producerEpoch };
+        return {
+          errorCode: KAFKA_ERRORS.NONE,
+          ...(await broker.initialiseProducer({ transactionalId, timeoutMs, producer })),
+        };
+      },
+      refused,
+    );
   },
 );

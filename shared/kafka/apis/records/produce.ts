@@ -17,6 +17,8 @@ interface Refusal {
 type Outcome = ({ readonly ok: false } & Refusal) | AppendOutcome;
 
 const TOPIC_IDS_FROM = 13;
+/** From this version on a transaction takes in the partitions by itself (transaction.version 2, KIP-890). */
+const ENLISTS_FROM = 12;
 const ACKS = [-1, 0, 1];
 
 /**
@@ -42,7 +44,15 @@ export const produce = handler(PRODUCE, [{ action: 'produce', on: 'topic' }], as
 });
 
 /** What is to be appended, or why not, in the order of the request. */
-type Produced = BatchToAppend | Refusal;
+type Produced = ProducedBatch | Refusal;
+type ProducedBatch = BatchToAppend & { readonly batch: Uint8Array };
+
+/** What all batches of a request have in common. */
+interface Common {
+  readonly untilMs: number;
+  /** `null`: no batch belongs to a transaction. */
+  readonly transactionalId: string | null;
+}
 
 async function batchesOf(call: Call, { topicData }: RequestOf<typeof PRODUCE>): Promise<Produced[]> {
   const produced: Produced[] = [];
@@ -94,20 +104,20 @@ function refusalOf(call: Call, topic: string | Refusal, batch: Uint8Array | unde
 
 async function appendAll(
   call: Call,
-  { acks, timeoutMs }: RequestOf<typeof PRODUCE>,
+  { acks, timeoutMs, transactionalId }: RequestOf<typeof PRODUCE>,
   produced: readonly Produced[],
 ): Promise<Outcome[]> {
   if (!ACKS.includes(acks)) {
     const message = `acks is -1, 0 or 1, not ${acks}.`;
     return produced.map(() => ({ ok: false, errorCode: KAFKA_ERRORS.INVALID_REQUIRED_ACKS, message }));
   }
-  const batches = produced.filter((one): one is BatchToAppend => 'batch' in one);
-  const untilMs = call.gateway.clock.nowMs() + timeoutMs;
+  const batches = produced.filter((one): one is ProducedBatch => 'batch' in one);
+  const common = { untilMs: call.gateway.clock.nowMs() + timeoutMs, transactionalId };
   const appended: Outcome[] = [];
   for (let i = 0; i < batches.length || i === 0; i += BATCHES_PER_REQUEST_MAX) {
     const isLast = i + BATCHES_PER_REQUEST_MAX >= batches.length;
     const some = batches.slice(i, i + BATCHES_PER_REQUEST_MAX);
-    appended.push(...(await appendInOrder(call, some, untilMs, isLast ? call.letNextBegin : undefined)));
+    appended.push(...(await appendInOrder(call, some, common, isLast ? call.letNextBegin : undefined)));
   }
   let next = 0;
   return produced.map((one) => ('batch' in one ? (appended[next++] as Outcome) : { ok: false, ...one }));
@@ -116,14 +126,14 @@ async function appendAll(
 /** Appends the batches but for those behind a first batch of their producer that failed. */
 async function appendInOrder(
   call: Call,
-  batches: readonly BatchToAppend[],
-  untilMs: number,
+  batches: readonly ProducedBatch[],
+  common: Common,
   onPlaced: (() => void) | undefined,
 ): Promise<Outcome[]> {
   const inOrder = await firstBatchesOf(call).admit(batches);
   const admitted = batches.filter((_, i) => inOrder.isAdmitted[i]);
   let next = 0;
-  const appended = admitted.length === 0 ? [] : await appendWithin(call, admitted, untilMs, onPlaced);
+  const appended = admitted.length === 0 ? [] : await appendWithin(call, admitted, common, onPlaced);
   const outcomes = batches.map((_, i): Outcome => {
     if (inOrder.isAdmitted[i]) return appended[next++] as Outcome;
     const message = 'A batch before this one failed, or its outcome is unknown: this one was not tried.';
@@ -135,14 +145,16 @@ async function appendInOrder(
 
 /** While too many appends wait, this one waits until it may join them. */
 async function appendWithin(
-  { gateway: { broker, clock }, signal }: Call,
-  batches: readonly BatchToAppend[],
-  untilMs: number,
+  { gateway: { broker, clock }, signal, version }: Call,
+  batches: readonly ProducedBatch[],
+  { untilMs, transactionalId }: Common,
   onPlaced: (() => void) | undefined,
 ): Promise<Outcome[]> {
   for (;;) {
     try {
-      return await broker.append({ batches, onPlaced });
+      if (transactionalId === null) return await broker.append({ batches, onPlaced });
+      const enlists = version >= ENLISTS_FROM;
+      return await broker.appendInTransaction({ transactionalId, enlists, batches, onPlaced });
     } catch (error) {
       if (!(error instanceof EventLogError)) throw error;
       const mayWait = error.code === 'throttled' && clock.nowMs() < untilMs && !signal.aborted;

@@ -1,0 +1,94 @@
+import type { Broker } from '../../../broker/broker.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
+import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
+import { type Call, handler } from '../../handler.ts';
+import type { RequestOf } from '../../protocol/api.ts';
+import { TXN_OFFSET_COMMIT } from '../../protocol/messages/transactions/txn-offset-commit.ts';
+import { type AskedOffset, askedOffset } from '../groups/asked-offset.ts';
+import { mayTransact, transactionError } from './transaction-errors.ts';
+
+type Request = RequestOf<typeof TXN_OFFSET_COMMIT>;
+type CommitRequest = Parameters<Broker['commitOffsetsInTransaction']>[0];
+
+/** From this version on the transaction takes in the offsets by itself (transaction.version 2, KIP-890). */
+const ENLISTS_FROM = 5;
+
+/** Makes offsets of a group pending: they are committed if and when the transaction is. */
+export const txnOffsetCommit = handler(
+  TXN_OFFSET_COMMIT,
+  [
+    { action: 'consume', on: 'group' },
+    { action: 'consume', on: 'topic' },
+  ],
+  async (call, request) => {
+    const { topics } = request;
+    const asked = topics.map(({ name, partitions }) =>
+      partitions.map((each) =>
+        askedOffset(call.rights.onTopic('consume', name) ? name : KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED, each),
+      ),
+    );
+    const offsets = asked.flat().filter((each) => typeof each !== 'number');
+    const errors = await commitAll(call, request, offsets);
+    let next = 0;
+    return {
+      topics: topics.map(({ name, partitions }, i) => ({
+        name,
+        partitions: partitions.map(({ partitionIndex }, j) => {
+          const offset = asked[i]?.[j];
+          const errorCode = typeof offset === 'number' ? offset : (errors[next++] as KafkaErrorNumber);
+          return { partitionIndex, errorCode };
+        }),
+      })),
+    };
+  },
+);
+
+async function commitAll(call: Call, request: Request, offsets: readonly AskedOffset[]): Promise<KafkaErrorNumber[]> {
+  const { rights } = call;
+  if (!mayTransact(rights)) return offsets.map(() => KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+  if (!rights.onGroup('consume', request.groupId)) return offsets.map(() => KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED);
+  const errors: KafkaErrorNumber[] = [];
+  for (let i = 0; i < offsets.length; i += OFFSETS_PER_REQUEST_MAX)
+    errors.push(...(await commitSome(call, request, offsets.slice(i, i + OFFSETS_PER_REQUEST_MAX))));
+  return errors;
+}
+
+async function commitSome(
+  { gateway: { broker }, version }: Call,
+  request: Request,
+  offsets: readonly AskedOffset[],
+): Promise<KafkaErrorNumber[]> {
+  const { transactionalId, groupId: group, producerId, producerEpoch } = request;
+  try {
+    const outcomes = await broker.commitOffsetsInTransaction({
+      transactionalId,
+      producer: { producerId, producerEpoch },
+      group,
+      member: await memberOf(broker, request),
+      offsets,
+      enlists: version >= ENLISTS_FROM,
+    });
+    return outcomes.map((outcome) => (outcome.ok ? KAFKA_ERRORS.NONE : errorOf(outcome.error)));
+  } catch (error) {
+    if (!(error instanceof EventLogError)) throw error;
+    const errorCode = errorOf(error);
+    return offsets.map(() => errorCode);
+  }
+}
+
+function errorOf(error: EventLogError): KafkaErrorNumber {
+  return transactionError({ error, knowsFenced: false });
+}
+
+/** Who has read what was processed; `undefined` if the producer does not say. */
+async function memberOf(
+  broker: Broker,
+  { groupId: group, memberId, groupInstanceId, generationId }: Request,
+): Promise<CommitRequest['member']> {
+  if (memberId === '' && generationId < 0) return undefined;
+  const named = { memberId, instanceId: groupInstanceId ?? undefined };
+  return (await broker.usesClassicProtocol({ group, ...named }))
+    ? { protocol: 'classic', ...named, generation: generationId }
+    : { protocol: 'consumer', ...named, memberEpoch: generationId };
+}
