@@ -11,6 +11,7 @@ export interface BatchContent {
   readonly producerId?: number;
   readonly epoch?: number;
   readonly sequence?: number;
+  readonly transactional?: boolean;
 }
 
 export function batchOf({
@@ -19,6 +20,7 @@ export function batchOf({
   producerId,
   epoch = 0,
   sequence = 0,
+  transactional = false,
 }: BatchContent): Uint8Array {
   const records = values.map((value) => ({
     key: null,
@@ -27,7 +29,10 @@ export function batchOf({
     timestampMs,
   }));
   if (producerId === undefined) return encodeBatch(records);
-  return encodeBatch(records, { producer: { producerId, producerEpoch: epoch, baseSequence: sequence } });
+  return encodeBatch(records, {
+    producer: { producerId, producerEpoch: epoch, baseSequence: sequence },
+    transactional,
+  });
 }
 
 export interface ProducedBatch {

@@ -8,7 +8,10 @@ const FENCED_FROM = 2;
 /** Names a group whose offsets the transaction of a producer is going to commit: clients of transaction.version 1 do it. */
 export const addOffsetsToTxn = handler(
   ADD_OFFSETS_TO_TXN,
-  [{ action: 'consume', on: 'group' }],
+  [
+    { action: 'produce', on: 'some topic' },
+    { action: 'consume', on: 'group' },
+  ],
   async ({ gateway: { broker }, rights, version }, { transactionalId, producerId, producerEpoch, groupId }) => {
     if (!mayTransact(rights)) return { errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED };
     if (!rights.onGroup('consume', groupId)) return { errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED };

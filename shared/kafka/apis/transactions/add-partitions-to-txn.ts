@@ -1,5 +1,5 @@
 import { EventLogError } from '../../../log/errors.ts';
-import { checkPartition, headOf } from '../../../log/topic/topic.ts';
+import { headOf } from '../../../log/topic/topic.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf } from '../../protocol/api.ts';
@@ -26,45 +26,56 @@ export const addPartitionsToTxn = handler(
       v3AndBelowProducerEpoch: producerEpoch,
       v3AndBelowTopics: topics,
     } = request;
-    const found = await Promise.all(topics.map((topic) => headsOf(call, topic)));
-    const refused = found.map((each) => (typeof each === 'number' ? each : undefined));
-    const error = refused.every((each) => each === undefined)
-      ? await answeringTransaction<KafkaErrorNumber>(
+    const found = await Promise.all(topics.map((topic) => findHeads(call, topic)));
+    const isRefused = found.some(({ errors }) => errors.some((error) => error !== undefined));
+    const outcome = isRefused
+      ? KAFKA_ERRORS.OPERATION_NOT_ATTEMPTED
+      : await answeringTransaction<KafkaErrorNumber>(
           call.version >= FENCED_FROM,
           async () => {
-            const heads = found.flatMap((each) => (typeof each === 'number' ? [] : each));
+            const heads = found.flatMap((each) => each.heads);
             const producer = { producerId, producerEpoch };
             await call.gateway.broker.enlist({ transactionalId, producer, participants: { heads } });
             return KAFKA_ERRORS.NONE;
           },
           (errorCode) => errorCode,
-        )
-      : KAFKA_ERRORS.OPERATION_NOT_ATTEMPTED;
+        );
     return {
       resultsByTopicV3AndBelow: topics.map(({ name, partitions }, i) => ({
         name,
-        resultsByPartition: partitions.map((partitionIndex) => ({
+        resultsByPartition: partitions.map((partitionIndex, j) => ({
           partitionIndex,
-          partitionErrorCode: refused[i] ?? error,
+          partitionErrorCode: found[i]?.errors[j] ?? outcome,
         })),
       })),
     };
   },
 );
 
-/** The heads that decide these partitions, or why they cannot be enlisted. */
-async function headsOf(
+interface FoundHeads {
+  readonly heads: Heads;
+  /** Why a partition cannot be added; in the order of the request. */
+  readonly errors: readonly (KafkaErrorNumber | undefined)[];
+}
+
+/** The heads that decide these partitions. */
+async function findHeads(
   { gateway: { broker }, rights }: Call,
   { name, partitions }: WantedTopic,
-): Promise<Heads | KafkaErrorNumber> {
-  if (!rights.onTopic('produce', name)) return KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED;
+): Promise<FoundHeads> {
+  const refused = (error: KafkaErrorNumber): FoundHeads => ({ heads: [], errors: partitions.map(() => error) });
+  if (!rights.onTopic('produce', name)) return refused(KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED);
   try {
     const topic = await broker.knownTopic(name);
-    for (const partition of partitions) checkPartition(topic, partition);
-    const headNumbers = new Set(partitions.map((partition) => headOf(topic, partition).headNumber));
-    return [...headNumbers].map((headNumber) => ({ topicId: topic.topicId, topic: name, headNumber }));
+    const isKnown = (partition: number): boolean => partition >= 0 && partition < topic.partitions;
+    const known = partitions.filter(isKnown);
+    const headNumbers = new Set(known.map((partition) => headOf(topic, partition).headNumber));
+    return {
+      heads: [...headNumbers].map((headNumber) => ({ topicId: topic.topicId, topic: name, headNumber })),
+      errors: partitions.map((each) => (isKnown(each) ? undefined : KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION)),
+    };
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
-    return knownTopicError(error);
+    return refused(knownTopicError(error));
   }
 }

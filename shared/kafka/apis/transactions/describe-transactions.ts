@@ -5,7 +5,7 @@ import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_TRANSACTIONS } from '../../protocol/messages/transactions/describe-transactions.ts';
-import { answeringTransaction, mayTransact } from './transaction-errors.ts';
+import { answeringTransaction } from './transaction-errors.ts';
 import { KAFKA_STATES } from './transaction-states.ts';
 
 type Described = ResponseOf<typeof DESCRIBE_TRANSACTIONS>['transactionStates'][number];
@@ -22,7 +22,7 @@ export const describeTransactions = handler(
 
 async function describe({ gateway: { broker }, rights }: Call, transactionalId: string): Promise<Described> {
   const refused = (errorCode: number): Described => ({ errorCode, transactionalId, topics: [] });
-  if (!mayTransact(rights)) return refused(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+  if (!rights.onSomeTopic('any')) return refused(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
   return answeringTransaction<Described>(
     true,
     async () => {

@@ -4,7 +4,7 @@ import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { LIST_TRANSACTIONS } from '../../protocol/messages/transactions/list-transactions.ts';
-import { answeringTransaction, mayTransact } from './transaction-errors.ts';
+import { answeringTransaction } from './transaction-errors.ts';
 import { KAFKA_STATES, type State, stateNamed } from './transaction-states.ts';
 
 type Response = ResponseOf<typeof LIST_TRANSACTIONS>;
@@ -17,7 +17,7 @@ export const listTransactions = handler(
   [{ action: 'any', on: 'some topic' }],
   async ({ gateway: { broker }, rights }, request) => {
     const refused = (errorCode: number): Response => ({ errorCode, unknownStateFilters: [], transactionStates: [] });
-    if (!mayTransact(rights)) return refused(KAFKA_ERRORS.NONE);
+    if (!rights.onSomeTopic('any')) return refused(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     const { stateFilters, producerIdFilters, durationFilter, transactionalIdPattern } = request;
     const named = stateFilters.map((name) => ({ name, state: stateNamed(name) }));
     const states = named.flatMap(({ state }): State[] => (state === undefined || state === 'never' ? [] : [state]));

@@ -18,6 +18,7 @@ const ENLISTS_FROM = 5;
 export const txnOffsetCommit = handler(
   TXN_OFFSET_COMMIT,
   [
+    { action: 'produce', on: 'some topic' },
     { action: 'consume', on: 'group' },
     { action: 'consume', on: 'topic' },
   ],

@@ -5,6 +5,7 @@ import { sealBatch, writeBatch } from '../../../../shared/log/batch/write-batch.
 /** Requests of every API that needs a right, for `rights.test.ts`. */
 
 const { TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, CLUSTER_AUTHORIZATION_FAILED, NONE } = KAFKA_ERRORS;
+const { TRANSACTIONAL_ID_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_NOT_FOUND, INVALID_PRODUCER_ID_MAPPING } = KAFKA_ERRORS;
 const { MEMBER_ID_REQUIRED, UNKNOWN_MEMBER_ID, TOPIC_ALREADY_EXISTS } = KAFKA_ERRORS;
 /** Stands for what is left out of an answer instead of refused. */
 const HIDDEN = -99;
@@ -52,6 +53,13 @@ interface Named {
 }
 const isAsked = ({ name }: Named): boolean => name === ASKED;
 const codeOf = ({ errorCode }: { errorCode: number }): number => errorCode;
+/** Nobody has initialised it, which is found out after the rights. */
+const PRODUCER = { transactionalId: 'x', producerId: 1, producerEpoch: 0 };
+interface AddedPartitions {
+  readonly resultsByTopicV3AndBelow: readonly {
+    readonly resultsByPartition: readonly { readonly partitionErrorCode: number }[];
+  }[];
+}
 const TOPIC_RESOURCE = 2;
 const topicResources = (more: object) =>
   [ALLOWED, ASKED].map((resourceName) => ({ resourceType: TOPIC_RESOURCE, resourceName, ...more }));
@@ -116,6 +124,62 @@ export const CASES: Readonly<Record<string, Case>> = {
     request: () => ({ transactionalId: null }),
     errorOf: ({ errorCode }: { errorCode: number }) => errorCode,
     refusals: [CLUSTER_AUTHORIZATION_FAILED],
+  },
+  AddPartitionsToTxn: {
+    version: 3,
+    request: () => ({
+      v3AndBelowTransactionalId: 'x',
+      v3AndBelowProducerId: 1,
+      v3AndBelowProducerEpoch: 0,
+      v3AndBelowTopics: [{ name: ASKED, partitions: [0] }],
+    }),
+    errorOf: ({ resultsByTopicV3AndBelow: [first] }: AddedPartitions) =>
+      first?.resultsByPartition[0]?.partitionErrorCode,
+    refusals: [TOPIC_AUTHORIZATION_FAILED],
+    granted: INVALID_PRODUCER_ID_MAPPING,
+  },
+  AddOffsetsToTxn: {
+    version: 3,
+    request: () => ({ ...PRODUCER, groupId: ASKED }),
+    errorOf: codeOf,
+    refusals: [TRANSACTIONAL_ID_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED],
+    granted: INVALID_PRODUCER_ID_MAPPING,
+  },
+  TxnOffsetCommit: {
+    version: 3,
+    request: () => ({
+      ...PRODUCER,
+      groupId: ASKED,
+      topics: [
+        {
+          name: ASKED,
+          partitions: [{ partitionIndex: 0, committedOffset: 1, committedLeaderEpoch: -1, committedMetadata: null }],
+        },
+      ],
+    }),
+    errorOf: firstOf,
+    refusals: [TRANSACTIONAL_ID_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED],
+    granted: INVALID_PRODUCER_ID_MAPPING,
+  },
+  EndTxn: {
+    version: 3,
+    request: () => ({ ...PRODUCER, committed: true }),
+    errorOf: codeOf,
+    refusals: [TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
+    granted: INVALID_PRODUCER_ID_MAPPING,
+  },
+  DescribeTransactions: {
+    version: 0,
+    request: () => ({ transactionalIds: ['x'] }),
+    errorOf: ({ transactionStates: [first] }: { transactionStates: { errorCode: number }[] }) => first?.errorCode,
+    refusals: [TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
+    granted: TRANSACTIONAL_ID_NOT_FOUND,
+  },
+  ListTransactions: {
+    version: 1,
+    request: () => ({ stateFilters: [], producerIdFilters: [] }),
+    errorOf: codeOf,
+    refusals: [TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
   },
   FindCoordinator: {
     version: 4,

@@ -162,13 +162,6 @@ describe('idempotent producers', () => {
     expect(await send(['e'], 4)).toMatchObject({ errorCode: KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER });
     expect(await valuesOf(gateway.broker, 't', 0)).toEqual(['a', 'b', 'c']);
   });
-
-  it('can not be transactional yet', async () => {
-    await using gateway = await runGateway();
-    const client = await gateway.connect();
-    const answer = await client.request(INIT_PRODUCER_ID, 4, { transactionalId: 'a', transactionTimeoutMs: 1_000 });
-    expect(answer.errorCode).toBe(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
-  });
 });
 
 /** A broker whose n-th append (from 1) fails before anything is appended. */
