@@ -24,8 +24,8 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     'classic-commit-of-an-older-generation',
     'A commit of an older generation is accepted after a newer one has claimed the partition.',
     COMMIT,
-    "if (fence > generation) return 'refuse';",
-    "if (fence > generation) return 'write';",
+    "if (slot.fence > generation) return 'refuse';",
+    "if (slot.fence > generation) return 'write';",
   ),
   bug(
     'classic-commit-by-instance-id',
@@ -213,8 +213,8 @@ export const CLASSIC_BUGS: readonly PlantedBug[] = [
     'classic-offsets-from-memory',
     'A reader gets the offset that its process has in memory.',
     FETCH,
-    'const page = await readPage(items, name);',
-    'const page = context.groups.getPage(group, name.topicId, name.page) ?? (await readPage(items, name));',
+    'let page = await readPage(items, name);',
+    'let page = context.groups.getPage(group, name.topicId, name.page) ?? (await readPage(items, name));',
   ),
   bug(
     'classic-group-deleted-with-members',

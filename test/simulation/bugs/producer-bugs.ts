@@ -10,14 +10,12 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
   {
     name: 'no-fence-keys-left',
     why: 'The first batch of a newer epoch leaves nothing that shuts out the older ones.',
-    edits: [{ file: PLAN, from: 'if (producerEpoch > (epoch ?? 0)) adds', to: 'if (producerEpoch < 0) adds' }],
+    edits: [{ file: PLAN, from: 'if (producerEpoch > epoch) adds', to: 'if (producerEpoch < 0) adds' }],
   },
   {
     name: 'fence-not-asked-for',
     why: 'A batch does not ask whether a newer epoch has written.',
-    edits: [
-      { file: PLAN, from: '.push(onceKey, ...fenceKeysOf(slot, producerId, producerEpoch));', to: '.push(onceKey);' },
-    ],
+    edits: [{ file: PLAN, from: 'adds.demandAbsent.push(...fenceKeysOf(slot, producerId, producerEpoch));', to: '' }],
   },
   {
     name: 'fence-of-a-whole-head',
@@ -33,23 +31,20 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: DECIDE,
-        from: "if (batch.producerEpoch < slot.epoch) return { type: 'fenced', currentEpoch: slot.epoch };",
-        to: "if ([...state.slots.values()].some(({ epoch }) => batch.producerEpoch < epoch)) return { type: 'fenced', currentEpoch: slot.epoch };",
+        from: "if (slot !== undefined && batch.producerEpoch < slot.epoch) return { type: 'fenced', currentEpoch: slot.epoch };",
+        to: "if (slot !== undefined && [...state.slots.values()].some((each) => batch.producerEpoch < (each?.epoch ?? 0))) return { type: 'fenced', currentEpoch: slot.epoch };",
       },
     ],
   },
   {
     name: 'no-once-key-of-a-batch',
     why: 'A batch of an idempotent producer neither leaves nor asks for its once key.',
-    edits: [
-      { file: PLAN, from: 'adds.leave.push(onceKey);', to: '' },
-      { file: PLAN, from: 'adds.demandAbsent.push(onceKey, ', to: 'adds.demandAbsent.push(' },
-    ],
+    edits: [{ file: PLAN, from: 'leaveOnce(batchOnceKey(slot, producerId, producerEpoch, baseSequence));', to: '' }],
   },
   {
     name: 'no-key-of-a-first-batch',
     why: 'Two first batches of a producer that race are accepted in either order.',
-    edits: [{ file: PLAN, from: 'if (epoch === undefined) {', to: 'if (slot < 0) {' }],
+    edits: [{ file: PLAN, from: 'if (known === undefined) leaveOnce(', to: 'if (slot < 0) leaveOnce(' }],
   },
   {
     name: 'young-id-begins-anywhere',
@@ -83,7 +78,7 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: PRODUCERS,
-        from: 'for (const part of parts) this.applyKnown(part);',
+        from: 'for (const event of events) this.applyKnown(event);',
         to: '',
       },
     ],
@@ -99,8 +94,8 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
       },
       {
         file: PRODUCERS,
-        from: 'const parts = [...moved, ...placeTail(head)];',
-        to: 'const past = await readHead(items, name); const parts = [...(await movedParts(items, name, from, past.firstEntry)), ...placeTail(past)];',
+        from: 'const events = [...moved, ...eventsOfTail(head)];',
+        to: 'const past = await readHead(items, name); const events = [...(await movedEvents(items, name, from, past.firstEntry)), ...eventsOfTail(past)];',
       },
     ],
   },
@@ -110,8 +105,8 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: PRODUCERS,
-        from: '{ ...known, state: applyPart(known.state, placed) }',
-        to: '{ loadedAsOf: placed.entryNumber + 1, state: applyPart(known.state, placed) }',
+        from: '{ ...known, state: applyEvent(known.state, event) }',
+        to: '{ loadedAsOf: event.entryNumber + 1, state: applyEvent(known.state, event) }',
       },
     ],
   },
@@ -132,7 +127,7 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: PRODUCERS,
-        from: 'const byProducer = new Map<number, PlacedPart[]>();',
+        from: 'const byProducer = new Map<number, ProducerEvent[]>();',
         to: "await items.update(checkpointKey(name.topicId, name.headNumber), [{ do: 'set', name: CHECKPOINT.belowEntry, value: belowEntry }]); const byProducer = new Map();",
       },
     ],

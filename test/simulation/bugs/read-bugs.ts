@@ -12,8 +12,8 @@ export const READ_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: 'shared/broker/read/view-partitions.ts',
-        from: '(headNumber) => readHead(stores.items, { topicId, headNumber })',
-        to: 'async (headNumber) => { const seen = (context.seen ??= new Map()); const name = topicId + headNumber; const kept = seen.get(name); if (kept !== undefined && context.clock.nowMs() - kept.atMs < 1_000) return kept.head; const head = await readHead(stores.items, { topicId, headNumber }); seen.set(name, { head, atMs: context.clock.nowMs() }); return head; }',
+        from: 'const head = await readHead(stores.items, name);',
+        to: 'const seen = (context.seen ??= new Map()); const kept = seen.get(topicId + headNumber); const isKept = kept !== undefined && context.clock.nowMs() - kept.atMs < 1_000; const head = isKept ? kept.head : await readHead(stores.items, name); if (!isKept) seen.set(topicId + headNumber, { head, atMs: context.clock.nowMs() });',
       },
     ],
   },

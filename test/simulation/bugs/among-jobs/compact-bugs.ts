@@ -81,8 +81,8 @@ export const COMPACT_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: BATCH,
-        from: 'const horizon = header.deleteHorizonMs ?? (hasTombstones ? newHorizon(header, options) : undefined);',
-        to: 'const horizon = hasTombstones ? newHorizon(header, options) : undefined;',
+        from: 'const horizon = header.deleteHorizonMs ?? (hasTombstones ? deleteHorizon(header, options) : undefined);',
+        to: 'const horizon = hasTombstones ? deleteHorizon(header, options) : undefined;',
       },
     ],
   },

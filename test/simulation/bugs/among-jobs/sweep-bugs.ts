@@ -186,7 +186,13 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
   {
     name: 'continued-data-deleted',
     why: 'Data is deleted with the first of the entries that have parts of it.',
-    edits: [{ file: DATA, from: 'parts.length > 0 && !continued', to: 'parts.length > 0 || continued' }],
+    edits: [
+      {
+        file: DATA,
+        from: 'dataParts(entry).length > 0 && !entry.continued',
+        to: 'dataParts(entry).length > 0 || entry.continued',
+      },
+    ],
   },
   {
     name: 'shared-object-deleted-at-once',
@@ -298,8 +304,8 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: 'shared/broker/heads/producers.ts',
-        from: 'if (parts === undefined) this.known.clear();',
-        to: 'if (parts === undefined) this.asOf = head.firstEntry;',
+        from: 'if (events === undefined) this.known.clear();',
+        to: 'if (events === undefined) this.asOf = head.firstEntry;',
       },
     ],
   },
