@@ -165,7 +165,7 @@ export const VERIFY: Access = {
 export const MERGE: Access = {
   items: {
     GetItem: ['topic', 'head', 'segments', 'inlineBatch', 'checkpoint', 'producer'],
-    Query: ['topic', 'node', 'due'],
+    Query: ['topic', 'node', 'due', 'aborted'],
     PutItem: ['segments', 'due', 'use', 'producer'],
     UpdateItem: ['checkpoint'],
     DeleteItem: ['due'],
@@ -218,10 +218,10 @@ export const EXPIRE: Access = {
 export const SWEEP: Access = {
   items: {
     GetItem: ['head', 'segments'],
-    Query: ['node', 'inlineBatch'],
+    Query: ['node', 'inlineBatch', 'aborted'],
     PutItem: ['segments', 'due'],
     UpdateItem: ['head', 'reference'],
-    DeleteItem: ['node', 'inlineBatch', 'reference', 'segments', 'due'],
+    DeleteItem: ['node', 'inlineBatch', 'aborted', 'reference', 'segments', 'due'],
   },
   objects: { DeleteObject: ['hot', 'segment'] },
 };
@@ -251,18 +251,24 @@ export const SWEEP_GROUPS: Access = {
 };
 
 /** Permissions of the sweep of transactional ids: it ends transactions that nobody else does, and deletes ids out of use. */
-export const SWEEP_TRANSACTIONS: Access = union(APPEND, TRANSACT, {
-  items: { GetItem: ['job'], PutItem: ['job'], DeleteItem: ['transactionListing', 'job'] },
+export const SWEEP_TRANSACTIONS: Access = union(TRANSACT, {
+  items: {
+    GetItem: ['topic', 'head', 'checkpoint', 'producer', 'job'],
+    Query: ['node'],
+    PutItem: ['due', 'node', 'producer', 'aborted', 'job'],
+    UpdateItem: ['head', 'checkpoint', 'counter'],
+    DeleteItem: ['transactionListing', 'job'],
+  },
   objects: {},
 });
 
 /** Permissions of the sweep of deleted topics. */
 export const SWEEP_TOPICS: Access = {
   items: {
-    Query: ['garbage', 'node', 'inlineBatch', 'producer', 'use', 'segments'],
+    Query: ['garbage', 'node', 'inlineBatch', 'aborted', 'producer', 'use', 'segments'],
     PutItem: ['garbage', 'head'],
     UpdateItem: ['garbage', 'head', 'reference'],
-    DeleteItem: ['garbage', 'node', 'inlineBatch', 'producer', 'use', 'segments', 'checkpoint', 'reference'],
+    DeleteItem: ['garbage', 'node', 'inlineBatch', 'aborted', 'producer', 'use', 'segments', 'checkpoint', 'reference'],
   },
   objects: { DeleteObject: ['hot', 'segment'], ListBucket: ['segment'] },
 };

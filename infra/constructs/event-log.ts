@@ -23,6 +23,7 @@ import {
   type LogTable,
   MANAGE_KEYS,
   PRODUCE,
+  TRANSACT,
   union,
   VERIFY,
 } from './access.ts';
@@ -216,7 +217,7 @@ export class EventLog extends Construct {
         ...authentication(props),
       });
       const checkKeys = auth === 'bearer' ? [CHECK_KEYS] : [];
-      const all = union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS, ...checkKeys);
+      const all = union(PRODUCE, TRANSACT, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS, ...checkKeys);
       const produce = new LogFunction(this, 'Produce', {
         ...common,
         environment,

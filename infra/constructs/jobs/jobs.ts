@@ -10,6 +10,7 @@ import {
   SWEEP_GROUPS,
   SWEEP_HOT,
   SWEEP_TOPICS,
+  SWEEP_TRANSACTIONS,
   union,
   VISIT,
 } from '../access.ts';
@@ -47,7 +48,7 @@ export const JOBS = {
   },
   sweep: {
     description: 'deletes what nothing refers to or uses any more, and finishes deletions',
-    access: union(VISIT, SWEEP, SWEEP_HOT, SWEEP_TOPICS, SWEEP_GROUPS, MAINTAIN),
+    access: union(VISIT, SWEEP, SWEEP_HOT, SWEEP_TOPICS, SWEEP_GROUPS, SWEEP_TRANSACTIONS, MAINTAIN),
     every: Duration.minutes(15),
     // It holds keys and the beginnings of objects.
     memorySize: 512,

@@ -37,6 +37,7 @@ import {
   GROUPS,
   grantAccess,
   SERVE_KAFKA,
+  TRANSACT,
   union,
 } from '../access.ts';
 import { acknowledge, nameInFindings } from '../acknowledge.ts';
@@ -108,7 +109,7 @@ const CPU_PERCENT = 60;
 const STOP_MARGIN = Duration.seconds(10);
 
 /** What a gateway does for its clients, and for itself. A client may do what its key or token says, and no more. */
-export const GATEWAY_ACCESS = union(APPEND, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, CHECK_KEYS, SERVE_KAFKA);
+export const GATEWAY_ACCESS = union(APPEND, TRANSACT, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, CHECK_KEYS, SERVE_KAFKA);
 
 /**
  * Kafka gateways on Fargate behind a Network Load Balancer that ends TLS. They keep nothing, so any of them serves any client.

@@ -15,6 +15,8 @@ export interface JobIntervals {
   readonly sweep: number;
   /** Deletes what groups without members have committed long ago. */
   readonly sweepGroups: number;
+  /** Ends transactions that were left open, and deletes transactional ids that are not used. */
+  readonly sweepTransactions: number;
   /** Compacts topics that keep the newest record of each key. */
   readonly compact: number;
   /** Measures how far consumer groups are behind, for `GET /metrics`. It costs one small request if there are no groups. */
@@ -27,6 +29,7 @@ export const DEFAULT_JOB_INTERVALS: JobIntervals = {
   expire: 60_000,
   sweep: 60_000,
   sweepGroups: 3_600_000,
+  sweepTransactions: 60_000,
   compact: 60_000,
   measureLag: 15_000,
 };
@@ -43,6 +46,7 @@ export function timedJobs(broker: Broker, lags: KnownLags, intervals: false | Pa
     expire: (options) => broker.runRetention(options),
     sweep: (options) => broker.sweep(options),
     sweepGroups: (options) => broker.sweepGroups(options),
+    sweepTransactions: (options) => broker.sweepTransactions(options),
     compact: (options) => broker.runCompactions(options),
     measureLag: (options) => lags.measure(broker, options),
   };

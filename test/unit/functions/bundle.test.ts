@@ -7,7 +7,7 @@ import { BUNDLE_ENVIRONMENT, type Bundle, type Bundles, importBundle, makeBundle
 import { functionUrlEvent, lambdaContext } from '../../support/lambda-events.ts';
 
 /** 150 KB of these are RE2, for patterns of topics, which is not run before the first pattern. */
-const BYTES_MAX = 1_300_000;
+const BYTES_MAX = 1_400_000;
 const isJob = (name: string): boolean => name === 'lag' || JOB_NAMES.some((job) => job === name);
 
 let bundles: Bundles;
@@ -22,7 +22,7 @@ describe.each(FUNCTION_NAMES)('the bundle of %s', (name) => {
     bundle = bundles.all.find((each) => each.name === name) as Bundle;
   });
 
-  it('is under 1.3 MB, in one file and without a source map', () => {
+  it('is under 1.4 MB, in one file and without a source map', () => {
     expect(bundle.bytes).toBeLessThan(BYTES_MAX);
     expect(readFileSync(bundle.path, 'utf8')).not.toContain('sourceMappingURL=');
   });

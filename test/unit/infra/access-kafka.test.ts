@@ -12,13 +12,18 @@ import { type MemoryStores, memoryBroker, memoryStores } from '../../support/mem
 /** What needs hundreds of commits, merged records or a race: `access.test.ts` has an operation for each. */
 const RARE = [
   'DeleteItem due',
+  'DeleteItem producerName',
   'GetItem checkpoint',
   'GetItem counter',
   'GetItem producer',
+  'GetItem producerName',
   'GetItem target',
   'GetItem use',
   'GetObject segment',
+  'PutItem aborted',
   'PutItem producer',
+  'Query aborted',
+  'Query transactionListing',
   'UpdateItem checkpoint',
 ];
 
@@ -57,6 +62,16 @@ it('lets a gateway do all that a client asks for, and gives it nothing that it d
   await producer.send({ topic: 'made', messages: [{ value: 'small' }] });
   for (let i = 0; i < 30; i++) await producer.send({ topic: 'a', messages: [{ value: String(i), partition: 1 }] });
   await producer.disconnect();
+  const inTransactions = kafka.producer({ transactionalId: 'x', createPartitioner: Partitioners.DefaultPartitioner });
+  await inTransactions.connect();
+  const transaction = await inTransactions.transaction();
+  await transaction.send({ topic: 'made', messages: [{ value: 'in a transaction' }] });
+  await transaction.sendOffsets({
+    consumerGroupId: 'g',
+    topics: [{ topic: 'made', partitions: [{ partition: 0, offset: '1' }] }],
+  });
+  await transaction.commit();
+  await inTransactions.disconnect();
   const consumer = kafka.consumer({ groupId: 'g' });
   await consumer.connect();
   await consumer.subscribe({ topic: 'a', fromBeginning: true });

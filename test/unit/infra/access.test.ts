@@ -402,6 +402,7 @@ async function seedNodes(broker: Broker): Promise<void> {
   const producerId = await broker.allocateProducerId();
   // Seven small segments of each partition, and what makes the eighth, so that they are joined.
   for (let i = 0; i < 8 * 16; i++) {
+    if (i === 7 * 16) await abortTransaction(broker);
     await appended(broker, [record(0)], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
     await appended(broker, [record(1, LARGE)], { idempotencyKey: `key ${i}` });
     await broker.idle();

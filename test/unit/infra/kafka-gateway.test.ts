@@ -13,6 +13,7 @@ import {
   DELETE_GROUPS,
   GROUPS,
   SERVE_KAFKA,
+  TRANSACT,
   union,
 } from '../../../infra/constructs/access.ts';
 import { KafkaGateway, type KafkaGatewayProps } from '../../../infra/constructs/kafka/kafka-gateway.ts';
@@ -255,7 +256,7 @@ describe('Kafka gateways', () => {
 
   it('have a role with what they do for clients and no more, which only ECS takes', () => {
     expect(granted(statementsOf(template, 'KafkaRole'))).toEqual(
-      expected(union(APPEND, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, CHECK_KEYS, SERVE_KAFKA), false),
+      expected(union(APPEND, TRANSACT, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, CHECK_KEYS, SERVE_KAFKA), false),
     );
     const roles = Object.entries(resourcesOf(template, 'AWS::IAM::Role')).filter(([id]) => id.startsWith('Kafka'));
     expect(roles.length).toBe(2);

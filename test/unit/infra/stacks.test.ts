@@ -11,6 +11,7 @@ import {
   GROUPS,
   MANAGE_KEYS,
   PRODUCE,
+  TRANSACT,
   union,
   VERIFY,
 } from '../../../infra/constructs/access.ts';
@@ -177,7 +178,7 @@ describe('the stateless stack', () => {
 
   it.each([
     ['Produce', PRODUCE, []],
-    ['Http', union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS), []],
+    ['Http', union(PRODUCE, TRANSACT, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS), []],
     ['Merge', JOBS.merge.access, [...STREAM, 'sqs:GetQueueAttributes', 'sqs:GetQueueUrl', 'sqs:SendMessage']],
     ['Expire', JOBS.expire.access, []],
     ['Sweep', JOBS.sweep.access, []],
@@ -238,7 +239,7 @@ describe('what can be chosen', () => {
       expect(Properties.AuthType).toBe('NONE');
     for (const [id, access] of [
       ['Produce', union(PRODUCE, CHECK_KEYS)],
-      ['Http', union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS, CHECK_KEYS)],
+      ['Http', union(PRODUCE, TRANSACT, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS, CHECK_KEYS)],
     ] as const) {
       const functions = Object.entries(resourcesOf(stateless, 'AWS::Lambda::Function'));
       const [, made] = functions.find(([name]) => name.startsWith(`EventLog${id}`)) ?? [];
@@ -285,7 +286,7 @@ describe('what can be chosen', () => {
     stateless.hasResourceProperties('AWS::Lambda::Function', { Handler: 'index.handler', Timeout: 29 });
     expect(JSON.stringify(stateless.findOutputs('ApiUrl'))).toContain('ApiEndpoint');
     expect(granted(statementsOf(stateless, 'EventLogGateway'))).toEqual(
-      expected(union(PRODUCE, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS)),
+      expected(union(PRODUCE, TRANSACT, CONSUME, GROUPS, DELETE_GROUPS, ADMIN, VERIFY, MANAGE_KEYS)),
     );
     const whole = testTemplates({ httpApi: 'true', streaming: 'false' }).stateless;
     whole.resourceCountIs('AWS::Lambda::Function', 2 + JOB_NAMES.length);

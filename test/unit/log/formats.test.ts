@@ -12,7 +12,17 @@ import {
   fenceKeysOf,
   firstBatchOnceKey,
   idempotencyOnceKey,
+  markerOnceKey,
+  newSlotOnceKey,
 } from '../../../shared/log/head/once-key.ts';
+import {
+  type AbortedTransaction,
+  type OpenTransaction,
+  packAborted,
+  packOpen,
+  unpackAborted,
+  unpackOpen,
+} from '../../../shared/log/head/open-transactions.ts';
 import { type ProducerState, packProducer, unpackProducer } from '../../../shared/log/head/producer.ts';
 import { packSharers, type SharerName, unpackSharers } from '../../../shared/log/head/sharers.ts';
 import { packUse, type UsePart, unpackUse } from '../../../shared/log/head/use.ts';
@@ -38,16 +48,18 @@ type SlotJson = {
   readonly epoch: number;
   readonly batches: readonly { baseSequence: number; records: number; baseOffset: number }[];
 };
-type ProducerJson = { readonly slots: Readonly<{ [slot: string]: SlotJson }> };
+type OpenJson = Omit<OpenTransaction, 'firstOffsets'> & { readonly firstOffsets: [number, number][] };
+type ProducerJson = { readonly ended?: number; readonly slots: Readonly<{ [slot: string]: SlotJson }> };
 
 const entryFromJson = (json: EntryJson): Entry => ({ ...json, batchId: fromHex(json.batchId) });
 const entryToJson = (entry: Entry): EntryJson => ({ ...entry, batchId: toHex(entry.batchId) });
 const producerFromJson = (json: ProducerJson): ProducerState => {
   const slots: SlotJson[] = [];
   for (const [slot, batches] of Object.entries(json.slots)) slots[Number(slot)] = batches;
-  return { slots };
+  return { slots, ...(json.ended === undefined ? {} : { ended: json.ended }) };
 };
-const producerToJson = ({ slots }: ProducerState): ProducerJson => ({
+const producerToJson = ({ slots, ended }: ProducerState): ProducerJson => ({
+  ...(ended === undefined ? {} : { ended }),
   slots: Object.fromEntries(
     [...slots.entries()].flatMap(([slot, known]) => (known === undefined ? [] : [[slot, known]])),
   ),
@@ -56,6 +68,7 @@ const producerToJson = ({ slots }: ProducerState): ProducerJson => ({
 describe('golden bytes', () => {
   it('are all tested', () => {
     expect(readdirSync(FOLDER).sort()).toEqual([
+      'aborted-transactions-v1.json',
       'batch-id-v1.json',
       'classic-assignment-v1.json',
       'classic-protocols-v1.json',
@@ -63,6 +76,7 @@ describe('golden bytes', () => {
       'entry-v1.json',
       'keys-v1.json',
       'once-key-v1.json',
+      'open-transactions-v1.json',
       'partition-set-v1.json',
       'producer-v1.json',
       'segment-index-v1.json',
@@ -101,6 +115,17 @@ describe('golden bytes', () => {
     expect(toHex(packProducer(producerFromJson(value)))).toBe(hex);
   });
 
+  it.each(golden<OpenJson[]>('open-transactions-v1.json').cases)('open transactions $hex', ({ hex, value }) => {
+    const open = value.map((each) => ({ ...each, firstOffsets: new Map(each.firstOffsets) }));
+    expect(unpackOpen(fromHex(hex))).toEqual(open);
+    expect(toHex(packOpen(open))).toBe(hex);
+  });
+
+  it.each(golden<AbortedTransaction[]>('aborted-transactions-v1.json').cases)('aborted $hex', ({ hex, value }) => {
+    expect(unpackAborted(fromHex(hex))).toEqual(value);
+    expect(toHex(packAborted(value))).toBe(hex);
+  });
+
   it.each(golden<{ random: string; timeMs: number }>('batch-id-v1.json').cases)('batch id $hex', ({ hex, value }) => {
     const id = makeBatchId(fromHex(value.random), value.timeMs);
     expect(batchIdText(id)).toBe(hex);
@@ -112,7 +137,9 @@ describe('golden bytes', () => {
     | { kind: 'first_batch'; slot: number; producerId: number }
     | { kind: 'fence_of'; slot: number; producerId: number; epoch: number }
     | { kind: 'fence_below'; slot: number; producerId: number; from: number; below: number }
-    | { kind: 'idempotency'; use: string };
+    | { kind: 'idempotency'; use: string }
+    | { kind: 'marker'; producerId: number; transaction: number }
+    | { kind: 'new_slot'; producerId: number; transaction: number; slots: number };
   it.each(golden<OnceKeyJson, string[]>('once-key-v1.json').cases)('once keys $hex', ({ hex, value }) => {
     expect(onceKeysOf(value).map(toHex)).toEqual(hex);
   });
@@ -128,6 +155,10 @@ describe('golden bytes', () => {
         return fenceKeysBelow(value.slot, value.producerId, value.from, value.below);
       case 'idempotency':
         return [idempotencyOnceKey(fromHex(value.use))];
+      case 'marker':
+        return [markerOnceKey(value.producerId, value.transaction)];
+      case 'new_slot':
+        return [newSlotOnceKey(value.producerId, value.transaction, value.slots)];
     }
   }
 
@@ -216,27 +247,31 @@ const totalsArbitrary: fc.Arbitrary<SlotTotals[]> = fc
     for (const { slot, ...total } of some) if (total.nextOffset > 0) totals[slot] = total;
     return Array.from(totals, (total) => total ?? EMPTY_TOTALS);
   });
-const producerArbitrary: fc.Arbitrary<ProducerState> = fc.record({
-  slots: fc
-    .uniqueArray(
-      fc.tuple(
-        slotArbitrary,
-        fc.record({
-          epoch: fc.nat(32_767),
-          batches: fc.array(
-            fc.record({ baseSequence: fc.nat(2 ** 31 - 1), records: fc.nat(100_000), baseOffset: fc.maxSafeNat() }),
-            { maxLength: 5 },
-          ),
-        }),
-      ),
-      { selector: ([slot]) => slot },
-    )
-    .map((some) => {
-      const slots: ProducerState['slots'][number][] = [];
-      for (const [slot, known] of some) slots[slot] = known;
-      return slots;
-    }),
-});
+const producerArbitrary: fc.Arbitrary<ProducerState> = fc
+  .record({
+    slots: fc
+      .uniqueArray(
+        fc.tuple(
+          slotArbitrary,
+          fc.record({
+            epoch: fc.nat(32_767),
+            open: fc.option(fc.record({ number: fc.nat(), firstOffset: count }), { nil: undefined }),
+            batches: fc.array(
+              fc.record({ baseSequence: fc.nat(2 ** 31 - 1), records: fc.nat(100_000), baseOffset: fc.maxSafeNat() }),
+              { maxLength: 5 },
+            ),
+          }),
+        ),
+        { selector: ([slot]) => slot },
+      )
+      .map((some) => {
+        const slots: ProducerState['slots'][number][] = [];
+        for (const [slot, { open, ...known }] of some) slots[slot] = open === undefined ? known : { ...known, open };
+        return slots;
+      }),
+    ended: fc.option(fc.nat(), { nil: undefined }),
+  })
+  .map(({ slots, ended }) => (ended === undefined ? { slots } : { slots, ended }));
 
 describe.each([
   {

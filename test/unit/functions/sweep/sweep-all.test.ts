@@ -7,14 +7,20 @@ import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const options = { signal: new AbortController().signal };
 
-it('sweeps consumer groups after the log, and counts both', async () => {
+it('sweeps consumer groups and transactions after the log, and counts all', async () => {
   const stores = memoryStores();
   const broker = memoryBroker(stores);
   // A group whose deletion was interrupted.
   await stores.items.put(groupListingKey('g'), { n: 'x' });
   await stores.items.put(groupKey('g'), { E: 1, d: 1 });
+  // A transaction that nobody is held up by.
+  const producer = await broker.initialiseProducer({ transactionalId: 'x', timeoutMs: 1_000 });
+  await broker.enlist({ transactionalId: 'x', producer, participants: { groups: ['g'] } });
+  await stores.clock.advance(10_000);
   await stores.clock.run(async () => {
-    expect(await sweepAll(broker, options)).toMatchObject({ groupsDeleted: 1, blocked: 0, complete: true });
+    expect(await sweepAll(broker, options)).toMatchObject({
+      ...{ groupsDeleted: 1, transactionsEnded: 1, blocked: 0, complete: true },
+    });
   });
 });
 
@@ -24,10 +30,11 @@ it('tells what the sweep of the log did if groups cannot be swept', async () => 
   const groupsFail = {
     sweep: () => broker.sweep(options),
     sweepGroups: () => Promise.reject(new EventLogError('storage_unavailable', 'Not now.')),
+    sweepTransactions: () => broker.sweepTransactions(options),
   };
   await stores.clock.run(async () => {
     const run = await sweepAll(groupsFail, options);
-    expect(run).toMatchObject({ blocked: 1, complete: false, topicsSwept: 0 });
+    expect(run).toMatchObject({ blocked: 1, complete: false, topicsSwept: 0, transactionsEnded: 0 });
     expect(run.error?.code).toBe('storage_unavailable');
   });
   const broken = { ...groupsFail, sweepGroups: () => Promise.reject(new TypeError('a bug')) };
