@@ -64,12 +64,12 @@ export const PROBLEMS = {
     meaning: 'No producer was initialised under the transactional id, or it has another producer id.',
   },
   concurrent_transactions: {
-    status: 409,
+    status: 503,
     title: 'Another transaction is in the way',
     meaning: 'Another transaction of the same id, partitions or offsets is being completed. Send the request again.',
   },
   unstable_offsets: {
-    status: 409,
+    status: 503,
     title: 'Offsets of an open transaction',
     meaning: 'A transaction that is not completed has pending offsets of the partition. Send the request again.',
   },

@@ -1,6 +1,7 @@
 import type { AppendRecordsRequest, RecordToAppend } from '../../../shared/broker/append/outcomes.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
+import type { ProducerName } from '../../../shared/log/transaction/transaction.ts';
 import { bytes } from '../../support/memory-broker.ts';
 
 export const LARGE = 20_000;
@@ -15,12 +16,18 @@ export async function seed(broker: Broker): Promise<void> {
 
 /** The marker of an aborted transaction, in the tail. */
 export async function abortTransaction(broker: Broker): Promise<void> {
-  const producer = await broker.initialiseProducer({ transactionalId: 'x', timeoutMs: 10_000 });
+  const producer = await beginTransaction(broker, 'x');
+  await broker.endTransaction({ transactionalId: 'x', producer, outcome: 'aborted', raisesEpoch: true });
+}
+
+/** A transaction with a record in partition 0. */
+export async function beginTransaction(broker: Broker, transactionalId: string): Promise<ProducerName> {
+  const producer = await broker.initialiseProducer({ transactionalId, timeoutMs: 900_000 });
   const records = [{ key: null, value: bytes('v'), headers: [], timestampMs: 1_000 }];
   const batch = encodeBatch(records, { producer: { ...producer, baseSequence: 0 }, transactional: true });
   const batches = [{ topic: 'orders', partition: 0, batch }];
-  await broker.appendInTransaction({ transactionalId: 'x', enlists: true, batches });
-  await broker.endTransaction({ transactionalId: 'x', producer, outcome: 'aborted', raisesEpoch: true });
+  await broker.appendInTransaction({ transactionalId, enlists: true, batches });
+  return producer;
 }
 
 export function record(partition: number, valueBytes = 8): RecordToAppend {

@@ -42,7 +42,7 @@ import { jobContext, mergeBooks, spillBooks } from '../../support/maintained-log
 import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
 import { MergedLog } from '../../support/merged-log.ts';
 import type { SimulatedClock } from '../../support/simulated-clock.ts';
-import { abortTransaction, appended, LARGE, record, seed } from './access-seeds.ts';
+import { abortTransaction, appended, beginTransaction, LARGE, record, seed } from './access-seeds.ts';
 
 /** More partitions than one head has, so that an append can concern two heads. */
 const PARTITIONS = 32;
@@ -242,6 +242,27 @@ const works: Work[] = [
     },
   },
   {
+    name: 'merge up to an open transaction, of which the abort of another one comes behind',
+    access: MERGE,
+    async prepare(broker) {
+      await broker.putTopic({ name: 'orders', partitions: 4 });
+      mergedTopicId = (await broker.describeTopic('orders')).topicId;
+      const passOn = async () => {
+        for (let i = 0; i < 16; i++) await appended(broker, [record(0)]);
+        await broker.idle();
+      };
+      const first = await beginTransaction(broker, 'x');
+      await passOn();
+      await beginTransaction(broker, 'y');
+      await passOn();
+      await broker.endTransaction({ transactionalId: 'x', producer: first, outcome: 'aborted', raisesEpoch: true });
+      await passOn();
+    },
+    async run(broker) {
+      expect(await broker.mergeHead(mergedTopicId, 0, { force: true })).toMatchObject({ nodesMerged: 2 });
+    },
+  },
+  {
     name: 'maintain',
     access: MAINTAIN,
     async prepare(broker, { items }) {
@@ -378,6 +399,7 @@ async function seedMaintained(broker: Broker, stores: MemoryStores): Promise<voi
   await broker.putTopic({ name: 'orders', partitions: PARTITIONS, config: { 'retention.ms': 3_600_000 } });
   const context = jobContext(stores);
   ORDERS.topic = await context.topics.get('orders');
+  await abortTransaction(broker);
   await appended(broker, [record(0, LARGE), record(16, LARGE)]);
   await appended(broker, [record(0, LARGE)]);
   for (let i = 0; i < 6; i++) await appended(broker, [record(0)]);
@@ -402,7 +424,6 @@ async function seedNodes(broker: Broker): Promise<void> {
   const producerId = await broker.allocateProducerId();
   // Seven small segments of each partition, and what makes the eighth, so that they are joined.
   for (let i = 0; i < 8 * 16; i++) {
-    if (i === 7 * 16) await abortTransaction(broker);
     await appended(broker, [record(0)], { producer: { producerId, producerEpoch: 0, baseSequence: i } });
     await appended(broker, [record(1, LARGE)], { idempotencyKey: `key ${i}` });
     await broker.idle();
