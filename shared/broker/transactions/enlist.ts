@@ -8,7 +8,10 @@ export interface EnlistRequest {
   readonly transactionalId: string;
   readonly producer: ProducerName;
   readonly participants: Partial<Participants>;
-  /** Looks at the item also where this process remembers that all of them are enlisted. Default: false. */
+  /**
+   * Looks at the item first, whatever this process remembers. Needed where the epoch does not tell the transactions of the
+   * producer apart (transaction.version 1). Default: false.
+   */
   readonly isFresh?: boolean | undefined;
 }
 

@@ -136,7 +136,12 @@ class StagingJudge implements CommitJudge {
       });
       if (!participants.groups.includes(group)) throw this.#notNamed();
     }
-    const { number } = await enlist(this.#context, { transactionalId, producer, participants: { pages: [page] } });
+    const { number } = await enlist(this.#context, {
+      transactionalId,
+      producer,
+      participants: { pages: [page] },
+      isFresh: !enlists,
+    });
     this.#number ??= number;
     if (this.#number === number) return number;
     throw new EventLogError(

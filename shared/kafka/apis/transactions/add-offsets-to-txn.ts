@@ -19,7 +19,7 @@ export const addOffsetsToTxn = handler(
       version >= FENCED_FROM,
       async () => {
         const producer = { producerId, producerEpoch };
-        await broker.enlist({ transactionalId, producer, participants: { groups: [groupId] } });
+        await broker.enlist({ transactionalId, producer, participants: { groups: [groupId] }, isFresh: true });
         return { errorCode: KAFKA_ERRORS.NONE };
       },
       (errorCode) => ({ errorCode }),

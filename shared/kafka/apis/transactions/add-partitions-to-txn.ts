@@ -35,7 +35,7 @@ export const addPartitionsToTxn = handler(
           async () => {
             const heads = found.flatMap((each) => each.heads);
             const producer = { producerId, producerEpoch };
-            await call.gateway.broker.enlist({ transactionalId, producer, participants: { heads } });
+            await call.gateway.broker.enlist({ transactionalId, producer, participants: { heads }, isFresh: true });
             return KAFKA_ERRORS.NONE;
           },
           (errorCode) => errorCode,
