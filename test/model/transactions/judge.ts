@@ -23,12 +23,12 @@ export interface History {
   readonly views: readonly View[];
   /** What is committed in the end, by partition. */
   readonly whole: ReadonlyMap<string, readonly string[]>;
-  /** What the group has committed in the end: the number of a transaction. */
-  readonly offset: number | null;
+  /** What the group was seen to have committed: the number of a transaction. */
+  readonly offsets: readonly (number | null)[];
 }
 
 /** What contradicts the promises of transactions. */
-export function judge({ told, views, whole, offset }: History): string[] {
+export function judge({ told, views, whole, offsets }: History): string[] {
   const problems: string[] = [];
   for (const { place, values } of views) {
     const all = whole.get(place) ?? [];
@@ -56,10 +56,13 @@ export function judge({ told, views, whole, offset }: History): string[] {
     if (outcome === 'unknown' && there.length > 0 && sent.length > acknowledged.length)
       problems.push(`transaction ${intent} is committed, which nobody asked for`);
   }
-  const owner = told.find(({ intent }) => intent === offset);
-  if (offset !== null && (owner === undefined || !owner.staged || owner.outcome === 'aborted'))
-    problems.push(`the group has committed offset ${offset}, of a transaction that did not commit`);
-  if (owner?.outcome === 'unknown' && !owner.acknowledged.every(isThere))
-    problems.push(`offset ${offset} is committed without the records of its transaction`);
+  for (const offset of new Set(offsets)) {
+    if (offset === null) continue;
+    const owner = told.find(({ intent }) => intent === offset);
+    if (owner === undefined || !owner.staged || owner.outcome === 'aborted')
+      problems.push(`the group has committed offset ${offset}, of a transaction that did not commit`);
+    else if (!owner.acknowledged.every(isThere))
+      problems.push(`offset ${offset} is committed without the records of its transaction`);
+  }
   return problems;
 }

@@ -38,6 +38,8 @@ class World {
   readonly problems: string[] = [];
   readonly #told: Told[] = [];
   readonly #views: View[] = [];
+  /** What the group had committed, one after the other. */
+  readonly #offsets: (number | null)[] = [];
   /** Kafka's transaction.version 2. */
   readonly #isNew: boolean;
   #intents = 0;
@@ -77,13 +79,8 @@ class World {
     }
     const whole = new Map<string, readonly string[]>();
     for (const place of PARTITIONS) whole.set(placeName(place), await this.#values(place));
-    const committed = await processes.anyBroker().fetchOffsets({
-      ...{ group: 'g', requireStable: true },
-      partitions: [{ topic: 't', partition: 0 }],
-    });
-    problems.push(
-      ...judge({ told: this.#told, views: this.#views, whole, offset: committed.items[0]?.offset ?? null }),
-    );
+    this.#offsets.push(await this.#offset(true));
+    problems.push(...judge({ told: this.#told, views: this.#views, whole, offsets: this.#offsets }));
     return { problems, marks };
   }
 
@@ -194,6 +191,9 @@ class World {
       const place = PARTITIONS[processes.random.below(PARTITIONS.length)] as Place;
       const seen = await processes.within(this.#values(place), CLIENT_WAIT_MS).catch(() => undefined);
       if (seen !== undefined) this.#views.push({ place: placeName(place), values: seen.answer });
+      const requireStable = processes.random.below(2) === 0;
+      const offset = await processes.within(this.#offset(requireStable), CLIENT_WAIT_MS).catch(() => undefined);
+      if (offset !== undefined) this.#offsets.push(offset.answer);
     }
   }
 
@@ -212,6 +212,13 @@ class World {
       };
       await processes.within(work(), 60_000).catch(() => {});
     }
+  }
+
+  /** `null` if nothing is committed, or a transaction is about to commit another offset. */
+  async #offset(requireStable: boolean): Promise<number | null> {
+    const partitions = [{ topic: 't', partition: 0 }];
+    const { items } = await this.processes.anyBroker().fetchOffsets({ group: 'g', requireStable, partitions });
+    return items[0]?.offset ?? null;
   }
 
   async #values({ topic, partition }: Place): Promise<string[]> {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import type { ProducerName } from '../../../../shared/log/transaction/transaction.ts';
+import { faultyStores } from '../../../support/faulty-stores.ts';
 import { bytes, codeOf, memoryBroker, memoryStores, text } from '../../../support/memory-broker.ts';
 
 /** Transactions as producers see them, over brokers in several processes. */
@@ -163,6 +164,31 @@ describe('a transaction', () => {
     expect(await a.commitOffsetsInTransaction({ ...commit, offsets })).toEqual([{ ok: true }]);
     await a.endTransaction(end);
     expect(await offsetsOf(b)).toEqual([3, null]);
+  });
+
+  it('by the older protocol is ended by a process that remembers the one before, also if a request is lost', async () => {
+    const { stores, a } = await world();
+    let losing = 0;
+    const b = memoryBroker(
+      faultyStores(stores, ({ method, key }) =>
+        method === 'update' && key.startsWith('txn#') && losing-- > 0 ? { fault: 'lost_request' } : undefined,
+      ),
+    );
+    const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    const { topicId } = await a.describeTopic('t');
+    const end = { transactionalId: 'x', producer, outcome: 'committed', raisesEpoch: false } as const;
+    for (const [baseSequence, last] of [
+      [0, a],
+      [1, b],
+    ] as const) {
+      const participants = { heads: [{ topicId, topic: 't', headNumber: 0 }] };
+      await a.enlist({ transactionalId: 'x', producer, participants, isFresh: true });
+      const sender = baseSequence === 0 ? b : a;
+      await produce(sender, 'x', producer, [{ baseSequence, values: [`${baseSequence}`] }], false);
+      losing = 1;
+      await stores.clock.run(last.endTransaction(end));
+    }
+    expect(await values(a)).toEqual(['0', '1']);
   });
 
   it('does not hang on a topic that was deleted in the middle', async () => {
