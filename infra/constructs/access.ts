@@ -153,7 +153,7 @@ export const SERVE_KAFKA: Access = {
 export const VERIFY: Access = {
   items: {
     GetItem: ['topic', 'head', 'inlineBatch', 'segments', 'checkpoint', 'due'],
-    Query: ['node', 'segments'],
+    Query: ['node', 'aborted', 'segments'],
   },
   objects: { GetObject: ['hot', 'segment'], ListBucket: ['segment'] },
 };

@@ -135,7 +135,10 @@ export class FlightTopic {
         partition,
         logStartOffset,
         highWatermark,
-        places: places.filter((place) => place.partition === partition),
+        places: places.flatMap(({ storage, ...place }) =>
+          // The topic has no transactions, so it has no markers.
+          place.partition === partition && storage !== 'marker' ? { ...place, storage } : [],
+        ),
         offsets: read.map(({ offset }) => offset),
       });
     }

@@ -1,9 +1,11 @@
 import { invalidField } from '../../log/errors.ts';
-import { type PlacedPart, partitionState, writtenAtMs } from '../../log/head/head.ts';
+import { type PlacedPart, partitionState, TAIL_NODE_ENTRIES, writtenAtMs } from '../../log/head/head.ts';
 import type { Segment } from '../../log/segment/segment.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
+import { headKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { dataName } from '../data/read-part.ts';
+import { nodeKey } from '../heads/items.ts';
 import { decodePageToken, encodePageToken, type Page, type PageRequest, pageLimit } from '../page.ts';
 import { mergedOffset, segmentsFrom } from '../segments/find-segments.ts';
 import { currentSegmentList } from '../segments/known-lists.ts';
@@ -16,14 +18,17 @@ export interface SegmentDescription {
   readonly partition: number;
   readonly startOffset: number;
   readonly endOffset: number;
-  /** `inline`: in the table; `hot`: in an object as it was appended; `segment`: in an object of this partition. */
-  readonly storage: 'inline' | 'hot' | 'segment';
+  /**
+   * `inline`: in the table; `hot`: in an object as it was appended; `segment`: in an object of this partition; `marker`: a marker
+   * of a transaction, which is stored only in the head's tail or in a tail node.
+   */
+  readonly storage: 'inline' | 'hot' | 'segment' | 'marker';
   /**
    * `tail`: the head names it; `unmerged`: a tail node does; `merged`: the segment list does, and there need not be a record
    * for each offset; `compacted`: likewise, and compaction has been there.
    */
   readonly state: 'tail' | 'unmerged' | 'merged' | 'compacted';
-  /** The object's key, or the item's keys. */
+  /** The object's key, or the item's keys; for a marker those of the head or the tail node. */
   readonly storedAs: string;
   readonly position: number;
   readonly bytes: number;
@@ -105,19 +110,30 @@ function parsePosition(token: string): { partition: number; offset: number } {
   return { partition: Number(match[1]), offset: Number(match[2]) };
 }
 
-function describePart(view: PartitionView, { entryNumber, entry, part, baseOffset }: PlacedPart): SegmentDescription {
+function describePart(view: PartitionView, placed: PlacedPart): SegmentDescription {
+  const { entryNumber, entry, part, baseOffset } = placed;
+  const isInTail = entryNumber >= view.head.firstEntry;
+  const isMarker = part.marker !== undefined;
   return {
     partition: view.partition,
     startOffset: baseOffset,
     endOffset: baseOffset + part.records,
-    storage: entry.location === 'inline' ? 'inline' : 'hot',
-    state: entryNumber < view.head.firstEntry ? 'unmerged' : 'tail',
-    storedAs: dataName(view.name, entry),
+    storage: isMarker ? 'marker' : entry.location === 'inline' ? 'inline' : 'hot',
+    state: isInTail ? 'tail' : 'unmerged',
+    storedAs: isMarker ? entryName(view, entryNumber, isInTail) : dataName(view.name, entry),
     position: part.position,
     bytes: part.bytes,
     maxTimestampMs: part.maxTimestampMs,
     writtenAtMs: writtenAtMs(entry),
   };
+}
+
+/** The keys of the item that holds an entry. */
+function entryName({ name }: PartitionView, entryNumber: number, isInTail: boolean): string {
+  const { pk, sk } = isInTail
+    ? headKey(name.topicId, name.headNumber)
+    : nodeKey(name, entryNumber - (entryNumber % TAIL_NODE_ENTRIES));
+  return `${pk}/${sk}`;
 }
 
 function describeSegment(view: PartitionView, segment: Segment, compactedOffset: number): SegmentDescription {

@@ -1,4 +1,11 @@
-import { addTotals, EMPTY_TOTALS, type SlotTotals, TAIL_NODE_ENTRIES, type TailNode } from '../../log/head/head.ts';
+import {
+  addTotals,
+  EMPTY_TOTALS,
+  openAfterNode,
+  type SlotTotals,
+  TAIL_NODE_ENTRIES,
+  type TailNode,
+} from '../../log/head/head.ts';
 import { JOB_NAMES, type SegmentList } from '../../log/segment/segment-list.ts';
 import {
   CHECKPOINT,
@@ -12,14 +19,16 @@ import {
   segmentsPartitionKey,
 } from '../../storage/keys.ts';
 import type { ItemKey } from '../../storage/ports.ts';
+import { isOpenWrong, openAfter, readAbortedItems, wrongInNode } from './check-transactions.ts';
 import { endOf, readNodes } from './read-nodes.ts';
 import { storedAs, type Verification, type View } from './verification.ts';
 
 /**
  * Checks what concerns all partitions of a head: that each tail node is there and begins where the one before ended, from the
- * first that was not cleaned up to the head's tail; that the segment list agrees with them; that the states of producers
+ * first that was not cleaned up to the head's tail, with its totals and open transactions; that the items beside them list
+ * what they abort; that the segment list agrees with them; that the states of producers
  * are new enough; that the due items are there; and that there are no pages that nothing names. Returns false if the call
- * must end first. 1 Query for each 64 nodes, up to 6 GetItems and 1 Query for each 100 pages.
+ * must end first. 2 Queries for each 64 nodes, up to 6 GetItems and 1 Query for each 100 pages.
  * @throws UnreadableHead
  */
 export async function checkHeadOf(run: Verification): Promise<boolean> {
@@ -45,14 +54,18 @@ async function checkNodes(run: Verification, { list, head }: View): Promise<'don
     return 'done';
   }
   let next = Math.max(position.entry, list.cleanedEntry);
-  let totals = await totalsAt(run, list, next);
+  const before = await nodeBefore(run, list, next);
+  let totals = totalsAt(list, next, before);
+  let open = openAfter(before, next);
   while (next < head.firstEntry) {
     const nodes = await readNodes(run, next, head.firstEntry);
+    const aborted = await readAbortedItems(run, next, (nodes.at(-1)?.firstEntry ?? next) + TAIL_NODE_ENTRIES);
     for (const { firstEntry, node, damage } of [...nodes, ...endOf(nodes, head.firstEntry)]) {
       if (firstEntry !== next) {
         if ((await run.look()).list.cleanedEntry > next) return 'look_again';
         reportMissing(run, next, firstEntry);
         totals = firstEntry === list.mergedEntry ? list.totals : undefined;
+        open = undefined;
         next = firstEntry;
       }
       position.entry = next;
@@ -73,6 +86,12 @@ async function checkNodes(run: Verification, { list, head }: View): Promise<'don
           kind: 'wrong_totals',
           message: `Tail node ${firstEntry} does not begin where the one before ends: ${difference(totals, node.before)}.`,
         });
+      const wrongTransactions = node && wrongInNode(run, head, node, aborted, open);
+      if (wrongTransactions !== undefined) {
+        if ((await run.look()).list.cleanedEntry > firstEntry) return 'look_again';
+        run.reportHead({ ...about, ...wrongTransactions, kind: 'wrong_transactions' });
+      }
+      open = node && openAfterNode(node);
       totals = node && addTotals(node.before, node.entries);
       next += TAIL_NODE_ENTRIES;
       if (totals === undefined && next === list.mergedEntry) totals = list.totals;
@@ -87,19 +106,27 @@ async function checkNodes(run: Verification, { list, head }: View): Promise<'don
       storedAs: storedAs(headKey(run.name.topicId, run.name.headNumber)),
       message: `The head's tail does not begin where the ${head.firstEntry === list.mergedEntry ? 'segments' : 'tail nodes'} end: ${difference(totals, beforeTail)}.`,
     });
+  if (isOpenWrong(head, open))
+    run.reportHead({
+      kind: 'wrong_transactions',
+      storedAs: storedAs(headKey(run.name.topicId, run.name.headNumber)),
+      message: 'The head has other open transactions before its tail than the tail nodes leave.',
+    });
   return 'done';
 }
 
-/** The totals as of an entry, if the list or the node before tells them. At most 1 Query. */
-async function totalsAt(
-  run: Verification,
-  list: SegmentList,
-  entry: number,
-): Promise<readonly SlotTotals[] | undefined> {
-  if (entry === list.mergedEntry) return list.totals;
-  if (entry <= list.cleanedEntry) return entry === 0 ? [] : undefined;
+/** The node before an entry, unless it may have been deleted. At most 1 Query. */
+async function nodeBefore(run: Verification, list: SegmentList, entry: number): Promise<TailNode | undefined> {
+  if (entry <= list.cleanedEntry) return undefined;
   const [before] = await readNodes(run, entry - TAIL_NODE_ENTRIES, entry);
-  return before?.node && addTotals(before.node.before, before.node.entries);
+  return before?.node;
+}
+
+/** The totals as of an entry, if the list or the node before tells them. */
+function totalsAt(list: SegmentList, entry: number, before: TailNode | undefined): readonly SlotTotals[] | undefined {
+  if (entry === list.mergedEntry) return list.totals;
+  if (entry === 0) return [];
+  return before && addTotals(before.before, before.entries);
 }
 
 function contradiction({ entries, once }: TailNode): string | undefined {

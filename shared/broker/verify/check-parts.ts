@@ -3,6 +3,7 @@ import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { type PlacedPart, partitionState, placeNode, placeTail, TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
 import { dataName, readParts } from '../data/read-part.ts';
 import { eachOf } from '../topics/each-head.ts';
+import { crossingIntoEntries } from './check-transactions.ts';
 import { endOf, readNodes } from './read-nodes.ts';
 import { isDamage, type Verification, type View } from './verification.ts';
 
@@ -17,6 +18,7 @@ const ENTRIES_AT_ONCE = 4;
 export async function checkParts(run: Verification, view: View): Promise<'done' | 'look_again' | 'over'> {
   const { position } = run;
   const { list, head } = view;
+  if (!(await checkCrossing(run, view))) return 'look_again';
   const from = Math.max(list.mergedEntry, position.entry - (position.entry % TAIL_NODE_ENTRIES));
   for (let next = from; next < head.firstEntry; ) {
     const nodes = await readNodes(run, next, head.firstEntry);
@@ -36,6 +38,25 @@ export async function checkParts(run: Verification, view: View): Promise<'done' 
   const result = await checkEntries(run, view, placeTail(head));
   if (result === 'done') await run.reachOffset(view, position.end ?? 0, false);
   return result;
+}
+
+/** Whether the last segment lists what the entries abort across its end; false if the view is outdated. */
+async function checkCrossing(run: Verification, view: View): Promise<boolean> {
+  const { position } = run;
+  const expected = position.crossing;
+  if (expected === undefined) return true;
+  const found = await crossingIntoEntries(run, view, position.offset);
+  if (found !== expected) {
+    if ((await run.look()).list.mergedEntry !== view.list.mergedEntry) return false;
+    if (!(await run.mayBeCompacted(view)))
+      run.report({
+        kind: 'wrong_transactions',
+        offset: position.offset,
+        message: 'The last segment and the entries behind it disagree about the aborted transactions across its end.',
+      });
+  }
+  position.crossing = undefined;
+  return true;
 }
 
 async function checkEntries(
@@ -91,6 +112,15 @@ async function takePart(
     position.offset = endOffset;
     return true;
   }
+  const isOfTransaction = part.marker !== undefined || part.producer?.transaction !== undefined;
+  if (found.some(({ header }) => header.transactional !== isOfTransaction))
+    run.report({
+      kind: 'wrong_transactions',
+      storedAs,
+      position: part.position,
+      offset: baseOffset,
+      message: `The entry says that the batch belongs to ${isOfTransaction ? 'a' : 'no'} transaction, and the batch says otherwise.`,
+    });
   for (const batch of found) await run.count(view, batch, { storedAs, isMerged: false });
   const maxTimestampMs = Math.max(...found.map(({ header }) => header.maxTimestamp));
   if (maxTimestampMs !== part.maxTimestampMs)

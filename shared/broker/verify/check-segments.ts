@@ -1,3 +1,4 @@
+import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError, MissingDataError } from '../../log/errors.ts';
 import { NO_RECORDS_TIMESTAMP, partitionState } from '../../log/head/head.ts';
 import type { Segment } from '../../log/segment/segment.ts';
@@ -13,6 +14,7 @@ import {
   type SegmentPlace,
   segmentKey,
 } from '../segments/segment-blocks.ts';
+import { crossing, wrongInBlock } from './check-transactions.ts';
 import type { SegmentPosition } from './position.ts';
 import type { Problem } from './report.ts';
 import { isDamage, storedAs, type Verification, type View } from './verification.ts';
@@ -54,7 +56,8 @@ export class SegmentCheck {
     }
     const { segment } = next;
     if (position.offset < segment.startOffset) await this.#run.reachOffset(view, segment.startOffset, true);
-    if (!isAt(position.segment, segment))
+    const isNew = !isAt(position.segment, segment);
+    if (isNew)
       position.segment = {
         startOffset: segment.startOffset,
         version: segment.version,
@@ -63,19 +66,20 @@ export class SegmentCheck {
         maxTimestampMs: NO_RECORDS_TIMESTAMP,
         isWhole: true,
       };
-    return this.#advanceIn(view, next, position.segment as SegmentPosition);
+    return this.#advanceIn(view, next, position.segment as SegmentPosition, isNew);
   }
 
-  async #advanceIn(view: View, listed: Listed, at: SegmentPosition): Promise<Progress> {
+  async #advanceIn(view: View, listed: Listed, at: SegmentPosition, isNew: boolean): Promise<Progress> {
     const { segment } = listed;
     const place = this.#placeOf(segment);
     const index = await this.#indexOf(place, listed);
     if (index === 'look_again') return index;
     if (index === undefined) {
       this.#run.position.offset = Math.max(this.#run.position.offset, segment.endOffset);
-      this.#finish();
+      this.#finish(undefined);
       return 'advanced';
     }
+    if (isNew) await this.#checkCrossing(view, place, index);
     const chunk = chunkAt(index, blockPosition(index, at.block), CHUNK_BYTES);
     if (chunk !== undefined) {
       const bytes = await this.#fetch(place, chunk.start, chunk.end);
@@ -93,11 +97,28 @@ export class SegmentCheck {
     }
     await this.#run.reachOffset(view, segment.endOffset, true);
     this.#checkSums(place, at);
-    this.#finish();
+    this.#finish(isDirty(view, segment, this.#run.slot) ? crossing(index.aborted, segment.endOffset) : undefined);
     return 'advanced';
   }
 
-  #finish(): void {
+  /** Whether the lists of two adjacent segments have the same transactions across the offset between them. */
+  async #checkCrossing(view: View, place: SegmentPlace, index: SegmentIndex): Promise<void> {
+    const { segment } = place;
+    const { position, slot } = this.#run;
+    const before = position.offset === segment.startOffset ? position.crossing : undefined;
+    position.crossing = undefined;
+    if (before === undefined || !isDirty(view, segment, slot)) return;
+    if (before === crossing(index.aborted, segment.startOffset) || (await this.#run.mayBeCompacted(view))) return;
+    this.#run.report({
+      kind: 'wrong_transactions',
+      storedAs: segmentKey(place),
+      offset: segment.startOffset,
+      message: 'The segment and the one before list different aborted transactions across the offset between them.',
+    });
+  }
+
+  #finish(crossing: number | undefined): void {
+    this.#run.position.crossing = crossing;
     this.#run.position.segment = undefined;
     this.#run.position.counts.segments++;
     this.#index = undefined;
@@ -133,6 +154,12 @@ export class SegmentCheck {
         at.maxTimestampMs = Math.max(at.maxTimestampMs, batch.header.maxTimestamp);
         await this.#run.count(view, batch, { storedAs: segmentKey(place), isMerged: true });
       }
+      const block = {
+        startOffset: blockOffset(place, index, at.block),
+        endOffset: blockOffset(place, index, at.block + 1),
+      };
+      if (index.aborted.length > 0 || batches.some(({ header }) => header.control))
+        await this.#checkTransactions(view, place, index, block, batches);
       const named = index.entries[at.block]?.maxTimestampMs;
       if (at.isWhole && named !== at.maxTimestampMs)
         this.#run.report({
@@ -144,6 +171,22 @@ export class SegmentCheck {
     }
     at.block++;
     return 'advanced';
+  }
+
+  async #checkTransactions(
+    view: View,
+    place: SegmentPlace,
+    { aborted }: SegmentIndex,
+    block: { readonly startOffset: number; readonly endOffset: number },
+    batches: readonly StoredBatch[],
+  ): Promise<void> {
+    const compactedOffset = view.list.slots[this.#run.slot]?.compactedOffset ?? 0;
+    let wrong = wrongInBlock(batches, aborted, block, block.startOffset < compactedOffset);
+    if (wrong !== undefined && block.startOffset >= compactedOffset && (await this.#run.mayBeCompacted(view)))
+      wrong = wrongInBlock(batches, aborted, block, true);
+    if (wrong === undefined) return;
+    const about = { storedAs: segmentKey(place), offset: block.startOffset };
+    this.#run.report({ ...about, kind: 'wrong_transactions', message: wrong });
   }
 
   #checkSums(place: SegmentPlace, { hash, maxTimestampMs, isWhole }: SegmentPosition): void {
@@ -235,7 +278,7 @@ export class SegmentCheck {
       const inPage = await this.#readPage(page);
       if (inPage === 'look_again') return inPage;
       if (inPage === undefined) {
-        position.offset = page.endOffset;
+        Object.assign(position, { offset: page.endOffset, crossing: undefined });
         continue;
       }
       const segment = inPage.find(({ endOffset }) => endOffset > from());
@@ -283,6 +326,11 @@ export class SegmentCheck {
     if (segments !== undefined) this.#page = { key, segments };
     return segments;
   }
+}
+
+/** Whether no compaction has been in the segment. */
+function isDirty({ list }: View, { startOffset }: Segment, slot: number): boolean {
+  return startOffset >= (list.slots[slot]?.compactedOffset ?? 0);
 }
 
 function isAt(at: SegmentPosition | undefined, { startOffset, version }: Segment): boolean {

@@ -19,6 +19,7 @@ export interface SegmentPosition {
 
 export interface Counts {
   records: number;
+  markers: number;
   batches: number;
   bytes: number;
   segments: number;
@@ -43,6 +44,11 @@ export interface Position {
   /** `undefined` until the records are begun. */
   end: number | undefined;
   segment: SegmentPosition | undefined;
+  /**
+   * The aborted transactions that cross `offset`, by the segment that ends there (`check-transactions.ts`); `undefined` if that is
+   * not known.
+   */
+  crossing: number | undefined;
   /** In the stage `objects` the last key that was checked. */
   after: string;
   setHash: bigint;
@@ -60,10 +66,12 @@ export function startOf(topicId: string, partition: number, stage: Stage): Posit
     start: 0,
     end: undefined,
     segment: undefined,
+    crossing: undefined,
     after: '',
     setHash: 0n,
     counts: {
       records: 0,
+      markers: 0,
       batches: 0,
       bytes: 0,
       segments: 0,
@@ -89,9 +97,18 @@ const NONE = -1;
 export function positionToken(position: Position): string {
   const { topicId, partition, stage, entry, pagesBelow, offset, start, end, segment, after, setHash, counts } =
     position;
-  const { records, batches, bytes, segments, unmergedParts, tailParts, problems, orphans } = counts;
-  const numbers = [partition, STAGES.indexOf(stage), entry, pagesBelow, offset, start, end ?? NONE];
-  const counted = [records, batches, bytes, segments, unmergedParts, tailParts, problems, orphans];
+  const { records, markers, batches, bytes, segments, unmergedParts, tailParts, problems, orphans } = counts;
+  const numbers = [
+    partition,
+    STAGES.indexOf(stage),
+    entry,
+    pagesBelow,
+    offset,
+    start,
+    end ?? NONE,
+    position.crossing ?? NONE,
+  ];
+  const counted = [records, markers, batches, bytes, segments, unmergedParts, tailParts, problems, orphans];
   const inSegment =
     segment === undefined
       ? []
@@ -103,22 +120,22 @@ export function positionToken(position: Position): string {
 }
 
 const TOKEN =
-  /^([\w-]+)#([\w/-]*)#([0-9a-f]{16})(?:\.([0-9a-f]{16}))?#((?:-?\d{1,16}\.){14}-?\d{1,16})(?:\.((?:-?\d{1,16}\.){4}[01]))?$/;
+  /^([\w-]+)#([\w/-]*)#([0-9a-f]{16})(?:\.([0-9a-f]{16}))?#((?:-?\d{1,16}\.){16}-?\d{1,16})(?:\.((?:-?\d{1,16}\.){4}[01]))?$/;
 
 /** @throws EventLogError `invalid_request` */
 export function parsePosition(token: string): Position {
   const match = TOKEN.exec(decodePageToken(token));
   const [, topicId, after, setHash, segmentHash, common, inSegment] = match ?? [];
   const numbers = (common ?? '').split('.').map(Number);
-  const [partition, stage, entry, pagesBelow, offset, start, end, ...counted] = numbers as Seven;
+  const [partition, stage, entry, pagesBelow, offset, start, end, crossing, ...counted] = numbers as Eight;
   const name = STAGES[stage];
-  const isWhole = numbers.every((number, i) => Number.isSafeInteger(number) && (number >= 0 || i === 6));
+  const isWhole = numbers.every((number, i) => Number.isSafeInteger(number) && (number >= 0 || i === 6 || i === 7));
   if (!topicId || !isWhole || name === undefined || (inSegment === undefined) !== (segmentHash === undefined))
     throw invalidField(
       'pageToken',
       'This is not a page token of a verification; take it from `nextPageToken` of the page before.',
     );
-  const [records, batches, bytes, segments, unmergedParts, tailParts, problems, orphans] = counted as Eight;
+  const [records, markers, batches, bytes, segments, unmergedParts, tailParts, problems, orphans] = counted as Nine;
   return {
     ...startOf(topicId, partition, name),
     entry,
@@ -126,17 +143,19 @@ export function parsePosition(token: string): Position {
     offset,
     start,
     end: end === NONE ? undefined : end,
+    crossing: crossing === NONE ? undefined : crossing,
     after: after ?? '',
     setHash: BigInt(`0x${setHash}`),
-    counts: { records, batches, bytes, segments, unmergedParts, tailParts, problems, orphans },
+    counts: { records, markers, batches, bytes, segments, unmergedParts, tailParts, problems, orphans },
     ...(inSegment === undefined ? {} : { segment: segmentPosition(inSegment, segmentHash as string) }),
   };
 }
 
-type Seven = [number, number, number, number, number, number, number, ...number[]];
-type Eight = [number, number, number, number, number, number, number, number];
+type Five = [number, number, number, number, number];
+type Eight = [number, number, number, number, number, number, number, number, ...number[]];
+type Nine = [number, number, number, number, number, number, number, number, number];
 
 function segmentPosition(text: string, hash: string): SegmentPosition {
-  const [startOffset, version, block, maxTimestampMs, isWhole] = text.split('.').map(Number) as Seven;
+  const [startOffset, version, block, maxTimestampMs, isWhole] = text.split('.').map(Number) as Five;
   return { startOffset, version, block, maxTimestampMs, isWhole: isWhole === 1, hash: BigInt(`0x${hash}`) };
 }

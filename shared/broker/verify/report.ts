@@ -20,6 +20,8 @@ export const PROBLEM_KINDS = [
   'damaged_data',
   /** Offsets that can be read are stored nowhere. */
   'gap',
+  /** What head, tail nodes, items beside them and segments say about transactions is not what the entries say. */
+  'wrong_transactions',
   /** The states of producers are older than the nodes that may be deleted. */
   'stale_checkpoint',
   /** A job does not look at the head any more. */
@@ -48,7 +50,9 @@ export interface PartitionReport {
   readonly partition: number;
   readonly logStartOffset: number;
   readonly highWatermark: number;
+  /** Without the markers of transactions, which count as batches. */
   readonly records: number;
+  readonly markers: number;
   readonly batches: number;
   readonly bytes: number;
   readonly segments: number;

@@ -151,7 +151,8 @@ export class Verification {
     if (this.#isDeep) this.#decode(batch, where.storedAs);
     position.offset = endOffset;
     position.setHash = addHashes(position.setHash, batchHash(header, baseOffset));
-    position.counts.records += header.recordCount;
+    if (header.control) position.counts.markers++;
+    else position.counts.records += header.recordCount;
     position.counts.batches++;
     position.counts.bytes += header.bytes;
   }
@@ -178,8 +179,8 @@ export class Verification {
     const compactedOffset = isMerged ? (view.list.slots[slot]?.compactedOffset ?? 0) : 0;
     const from = Math.max(position.offset, compactedOffset);
     const to = Math.min(offset, position.end ?? 0);
-    position.offset = Math.max(position.offset, offset);
-    if (from >= to || (isMerged && (await this.#mayBeCompacted(view)))) return;
+    if (offset > position.offset) Object.assign(position, { offset, crossing: undefined });
+    if (from >= to || (isMerged && (await this.mayBeCompacted(view)))) return;
     this.report({
       kind: 'gap',
       offset: from,
@@ -187,8 +188,8 @@ export class Verification {
     });
   }
 
-  /** `compactedOffset` moves at the end of a compaction: until then there may be gaps above it. */
-  async #mayBeCompacted({ list }: View): Promise<boolean> {
+  /** `compactedOffset` moves at the end of a compaction: until then batches may be gone above it. */
+  async mayBeCompacted({ list }: View): Promise<boolean> {
     if (list.due.compact !== undefined) return true;
     const topic = await this.ask(() => this.context.topics.refresh(this.topic.name));
     if (topic.topicId !== this.topic.topicId) throw unknownTopic(topic.name);

@@ -33,7 +33,7 @@ const TIME_MS_MAX = 10_000;
  * compacted and swept: what is found is looked at again, so what a job replaces is no problem.
  *
  * A call ends after `maxBytes`, 10 seconds or 100 problems, whichever is first, and the next one goes on from `nextPageToken`.
- * It needs memory for about 40 MiB. Costs what reading all records costs, and for each head 1 Query for each 64 tail nodes and
+ * It needs memory for about 40 MiB. Costs what reading all records costs, and for each head 2 Queries for each 64 tail nodes and
  * up to 6 GetItems, for each partition 1 ListObjectsV2 for each 1,000 segments.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
  */
@@ -115,7 +115,7 @@ async function checkRecords(run: Verification): Promise<boolean> {
     const { logStartOffset, nextOffset } = partitionState(view.head, slot);
     if (position.end === undefined)
       Object.assign(position, { start: logStartOffset, offset: logStartOffset, end: nextOffset });
-    position.offset = Math.max(position.offset, logStartOffset);
+    if (logStartOffset > position.offset) Object.assign(position, { offset: logStartOffset, crossing: undefined });
     const end = position.end ?? nextOffset;
     const mergedOffset = view.list.totals[slot]?.nextOffset ?? 0;
     let progress = 'advanced';

@@ -57,7 +57,8 @@ export const segmentOutput = z.object({
   storage: z
     .string()
     .describe(
-      '`inline`: in the table. `hot`: in an object as it was appended. `segment`: in an object of this partition.',
+      '`inline`: in the table. `hot`: in an object as it was appended. `segment`: in an object of this partition. ' +
+        '`marker`: the end of a transaction, which has no data of its own.',
     ),
   state: z
     .string()

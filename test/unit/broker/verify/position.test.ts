@@ -22,7 +22,18 @@ const POSITION: Position = {
   },
   after: 'segments/AAAAAAAAAAAAAAAAAAAA-_/9999/0000000000000001-0000000000000002',
   setHash: 1n,
-  counts: { records: 1, batches: 2, bytes: 3, segments: 4, unmergedParts: 5, tailParts: 6, problems: 7, orphans: 8 },
+  crossing: 2 ** 32 - 1,
+  counts: {
+    records: 1,
+    markers: 9,
+    batches: 2,
+    bytes: 3,
+    segments: 4,
+    unmergedParts: 5,
+    tailParts: 6,
+    problems: 7,
+    orphans: 8,
+  },
 };
 
 describe('the page token of a verification', () => {

@@ -32,6 +32,7 @@ describe('GET /v1/topics/{topic}/verification', () => {
       'bytes',
       'highWatermark',
       'logStartOffset',
+      'markers',
       'orphans',
       'partition',
       'problems',
