@@ -183,12 +183,12 @@ export class TransactionalProducer {
         if (raisesEpoch) this.sequences.clear();
         return true;
       }
+      if (reply.type === 'nothing' || reply.error.outcome !== 'not_applied') mayBeDone = true;
       if (reply.type === 'error' && this.isOver(reply.error)) {
         if (!mayBeDone) transaction.told = 'not_committed';
         this.producer = undefined;
         return false;
       }
-      if (reply.type === 'nothing' || reply.error.outcome !== 'not_applied') mayBeDone = true;
       await client.rest();
     }
     this.producer = undefined;
@@ -212,7 +212,8 @@ export class TransactionalProducer {
   }
 
   /** Whether it is of no use to send the request again; another producer may have taken over. */
-  private isOver({ code, message }: EventLogError, topic?: string): boolean {
+  private isOver(error: EventLogError, topic?: string): boolean {
+    const { code, message } = error;
     const { client } = this;
     switch (code) {
       case 'throttled':
@@ -232,7 +233,7 @@ export class TransactionalProducer {
         client.mark(`transaction: ${code}`);
         return true;
       default:
-        client.surprise(`${code}: ${message}`);
+        client.surprise(`${code}: ${message} ${causesOf(error)}`);
         return true;
     }
   }
@@ -261,3 +262,7 @@ async function transact(client: Client, operations: number): Promise<void> {
 const TO_PASSING: TopicPlace = { topic: PASSING, partition: 0 };
 
 export const TRANSACT: Workload = { name: 'transact', weight: 4, keys: TRANSACTION_KEYS, run: transact };
+
+function causesOf(error: Error): string {
+  return error.cause instanceof Error ? `: ${error.cause.stack} ${causesOf(error.cause)}` : '';
+}

@@ -75,6 +75,9 @@ export class TransactionBook {
   /** The producer has been told that the transaction is committed: whoever begins to read now sees all of it. */
   committed(transaction: ClientTransaction): void {
     transaction.told = 'committed';
+    for (const [offset, isAcknowledged] of transaction.offsets)
+      if (isAcknowledged && !this.watch.wasCommitted(offset))
+        this.broken('R7', `${transaction.name} was told to be committed, and the offset ${offset} is not.`);
     for (const [value, { slot, offset }] of transaction.records) {
       if (slot === undefined || offset === undefined) continue;
       const name = this.transactionAt(slot, offset);

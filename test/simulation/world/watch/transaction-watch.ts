@@ -148,7 +148,8 @@ export class TransactionWatch {
         broken('R8', `${name} is finished, and has no marker in head ${head}.`);
     }
     for (const [page, { slots }] of this.pages)
-      for (const { pending } of slots) {
+      for (const slot of slots) {
+        const pending = slot?.pending;
         if (pending === undefined || `${pending.producerId}/${pending.transaction}` !== name) continue;
         // What comes after the page was settled was never acknowledged as part of it, and is dropped.
         this.options.mark('pending offset behind the end');
