@@ -95,7 +95,9 @@ async function writePlain(client: Client, operations: number): Promise<void> {
     const slot = book.slotOf(topic, partition);
     const value = client.value();
     const batch = encodeBatch(recordsOf([value]));
-    const reply = await client.send((broker) => broker.append({ batches: [{ topic, partition, batch }], atomic: false }));
+    const reply = await client.send((broker) =>
+      broker.append({ batches: [{ topic, partition, batch }], atomic: false }),
+    );
     if (reply.type === 'error') expectFault(client, reply.error);
     const [outcome] = reply.type === 'answer' ? reply.value : [];
     if (outcome?.ok && slot !== undefined) book.plain.set(value, { slot, offset: outcome.baseOffset });

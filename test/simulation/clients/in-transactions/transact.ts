@@ -26,9 +26,11 @@ export class TransactionalProducer {
   private producer: ProducerName | undefined;
   /** A request was not answered: it may still be under way. */
   private isUncertain = false;
+  private readonly isAlone: boolean;
   private offset = 0;
 
-  constructor(client: Client, transactionalId: string, isSecondVersion: boolean) {
+  constructor(client: Client, transactionalId: string, isSecondVersion: boolean, isAlone = false) {
+    this.isAlone = isAlone;
     this.client = client;
     this.book = bookOf(client.world);
     this.transactionalId = transactionalId;
@@ -68,7 +70,8 @@ export class TransactionalProducer {
     for (const place of places) {
       if (!(await this.write(transaction, place))) isWhole = false;
       if (this.producer === undefined || !isWhole) break;
-      if (client.chance.chance(0.1) && !client.world.fates.healed) await client.sleep(client.chance.next() ** 3 * 20_000);
+      if (client.chance.chance(0.1) && !client.world.fates.healed)
+        await client.sleep(client.chance.next() ** 3 * 20_000);
     }
     if (isWhole && wantsOffsets && !(await this.commitOffset(transaction))) isWhole = false;
     if (client.chance.chance(0.1) && !client.world.fates.healed) {
@@ -172,9 +175,12 @@ export class TransactionalProducer {
     let mayBeDone = false;
     for (let tries = 0; tries < TRIES; tries++) {
       const request = { transactionalId, producer, outcome, raisesEpoch };
-      const reply = await this.send((broker) => broker.endTransaction(request), () => {
-        mayBeDone = true;
-      });
+      const reply = await this.send(
+        (broker) => broker.endTransaction(request),
+        () => {
+          mayBeDone = true;
+        },
+      );
       if (reply.type === 'answer') {
         if (outcome === 'committed') this.book.committed(transaction);
         else transaction.told = 'aborted';
@@ -230,6 +236,8 @@ export class TransactionalProducer {
         return true;
       case 'invalid_transaction_state':
       case 'out_of_order_sequence':
+        // Whoever has just begun, without faults, cannot be refused.
+        if (this.isAlone) client.surprise(`${code}: ${message}`);
         client.mark(`transaction: ${code}`);
         return true;
       default:

@@ -85,7 +85,9 @@ export class TransactionWatch {
   }
 
   get openIds(): readonly string[] {
-    return [...this.ids.values()].filter(({ phase }) => phase !== 'empty').map(({ transactionalId }) => transactionalId);
+    return [...this.ids.values()]
+      .filter(({ phase }) => phase !== 'empty')
+      .map(({ transactionalId }) => transactionalId);
   }
 
   /** Pages with a pending offset, and of which transactions. */
@@ -188,7 +190,8 @@ export class TransactionWatch {
     for (const marker of entry.markers ?? []) {
       const name: TransactionName = `${marker.producerId}/${marker.transaction}`;
       const { outcome } = this.transactionOf(name);
-      if (outcome !== marker.outcome) broken('R7', `${name} is ${outcome}, and marked as ${marker.outcome} in ${head}.`);
+      if (outcome !== marker.outcome)
+        broken('R7', `${name} is ${outcome}, and marked as ${marker.outcome} in ${head}.`);
       if (marked.has(name)) broken('R7', `${name} is marked twice in ${head}.`);
       marked.add(name);
       this.options.mark(marker.slots.length === 0 ? 'marker without data' : `marker: ${marker.outcome}`);
