@@ -4,7 +4,7 @@ import { hasJobs } from '../world/world.ts';
 import { runClassicSeed, runGroupSeed } from './run-group-seed.ts';
 import { runKafkaSeed } from './run-kafka-seed.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
-import { runTransactionSeed } from './run-transaction-seed.ts';
+import { runTransactionSeed } from './in-transactions/run-transaction-seed.ts';
 import { shrink } from './shrink.ts';
 
 /** What many seeds met together. */

@@ -1,24 +1,24 @@
-import type { Broker } from '../../../shared/broker/broker.ts';
-import { DEFAULT_SETTINGS } from '../../../shared/broker/settings.ts';
-import type { ReadRecord, Violation } from '../../history/history.ts';
-import { readRecords } from '../../history/history-records.ts';
-import { Client } from '../clients/client.ts';
+import type { Broker } from '../../../../shared/broker/broker.ts';
+import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
+import type { ReadRecord, Violation } from '../../../history/history.ts';
+import { readRecords } from '../../../history/history-records.ts';
+import { Client } from '../../clients/client.ts';
 import {
   JOBS_BESIDE,
   READ_ISOLATED,
   readOnceJudged,
   WRITE_PLAIN,
-} from '../clients/in-transactions/beside-transactions.ts';
-import { TRANSACT, TRANSACTION_KEYS, TransactionalProducer } from '../clients/in-transactions/transact.ts';
-import { GROUP, TransactionBook } from '../clients/in-transactions/transaction-book.ts';
-import { bookOf, keepBook, PASSING, PLACES, STAYING } from '../clients/in-transactions/transaction-topics.ts';
-import { Chance } from '../world/chance.ts';
-import { drawFaultMix } from '../world/faults.ts';
-import { forbidChance } from '../world/forbid-chance.ts';
-import { STREAM } from '../world/simulated-process.ts';
-import type { SlotName, TransactionWatch } from '../world/watch/transaction-watch.ts';
-import { type Conditions, World } from '../world/world.ts';
-import type { PlannedClient, RunResult, Selection } from './run-seed.ts';
+} from '../../clients/in-transactions/beside-transactions.ts';
+import { TRANSACT, TRANSACTION_KEYS, TransactionalProducer } from '../../clients/in-transactions/transact.ts';
+import { GROUP, TransactionBook } from '../../clients/in-transactions/transaction-book.ts';
+import { bookOf, keepBook, PASSING, PLACES, STAYING } from '../../clients/in-transactions/transaction-topics.ts';
+import { Chance } from '../../world/chance.ts';
+import { drawFaultMix } from '../../world/faults.ts';
+import { forbidChance } from '../../world/forbid-chance.ts';
+import { STREAM } from '../../world/simulated-process.ts';
+import type { SlotName, TransactionWatch } from '../../world/watch/transaction-watch.ts';
+import { type Conditions, World } from '../../world/world.ts';
+import type { PlannedClient, RunResult, Selection } from '../run-seed.ts';
 
 const FAULTY_REQUESTS_MAX = 1_000;
 const REQUESTS_MAX = 20_000;
