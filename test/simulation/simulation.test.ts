@@ -5,12 +5,12 @@ import { describe, expect, it } from 'vitest';
 import { editedSource } from './bugs/plant-bug.ts';
 import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
 import { findBugs, knownSeeds } from './run/find-bugs.ts';
+import { runTransactionSeed } from './run/in-transactions/run-transaction-seed.ts';
 import { REGRESSIONS } from './run/regressions.ts';
 import { runClassicSeed, runGroupSeed } from './run/run-group-seed.ts';
 import { runKafkaSeed } from './run/run-kafka-seed.ts';
 import { runSeed } from './run/run-seed.ts';
 import { type Found, summaryOf, tallySeeds } from './run/run-seeds.ts';
-import { runTransactionSeed } from './run/in-transactions/run-transaction-seed.ts';
 import { REQUEST_FAULTS, STORE_FAULTS } from './world/faults.ts';
 import { forbidChance } from './world/forbid-chance.ts';
 

@@ -1,10 +1,10 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { hasJobs } from '../world/world.ts';
+import { runTransactionSeed } from './in-transactions/run-transaction-seed.ts';
 import { runClassicSeed, runGroupSeed } from './run-group-seed.ts';
 import { runKafkaSeed } from './run-kafka-seed.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
-import { runTransactionSeed } from './in-transactions/run-transaction-seed.ts';
 import { shrink } from './shrink.ts';
 
 /** What many seeds met together. */
