@@ -16,6 +16,7 @@ const HELP = `npm run simulate -- [options]
   --groups        seeds of a consumer group instead of the log's
   --classic       seeds of a group of Kafka's classic protocol instead
   --kafka         seeds of producers that speak Kafka's protocol instead
+  --transactions  seeds of producers with transactional ids instead
   --bug NAME      plant a bug first
   --finds N       find that bug so often, and print only how many seeds it took, as JSON
   --measure       find every bug nine times, and print how many seeds each took; keeps the first seeds for the tests
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     groups: { type: 'boolean', default: false },
     classic: { type: 'boolean', default: false },
     kafka: { type: 'boolean', default: false },
+    transactions: { type: 'boolean', default: false },
     bug: { type: 'string' },
     finds: { type: 'string' },
     measure: { type: 'boolean', default: false },
@@ -41,9 +43,10 @@ const { values: options } = parseArgs({
   },
 });
 
-function kindOf({ groups, classic, kafka }: Partial<Record<SeedKind, boolean>>): SeedKind {
+function kindOf({ groups, classic, kafka, transactions }: Partial<Record<SeedKind, boolean>>): SeedKind {
   if (groups) return 'groups';
   if (classic) return 'classic';
+  if (transactions) return 'transactions';
   return kafka ? 'kafka' : 'log';
 }
 

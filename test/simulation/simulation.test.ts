@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { editedSource } from './bugs/plant-bug.ts';
 import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
 import { findBugs, knownSeeds } from './run/find-bugs.ts';
+import { runTransactionSeed } from './run/in-transactions/run-transaction-seed.ts';
 import { REGRESSIONS } from './run/regressions.ts';
 import { runClassicSeed, runGroupSeed } from './run/run-group-seed.ts';
 import { runKafkaSeed } from './run/run-kafka-seed.ts';
@@ -184,6 +185,39 @@ const RARE_KAFKA_STATES = [
   'pipelined batch out of order over Kafka',
 ];
 
+const TRANSACTION_SEEDS = 200;
+
+it(`${TRANSACTION_SEEDS} seeds of transactions break no promise, and meet every rare state`, async () => {
+  const tally = await tallySeeds(0, TRANSACTION_SEEDS, 3, { kind: 'transactions' });
+  process.stdout.write(`${summaryOf(tally).join('\n')}\n`);
+  expect(tally.failed).toEqual([]);
+  expect([...tally.faults.keys()].sort()).toEqual([...STORE_FAULTS, ...REQUEST_FAULTS].sort());
+  expect(RARE_TRANSACTION_STATES.filter((state) => !tally.marks.has(state))).toEqual([]);
+}, 90_000);
+
+const RARE_TRANSACTION_STATES = [
+  'commit applied after its process died',
+  'delivered twice in a transaction',
+  'epoch raised after an error',
+  'last stable offset rose during a read',
+  'marker without data',
+  'marker: aborted',
+  'marker: committed',
+  'offset committed in a transaction',
+  'offsets: unstable_offsets',
+  'page of a transaction had changed',
+  'pending offset behind the end',
+  'producer died in a transaction',
+  'producer fenced',
+  'refused: a once key is there',
+  'refused: the head is closed',
+  'tail moved',
+  'told: aborted',
+  'transaction finished: aborting',
+  'transaction: invalid_transaction_state',
+  'transactional id had moved',
+];
+
 describe('a run', () => {
   it('is the same every time', async () => {
     for (let seed = 0; seed < 100; seed++) {
@@ -209,6 +243,11 @@ describe('a run', () => {
       expect(second.traceHash).toBe(first.traceHash);
       expect(second.history).toEqual(first.history);
     }
+  });
+
+  it('of transactions is the same every time', async () => {
+    for (let seed = 0; seed < 5; seed++)
+      expect((await runTransactionSeed(seed)).traceHash).toBe((await runTransactionSeed(seed)).traceHash);
   });
 
   it('can be made smaller, and what is left out changes nothing else', async () => {

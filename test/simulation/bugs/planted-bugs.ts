@@ -11,6 +11,7 @@ import type { PlantedBug } from './planted-bug.ts';
 import { PRODUCER_BUGS } from './producer-bugs.ts';
 import { READ_BUGS } from './read-bugs.ts';
 import { TOPIC_BUGS } from './topic-bugs.ts';
+import { TRANSACTION_BUGS } from './transaction-bugs.ts';
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...COMMIT_BUGS,
@@ -25,4 +26,5 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...GROUP_BUGS,
   ...CLASSIC_BUGS,
   ...KAFKA_BUGS,
+  ...TRANSACTION_BUGS,
 ];

@@ -26,6 +26,7 @@ const SEEDS_MAX: Readonly<Record<SeedKind, number>> = {
   groups: 300,
   classic: 300,
   kafka: 1_000,
+  transactions: 2_000,
 };
 
 /** Bug -> the first seed that met it when the bugs were measured last. Another one meets it once runs are drawn otherwise. */

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { hasJobs } from '../world/world.ts';
+import { runTransactionSeed } from './in-transactions/run-transaction-seed.ts';
 import { runClassicSeed, runGroupSeed } from './run-group-seed.ts';
 import { runKafkaSeed } from './run-kafka-seed.ts';
 import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
@@ -29,14 +30,15 @@ export interface TallyOptions {
   readonly kind?: SeedKind | undefined;
 }
 
-/** Seeds of consumer groups and of Kafka's protocol are others than those of the log. */
-export type SeedKind = 'log' | 'groups' | 'classic' | 'kafka';
+/** Seeds of consumer groups, of Kafka's protocol and of transactions are others than those of the log. */
+export type SeedKind = 'log' | 'groups' | 'classic' | 'kafka' | 'transactions';
 
 const RUNS: Readonly<Record<SeedKind, typeof runSeed>> = {
   log: runSeed,
   groups: runGroupSeed,
   classic: runClassicSeed,
   kafka: runKafkaSeed,
+  transactions: runTransactionSeed,
 };
 
 /** Seeds after each of which others may have their turn. */

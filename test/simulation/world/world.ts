@@ -46,6 +46,15 @@ export interface Conditions {
   readonly jobs?: JobConditions;
   /** Only in runs of a consumer group. */
   readonly groups?: GroupConditions;
+  /** Only in runs of transactions. */
+  readonly transactions?: TransactionConditions;
+}
+
+/** Clocks and pauses as in runs of a group: a minute or two, in which time-outs of transactions are over. */
+export interface TransactionConditions extends Pick<GroupConditions, 'freezeMs' | 'skewMsMax'> {
+  /** Of the transactions, by producer. */
+  readonly timeoutMs: number;
+  readonly transactionalIds: number;
 }
 
 /** Runs of a consumer group take a minute or two, in which sessions of some seconds end. */
@@ -234,6 +243,7 @@ export class World {
       isAlive: (process) => this.processes.get(process)?.alive ?? false,
       nowMs: () => this.loop.nowMs,
       hasJobs: conditions.jobs !== undefined,
+      hasTransactions: conditions.transactions !== undefined,
       groups: conditions.groups && {
         isClassic: conditions.groups.isClassic,
         skewMsMax: conditions.groups.skewMsMax,
@@ -264,6 +274,10 @@ export class World {
     return this.conditions.processes;
   }
 
+  private get hasRightClocksInTheEnd(): boolean {
+    return this.conditions.groups !== undefined || this.conditions.transactions !== undefined;
+  }
+
   /** For how long clients wait for an answer. */
   get patienceMs(): number {
     const { jobs, latency } = this.conditions;
@@ -280,7 +294,7 @@ export class World {
     this.loop.note('heals', 0, '');
     for (const process of this.processes.values()) {
       process.thaw();
-      if (this.conditions.groups !== undefined) process.correctClock();
+      if (this.hasRightClocksInTheEnd) process.correctClock();
     }
     for (const resume of this.paused) resume();
     this.paused.clear();
@@ -418,11 +432,12 @@ export class World {
 
   private makeProcess(id: number, skewOfPlainMs = 0): SimulatedProcess {
     const { seed, loop, fates, storage, conditions } = this;
-    const { latency, jobs, groups } = conditions;
-    const isRight = id <= LONG_BEFORE || (groups !== undefined && fates.healed);
+    const { latency, jobs, groups, transactions } = conditions;
+    const isRight = id <= LONG_BEFORE || (this.hasRightClocksInTheEnd && fates.healed);
     const skewMs = isRight ? skewOfPlainMs : (fates.share(id, 0, SKEW) * 2 - 1) * conditions.skewMs;
-    const freezeMsMax = jobs?.freezeMs ?? groups?.freezeMs ?? 15 * MINUTE_MS;
-    const skewMsMax = groups?.skewMsMax ?? (jobs === undefined ? Number.POSITIVE_INFINITY : SKEW_MS_MAX);
+    const freezeMsMax = jobs?.freezeMs ?? groups?.freezeMs ?? transactions?.freezeMs ?? 15 * MINUTE_MS;
+    const skewMsMax =
+      groups?.skewMsMax ?? transactions?.skewMsMax ?? (jobs === undefined ? Number.POSITIVE_INFINITY : SKEW_MS_MAX);
     const process = new SimulatedProcess({ id, seed, loop, fates, storage, latency, skewMs, freezeMsMax, skewMsMax });
     this.processes.set(id, process);
     return process;

@@ -1,5 +1,5 @@
 import { concatBytes, equalBytes } from '../../../../shared/log/bytes.ts';
-import { type Entry, unpackEntry } from '../../../../shared/log/head/entry.ts';
+import { dataParts, type Entry, unpackEntry } from '../../../../shared/log/head/entry.ts';
 import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import {
   HEAD,
@@ -20,6 +20,7 @@ import { GroupWatch, type GroupWatchOptions } from './group-watch.ts';
 import { JobWatch } from './job-watch.ts';
 import { RetentionWatch } from './retention-watch.ts';
 import { itemName } from './stored-facts.ts';
+import { TransactionWatch } from './transaction-watch.ts';
 
 /** A write to an item that has arrived. */
 export interface ArrivedWrite {
@@ -36,6 +37,8 @@ export interface StorageWatchOptions {
   readonly nowMs: () => number;
   /** Whether jobs run, which remove what nothing needs. */
   readonly hasJobs?: boolean;
+  /** Whether producers use transactions. */
+  readonly hasTransactions?: boolean;
   /** In runs of a consumer group: what its judge has to know. */
   readonly groups?:
     | (Pick<GroupWatchOptions, 'skewMsMax' | 'offsetsRetentionMs' | 'areClocksRight'> & { readonly isClassic: boolean })
@@ -64,6 +67,8 @@ export class StorageWatch {
   private readonly heads = new Map<string, WatchedHead>();
   private readonly nodes = new Map<string, Attributes>();
   private readonly topics = new Map<string, Attributes>();
+  /** Ids of topics whose deletion has begun. */
+  private readonly leaving = new Set<string>();
   /** Name of the data -> its bytes. */
   private readonly data = new Map<string, number>();
   private readonly referenced = new Set<string>();
@@ -75,8 +80,10 @@ export class StorageWatch {
   /** In runs of a consumer group, by the protocol of its members. */
   readonly groups: GroupWatch | undefined;
   readonly classic: ClassicWatch | undefined;
+  /** In runs of transactions. */
+  readonly transactions: TransactionWatch | undefined;
 
-  constructor({ isAlive, nowMs, hasJobs = false, groups }: StorageWatchOptions) {
+  constructor({ isAlive, nowMs, hasJobs = false, hasTransactions = false, groups }: StorageWatchOptions) {
     this.isAlive = isAlive;
     this.nowMs = nowMs;
     const broken = (promise: string, message: string): void => this.broken(promise, message);
@@ -85,6 +92,12 @@ export class StorageWatch {
       if (groups.isClassic) this.classic = new ClassicWatch(options);
       else this.groups = new GroupWatch(options);
     }
+    if (hasTransactions)
+      this.transactions = new TransactionWatch({
+        broken,
+        mark: (name) => this.mark(name),
+        isThere: (topicId) => this.topicIds().has(topicId) && !this.leaving.has(topicId),
+      });
     if (!hasJobs) return;
     this.jobs = new JobWatch({
       nowMs,
@@ -105,6 +118,7 @@ export class StorageWatch {
     this.jobs?.wrote(write);
     this.groups?.wrote(write);
     this.classic?.wrote(write);
+    this.transactions?.wrote(write);
     if (write.kind === 'delete' && pk !== TOPICS) this.deleted(write);
     else if (pk.startsWith('head#')) this.wroteHead(write);
     else if (pk.startsWith('node#')) this.putNode(write);
@@ -248,9 +262,11 @@ export class StorageWatch {
     const entry: Entry = unpackEntry(packed);
     const name = dataName(pk, entry);
     const bytes = this.data.get(name) ?? -1;
-    this.referenced.add(name);
+    if (dataParts(entry).length > 0) this.referenced.add(name);
+    this.transactions?.took(pk, entry);
     for (const part of entry.parts) {
-      if (part.position + part.bytes > bytes)
+      // Markers have no data.
+      if (part.marker === undefined && part.position + part.bytes > bytes)
         this.broken('R16', `Entry ${head.entries.length} of head ${pk} points to ${name}, which lacks its bytes.`);
       head.next[part.slot] = (head.next[part.slot] ?? 0) + part.records;
     }
@@ -281,6 +297,7 @@ export class StorageWatch {
     const { attributes } = result;
     this.retention.wroteTopic(key.sk, attributes, this.nowMs());
     const isThere = attributes[TOPIC.topicId] !== undefined && attributes[TOPIC.deleting] === undefined;
+    if (attributes[TOPIC.deleting] !== undefined) this.leaving.add(String(attributes[TOPIC.topicId]));
     if (attributes[TOPIC.deleting] !== undefined) this.jobs?.facts.deleting.add(String(attributes[TOPIC.topicId]));
     const isGone = attributes[TOPIC.topicId] === undefined || attributes[TOPIC.deletedAtMs] !== undefined;
     const topic = isThere ? attributes : this.topics.get(key.sk);
