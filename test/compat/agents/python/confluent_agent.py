@@ -98,9 +98,7 @@ def transact(request):
     name = request["transactionalId"]
     try:
         if name not in producers:
-            # Without an `error_cb` a fatal error is raised within the callback of a delivery, which spoils both.
-            own = {"transactional.id": name, "partitioner": "murmur2_random", "error_cb": lambda _: None}
-            producer = Producer(settings(request) | own)
+            producer = Producer(settings(request) | {"transactional.id": name, "partitioner": "murmur2_random"})
             producers[name] = [producer, False]
             producer.init_transactions(TIMEOUT_S)
         producer, is_open = producers[name]
@@ -120,6 +118,11 @@ def transact(request):
         return {"acked": acked}
     except KafkaException as error:
         raise_error(error.args[0])
+    except SystemError as error:
+        # The library raises a fatal error, and then still calls what waits for deliveries.
+        if not isinstance(error.__cause__, KafkaException):
+            raise
+        raise_error(error.__cause__.args[0])
 
 
 def send_in_transaction(producer, request):
