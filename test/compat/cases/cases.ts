@@ -7,6 +7,7 @@ import { MIRROR_MAKER } from './mirror-maker.ts';
 import { PIPELINES } from './pipelines.ts';
 import { PRODUCE_CONSUME } from './produce-consume.ts';
 import { STREAMS } from './streams.ts';
+import { TRANSACTIONS } from './transactions.ts';
 import { UPGRADE } from './upgrade.ts';
 
 export const CASES: readonly Case[] = [
@@ -14,6 +15,7 @@ export const CASES: readonly Case[] = [
   ...PIPELINES,
   ...GROUPS,
   ...UPGRADE,
+  ...TRANSACTIONS,
   ...ADMIN,
   ...CONSOLE_TOOLS,
   ...CONNECT,

@@ -12,6 +12,7 @@ import type {
   ProduceRequest,
   ReadRecord,
   Request,
+  TransactRequest,
 } from '../clients/contract.ts';
 import type { Plan } from '../matrix-plan.ts';
 import { type CuttingProxy, startCuttingProxy } from '../server/cutting-proxy.ts';
@@ -101,6 +102,17 @@ export class World {
     const proxy = await startCuttingProxy({ port: advertisedPort, targetPort: port });
     this.#proxies.push(proxy);
     return proxy;
+  }
+
+  transact(request: Without<TransactRequest>): Promise<Answer> {
+    return this.#ask({ command: 'transact', ...this.#connection, ...request });
+  }
+
+  /** In a process of its own: another producer of the same transactional id. */
+  transactElsewhere(request: Without<TransactRequest>): Promise<Answer> {
+    const other = new Agent(this.#command);
+    this.#members.push(other);
+    return other.ask({ command: 'transact', ...this.#connection, ...request });
   }
 
   admin(request: Without<AdminRequest>): Promise<Answer> {

@@ -45,6 +45,8 @@ export interface ConsumeRequest extends Connection {
   readonly topic: string;
   readonly partitions: readonly number[];
   readonly from: 'earliest' | 'latest' | { readonly offset: number } | { readonly timestampMs: number };
+  /** Default: the client's. */
+  readonly isolation?: 'read_committed' | 'read_uncommitted';
   /** Where to go on when the offset isn't there; default: fail. */
   readonly reset?: 'earliest' | 'latest';
   readonly count: number;
@@ -69,6 +71,20 @@ export interface GroupRequest extends Connection {
   readonly sessionTimeoutMs?: number;
 }
 
+/**
+ * One transaction, or a part of it. The agent keeps the producer of a transactional id, so a request that follows one with
+ * `end: 'none'` goes on in its transaction.
+ */
+export interface TransactRequest extends Connection {
+  readonly command: 'transact';
+  readonly transactionalId: string;
+  readonly topic: string;
+  readonly records: readonly AgentRecord[];
+  /** Of the topic, committed by the transaction in the name of a group without members. */
+  readonly commits?: { readonly group: string; readonly offsets: Readonly<Record<string, number>> };
+  readonly end: 'commit' | 'abort' | 'none';
+}
+
 export interface AdminRequest extends Connection {
   readonly command: 'admin';
   readonly op: AdminOp;
@@ -81,6 +97,7 @@ export interface AdminRequest extends Connection {
   readonly at?: 'earliest' | 'latest' | 'max-timestamp' | number;
   readonly group?: string;
   readonly offsets?: Readonly<Record<string, number>>;
+  readonly transactionalId?: string;
 }
 
 /** With what each needs, and what its `done` tells. */
@@ -99,9 +116,11 @@ export type AdminOp =
   | 'list-groups' // groups
   | 'describe-group' // group: state, members
   | 'delete-group' // group
-  | 'describe-cluster'; // nodes
+  | 'describe-cluster' // nodes
+  | 'list-transactions' // transactionalIds
+  | 'describe-transaction'; // transactionalId: state
 
-export type Request = ProduceRequest | ConsumeRequest | GroupRequest | AdminRequest;
+export type Request = ProduceRequest | ConsumeRequest | GroupRequest | TransactRequest | AdminRequest;
 
 export interface ReadRecord {
   readonly partition: number;
@@ -125,6 +144,7 @@ export interface Done {
   readonly state?: string;
   readonly members?: number;
   readonly nodes?: number;
+  readonly transactionalIds?: readonly string[];
 }
 
 export type AgentEvent =

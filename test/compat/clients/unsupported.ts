@@ -13,9 +13,16 @@ const KIP_848 = [
   'group-upgrade',
 ];
 
+const TRANSACTIONS = ['commit', 'abort', 'offsets', 'fencing', 'mixed'].map((name) => `transaction-${name}`);
+const UNTRIED = 'its agent has no transactions';
+
 /** What a client can't do, whatever the server: by client and case, with the reason. */
 export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
+  confluent: {
+    'transactions-admin': 'its admin client has no such operations',
+  },
   kcat: {
+    ...each([...TRANSACTIONS, 'transactions-admin'], 'has no transactions'),
     ...each(KIP_848, 'librdkafka 2.0, with which Debian builds it, knows the classic group protocol only'),
     ...each(['topic-create-delete', 'topic-configs', 'topic-add-partitions', 'delete-records'], 'has no such command'),
     ...each(['group-offsets-reset', 'group-described', 'group-deleted'], 'has no such command'),
@@ -32,18 +39,22 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
     'null-key-and-value': '-Z makes a null of an empty value only where a key goes before it',
   },
   kafkajs: {
+    'transactions-admin': 'its admin client has no such operations',
     ...each(KIP_848, CLASSIC_ONLY),
     'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
     'header-null-value': 'writes no header without a value',
     'group-static-member': 'has no group.instance.id',
   },
+  platformatic: each([...TRANSACTIONS, 'transactions-admin'], UNTRIED),
   aiokafka: {
+    ...each([...TRANSACTIONS, 'transactions-admin'], UNTRIED),
     ...each(KIP_848, CLASSIC_ONLY),
     'group-deleted': 'its admin client has no such operation',
     'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
     'null-key-and-value': 'its producer wants a key or a value',
   },
   sarama: {
+    ...each([...TRANSACTIONS, 'transactions-admin'], UNTRIED),
     ...each(KIP_848, CLASSIC_ONLY),
     'list-offsets-max-timestamp': 'its ListOffsets is too old for it, and it says so itself',
   },

@@ -9,7 +9,7 @@ export const KAFKA_VERSION = '4.3.1';
 
 const POM = new URL('./recipe/pom.xml', import.meta.url);
 const LOGGING = new URL('./recipe/log4j2.properties', import.meta.url);
-const SOURCES = ['Agent', 'TokenHandler', 'WordCount'].map(
+const SOURCES = ['Agent', 'TokenHandler', 'Transactions', 'WordCount'].map(
   (name) => new URL(`../agents/java/${name}.java`, import.meta.url),
 );
 const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies';

@@ -82,6 +82,7 @@ public final class Agent {
       case "produce" -> produce(request);
       case "consume" -> consume(request);
       case "group" -> group(request);
+      case "transact" -> Transactions.transact(request);
       case "admin" -> admin(request);
       default -> throw new IllegalArgumentException("unknown command");
     };
@@ -105,7 +106,7 @@ public final class Agent {
     OUT.flush();
   }
 
-  private static Properties properties(JsonNode request) {
+  static Properties properties(JsonNode request) {
     Properties properties = new Properties();
     properties.put("bootstrap.servers", request.get("bootstrap").asText());
     JsonNode sasl = request.get("sasl");
@@ -150,20 +151,8 @@ public final class Agent {
     try (KafkaProducer<byte[], byte[]> producer =
         new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer())) {
       List<Future<RecordMetadata>> sent = new ArrayList<>();
-      for (JsonNode record : request.get("records")) {
-        List<Header> headers = new ArrayList<>();
-        for (JsonNode header : record.path("headers"))
-          headers.add(new RecordHeader(header.get(0).asText(), bytes(header.get(1))));
-        sent.add(
-            producer.send(
-                new ProducerRecord<>(
-                    request.get("topic").asText(),
-                    record.has("partition") ? record.get("partition").asInt() : null,
-                    record.has("timestampMs") ? record.get("timestampMs").asLong() : null,
-                    bytes(record.get("key")),
-                    bytes(record.get("value")),
-                    headers)));
-      }
+      for (JsonNode record : request.get("records"))
+        sent.add(producer.send(recordOf(request.get("topic").asText(), record)));
       producer.flush();
       for (Future<RecordMetadata> each : sent) {
         try {
@@ -180,6 +169,19 @@ public final class Agent {
     return result;
   }
 
+  static ProducerRecord<byte[], byte[]> recordOf(String topic, JsonNode record) {
+    List<Header> headers = new ArrayList<>();
+    for (JsonNode header : record.path("headers"))
+      headers.add(new RecordHeader(header.get(0).asText(), bytes(header.get(1))));
+    return new ProducerRecord<>(
+        topic,
+        record.has("partition") ? record.get("partition").asInt() : null,
+        record.has("timestampMs") ? record.get("timestampMs").asLong() : null,
+        bytes(record.get("key")),
+        bytes(record.get("value")),
+        headers);
+  }
+
   private static KafkaConsumer<byte[], byte[]> consumer(Properties properties) {
     properties.put("enable.auto.commit", false);
     return new KafkaConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
@@ -188,6 +190,7 @@ public final class Agent {
   private static ObjectNode consume(JsonNode request) {
     Properties properties = properties(request);
     properties.put("auto.offset.reset", request.path("reset").asText("none"));
+    if (request.has("isolation")) properties.put("isolation.level", request.get("isolation").asText());
     try (KafkaConsumer<byte[], byte[]> consumer = consumer(properties)) {
       List<TopicPartition> partitions = new ArrayList<>();
       for (JsonNode partition : request.get("partitions"))
@@ -340,16 +343,7 @@ public final class Agent {
                   });
         }
         case "reset-offsets" -> {
-          Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
-          request
-              .get("offsets")
-              .fields()
-              .forEachRemaining(
-                  (each) ->
-                      offsets.put(
-                          new TopicPartition(topic, Integer.parseInt(each.getKey())),
-                          new OffsetAndMetadata(each.getValue().asLong())));
-          admin.alterConsumerGroupOffsets(group, offsets).all().get();
+          admin.alterConsumerGroupOffsets(group, offsetsOf(topic, request.get("offsets"))).all().get();
         }
         case "list-groups" -> {
           ArrayNode groups = result.putArray("groups");
@@ -361,10 +355,30 @@ public final class Agent {
         }
         case "delete-group" -> admin.deleteConsumerGroups(List.of(group)).all().get();
         case "describe-cluster" -> result.put("nodes", admin.describeCluster().nodes().get().size());
+        case "list-transactions" -> {
+          ArrayNode ids = result.putArray("transactionalIds");
+          admin.listTransactions().all().get().forEach((each) -> ids.add(each.transactionalId()));
+        }
+        case "describe-transaction" -> {
+          String id = request.get("transactionalId").asText();
+          result.put("state", admin.describeTransactions(List.of(id)).description(id).get().state().toString());
+        }
         default -> throw new IllegalArgumentException("unknown op");
       }
     }
     return result;
+  }
+
+  static Map<TopicPartition, OffsetAndMetadata> offsetsOf(String topic, JsonNode offsets) {
+    Map<TopicPartition, OffsetAndMetadata> found = new HashMap<>();
+    offsets
+        .fields()
+        .forEachRemaining(
+            (each) ->
+                found.put(
+                    new TopicPartition(topic, Integer.parseInt(each.getKey())),
+                    new OffsetAndMetadata(each.getValue().asLong())));
+    return found;
   }
 
   private static OffsetSpec offsetSpec(JsonNode at) {

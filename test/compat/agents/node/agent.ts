@@ -9,6 +9,8 @@ export interface Commands {
   readonly produce: Command<Extract<Request, { command: 'produce' }>>;
   readonly consume: Command<Extract<Request, { command: 'consume' }>>;
   readonly group: Command<Extract<Request, { command: 'group' }>>;
+  /** Without it the agent has no transactions. */
+  readonly transact?: Command<Extract<Request, { command: 'transact' }>>;
   readonly admin: Command<Extract<Request, { command: 'admin' }>>;
 }
 
@@ -112,9 +114,13 @@ async function answer(commands: Commands, request: Request, codeOf: (error: unkn
   }
 }
 
-function run(commands: Commands, request: Request): Promise<Done> {
+async function run(commands: Commands, request: Request): Promise<Done> {
   if (request.command === 'produce') return commands.produce(request);
   if (request.command === 'consume') return commands.consume(request);
   if (request.command === 'group') return commands.group(request);
+  if (request.command === 'transact') {
+    if (commands.transact === undefined) throw new Failure('the agent has no transactions');
+    return commands.transact(request);
+  }
   return commands.admin(request);
 }

@@ -11,9 +11,19 @@ import {
   Kafka,
   logLevel,
   Partitioners,
+  type Producer,
   type SASLOptions,
+  type Transaction,
 } from 'kafkajs';
-import type { AdminRequest, ConsumeRequest, GroupRequest, ProduceRequest, Request } from '../../clients/contract.ts';
+import type {
+  AdminRequest,
+  AgentRecord,
+  ConsumeRequest,
+  GroupRequest,
+  ProduceRequest,
+  Request,
+  TransactRequest,
+} from '../../clients/contract.ts';
 import type { Sasl } from '../../server/server.ts';
 import { ackedFrom, decode, emit, emitRecord, Failure, inputEnded, partsOf, serve } from './agent.ts';
 
@@ -95,13 +105,7 @@ async function produce(request: ProduceRequest) {
     const { topic, acks = -1, codec = 'none' } = request;
     const first = new Map<number, number>();
     for (const records of partsOf(request.records, request.batchBytes)) {
-      const messages = records.map(({ key, value, headers = [], partition, timestampMs }) => ({
-        key: decode(key),
-        value: decode(value),
-        headers: headersFor(headers),
-        ...(partition === undefined ? {} : { partition }),
-        ...(timestampMs === undefined ? {} : { timestamp: String(timestampMs) }),
-      }));
+      const messages = messagesOf(records);
       const results = (await producer.send({ topic, messages, acks, compression: CODECS[codec] })) ?? [];
       for (const { partition, baseOffset } of results) {
         if (!first.has(partition)) first.set(partition, Number(baseOffset));
@@ -111,6 +115,47 @@ async function produce(request: ProduceRequest) {
   } finally {
     await producer.disconnect();
   }
+}
+
+function messagesOf(records: readonly AgentRecord[]) {
+  return records.map(({ key, value, headers = [], partition, timestampMs }) => ({
+    key: decode(key),
+    value: decode(value),
+    headers: headersFor(headers),
+    ...(partition === undefined ? {} : { partition }),
+    ...(timestampMs === undefined ? {} : { timestamp: String(timestampMs) }),
+  }));
+}
+
+/** By transactional id, kept from one request to the next, with the transaction that is open. */
+const producers = new Map<string, { readonly producer: Producer; open?: Transaction | undefined }>();
+
+async function transact(request: TransactRequest) {
+  const { transactionalId, topic, commits, end } = request;
+  const own = producers.get(transactionalId) ?? {
+    producer: open(request).producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 }),
+  };
+  if (!producers.has(transactionalId)) await own.producer.connect();
+  producers.set(transactionalId, own);
+  own.open ??= await own.producer.transaction();
+  const first = new Map<number, number>();
+  if (request.records.length > 0) {
+    for (const { partition, baseOffset } of await own.open.send({ topic, messages: messagesOf(request.records) }))
+      first.set(partition, Number(baseOffset));
+  }
+  if (commits !== undefined) {
+    const partitions = Object.entries(commits.offsets).map(([each, offset]) => ({
+      partition: Number(each),
+      offset: String(offset),
+    }));
+    await own.open.sendOffsets({ consumerGroupId: commits.group, topics: [{ topic, partitions }] });
+  }
+  if (end !== 'none') {
+    const ended = own.open;
+    own.open = undefined;
+    await (end === 'commit' ? ended.commit() : ended.abort());
+  }
+  return ackedFrom(request.records, first);
 }
 
 /** Where to begin in each partition; kafkajs reads in groups only, so these become the offsets that the group committed. */
@@ -150,7 +195,7 @@ async function consume(request: ConsumeRequest) {
   const late = new Promise<void>((resolve) => timeout.addEventListener('abort', () => resolve()));
   await readInGroup(
     open(request),
-    { groupId },
+    { groupId, readUncommitted: request.isolation === 'read_uncommitted' },
     { topic, reset: reset ?? 'earliest', count, commit: false },
     {
       isWanted: (partition) => wanted.has(partition),
@@ -331,6 +376,9 @@ function admin(request: AdminRequest): Promise<Readonly<Record<string, unknown>>
         return {};
       case 'describe-cluster':
         return { nodes: (await client.describeCluster()).brokers.length };
+      case 'list-transactions':
+      case 'describe-transaction':
+        throw new Failure('kafkajs has no such operation');
     }
   });
 }
@@ -346,4 +394,4 @@ async function offsetAt(client: Admin, topic: string, partition: number, at: str
 }
 
 plugIn();
-await serve({ produce, consume, group, admin }, codeOf);
+await serve({ produce, consume, group, transact, admin }, codeOf);

@@ -11,7 +11,7 @@ import {
   Producer,
 } from '@platformatic/kafka';
 import type { AdminRequest, ConsumeRequest, GroupRequest, ProduceRequest, Request } from '../../clients/contract.ts';
-import { ackedFrom, decode, emit, emitRecord, inputEnded, partsOf, serve } from './agent.ts';
+import { ackedFrom, decode, emit, emitRecord, Failure, inputEnded, partsOf, serve } from './agent.ts';
 
 const TOPIC_RESOURCE = 2;
 const SET = 0;
@@ -248,6 +248,9 @@ async function admin(request: AdminRequest): Promise<Readonly<Record<string, unk
         return {};
       case 'describe-cluster':
         return { nodes: (await client.metadata({ topics: [] })).brokers.size };
+      case 'list-transactions':
+      case 'describe-transaction':
+        throw new Failure('this agent has no transactions');
     }
   } finally {
     await client.close();

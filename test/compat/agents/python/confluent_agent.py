@@ -90,6 +90,78 @@ def produce(request):
     return {"acked": acked}
 
 
+# By transactional id, kept from one request to the next: the producer, and whether its transaction is open.
+producers = {}
+
+
+def transact(request):
+    name = request["transactionalId"]
+    try:
+        if name not in producers:
+            producer = Producer(settings(request) | {"transactional.id": name, "partitioner": "murmur2_random"})
+            producers[name] = [producer, False]
+            producer.init_transactions(TIMEOUT_S)
+        producer, is_open = producers[name]
+        if not is_open:
+            producer.begin_transaction()
+            producers[name][1] = True
+        acked = send_in_transaction(producer, request)
+        if "commits" in request:
+            commit_in_transaction(producer, request)
+        if request["end"] == "none":
+            return {"acked": acked}
+        if request["end"] == "commit":
+            producer.commit_transaction(TIMEOUT_S)
+        else:
+            producer.abort_transaction(TIMEOUT_S)
+        producers[name][1] = False
+        return {"acked": acked}
+    except KafkaException as error:
+        raise_error(error.args[0])
+    except SystemError as error:
+        # The library raises a fatal error, and then still calls what waits for deliveries.
+        if not isinstance(error.__cause__, KafkaException):
+            raise
+        raise_error(error.__cause__.args[0])
+
+
+def send_in_transaction(producer, request):
+    acked = [None] * len(request["records"])
+    failures = []
+
+    def on_delivery(index):
+        def note(error, message):
+            if error is not None:
+                failures.append(error)
+            else:
+                acked[index] = {"partition": message.partition(), "offset": message.offset()}
+
+        return note
+
+    for index, record in enumerate(request["records"]):
+        producer.produce(
+            request["topic"],
+            partition=record.get("partition", -1),
+            key=decode(record["key"]),
+            value=decode(record["value"]),
+            on_delivery=on_delivery(index),
+        )
+    producer.flush(40)
+    if failures:
+        raise_error(failures[0])
+    return acked
+
+
+def commit_in_transaction(producer, request):
+    commits = request["commits"]
+    offsets = [TopicPartition(request["topic"], int(each), offset) for each, offset in commits["offsets"].items()]
+    consumer = Consumer(settings(request) | {"group.id": commits["group"]})
+    try:
+        producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), TIMEOUT_S)
+    finally:
+        consumer.close()
+
+
 def emit_message(message):
     if message.error() is not None:
         raise_error(message.error())
@@ -111,8 +183,10 @@ def start_of(consumer, request, partition):
 
 
 def consume(request):
+    isolation = {"isolation.level": request["isolation"]} if "isolation" in request else {}
     consumer = Consumer(
         settings(request)
+        | isolation
         | {
             "group.id": "none",
             "enable.auto.commit": False,
@@ -258,4 +332,4 @@ ADMIN = {
     "describe-cluster": lambda client, request: {"nodes": len(only(client.describe_cluster()).nodes)},
 }
 
-serve({"produce": produce, "consume": consume, "group": group, "admin": admin})
+serve({"produce": produce, "consume": consume, "group": group, "transact": transact, "admin": admin})

@@ -51,6 +51,12 @@ func (from *From) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*plain)(from))
 }
 
+// Commits are offsets of the topic that a transaction commits.
+type Commits struct {
+	Group   string
+	Offsets map[int32]int64
+}
+
 // Request has the fields of all commands.
 type Request struct {
 	Command, Op, Bootstrap string
@@ -74,6 +80,9 @@ type Request struct {
 	At                     json.RawMessage
 	Offset                 int64
 	Offsets                map[int32]int64
+	Isolation, End         string
+	TransactionalId        string
+	InTransaction          *Commits `json:"commits"`
 }
 
 func (request *Request) PartitionList() []int32 {

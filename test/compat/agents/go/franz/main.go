@@ -76,22 +76,7 @@ func produce(request *agent.Request) (agent.Body, error) {
 		return nil, err
 	}
 	defer client.Close()
-	records := make([]*kgo.Record, len(request.Records))
-	for i := range request.Records {
-		from := &request.Records[i]
-		record := &kgo.Record{Topic: request.Topic, Key: from.Key, Value: from.Value}
-		if from.Partition != nil {
-			record.Partition = *from.Partition
-		}
-		if from.TimestampMs != nil {
-			record.Timestamp = time.UnixMilli(*from.TimestampMs)
-		}
-		names, values := from.HeadersOf()
-		for j, name := range names {
-			record.Headers = append(record.Headers, kgo.RecordHeader{Key: name, Value: values[j]})
-		}
-		records[i] = record
-	}
+	records := recordsOf(request)
 	acked := []agent.Body{}
 	failed := map[*kgo.Record]bool{}
 	for _, result := range client.ProduceSync(context.Background(), records...) {
@@ -109,6 +94,26 @@ func produce(request *agent.Request) (agent.Body, error) {
 		}
 	}
 	return agent.Body{"acked": acked}, nil
+}
+
+func recordsOf(request *agent.Request) []*kgo.Record {
+	records := make([]*kgo.Record, len(request.Records))
+	for i := range request.Records {
+		from := &request.Records[i]
+		record := &kgo.Record{Topic: request.Topic, Key: from.Key, Value: from.Value}
+		if from.Partition != nil {
+			record.Partition = *from.Partition
+		}
+		if from.TimestampMs != nil {
+			record.Timestamp = time.UnixMilli(*from.TimestampMs)
+		}
+		names, values := from.HeadersOf()
+		for j, name := range names {
+			record.Headers = append(record.Headers, kgo.RecordHeader{Key: name, Value: values[j]})
+		}
+		records[i] = record
+	}
+	return records
 }
 
 func partitioner(request *agent.Request) kgo.Partitioner {
@@ -161,12 +166,15 @@ func consume(request *agent.Request) (agent.Body, error) {
 			return nil, err
 		}
 	}
-	client, err := open(
-		request,
+	options := []kgo.Opt{
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{request.Topic: starts}),
 		kgo.ConsumeResetOffset(resetOf(request.Reset)),
-		kgo.FetchMaxWait(500*time.Millisecond),
-	)
+		kgo.FetchMaxWait(500 * time.Millisecond),
+	}
+	if request.Isolation == "read_committed" {
+		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	client, err := open(request, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -387,6 +395,16 @@ func administer(ctx context.Context, client *kadm.Client, request *agent.Request
 	case "describe-cluster":
 		metadata, err := client.BrokerMetadata(ctx)
 		return agent.Body{"nodes": len(metadata.Brokers)}, err
+	case "list-transactions":
+		found, err := client.ListTransactions(ctx, nil, nil)
+		return agent.Body{"transactionalIds": found.TransactionalIDs()}, err
+	case "describe-transaction":
+		id := request.TransactionalId
+		found, err := client.DescribeTransactions(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		return agent.Body{"state": found[id].State}, found[id].Err
 	}
 	return nil, errors.New("unknown op " + request.Op)
 }
@@ -406,6 +424,6 @@ func listOffsets(ctx context.Context, client *kadm.Client, request *agent.Reques
 
 func main() {
 	agent.Serve(map[string]func(*agent.Request) (agent.Body, error){
-		"produce": produce, "consume": consume, "group": group, "admin": admin,
+		"produce": produce, "consume": consume, "group": group, "transact": transact, "admin": admin,
 	})
 }
