@@ -7,6 +7,7 @@ import { EPOCH_MS } from '../../world/simulated-process.ts';
 import type { Reply } from '../../world/world.ts';
 import type { Client } from '../client.ts';
 import type { Workload } from '../workload.ts';
+import { GroupMember } from './group-member.ts';
 import { type ClientTransaction, GROUP, type TransactionBook } from './transaction-book.ts';
 import { bookOf, PASSING, PLACES, type TopicPlace } from './transaction-topics.ts';
 
@@ -27,10 +28,13 @@ export class TransactionalProducer {
   /** A request was not answered: it may still be under way. */
   private isUncertain = false;
   private readonly isAlone: boolean;
+  /** Commits offsets as this member of the group. */
+  private readonly member: GroupMember | undefined;
   private offset = 0;
 
   constructor(client: Client, transactionalId: string, isSecondVersion: boolean, isAlone = false) {
     this.isAlone = isAlone;
+    this.member = client.world.conditions.transactions?.hasMembers && !isAlone ? new GroupMember(client) : undefined;
     this.client = client;
     this.book = bookOf(client.world);
     this.transactionalId = transactionalId;
@@ -141,14 +145,22 @@ export class TransactionalProducer {
   private async commitOffset(transaction: ClientTransaction): Promise<boolean> {
     const { client, producer, transactionalId, isSecondVersion: enlists } = this;
     if (producer === undefined) return false;
-    const metadata = client.value(false);
+    await this.member?.settle();
+    const places = this.member?.owned ?? PLACES;
+    if (places.length === 0) return true;
+    const { topic, partition } = client.chance.pick(places);
+    const metadata = `${this.member?.memberId ?? ''}|${client.value(false)}`;
+    const member = this.member && {
+      protocol: 'consumer' as const,
+      memberId: this.member.memberId,
+      memberEpoch: this.member.memberEpoch,
+    };
     transaction.offsets.set(metadata, false);
-    const { topic, partition } = client.chance.pick(PLACES);
     const offsets = [{ topic, partition, offset: ++this.offset, metadata }];
     for (let tries = 0; tries < TRIES; tries++) {
       const reply = await this.send(async (broker) => {
         if (!enlists) await broker.enlist({ transactionalId, producer, participants: { groups: [GROUP] } });
-        return broker.commitOffsetsInTransaction({ transactionalId, producer, group: GROUP, offsets, enlists });
+        return broker.commitOffsetsInTransaction({ transactionalId, producer, group: GROUP, member, offsets, enlists });
       });
       const outcome = reply.type === 'answer' ? reply.value[0] : undefined;
       if (outcome?.ok) {
@@ -229,6 +241,10 @@ export class TransactionalProducer {
       case 'producer_fenced':
         client.mark('producer fenced');
         this.producer = undefined;
+        return true;
+      case 'fenced_member_epoch':
+        client.mark('member fenced in a transaction');
+        if (this.member === undefined) client.surprise(`${code}: ${message}`);
         return true;
       case 'unknown_topic':
       case 'unknown_partition':
