@@ -31,7 +31,7 @@ export class GroupMember {
       if (this.places.length > 0) break;
       await this.client.sleep(500 * chance.next());
     }
-    if (chance.chance(0.2) && !world.fates.healed) await this.client.sleep(chance.next() ** 2 * 3 * SESSION_MS);
+    if (chance.chance(0.25) && !world.fates.healed) await this.client.sleep((1 + 2 * chance.next()) * SESSION_MS);
   }
 
   private async beat(): Promise<void> {

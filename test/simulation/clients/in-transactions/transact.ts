@@ -147,7 +147,10 @@ export class TransactionalProducer {
     if (producer === undefined) return false;
     await this.member?.settle();
     const places = this.member?.owned ?? PLACES;
-    if (places.length === 0) return true;
+    if (places.length === 0) {
+      client.mark('member without a partition');
+      return true;
+    }
     const { topic, partition } = client.chance.pick(places);
     const metadata = `${this.member?.memberId ?? ''}|${client.value(false)}`;
     const member = this.member && {
@@ -165,7 +168,7 @@ export class TransactionalProducer {
       const outcome = reply.type === 'answer' ? reply.value[0] : undefined;
       if (outcome?.ok) {
         transaction.offsets.set(metadata, true);
-        client.mark('offset committed in a transaction');
+        client.mark(`offset committed in a transaction${member === undefined ? '' : ' by a member'}`);
         return true;
       }
       const error = reply.type === 'error' ? reply.error : outcome?.ok === false ? outcome.error : undefined;
@@ -269,13 +272,13 @@ export function recordsOf(values: readonly string[]) {
 
 async function transact(client: Client, operations: number): Promise<void> {
   const { chance, world } = client;
-  const { transactionalIds = 1 } = world.conditions.transactions ?? {};
+  const { transactionalIds = 1, hasMembers } = world.conditions.transactions ?? {};
   const id = `id-${chance.below(transactionalIds)}`;
   const producer = new TransactionalProducer(client, id, chance.chance(0.6));
   for (let i = 0; i < operations && !world.fates.healed; i++) {
     const count = chance.below(4);
     const places = Array.from({ length: count }, () => (chance.chance(0.15) ? TO_PASSING : chance.pick(PLACES)));
-    const wantsOffsets = count === 0 || chance.chance(0.4);
+    const wantsOffsets = count === 0 || chance.chance(hasMembers ? 0.8 : 0.4);
     await producer.transact(places, wantsOffsets, chance.chance(0.7) ? 'committed' : 'aborted');
     // A zombie comes back after a while.
     if (chance.chance(0.2)) await client.sleep(chance.next() ** 2 * 40_000);
