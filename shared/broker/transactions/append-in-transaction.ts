@@ -46,6 +46,9 @@ export async function appendInTransaction(
   return outcomes.map((outcome) => (isOver(outcome) ? (again.shift() as AppendOutcome) : outcome));
 }
 
+/** No topic has it. */
+const NO_TOPIC_ID = '';
+
 function isOver(outcome: AppendOutcome | undefined): boolean {
   return outcome?.ok === false && outcome.error.code === 'invalid_transaction_state';
 }
@@ -80,8 +83,8 @@ async function findHeads(
         }
         return { ...given, topicId: given.topicId ?? topicId };
       } catch (error) {
-        // The append says so, batch by batch.
-        if (error instanceof EventLogError && error.code === 'unknown_topic') return given;
+        // The append says so, batch by batch: also if the topic is made meanwhile, for then its head is not enlisted.
+        if (error instanceof EventLogError && error.code === 'unknown_topic') return { ...given, topicId: NO_TOPIC_ID };
         throw error;
       }
     }),

@@ -18,8 +18,8 @@ export interface EndRequest {
  * update decides the outcome. Then every participant gets it, so a reader that begins after this has returned sees it
  * everywhere. Repeating the request gives the same answer, also under the epoch before.
  *
- * 1 UpdateItem, then what completing costs; 1 GetItem more if this process does not remember the transactional id, and always
- * without `raisesEpoch`.
+ * 1 UpdateItem, then what completing costs; 1 GetItem more if this process does not remember the transactional id, or without
+ * `raisesEpoch`.
  * @throws EventLogError `unknown_transactional_id`, `producer_fenced`; `invalid_transaction_state`: no transaction is open,
  * or it ended with the other outcome. With the outcome `unknown` the transaction may have its outcome, and the request can be
  * repeated.
@@ -33,8 +33,8 @@ export async function endTransaction(
   const { previous, producer: current } = await moveExisting(context, {
     transactionalId,
     completing,
-    // An epoch that is kept does not tell the transactions apart. What is remembered may be the one before: if the end of that
-    // one were sent again, its answer would be taken for the answer of this one.
+    // The requests of version 1 do not name their transaction. If one begun from memory is sent twice, nothing shows whether it
+    // has ended the remembered transaction, and it could get the outcome of that one while its own is open.
     usesMemory: raisesEpoch,
     decide: ({ transaction: seen, number, newProducerId }) =>
       decideEnd(seen, { producer, outcome, raisesEpoch, nowMs: context.clock.nowMs(), number, newProducerId }),

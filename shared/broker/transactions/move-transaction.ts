@@ -48,6 +48,8 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
   let isCertain = known === undefined ? await read() : false;
   let number = isCertain ? transaction?.number : undefined;
   let newProducerId: number | undefined;
+  /** An attempt without a reply may have given the transaction its outcome, or a new epoch. */
+  let mayBeApplied = false;
   for (let tries = 0; tries < TRIES; tries++) {
     const decision = decide({ transaction, number, newProducerId });
     const needsRead = decision.do !== 'write' && decision.do !== 'allocate' && !isCertain;
@@ -58,7 +60,7 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
     }
     switch (decision.do) {
       case 'refuse':
-        throw decision.error;
+        throw mayBeApplied ? withUnknownOutcome(decision.error) : decision.error;
       case 'answer':
         return transaction;
       case 'allocate':
@@ -90,6 +92,7 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
           return changeTransaction(items, seen, decision.next);
         });
         take(written);
+        mayBeApplied ||= !written.ok && sent > 1 && decision.next.phase !== 'open';
         if (written.ok && decision.next.producer.producerId !== seen.producer.producerId)
           await forgetProducer(context, items, seen.producer.producerId);
         if (written.ok && decision.isDone) return found(transaction);
@@ -113,6 +116,10 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
     isCertain = true;
     memory.put(transactionalId, transaction, context.clock.nowMs());
   }
+}
+
+function withUnknownOutcome({ code, message, details }: EventLogError): EventLogError {
+  return new EventLogError(code, message, { details, outcome: 'unknown' });
 }
 
 function found(transaction: StoredTransaction | undefined): StoredTransaction {

@@ -10,6 +10,7 @@ const PRODUCER = 'shared/log/head/producer.ts';
 const NODES = 'shared/broker/heads/known-nodes.ts';
 const HEADS = 'shared/broker/heads/items.ts';
 const ISOLATION = 'shared/broker/read/isolation.ts';
+const COMMIT = 'shared/broker/transactions/offsets/commit-offsets.ts';
 const COMMIT_PAGE = 'shared/broker/groups/offsets/commit-page.ts';
 const PAGES = 'shared/broker/groups/offsets/pages.ts';
 const SETTLE = 'shared/broker/groups/offsets/settle-page.ts';
@@ -149,6 +150,16 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     'const present = { ...judge.claimOf(seen), committed: seen.committed };',
     'const present = { ...judge.claimOf(seen), committed };',
   ),
+  {
+    ...bug(
+      'txn-offset-of-a-former-owner',
+      'A member that has lost the partition commits an offset in a transaction.',
+      COMMIT,
+      "return isLate ? 'done' : this.#judge.decide(entry, slot, false);",
+      "return isLate ? 'done' : 'write';",
+    ),
+    isUnmet: true,
+  },
   bug(
     'txn-settles-any-pending-offset',
     'The end of a transaction settles the pending offsets of others too.',

@@ -55,6 +55,8 @@ export interface TransactionConditions extends Pick<GroupConditions, 'freezeMs' 
   /** Of the transactions, by producer. */
   readonly timeoutMs: number;
   readonly transactionalIds: number;
+  /** Those that commit offsets are members of the group. */
+  readonly hasMembers: boolean;
 }
 
 /** Runs of a consumer group take a minute or two, in which sessions of some seconds end. */

@@ -7,6 +7,7 @@ import { EPOCH_MS } from '../../world/simulated-process.ts';
 import type { Reply } from '../../world/world.ts';
 import type { Client } from '../client.ts';
 import type { Workload } from '../workload.ts';
+import { GroupMember } from './group-member.ts';
 import { type ClientTransaction, GROUP, type TransactionBook } from './transaction-book.ts';
 import { bookOf, PASSING, PLACES, type TopicPlace } from './transaction-topics.ts';
 
@@ -27,10 +28,13 @@ export class TransactionalProducer {
   /** A request was not answered: it may still be under way. */
   private isUncertain = false;
   private readonly isAlone: boolean;
+  /** Commits offsets as this member of the group. */
+  private readonly member: GroupMember | undefined;
   private offset = 0;
 
   constructor(client: Client, transactionalId: string, isSecondVersion: boolean, isAlone = false) {
     this.isAlone = isAlone;
+    this.member = client.world.conditions.transactions?.hasMembers && !isAlone ? new GroupMember(client) : undefined;
     this.client = client;
     this.book = bookOf(client.world);
     this.transactionalId = transactionalId;
@@ -141,19 +145,30 @@ export class TransactionalProducer {
   private async commitOffset(transaction: ClientTransaction): Promise<boolean> {
     const { client, producer, transactionalId, isSecondVersion: enlists } = this;
     if (producer === undefined) return false;
-    const metadata = client.value(false);
+    await this.member?.settle();
+    const places = this.member?.owned ?? PLACES;
+    if (places.length === 0) {
+      client.mark('member without a partition');
+      return true;
+    }
+    const { topic, partition } = client.chance.pick(places);
+    const metadata = `${this.member?.memberId ?? ''}|${client.value(false)}`;
+    const member = this.member && {
+      protocol: 'consumer' as const,
+      memberId: this.member.memberId,
+      memberEpoch: this.member.memberEpoch,
+    };
     transaction.offsets.set(metadata, false);
-    const { topic, partition } = client.chance.pick(PLACES);
     const offsets = [{ topic, partition, offset: ++this.offset, metadata }];
     for (let tries = 0; tries < TRIES; tries++) {
       const reply = await this.send(async (broker) => {
         if (!enlists) await broker.enlist({ transactionalId, producer, participants: { groups: [GROUP] } });
-        return broker.commitOffsetsInTransaction({ transactionalId, producer, group: GROUP, offsets, enlists });
+        return broker.commitOffsetsInTransaction({ transactionalId, producer, group: GROUP, member, offsets, enlists });
       });
       const outcome = reply.type === 'answer' ? reply.value[0] : undefined;
       if (outcome?.ok) {
         transaction.offsets.set(metadata, true);
-        client.mark('offset committed in a transaction');
+        client.mark(`offset committed in a transaction${member === undefined ? '' : ' by a member'}`);
         return true;
       }
       const error = reply.type === 'error' ? reply.error : outcome?.ok === false ? outcome.error : undefined;
@@ -230,6 +245,10 @@ export class TransactionalProducer {
         client.mark('producer fenced');
         this.producer = undefined;
         return true;
+      case 'fenced_member_epoch':
+        client.mark('member fenced in a transaction');
+        if (this.member === undefined) client.surprise(`${code}: ${message}`);
+        return true;
       case 'unknown_topic':
       case 'unknown_partition':
         if (topic !== PASSING) client.surprise(`${code}: ${message}`);
@@ -253,13 +272,13 @@ export function recordsOf(values: readonly string[]) {
 
 async function transact(client: Client, operations: number): Promise<void> {
   const { chance, world } = client;
-  const { transactionalIds = 1 } = world.conditions.transactions ?? {};
+  const { transactionalIds = 1, hasMembers } = world.conditions.transactions ?? {};
   const id = `id-${chance.below(transactionalIds)}`;
   const producer = new TransactionalProducer(client, id, chance.chance(0.6));
   for (let i = 0; i < operations && !world.fates.healed; i++) {
     const count = chance.below(4);
     const places = Array.from({ length: count }, () => (chance.chance(0.15) ? TO_PASSING : chance.pick(PLACES)));
-    const wantsOffsets = count === 0 || chance.chance(0.4);
+    const wantsOffsets = count === 0 || chance.chance(hasMembers ? 0.8 : 0.4);
     await producer.transact(places, wantsOffsets, chance.chance(0.7) ? 'committed' : 'aborted');
     // A zombie comes back after a while.
     if (chance.chance(0.2)) await client.sleep(chance.next() ** 2 * 40_000);

@@ -63,6 +63,7 @@ function drawTransactionConditions(seed: number): Conditions {
       skewMsMax: 120_000,
       timeoutMs: chance.pick([100, 2_000, 10_000, 60_000]),
       transactionalIds: chance.pick([1, 1, 2]),
+      hasMembers: chance.chance(0.5),
     },
   };
 }

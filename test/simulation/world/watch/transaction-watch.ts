@@ -205,10 +205,14 @@ export class TransactionWatch {
     const before = this.pages.get(name);
     this.pages.set(name, now);
     const { broken } = this.options;
-    now.slots.forEach(({ committed, pending }, slot) => {
+    now.slots.forEach(({ committed, pending, owner }, slot) => {
       const metadata = pending?.committed.metadata;
       if (pending !== undefined && metadata !== undefined) {
         const transactions = this.pendingIn.get(metadata) ?? new Set();
+        // The metadata names the member that commits, if it is one.
+        const [memberId] = metadata.split('|');
+        if (transactions.size === 0 && memberId !== '' && owner?.memberId !== memberId)
+          broken('R12', `Member ${memberId} has set ${metadata} in ${name}/${slot}, which ${owner?.memberId} owns.`);
         transactions.add(`${pending.producerId}/${pending.transaction}`);
         this.pendingIn.set(metadata, transactions);
       }
