@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { KAFKA_ERRORS } from '../../../../../shared/kafka/error-codes.ts';
+import { CONSUMER_GROUP_HEARTBEAT } from '../../../../../shared/kafka/protocol/messages/members/consumer-group-heartbeat.ts';
 import { FIND_COORDINATOR } from '../../../../../shared/kafka/protocol/messages/members/find-coordinator.ts';
 import { INIT_PRODUCER_ID } from '../../../../../shared/kafka/protocol/messages/records/init-producer-id.ts';
 import { PRODUCE } from '../../../../../shared/kafka/protocol/messages/records/produce.ts';
@@ -143,6 +144,28 @@ describe('TxnOffsetCommit', () => {
     const member = { memberId: 'm', generationId: 1 };
     expect(await errorsOfCommit(client, 5, producer, member)).toEqual([KAFKA_ERRORS.ILLEGAL_GENERATION]);
     expect(await errorsOfCommit(client, 5, producer, { groupId: '' })).toEqual([KAFKA_ERRORS.INVALID_GROUP_ID]);
+  });
+
+  it('refuses a member of an old epoch, and asks nobody who names no member', async () => {
+    await using gateway = await runGateway();
+    const { topic } = await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const producer = await initialise(client);
+    const { topicId } = topic;
+    const member = { groupId: 'g', memberId: 'm', subscribedTopicNames: ['t'] };
+    let [memberEpoch, owned]: [number, readonly { topicId: string; partitions: readonly number[] }[]] = [0, []];
+    // A member owns a partition once it has heard of it and has said so.
+    for (let round = 0; round < 10; round++) {
+      const heartbeat = { ...member, memberEpoch, topicPartitions: owned, rebalanceTimeoutMs: 30_000 };
+      const answer = await client.request(CONSUMER_GROUP_HEARTBEAT, 1, heartbeat);
+      [memberEpoch, owned] = [answer.memberEpoch, answer.assignment?.topicPartitions ?? owned];
+    }
+    expect(owned).toEqual([{ topicId, partitions: [0] }]);
+    const commit = (more: object) => errorsOfCommit(client, 5, producer, more);
+    expect(await commit({ memberId: 'm', generationId: memberEpoch })).toEqual([0]);
+    // Producers do not know the numbers of this protocol.
+    expect(await commit({ memberId: 'm', generationId: memberEpoch - 1 })).toEqual([KAFKA_ERRORS.ILLEGAL_GENERATION]);
+    expect(await commit({})).toEqual([0]);
   });
 
   it('tells of each offset what became of it', async () => {
