@@ -177,8 +177,13 @@ describe('TxnOffsetCommit', () => {
     const topics = [
       { name: 't', partitions: [{ ...offset, committedMetadata: 'm'.repeat(20_000) }] },
       { name: 't', partitions: [{ ...offset, committedMetadata: 'm' }] },
+      { name: 't', partitions: [{ ...offset, partitionIndex: 9, committedMetadata: 'm' }] },
     ];
-    expect(await errorsOfCommit(client, 5, producer, { topics })).toEqual([KAFKA_ERRORS.OFFSET_METADATA_TOO_LARGE, 0]);
+    expect(await errorsOfCommit(client, 5, producer, { topics })).toEqual([
+      KAFKA_ERRORS.OFFSET_METADATA_TOO_LARGE,
+      0,
+      KAFKA_ERRORS.UNKNOWN_TOPIC_OR_PARTITION,
+    ]);
   });
 });
 
