@@ -8,13 +8,11 @@ import { PIPELINES } from './pipelines.ts';
 import { PRODUCE_CONSUME } from './produce-consume.ts';
 import { STREAMS } from './streams.ts';
 import { TRANSACTIONS } from './transactions.ts';
-import { UPGRADE } from './upgrade.ts';
 
 export const CASES: readonly Case[] = [
   ...PRODUCE_CONSUME,
   ...PIPELINES,
   ...GROUPS,
-  ...UPGRADE,
   ...TRANSACTIONS,
   ...ADMIN,
   ...CONSOLE_TOOLS,

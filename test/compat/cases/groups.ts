@@ -8,17 +8,17 @@ type Protocol = 'classic' | 'consumer';
 const PARTITIONS = 4;
 const ALL = [0, 1, 2, 3];
 
-export async function written(world: World, count: number): Promise<string> {
+async function written(world: World, count: number): Promise<string> {
   const topic = await world.topic(PARTITIONS);
   await world.referenceProduce({ topic, records: numbered(count, 40) });
   return topic;
 }
 
-export async function untilOwns(member: Agent, count: number): Promise<void> {
+async function untilOwns(member: Agent, count: number): Promise<void> {
   await member.until(`${count} partitions`, () => member.owned().length === count);
 }
 
-export async function untilShared(first: Agent, second: Agent): Promise<void> {
+async function untilShared(first: Agent, second: Agent): Promise<void> {
   const isShared = (): boolean => {
     const owned = [...first.owned(), ...second.owned()];
     return first.owned().length > 0 && second.owned().length > 0 && sorted(owned).join() === ALL.join();
@@ -31,7 +31,7 @@ function expectAll(members: readonly Agent[], from: number, to: number): void {
   for (let i = from; i < to; i++) expect(numbers, `record ${i}`).toContain(i);
 }
 
-export async function untilRead(members: readonly Agent[], from: number, to: number): Promise<void> {
+async function untilRead(members: readonly Agent[], from: number, to: number): Promise<void> {
   const isRead = (): boolean => {
     const numbers = new Set(members.flatMap((member) => member.records().map(numberOf)));
     for (let i = from; i < to; i++) if (!numbers.has(i)) return false;
@@ -44,7 +44,7 @@ export async function untilRead(members: readonly Agent[], from: number, to: num
 }
 
 /** Values go on from `from`, so that what is read later is told from what was read before. */
-export function more(world: World, topic: string, from: number, to: number) {
+function more(world: World, topic: string, from: number, to: number) {
   return world.referenceProduce({ topic, records: numbered(to, 40).slice(from) });
 }
 
@@ -167,6 +167,31 @@ async function waitFor(check: () => Promise<void>): Promise<void> {
   }
 }
 
+/** A group changes from the classic protocol to KIP-848 and back, while one of its members always reads. */
+async function upgraded(world: World): Promise<void> {
+  const [topic, group] = [await written(world, 100), world.group()];
+  const classic = world.member({ topic, group, protocol: 'classic' });
+  await untilRead([classic], 0, 100);
+  const consumer = world.member({ topic, group, protocol: 'consumer' });
+  await untilShared(classic, consumer);
+  await more(world, topic, 100, 200);
+  await untilRead([classic, consumer], 100, 200);
+  expect(consumer.records().length).toBeGreaterThan(0);
+  await classic.leave();
+  await untilOwns(consumer, PARTITIONS);
+  await more(world, topic, 200, 300);
+  await untilRead([consumer], 200, 300);
+  const back = world.member({ topic, group, protocol: 'classic' });
+  await untilShared(consumer, back);
+  await consumer.leave();
+  await untilOwns(back, PARTITIONS);
+  await more(world, topic, 300, 400);
+  await untilRead([back], 300, 400);
+  await back.leave();
+  const { offsets = {} } = await world.referenceAdmin({ op: 'committed', group, topic });
+  expect(Object.values(offsets).reduce((sum, offset) => sum + offset, 0)).toBe(400);
+}
+
 export const GROUPS: readonly Case[] = [
   ...(['classic', 'consumer'] as const).flatMap((protocol): Case[] => [
     { name: `group-${protocol}-shared`, run: (world) => shared(world, protocol) },
@@ -180,4 +205,5 @@ export const GROUPS: readonly Case[] = [
   { name: 'group-offsets-reset', isCore: true, run: offsetsReset },
   { name: 'group-described', run: described },
   { name: 'group-deleted', run: deleted },
+  { name: 'group-upgrade', isCore: true, run: upgraded },
 ];

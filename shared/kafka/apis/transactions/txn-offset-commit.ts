@@ -13,6 +13,8 @@ type CommitRequest = Parameters<Broker['commitOffsetsInTransaction']>[0];
 
 /** From this version on the transaction takes in the offsets by itself (transaction.version 2, KIP-890). */
 const ENLISTS_FROM = 5;
+/** Clients before take an error of loading for one that nothing helps against. */
+const KNOWS_LOADING_FROM = 2;
 
 /** Makes offsets of a group pending: they are committed if and when the transaction is. */
 export const txnOffsetCommit = handler(
@@ -70,16 +72,20 @@ async function commitSome(
       offsets,
       enlists: version >= ENLISTS_FROM,
     });
-    return outcomes.map((outcome) => (outcome.ok ? KAFKA_ERRORS.NONE : errorOf(outcome.error)));
+    return outcomes.map((outcome) => (outcome.ok ? KAFKA_ERRORS.NONE : errorOf(outcome.error, version)));
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
-    const errorCode = errorOf(error);
+    const errorCode = errorOf(error, version);
     return offsets.map(() => errorCode);
   }
 }
 
-function errorOf(error: EventLogError): KafkaErrorNumber {
-  return transactionError({ error, knowsFenced: false });
+/** Producers abort their transaction when a generation is over. Epochs of members they do not know, and would fail for good. */
+function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
+  if (error.code === 'fenced_member_epoch') return KAFKA_ERRORS.ILLEGAL_GENERATION;
+  const errorCode = transactionError({ error, knowsFenced: false });
+  const isUnknown = errorCode === KAFKA_ERRORS.COORDINATOR_LOAD_IN_PROGRESS && version < KNOWS_LOADING_FROM;
+  return isUnknown ? KAFKA_ERRORS.COORDINATOR_NOT_AVAILABLE : errorCode;
 }
 
 /** Who has read what was processed; `undefined` if the producer does not say. */
