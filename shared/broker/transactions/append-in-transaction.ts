@@ -75,9 +75,12 @@ async function findHeads(
   const held = await Promise.all(
     batches.map(async (given) => {
       try {
-        const topic = await topics.get(given.topic);
+        const known = await topics.get(given.topic);
+        const topic = given.partition < known.partitions ? known : await topics.refresh(given.topic);
+        // A partition that is added from here on is refused too.
+        if (!(given.partition < topic.partitions)) return { ...given, topicId: NO_TOPIC_ID };
         const { topicId } = topic;
-        if (isTransactional(given.batch) && given.partition < topic.partitions) {
+        if (isTransactional(given.batch)) {
           const { headNumber } = headOf(topic, given.partition);
           heads.set(`${topicId}#${headNumber}`, { topicId, topic: given.topic, headNumber });
         }

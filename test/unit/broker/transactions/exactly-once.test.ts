@@ -191,6 +191,18 @@ describe('a transaction', () => {
     expect(await values(a)).toEqual(['0', '1']);
   });
 
+  it('takes in partitions that another process has added, and refuses those that do not exist', async () => {
+    const { a, b } = await world();
+    const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    expect(await produce(a, 'x', producer, [{ topic: 'other', values: ['1'] }])).toEqual([0]);
+    await b.putTopic({ name: 'other', partitions: 20 });
+    const added = { topic: 'other', partition: 17, values: ['2'] };
+    expect(await produce(a, 'x', producer, [added, { ...added, partition: 20 }])).toEqual([0, 'unknown_topic']);
+    expect((await b.describeTransaction('x')).participants.heads.map(({ headNumber }) => headNumber)).toEqual([0, 1]);
+    await a.endTransaction({ transactionalId: 'x', producer, outcome: 'committed', raisesEpoch: true });
+    expect(await values(b, 'other', 17)).toEqual(['2']);
+  });
+
   it('does not hang on a topic that was deleted in the middle', async () => {
     const { a, b } = await world();
     const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
