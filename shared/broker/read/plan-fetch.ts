@@ -12,11 +12,14 @@ import { dataObjectKey, readStored } from '../data/read-part.ts';
 import { openSegment, WHOLE_BYTES_MAX } from '../segments/read-segment.ts';
 import { blockAt, blockOffset, blockPosition, segmentKey } from '../segments/segment-blocks.ts';
 import { CHUNK_BYTES } from '../settings.ts';
+import { type AbortedRange, abortedIn, endFor, type Isolation, noteHeldUp } from './isolation.ts';
 import { planRead, type ReadPiece, type SegmentPiece } from './plan-read.ts';
 import { checkInRange, lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
 
 export interface FetchPlanRequest {
   readonly topic: string;
+  /** Default `read_committed`. */
+  readonly isolation?: Isolation | undefined;
   readonly partitions: readonly {
     readonly partition: number;
     readonly offset: number;
@@ -34,6 +37,9 @@ export interface PartitionFetchPlan {
   readonly partition: number;
   readonly logStartOffset: number;
   readonly highWatermark: number;
+  readonly lastStableOffset: number;
+  /** For `read_committed`: those that have records in the parts. Their batches are to be left out. */
+  readonly abortedTransactions: readonly AbortedRange[];
   /** Where the next plan begins. Offsets before it that no part has do not exist any more. */
   readonly nextOffset: number;
   readonly parts: readonly FetchPlanPart[];
@@ -60,13 +66,14 @@ export type FetchPlanPart = {
 /**
  * What a reader needs to take records straight from where they lie, without passing through this process: signed URLs of
  * byte ranges, and the bytes of inline batches. Segments are given as ranges of whole blocks. All data stays for at least 15
- * minutes, also if a job replaces it meanwhile. Costs 1 read of the head for each partition, what `planRead` does where the
+ * minutes, also if a job replaces it meanwhile. Markers of transactions, which are control batches, are in the parts. Costs 1 read of the head for each partition, what `planRead` does where the
  * offset is out of the tail, 1 GetItem for each inline batch that is not in memory, and 1 GetObject for the index of each
  * segment of more than 16 MiB.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range`, `invalid_request`
  */
 export async function planFetch(context: BrokerContext, request: FetchPlanRequest): Promise<FetchPlan> {
   checkTopicName(request.topic);
+  const { isolation = 'read_committed' } = request;
   if (request.partitions.length === 0 || request.partitions.length > FETCH_PLAN_PARTITIONS_MAX) {
     throw invalidField('partitions', `A fetch plan names 1 to ${FETCH_PLAN_PARTITIONS_MAX} partitions.`);
   }
@@ -80,10 +87,18 @@ export async function planFetch(context: BrokerContext, request: FetchPlanReques
           throw invalidField('maxBytes', `With so many partitions, maxBytes takes a whole number from 1 to ${share}.`);
         return lookingAgain(context, await viewPartition(context, request.topic, partition), async (view) => {
           checkInRange(view, offset);
-          const plan = await planRead(context, view, offset, { bytesMax: maxBytes, isForOthers: true });
+          const endOffset = endFor(view, isolation);
+          const plan = await planRead(context, view, offset, { bytesMax: maxBytes, endOffset, isForOthers: true });
+          const isCommitted = isolation === 'read_committed';
+          if (isCommitted) await noteHeldUp(context, view, plan.nextOffset);
+          const aborted = isCommitted ? await abortedIn(context, view, plan, offset) : [];
+          const abortedTransactions = aborted.map(({ producerId, firstOffset, lastOffset }) => ({
+            ...{ producerId, firstOffset, lastOffset },
+          }));
           const parts = await Promise.all(plan.pieces.map((piece) => planPiece(context, view, piece, expiresAtMs)));
-          const { logStartOffset, highWatermark } = view;
-          return { partition, logStartOffset, highWatermark, nextOffset: plan.nextOffset, parts: parts.flat() };
+          const { logStartOffset, highWatermark, lastStableOffset } = view;
+          const ends = { logStartOffset, highWatermark, lastStableOffset, nextOffset: plan.nextOffset };
+          return { partition, ...ends, abortedTransactions, parts: parts.flat() };
         });
       },
     ),

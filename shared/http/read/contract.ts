@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ISOLATIONS } from '../../broker/read/isolation.ts';
 import {
   FETCH_PLAN_PARTITIONS_MAX,
   READ_BYTES_DEFAULT,
@@ -23,6 +24,13 @@ import { encoding, recordOutput } from '../records/contract.ts';
 /** The maximum length of a live tail's position, which is an event's id or written by hand. It fits a request's headers. */
 export const TAIL_POSITION_LENGTH_MAX = 12_000;
 export const FILTER_LENGTH_MAX = 1_000;
+
+const isolation = z
+  .enum(ISOLATIONS)
+  .describe(
+    '`read_committed` (default): no records of transactions that are open or were aborted; the read ends where the oldest open ' +
+      'transaction begins. `read_uncommitted`: all records. Neither shows the markers of transactions.',
+  );
 
 const positions = z.object({
   nextOffset: offset.describe(
@@ -80,6 +88,7 @@ export const fetchPlanInput = z.strictObject({
     .array(z.strictObject({ partition, offset, maxBytes: z.int().min(1).max(READ_BYTES_MAX).nullish() }))
     .min(1)
     .max(FETCH_PLAN_PARTITIONS_MAX),
+  isolation: isolation.nullish(),
 });
 
 const partOffsets = { startOffset: offset, endOffset: offset.describe('Exclusive.'), bytes: count };
@@ -91,7 +100,15 @@ export const fetchPlanOutput = z
         partition,
         logStartOffset,
         highWatermark,
+        lastStableOffset: offset.describe('Where the oldest open transaction begins; without one the high watermark.'),
         nextOffset: offset.describe('Where the next plan begins. It passes over offsets whose records were dropped.'),
+        abortedTransactions: z
+          .array(z.object({ producerId: count, firstOffset: offset, lastOffset: offset.describe('Of its marker.') }))
+          .readonly()
+          .describe(
+            'With `read_committed`: leave out the transactional batches of these producers between these offsets. In any case leave ' +
+              'out control batches, which are markers of transactions.',
+          ),
         parts: z.array(
           z.union([
             z.object({
@@ -168,6 +185,7 @@ export const readQuery = z.strictObject({
     .max(READ_WAIT_MS_MAX)
     .optional()
     .describe('At the end of the partition, wait this long for records; default 0. Not with a live tail.'),
+  isolation: isolation.optional(),
   encoding: encoding.optional(),
   lastEventId,
 });
@@ -190,6 +208,7 @@ export const tailQuery = z.strictObject({
     .max(FILTER_LENGTH_MAX)
     .optional()
     .describe('Only records whose key or value contains this text.'),
+  isolation: isolation.optional(),
   encoding: encoding.optional(),
 });
 

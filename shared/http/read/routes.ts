@@ -29,7 +29,7 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
       const { query } = call;
       const { topic, partition } = call.params;
       const from = readFrom(query);
-      const { limit, maxBytes, waitMs, encoding = 'auto' } = query;
+      const { limit, maxBytes, waitMs, isolation, encoding = 'auto' } = query;
       const type = chooseMediaType(call.request.headers.get('accept'), [
         MEDIA.json,
         MEDIA.ndjson,
@@ -43,6 +43,7 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
           partition,
           from: { from, field: 'offset' },
           filter: undefined,
+          isolation,
           encoding,
         });
       }
@@ -54,7 +55,7 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
       if (type === MEDIA.batches)
         refuse(query, ['limit', 'encoding'], 'Raw record batches are returned whole and unchanged');
       const report = (error: unknown): void => context.onError(error, call.requestId);
-      const result = await readOrWait(context, call, { topic, partition, from, maxBytes, waitMs });
+      const result = await readOrWait(context, call, { topic, partition, from, maxBytes, waitMs, isolation });
       if (type === MEDIA.batches) {
         const headers = {
           'Content-Type': type,
@@ -71,13 +72,14 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
 
     tailTopic(call) {
       const { topic } = call.params;
-      const { from = 'latest', filter, encoding = 'auto' } = call.query;
+      const { from = 'latest', filter, isolation, encoding = 'auto' } = call.query;
       chooseMediaType(call.request.headers.get('accept'), [MEDIA.sse]);
       return follow(context, call, {
         topic,
         partition: undefined,
         from: parseFrom(from),
         filter,
+        isolation,
         encoding,
       });
     },
@@ -85,9 +87,10 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
     async planFetch(call) {
       const { topic } = call.params;
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
-      const { partitions } = check(fetchPlanInput, await readJson(call.request));
+      const { partitions, isolation } = check(fetchPlanInput, await readJson(call.request));
       const plan = await broker.planFetch({
         topic,
+        isolation: isolation ?? undefined,
         partitions: partitions.map(({ maxBytes, ...from }) => ({ ...from, maxBytes: maxBytes ?? undefined })),
       });
       const output: FetchPlanOutput = {

@@ -1,5 +1,6 @@
 import type { Broker } from '../../broker/broker.ts';
 import type { FollowedTopic, Follower, FollowStep } from '../../broker/read/follow.ts';
+import type { Isolation } from '../../broker/read/isolation.ts';
 import { recordsOf } from '../../log/batch/stored-batch.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import type { Clock } from '../../storage/ports.ts';
@@ -42,6 +43,7 @@ export interface TailRequest {
   readonly partition: number | undefined;
   readonly from: TailFrom;
   readonly filter: string | undefined;
+  readonly isolation?: Isolation | undefined;
   readonly encoding: Encoding;
 }
 
@@ -68,6 +70,7 @@ export async function openTail(
     const follower = await components.broker.follow({
       topics: [{ topic, partitions: partition === undefined ? 'all' : [partition], ...from }],
       turnBytes: TURN_BYTES,
+      isolation: request.isolation,
       lookMs: components.settings.lookMs,
       signal: stop.signal,
     });
