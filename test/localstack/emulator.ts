@@ -136,9 +136,9 @@ export interface ReservedPorts {
  */
 export async function reservePorts(count: number): Promise<ReservedPorts> {
   const held: Server[] = [];
-  for (let attempt = 1; held.length < count; attempt++) {
+  for (let failures = 0; held.length < count; ) {
     const server = await hold(randomInt(...PORTS)).catch((error: unknown) => {
-      if (attempt === PORT_ATTEMPTS) throw error;
+      if (++failures === PORT_ATTEMPTS) throw error;
     });
     if (server !== undefined) held.push(server);
   }

@@ -206,7 +206,6 @@ const RARE_TRANSACTION_STATES = [
   'offset committed in a transaction',
   'offsets: unstable_offsets',
   'page of a transaction had changed',
-  'pending offset behind the end',
   'producer died in a transaction',
   'producer fenced',
   'refused: a once key is there',
