@@ -41,13 +41,16 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     ),
     isUnmet: true,
   },
-  bug(
-    'group-commit-of-a-former-life',
-    'A commit of a member from before it was ended is accepted after it has joined again.',
-    COMMIT,
-    'memberEpoch < owner.memberEpoch',
-    'memberEpoch < 0',
-  ),
+  {
+    ...bug(
+      'group-commit-of-a-former-life',
+      'A commit of a member from before it was ended is accepted after it has joined again.',
+      COMMIT,
+      'memberEpoch < owner.memberEpoch',
+      'memberEpoch < 0',
+    ),
+    isUnmet: true,
+  },
   bug(
     'group-late-commit-goes-back',
     'A commit that is delivered again takes back what its member has committed since.',
@@ -76,13 +79,16 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     'return { hasGained: true, told: member };',
     'return { hasGained: true, told: listed };',
   ),
-  bug(
-    'group-refused-claim-not-noticed',
-    'A member is told of a partition although its claim was refused.',
-    CLAIM_PARTITIONS,
-    'return results.every(({ ok }) => ok);',
-    'return results.length >= 0;',
-  ),
+  {
+    ...bug(
+      'group-refused-claim-not-noticed',
+      'A member is told of a partition although its claim was refused.',
+      CLAIM_PARTITIONS,
+      'return results.every(({ ok }) => ok);',
+      'return results.length >= 0;',
+    ),
+    isUnmet: true,
+  },
   bug(
     'group-taken-from-its-holder',
     'A partition is claimed while another member holds it.',
