@@ -9,24 +9,29 @@ import { GROUP_KEYS, LIVE_AS_STATIC, LIVE_IN_GROUP } from '../clients/in-groups/
 import { POLL_IN_GROUP } from '../clients/in-groups/poll-in-group.ts';
 import { Chance } from '../world/chance.ts';
 import { drawFaultMix } from '../world/faults.ts';
-import { STREAM } from '../world/simulated-process.ts';
+import { type Latency, STREAM } from '../world/simulated-process.ts';
 import type { Conditions, GroupConditions } from '../world/world.ts';
-import type { PlannedClient } from './run-seed.ts';
+import type { PlannedClient } from './run-in-world.ts';
 
 const SESSION_MS = 6_000;
 const SKEW_MS_MAX = 20_000;
+
+/** In runs of a minute or two, in which sessions and transactions end by time. */
+export function drawLatency(chance: Chance): Latency {
+  return {
+    usualMs: chance.pick([2, 10, 50]),
+    slowMs: chance.pick([50, 1_000, 8_000]),
+    slowShare: chance.pick([0, 0.02, 0.1]),
+    patienceMs: chance.pick([50, 300, 1_500]),
+  };
+}
 
 /** A minute or two of a consumer group, in which sessions of some seconds end. */
 export function drawGroupConditions(seed: number): Conditions {
   const chance = new Chance(seed, STREAM.settings);
   return {
     faults: drawFaultMix(new Chance(seed, STREAM.faults), GROUP_KEYS),
-    latency: {
-      usualMs: chance.pick([2, 10, 50]),
-      slowMs: chance.pick([50, 1_000, 8_000]),
-      slowShare: chance.pick([0, 0.02, 0.1]),
-      patienceMs: chance.pick([50, 300, 1_500]),
-    },
+    latency: drawLatency(chance),
     putsBeside: false,
     settings: {
       topicCacheMs: chance.pick([0, 1_000, 5_000]),

@@ -1,17 +1,15 @@
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { compileTopicPattern } from '../../../shared/broker/groups/membership/topic-pattern.ts';
-import type { Violation } from '../../history/history.ts';
 import { toRecord } from '../../history/history-records.ts';
 import { Client } from '../clients/client.ts';
 import { stayInClassicGroup } from '../clients/in-classic-groups/live-in-classic-group.ts';
 import { GROWING_TOPIC, PATTERN, STEADY_PARTITIONS, STEADY_TOPIC } from '../clients/in-groups/group-topics.ts';
 import { stay } from '../clients/in-groups/live-in-group.ts';
 import { Chance } from '../world/chance.ts';
-import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
 import type { ClassicWatch } from '../world/watch/classic-watch.ts';
 import { GROUP, type GroupWatch, type Place } from '../world/watch/group-watch.ts';
-import { type Conditions, World } from '../world/world.ts';
+import type { Conditions, World } from '../world/world.ts';
 import {
   drawClassicClients,
   drawClassicConditions,
@@ -19,11 +17,10 @@ import {
   drawGroupConditions,
   drawGrowingPartitions,
 } from './draw-group-run.ts';
-import type { PlannedClient, RunResult, Selection } from './run-seed.ts';
+import { type PlannedClient, type RunResult, runInWorld, type Selection, type WorldRun } from './run-in-world.ts';
 
 /** Faults are over after so many requests at the latest. */
 const FAULTY_REQUESTS_MAX = 3_000;
-/** A run that sends more than this goes round in circles. */
 const REQUESTS_MAX = 40_000;
 /** A group is settled so long after the last session has ended that nobody goes on with; */
 const SETTLED_MS = 20_000;
@@ -101,56 +98,30 @@ async function runMembers(
   selection: Selection,
   log: ((line: string) => void) | undefined,
 ): Promise<RunResult> {
-  const world = new World(seed, conditions, selection.faults);
-  world.loop.log = log;
-  const watch = watchOf(world);
-  const violations: Violation[] = [];
-  const broken = (promise: string, message: string): void => {
-    violations.push({ promise, message });
-  };
   // Loads its library, which takes time from outside.
   await compileTopicPattern(PATTERN);
-  const allowChance = forbidChance();
-  const { stackTraceLimit } = Error;
-  if (log === undefined) Error.stackTraceLimit = 0;
-  try {
+  const live = async (run: WorldRun): Promise<void> => {
+    const { world, violations } = run;
+    const watch = watchOf(world);
     const plain = world.plainBroker();
     await plain.putTopic({ name: GROWING_TOPIC, partitions: drawGrowingPartitions(seed) });
     await plain.putTopic({ name: STEADY_TOPIC, partitions: STEADY_PARTITIONS });
     produce(world, plain);
-    let working = 0;
-    const start = (work: Promise<void>, client: Client): void => {
-      working++;
-      const done = (): void => {
-        working--;
-      };
-      work.then(done, (error: unknown) => {
-        done();
-        client.surprise(`the workload threw ${error instanceof Error ? error.stack : String(error)}`);
-      });
-    };
-    clients.forEach(({ workload, operations }, i) => {
-      const client = new Client(world, i, `${workload.name}.${i}`);
-      start(workload.run(client, Math.min(operations, selection.operations?.get(i) ?? operations)), client);
-    });
-    world.loop.at(conditions.healAfterMs, () => world.heal());
-    await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > FAULTY_REQUESTS_MAX);
-    world.heal();
+    await run.workUnderFaults(FAULTY_REQUESTS_MAX);
     for (let i = 0; i < STEADY_MEMBERS; i++) {
       const client = new Client(world, STEADY_CLIENT + i, nameOfSteady(i));
-      start(stayOn(client), client);
+      run.start(client, stayOn(client));
     }
-    const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
     const healedAtMs = world.loop.nowMs;
     const settle = async (): Promise<void> => {
       const beganAtMs = world.loop.nowMs;
       const places = await placesOfTopics(plain);
       const untilMs = (): number => Math.max(beganAtMs, watch.lastSessionEndMs) + settledMs;
-      await world.loop.run(() => isSettled(watch, places) || world.loop.nowMs > untilMs() || isEndless());
+      await world.loop.run(() => isSettled(watch, places) || world.loop.nowMs > untilMs() || run.isEndless);
       for (const place of places) {
         const believers = watch.settledBelieversOf(place);
         if (believers.length !== 1 || !watch.isOwned(place))
-          broken(
+          run.broken(
             'R11',
             `${believers.length} settled members have ${place} ${world.loop.nowMs - healedAtMs} ms after all faults.`,
           );
@@ -168,43 +139,24 @@ async function runMembers(
       const ends = await endsOf(plain);
       const readUntilMs = world.loop.nowMs + READ_MS;
       const isRead = (): boolean => [...ends].every(([place, end]) => end === 0 || watch.committedOf(place) === end);
-      await world.loop.run(() => isRead() || world.loop.nowMs > readUntilMs || isEndless());
+      await world.loop.run(() => isRead() || world.loop.nowMs > readUntilMs || run.isEndless);
       for (const [place, end] of ends) {
         const committed = watch.committedOf(place) ?? 0;
-        if (committed !== end) broken('R18', `${place} is committed up to ${committed} of ${end} after all faults.`);
+        if (committed !== end)
+          run.broken('R18', `${place} is committed up to ${committed} of ${end} after all faults.`);
       }
     }
     watch.isJudged = true;
     const lastMs = world.loop.nowMs + OVER_MS;
     // So much time passes, also where nothing else happens: sessions end by it.
     world.loop.at(OVER_MS, () => {});
-    await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
-    if (working > 0) broken('R18', `${working} clients are not done ${OVER_MS} ms after the last judgement.`);
-    if (violations.length === 0) await removeAll(plain, watch, broken);
-    if (isEndless()) broken('R18', 'Something goes round in circles.');
-  } catch (error) {
-    broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
-  } finally {
-    allowChance();
-    Error.stackTraceLimit = stackTraceLimit;
-  }
-  for (const surprise of world.surprises) broken('R18', surprise);
-  // What was seen first says most.
-  violations.unshift(...world.watch.violations);
-  return {
-    seed,
-    conditions,
-    clients,
-    violations,
-    traceHash: world.loop.traceHash,
-    requests: world.storage.requests + world.plainRequests,
-    commits: world.watch.commits,
-    garbage: world.watch.garbage,
-    struck: world.fates.struck,
-    marks: world.watch.marks,
-    history: world.history,
-    virtualMs: world.loop.nowMs,
+    await world.loop.run(() => world.loop.nowMs > lastMs || run.isEndless);
+    if (run.working > 0)
+      run.broken('R18', `${run.working} clients are not done ${OVER_MS} ms after the last judgement.`);
+    if (violations.length === 0) await removeAll(plain, watch, run);
+    if (run.isEndless) run.broken('R18', 'Something goes round in circles.');
   };
+  return runInWorld({ seed, clients, conditions, requestsMax: REQUESTS_MAX }, selection, log, live);
 }
 
 function nameOfSteady(i: number): string {
@@ -227,13 +179,9 @@ function produce(world: World, plain: Broker): void {
 }
 
 /** All members have left, or their sessions have ended. A deletion leaves nothing then. */
-async function removeAll(
-  plain: Broker,
-  watch: JudgedGroup,
-  broken: (promise: string, message: string) => void,
-): Promise<void> {
+async function removeAll(plain: Broker, watch: JudgedGroup, run: WorldRun): Promise<void> {
   await plain.deleteGroup(GROUP);
-  for (const left of watch.leftovers) broken('R16', `After the group was deleted, ${left} is left.`);
+  for (const left of watch.leftovers) run.broken('R16', `After the group was deleted, ${left} is left.`);
 }
 
 async function placesOfTopics(plain: Broker): Promise<Place[]> {

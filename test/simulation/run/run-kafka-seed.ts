@@ -6,7 +6,8 @@ import { READERS } from '../clients/read-along.ts';
 import { Chance } from '../world/chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
 import type { World } from '../world/world.ts';
-import { type PlannedClient, type RunResult, runClients, type Selection } from './run-seed.ts';
+import type { PlannedClient, RunResult, Selection } from './run-in-world.ts';
+import { runClients } from './run-seed.ts';
 
 /** Faults are over after so many requests to the stores at the latest. */
 const FAULTY_REQUESTS_MAX = 300;

@@ -3,7 +3,7 @@ import type { PartitionDescription } from '../../../shared/broker/topics/describ
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { checkHistory } from '../../history/check-history.ts';
-import type { FinalLog, HistoryEvent, ReadRecord, Violation } from '../../history/history.ts';
+import type { FinalLog, ReadRecord, Violation } from '../../history/history.ts';
 import { judgeRemovals } from '../clients/among-jobs/judge-removals.ts';
 import { BRIEF_TOPIC, LATEST_TOPIC } from '../clients/among-jobs/removing-topics.ts';
 import { HOLD_PLANS, RUN_JOBS } from '../clients/among-jobs/run-jobs.ts';
@@ -17,51 +17,19 @@ import { ADMINISTER, PASSING_TOPIC } from '../clients/use-topics.ts';
 import type { Workload } from '../clients/workload.ts';
 import { WORKLOADS, WORKLOADS_AMONG_JOBS } from '../clients/workloads.ts';
 import { Chance } from '../world/chance.ts';
-import type { FaultKind, FaultPlace } from '../world/faults.ts';
-import { forbidChance } from '../world/forbid-chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
+import { drawConditions, hasJobs, type JobTheme, jobThemeOf, PARTITION_COUNT, type World } from '../world/world.ts';
+import { findGarbage } from './among-jobs/find-garbage.ts';
+import { flipBits } from './among-jobs/flip-bits.ts';
+import { mergeBefore, runJobsOut } from './among-jobs/run-jobs-out.ts';
 import {
-  type Conditions,
-  drawConditions,
-  hasJobs,
-  type JobTheme,
-  jobThemeOf,
-  PARTITION_COUNT,
-  World,
-} from '../world/world.ts';
-import { findGarbage } from './find-garbage.ts';
-import { flipBits } from './flip-bits.ts';
-import { mergeBefore, runJobsOut } from './run-jobs-out.ts';
-
-/** What of a run is left out, to make a failing one smaller; everything else happens as it did. */
-export interface Selection {
-  /** Faults strike at these places alone. */
-  readonly faults?: ReadonlySet<FaultPlace> | undefined;
-  /** Client -> how many operations it does at most; 0 leaves it out. */
-  readonly operations?: ReadonlyMap<number, number> | undefined;
-}
-
-export interface PlannedClient {
-  readonly workload: Workload;
-  readonly operations: number;
-}
-
-export interface RunResult {
-  readonly seed: number;
-  readonly conditions: Conditions;
-  readonly clients: readonly PlannedClient[];
-  readonly violations: readonly Violation[];
-  readonly traceHash: number;
-  /** Requests to the stores, those of the final reading included, and entries that heads have taken. */
-  readonly requests: number;
-  readonly commits: number;
-  /** Objects and inline batches that nothing refers to: what crashes and refusals leave. */
-  readonly garbage: number;
-  readonly struck: readonly { readonly place: FaultPlace; readonly kind: FaultKind }[];
-  readonly marks: ReadonlyMap<string, number>;
-  readonly history: readonly HistoryEvent[];
-  readonly virtualMs: number;
-}
+  nameOfClient,
+  type PlannedClient,
+  type RunResult,
+  runInWorld,
+  type Selection,
+  type WorldRun,
+} from './run-in-world.ts';
 
 /** Faults are over after so many requests at the latest: where nearly all fail, more of them show nothing new. */
 const FAULTY_REQUESTS_MAX = 150;
@@ -147,20 +115,11 @@ export async function runClients(
     clients.flatMap(({ workload }) => workload.keys),
     mayHaveJobs,
   );
-  const world = new World(seed, conditions, selection.faults);
-  world.loop.log = log;
-  const violations: Violation[] = [];
-  const broken = (promise: string, message: string): void => {
-    violations.push({ promise, message });
-  };
+  const { jobs } = conditions;
   const final = new Map<string, FinalLog>();
-  const allowChance = forbidChance();
-  const { stackTraceLimit } = Error;
-  // Errors are the rule here, and most of what they cost is their stack.
-  if (log === undefined) Error.stackTraceLimit = 0;
-  try {
+  const live = async (run: WorldRun): Promise<void> => {
+    const { world } = run;
     const before = world.plainBroker({ stuckTail: true });
-    const { jobs } = conditions;
     const config = jobs === undefined ? {} : { config: { 'retention.ms': -1 } };
     await before.putTopic({ name: LASTING_TOPIC, partitions: PARTITION_COUNT, ...config });
     await prepare(world, clients);
@@ -168,84 +127,50 @@ export async function runClients(
     if (jobs?.theme === 'latest') await fillLatestTopic(world, jobs.mergesBefore);
     if (jobs?.theme === 'brief') await fillBriefTopic(world, jobs.mergesBefore);
     await ageTail(world, before, 0, conditions.tailBefore - (jobs === undefined ? world.watch.commits : 0));
-    let working = clients.length;
-    clients.forEach(({ workload, operations }, i) => {
-      const client = new Client(world, i, nameOf(workload, i));
-      const chosen = Math.min(operations, selection.operations?.get(i) ?? operations);
-      const done = (): void => {
-        working--;
-      };
-      workload.run(client, chosen).then(done, (error: unknown) => {
-        done();
-        client.surprise(`the workload threw ${error instanceof Error ? error.stack : String(error)}`);
-      });
-    });
-    world.loop.at(conditions.healAfterMs, () => world.heal());
-    const faultyMax = jobs === undefined ? faultyRequestsMax : FAULTY_REQUESTS_AMONG_JOBS_MAX;
-    await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > faultyMax);
-    world.heal();
+    await run.workUnderFaults(jobs === undefined ? faultyRequestsMax : FAULTY_REQUESTS_AMONG_JOBS_MAX);
     const failing = await tryAgain(world);
-    if (failing !== undefined) broken('R18', `No ${failing} succeeded within ${FIRST_SUCCESS_MS} ms after all faults.`);
+    if (failing !== undefined)
+      run.broken('R18', `No ${failing} succeeded within ${FIRST_SUCCESS_MS} ms after all faults.`);
     const endMs = world.loop.nowMs + SETTLED_MS;
-    const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
-    await world.loop.run(() => working === 0 || world.loop.nowMs > endMs || isEndless());
-    if (working > 0) broken('R18', `${working} clients are not done ${SETTLED_MS} ms after all faults.`);
+    await world.loop.run(() => run.working === 0 || world.loop.nowMs > endMs || run.isEndless);
+    if (run.working > 0) run.broken('R18', `${run.working} clients are not done ${SETTLED_MS} ms after all faults.`);
     if (clients.some(({ workload }) => workload.keys.includes(TOPICS))) await lookAround(world);
     if (clients.some(({ workload }) => workload === ADMINISTER)) await describeAtLast(world);
     // What is late arrives now, and what clients no longer wait for comes to its end.
     const lastMs = world.loop.nowMs + (jobs === undefined ? OVER_MS : OVER_AMONG_JOBS_MS);
-    const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
-    if (goesOn) broken('R18', 'Something still goes on long after the last client was done.');
-    if (jobs !== undefined && !isEndless()) {
-      for (const wrong of await runJobsOut(world)) broken('R18', wrong);
-      for (const left of findGarbage(world)) broken('R16', left);
+    const goesOn = await world.loop.run(() => world.loop.nowMs > lastMs || run.isEndless);
+    if (goesOn) run.broken('R18', 'Something still goes on long after the last client was done.');
+    if (jobs !== undefined && !run.isEndless) {
+      for (const wrong of await runJobsOut(world)) run.broken('R18', wrong);
+      for (const left of findGarbage(world)) run.broken('R16', left);
     }
     const after = world.plainBroker();
-    if (jobs !== undefined) violations.push(...(await judgeRemovals(world, after)));
+    if (jobs !== undefined) run.violations.push(...(await judgeRemovals(world, after)));
     for (const topic of [LASTING_TOPIC, PASSING_TOPIC]) final.set(topic, await readTopic(after, topic));
     if (jobs !== undefined) {
       const topics = [LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC].filter(
         (topic) => world.watch.topicId(topic) !== undefined,
       );
-      for (const wrong of await flipBits(world, topics)) broken('R20', wrong);
+      for (const wrong of await flipBits(world, topics)) run.broken('R20', wrong);
     }
-  } catch (error) {
-    broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
-  } finally {
-    allowChance();
-    Error.stackTraceLimit = stackTraceLimit;
-  }
-  for (const surprise of world.surprises) broken('R18', surprise);
-  violations.push(...world.watch.violations, ...judge(final, world));
-  try {
-    violations.push(...checkHistory(world.history, final));
-  } catch (error) {
-    broken('R1', `Clients were told what makes no sense: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  return {
-    seed,
-    conditions,
-    clients,
-    violations,
-    traceHash: world.loop.traceHash,
-    requests: world.storage.requests + world.plainRequests,
-    commits: world.watch.commits,
-    garbage: world.watch.garbage,
-    struck: world.fates.struck,
-    marks: world.watch.marks,
-    history: world.history,
-    virtualMs: world.loop.nowMs,
   };
-}
-
-function nameOf(workload: Workload, client: number): string {
-  return `${workload.name}.${client}`;
+  const judgeAll = (world: World): Violation[] => {
+    const violations = [...judge(final, world)];
+    try {
+      violations.push(...checkHistory(world.history, final));
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      violations.push({ promise: 'R1', message: `Clients were told what makes no sense: ${message}` });
+    }
+    return violations;
+  };
+  return runInWorld({ seed, clients, conditions, requestsMax: REQUESTS_MAX }, selection, log, live, judgeAll);
 }
 
 async function prepare(world: World, clients: readonly PlannedClient[]): Promise<void> {
   if (!clients.some(({ workload }) => workload.prepare !== undefined)) return;
   const broker = world.plainBroker({ agoMs: LONG_AGO_MS });
-  for (const [i, { workload }] of clients.entries()) await workload.prepare?.(world, broker, nameOf(workload, i));
+  for (const [i, { workload }] of clients.entries()) await workload.prepare?.(world, broker, nameOfClient(workload, i));
 }
 
 /** Tries one kind of operation, another in each run, until it has succeeded; answers its name if it did not in time. */

@@ -3,8 +3,9 @@ import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { hasJobs } from '../world/world.ts';
 import { runTransactionSeed } from './in-transactions/run-transaction-seed.ts';
 import { runClassicSeed, runGroupSeed } from './run-group-seed.ts';
+import type { Selection } from './run-in-world.ts';
 import { runKafkaSeed } from './run-kafka-seed.ts';
-import { CLIENTS_MAX, runSeed, type Selection } from './run-seed.ts';
+import { CLIENTS_MAX, runSeed } from './run-seed.ts';
 import { shrink } from './shrink.ts';
 
 /** What many seeds met together. */

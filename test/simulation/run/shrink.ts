@@ -1,5 +1,6 @@
 import type { FaultPlace } from '../world/faults.ts';
-import { type RunResult, runSeed, type Selection } from './run-seed.ts';
+import type { RunResult, Selection } from './run-in-world.ts';
+import { runSeed } from './run-seed.ts';
 
 /** A failing run made as small as it gets while it still breaks the same promise. */
 export interface Shrunk {

@@ -14,11 +14,11 @@ import { GROUP, TransactionBook } from '../../clients/in-transactions/transactio
 import { bookOf, keepBook, PASSING, PLACES, STAYING } from '../../clients/in-transactions/transaction-topics.ts';
 import { Chance } from '../../world/chance.ts';
 import { drawFaultMix } from '../../world/faults.ts';
-import { forbidChance } from '../../world/forbid-chance.ts';
 import { STREAM } from '../../world/simulated-process.ts';
 import type { SlotName, TransactionWatch } from '../../world/watch/transaction-watch.ts';
-import { type Conditions, World } from '../../world/world.ts';
-import type { PlannedClient, RunResult, Selection } from '../run-seed.ts';
+import type { Conditions } from '../../world/world.ts';
+import { drawLatency } from '../draw-group-run.ts';
+import { type PlannedClient, type RunResult, runInWorld, type Selection, type WorldRun } from '../run-in-world.ts';
 
 const FAULTY_REQUESTS_MAX = 1_000;
 const REQUESTS_MAX = 20_000;
@@ -36,12 +36,7 @@ function drawTransactionConditions(seed: number): Conditions {
   const chance = new Chance(seed, STREAM.settings);
   return {
     faults: drawFaultMix(new Chance(seed, STREAM.faults), TRANSACTION_KEYS),
-    latency: {
-      usualMs: chance.pick([2, 10, 50]),
-      slowMs: chance.pick([50, 1_000, 8_000]),
-      slowShare: chance.pick([0, 0.02, 0.1]),
-      patienceMs: chance.pick([50, 300, 1_500]),
-    },
+    latency: drawLatency(chance),
     putsBeside: chance.chance(0.25),
     settings: {
       inlineBytesMax: chance.pick([0, 250, DEFAULT_SETTINGS.inlineBytesMax]),
@@ -87,87 +82,41 @@ export async function runTransactionSeed(
 ): Promise<RunResult> {
   const conditions = drawTransactionConditions(seed);
   const clients = drawTransactionClients(seed);
-  const world = new World(seed, conditions, selection.faults);
-  world.loop.log = log;
-  const violations: Violation[] = [];
-  const broken = (promise: string, message: string): void => {
-    violations.push({ promise, message });
-  };
-  const watch = world.watch.transactions;
-  if (watch === undefined || conditions.transactions === undefined) throw new Error('No run of transactions.');
-  const book = new TransactionBook(watch, broken);
-  keepBook(world, book);
-  const allowChance = forbidChance();
-  const { stackTraceLimit } = Error;
-  if (log === undefined) Error.stackTraceLimit = 0;
-  try {
+  const { transactions } = conditions;
+  const live = async (run: WorldRun): Promise<void> => {
+    const { world } = run;
+    const watch = world.watch.transactions;
+    if (watch === undefined || transactions === undefined) throw new Error('No run of transactions.');
+    const book = new TransactionBook(watch, (promise, message) => run.broken(promise, message));
+    keepBook(world, book);
     const plain = world.plainBroker();
     for (const { name, partitions } of STAYING) {
       await plain.putTopic({ name, partitions, config: { 'retention.ms': -1 } });
       book.topics.set(name, await plain.knownTopic(name));
     }
     await plain.putTopic({ name: PASSING, partitions: 1 });
-    let working = 0;
-    const start = (work: Promise<unknown>, client: Client): void => {
-      working++;
-      const done = (): void => {
-        working--;
-      };
-      work.then(done, (error: unknown) => {
-        done();
-        client.surprise(`the workload threw ${error instanceof Error ? error.stack : String(error)}`);
-      });
-    };
-    clients.forEach(({ workload, operations }, i) => {
-      const client = new Client(world, i, `${workload.name}.${i}`);
-      start(workload.run(client, Math.min(operations, selection.operations?.get(i) ?? operations)), client);
-    });
-    const isEndless = (): boolean => world.storage.requests > REQUESTS_MAX;
-    world.loop.at(conditions.healAfterMs, () => world.heal());
-    await world.loop.run(() => world.fates.healed || working === 0 || world.storage.requests > FAULTY_REQUESTS_MAX);
-    world.heal();
-    await world.loop.run(() => working === 0 || isEndless());
+    await run.workUnderFaults(FAULTY_REQUESTS_MAX);
+    await world.loop.run(() => run.working === 0 || run.isEndless);
     const healed = new Client(world, HEALED_CLIENT, 'healed');
     const chance = new Chance(seed, STREAM.heal);
     if (chance.chance(0.5)) {
-      const { timeoutMs, skewMsMax } = conditions.transactions;
-      start(readToTheEnds(healed, timeoutMs + skewMsMax + OVERDUE_ENDED_MS), healed);
-      await world.loop.run(() => working === 0 || isEndless());
-      for (const wrong of heldUp(book, watch)) broken('R19', `${wrong} long after the time of all transactions.`);
+      const { timeoutMs, skewMsMax } = transactions;
+      run.start(healed, readToTheEnds(healed, timeoutMs + skewMsMax + OVERDUE_ENDED_MS));
+      await world.loop.run(() => run.working === 0 || run.isEndless);
+      for (const wrong of heldUp(book, watch)) run.broken('R19', `${wrong} long after the time of all transactions.`);
     }
-    for (let i = 0; i < conditions.transactions.transactionalIds; i++)
-      start(getThrough(healed, `id-${i}`, broken), healed);
-    await world.loop.run(() => working === 0 || isEndless());
+    for (let i = 0; i < transactions.transactionalIds; i++) run.start(healed, getThrough(healed, `id-${i}`, run));
+    await world.loop.run(() => run.working === 0 || run.isEndless);
     const lastMs = world.loop.nowMs + OVER_MS;
     world.loop.at(OVER_MS, () => {});
-    await world.loop.run(() => world.loop.nowMs > lastMs || isEndless());
-    if (isEndless()) broken('R19', 'Something goes round in circles.');
+    await world.loop.run(() => world.loop.nowMs > lastMs || run.isEndless);
+    if (run.isEndless) run.broken('R19', 'Something goes round in circles.');
     await plain.sweepTransactions();
-    for (const id of watch.openIds) broken('R19', `${id} has a transaction that nobody ends.`);
-    for (const wrong of heldUp(book, watch)) broken('R19', `${wrong} in the end.`);
-    violations.push(...(await judgeInTheEnd(plain, book)));
-  } catch (error) {
-    broken('R1', `The run broke off: ${error instanceof Error ? error.stack : String(error)}`);
-  } finally {
-    allowChance();
-    Error.stackTraceLimit = stackTraceLimit;
-  }
-  for (const surprise of world.surprises) broken('R18', surprise);
-  violations.unshift(...world.watch.violations);
-  return {
-    seed,
-    conditions,
-    clients,
-    violations,
-    traceHash: world.loop.traceHash,
-    requests: world.storage.requests + world.plainRequests,
-    commits: world.watch.commits,
-    garbage: world.watch.garbage,
-    struck: world.fates.struck,
-    marks: world.watch.marks,
-    history: world.history,
-    virtualMs: world.loop.nowMs,
+    for (const id of watch.openIds) run.broken('R19', `${id} has a transaction that nobody ends.`);
+    for (const wrong of heldUp(book, watch)) run.broken('R19', `${wrong} in the end.`);
+    run.violations.push(...(await judgeInTheEnd(plain, book)));
   };
+  return runInWorld({ seed, clients, conditions, requestsMax: REQUESTS_MAX }, selection, log, live);
 }
 
 const EVERY_PLACE = PLACES.slice(1);
@@ -187,11 +136,7 @@ async function readToTheEnds(client: Client, patienceMs: number): Promise<void> 
   }
 }
 
-async function getThrough(
-  client: Client,
-  id: string,
-  broken: (promise: string, message: string) => void,
-): Promise<void> {
+async function getThrough(client: Client, id: string, run: WorldRun): Promise<void> {
   const untilMs = client.nowMs + NEW_PRODUCER_MS;
   const producer = new TransactionalProducer(client, id, client.chance.chance(0.5), true);
   for (let done = 0; client.nowMs < untilMs; ) {
@@ -199,7 +144,7 @@ async function getThrough(
     if (done === NEW_TRANSACTIONS) return;
     await client.sleep(100);
   }
-  broken('R19', `No new producer of ${id} got through within ${NEW_PRODUCER_MS} ms after all faults.`);
+  run.broken('R19', `No new producer of ${id} got through within ${NEW_PRODUCER_MS} ms after all faults.`);
 }
 
 function endOf(watch: TransactionWatch, slot: SlotName): number {

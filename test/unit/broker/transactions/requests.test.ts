@@ -42,6 +42,13 @@ function twoProcesses(stores: MemoryStores = memoryStores()) {
   return { stores, a: transactionProcess(stores), b: transactionProcess(stores) };
 }
 
+const isUpdate = (request: string, key: string): boolean => request === 'updateItem' && key.startsWith('txn#');
+
+/** A process that has looked at the transaction, and updates it after `what` has happened. */
+function slowToUpdate(stores: MemoryStores, what: () => Promise<void>): TransactionProcess {
+  return transactionProcess(happeningBefore(stores, isUpdate, what));
+}
+
 it('refuses ids and timeouts that it cannot keep', async () => {
   const { a } = twoProcesses();
   const longest = 'é'.repeat(TRANSACTIONAL_ID_BYTES_MAX / 2);
@@ -130,16 +137,9 @@ it('binds a request to one transaction: it is not enlisted in the next one', asy
     const producer = await initialise(a);
     await bind(a, producer, 0);
     // Between the look and the update of a second request, the transaction ends and another begins.
-    const slow = transactionProcess(
-      happeningBefore(
-        stores,
-        (request, key) => request === 'updateItem' && key.startsWith('txn#'),
-        async () => {
-          const next = await end(b, producer, 'committed', raisesEpoch);
-          await bind(b, next, 7);
-        },
-      ),
-    );
+    const slow = slowToUpdate(stores, async () => {
+      await bind(b, await end(b, producer, 'committed', raisesEpoch), 7);
+    });
     expect(await codeOf(bind(slow, producer, 1))).toBe(raisesEpoch ? 'producer_fenced' : 'invalid_transaction_state');
     const now = await storedNow(stores.items, 'sums');
     expect(now).toMatchObject({ number: 2, participants: { heads: [head(7)] } });
@@ -151,16 +151,9 @@ it('does not end the next transaction by a slow end of the one before', async ()
     const { stores, a, b } = twoProcesses();
     const producer = await initialise(a);
     await bind(a, producer, 0);
-    const slow = transactionProcess(
-      happeningBefore(
-        stores,
-        (request, key) => request === 'updateItem' && key.startsWith('txn#'),
-        async () => {
-          await end(b, producer, 'committed', false);
-          await bind(b, producer, 7);
-        },
-      ),
-    );
+    const slow = slowToUpdate(stores, async () => {
+      await bind(b, await end(b, producer, 'committed', false), 7);
+    });
     expect(await codeOf(end(slow, producer, outcome, false))).toEqual(
       outcome === 'committed' ? producer : 'invalid_transaction_state',
     );
@@ -171,15 +164,14 @@ it('does not end the next transaction by a slow end of the one before', async ()
 it('does not end the next transaction after its own reply was lost, where it began from memory', async () => {
   const stores = memoryStores();
   let b: TransactionProcess | undefined;
-  const isEnd = (request: string, key: string): boolean => request === 'updateItem' && key.startsWith('txn#');
   const a = transactionProcess(stores);
   const producer = await initialise(a);
   // The first update of the process is the enlistment, which makes it remember; the second is the end.
   let updates = 0;
   const c = transactionProcess(
     happeningBefore(
-      losingReply(stores, (request, key) => isEnd(request, key) && ++updates === 2, LOST),
-      (request, key) => isEnd(request, key) && updates === 2,
+      losingReply(stores, (request, key) => isUpdate(request, key) && ++updates === 2, LOST),
+      (request, key) => isUpdate(request, key) && updates === 2,
       async () => {
         await end(b as TransactionProcess, producer, 'committed', false);
         await bind(b as TransactionProcess, producer, 7);

@@ -1,7 +1,7 @@
-import { parseDueSortKey } from '../../../shared/storage/keys.ts';
-import { EPOCH_MS } from '../world/simulated-process.ts';
-import { type HeadFacts, headOfKey, type StoredFacts, type TakenEntry } from '../world/watch/stored-facts.ts';
-import type { World } from '../world/world.ts';
+import { parseDueSortKey } from '../../../../shared/storage/keys.ts';
+import { EPOCH_MS } from '../../world/simulated-process.ts';
+import { type HeadFacts, headOfKey, type StoredFacts, type TakenEntry } from '../../world/watch/stored-facts.ts';
+import type { World } from '../../world/world.ts';
 
 /** The attribute after which the store removes an item. */
 const EXPIRES_AT = 'e';

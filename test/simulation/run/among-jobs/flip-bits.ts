@@ -1,11 +1,11 @@
-import type { Broker } from '../../../shared/broker/broker.ts';
-import { EventLogError } from '../../../shared/log/errors.ts';
-import type { Attributes, AttributeValue, ItemKey } from '../../../shared/storage/ports.ts';
-import type { ReadRecord } from '../../history/history.ts';
-import { readToEnd } from '../clients/read-records.ts';
-import { Chance } from '../world/chance.ts';
-import { STREAM } from '../world/simulated-process.ts';
-import type { World } from '../world/world.ts';
+import type { Broker } from '../../../../shared/broker/broker.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
+import type { Attributes, AttributeValue, ItemKey } from '../../../../shared/storage/ports.ts';
+import type { ReadRecord } from '../../../history/history.ts';
+import { readToEnd } from '../../clients/read-records.ts';
+import { Chance } from '../../world/chance.ts';
+import { STREAM } from '../../world/simulated-process.ts';
+import type { World } from '../../world/world.ts';
 
 /** Bits that are flipped in a run, one after the other. */
 const FLIPS = 4;

@@ -1,9 +1,9 @@
-import { TAIL_NODE_ENTRIES } from '../../../shared/log/head/head.ts';
-import { parseDueSortKey } from '../../../shared/storage/keys.ts';
-import { JOBS } from '../clients/among-jobs/jobs.ts';
-import { LASTING_TOPIC, recordBefore } from '../clients/client.ts';
-import { EPOCH_MS } from '../world/simulated-process.ts';
-import type { World } from '../world/world.ts';
+import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
+import { parseDueSortKey } from '../../../../shared/storage/keys.ts';
+import { JOBS } from '../../clients/among-jobs/jobs.ts';
+import { LASTING_TOPIC, recordBefore } from '../../clients/client.ts';
+import { EPOCH_MS } from '../../world/simulated-process.ts';
+import type { World } from '../../world/world.ts';
 
 /** Longer than anything waits that is to be removed, orphans included. */
 const DAYS_MS = 3 * 24 * 3_600_000;
