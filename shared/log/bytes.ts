@@ -9,6 +9,8 @@ export class ByteFormatError extends Error {
 }
 
 const VARINT_BYTES_MAX = 8;
+const UTF8 = new TextEncoder();
+const FROM_UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class ByteReader {
   readonly bytes: Uint8Array;
@@ -102,6 +104,11 @@ export class ByteReader {
     const at = this.take(length);
     return this.bytes.subarray(at, at + length);
   }
+
+  /** As `ByteWriter.text` has written it. @throws ByteFormatError if it is longer than the bytes, TypeError if it is not UTF-8 */
+  text(): string {
+    return FROM_UTF8.decode(this.view(this.varuint()));
+  }
 }
 
 /** A buffer that grows as it is written to. */
@@ -179,6 +186,13 @@ export class ByteWriter {
   write(bytes: Uint8Array): void {
     const at = this.reserve(bytes.length);
     this.buffer.set(bytes, at);
+  }
+
+  /** Its length in bytes as a varuint, then UTF-8. */
+  text(value: string): void {
+    const bytes = UTF8.encode(value);
+    this.varuint(bytes.length);
+    this.write(bytes);
   }
 
   /** Returns a view of the written bytes. The caller must write nothing more afterwards. */

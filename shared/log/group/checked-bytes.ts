@@ -22,18 +22,3 @@ export function readerOfChecked(packed: Uint8Array): ByteReader {
     throw new ByteFormatError('the bytes do not match their CRC-32C');
   return new ByteReader(packed, 0, end);
 }
-
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** Its length as a varuint, then UTF-8. */
-export function writeText(writer: ByteWriter, text: string): void {
-  const bytes = utf8.encode(text);
-  writer.varuint(bytes.length);
-  writer.write(bytes);
-}
-
-/** @throws TypeError if it is not UTF-8, ByteFormatError if it is longer than the bytes */
-export function readText(reader: ByteReader): string {
-  return fromUtf8.decode(reader.view(reader.varuint()));
-}

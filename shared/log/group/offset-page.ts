@@ -57,8 +57,6 @@ const VERSION = 1;
 const HAS_OWNER = 1;
 const HAS_OFFSET = 2;
 const HAS_PENDING = 4;
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * version uint8 = 1 · flags uint8 (1: owner, 2: offset, 4: pending) · fence varuint · owner: key, id (empty: equals the key without its
@@ -75,8 +73,8 @@ export function packSlot({ owner, fence, committed, pending }: SlotContent): Uin
   );
   writer.varuint(fence);
   if (owner !== undefined) {
-    text(writer, owner.memberKey);
-    text(writer, owner.memberKey.slice(2) === owner.memberId ? '' : owner.memberId);
+    writer.text(owner.memberKey);
+    writer.text(owner.memberKey.slice(2) === owner.memberId ? '' : owner.memberId);
     writer.varuint(owner.memberEpoch);
   }
   if (committed !== undefined) writeOffset(writer, committed);
@@ -92,12 +90,12 @@ function writeOffset(writer: ByteWriter, { offset, leaderEpoch, committedAtMs, m
   writer.varuint(offset);
   writer.varint(leaderEpoch);
   writer.varuint(committedAtMs);
-  text(writer, metadata);
+  writer.text(metadata);
 }
 
 function readOffset(reader: ByteReader): CommittedOffset {
   const [offset, leaderEpoch, committedAtMs] = [reader.varuint(), reader.varint(), reader.varuint()];
-  return { offset, leaderEpoch, committedAtMs, metadata: readText(reader) };
+  return { offset, leaderEpoch, committedAtMs, metadata: reader.text() };
 }
 
 /** @throws EventLogError `corrupt_data` */
@@ -110,8 +108,8 @@ export function unpackSlot(bytes: Uint8Array): SlotContent {
     const fence = reader.varuint();
     let owner: SlotOwner | undefined;
     if ((flags & HAS_OWNER) !== 0) {
-      const memberKey = readText(reader);
-      const memberId = readText(reader);
+      const memberKey = reader.text();
+      const memberId = reader.text();
       owner = { memberKey, memberId: memberId === '' ? memberKey.slice(2) : memberId, memberEpoch: reader.varuint() };
     }
     const committed = (flags & HAS_OFFSET) === 0 ? undefined : readOffset(reader);
@@ -124,14 +122,4 @@ export function unpackSlot(bytes: Uint8Array): SlotContent {
   } catch (cause) {
     throw new EventLogError('corrupt_data', 'The state of a partition in a consumer group is damaged.', { cause });
   }
-}
-
-function text(writer: ByteWriter, value: string): void {
-  const bytes = utf8.encode(value);
-  writer.varuint(bytes.length);
-  writer.write(bytes);
-}
-
-function readText(reader: ByteReader): string {
-  return fromUtf8.decode(reader.view(reader.varuint()));
 }

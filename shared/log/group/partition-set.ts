@@ -133,8 +133,6 @@ export function pagesOf(set: PartitionSet): PartitionPage[] {
 }
 
 const VERSION = 1;
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The packed form is persisted (`docs/format.md`). A page takes 3 bytes, so 10,000 partitions of a topic take 2 KB. */
 export function packPartitions(set: PartitionSet): Uint8Array {
@@ -143,9 +141,7 @@ export function packPartitions(set: PartitionSet): Uint8Array {
   writer.uint8(VERSION);
   writer.varuint(pages.size);
   for (const [topicId, topicPages] of pages) {
-    const id = utf8.encode(topicId);
-    writer.varuint(id.length);
-    writer.write(id);
+    writer.text(topicId);
     writer.varuint(topicPages.length);
     let next = 0;
     for (const { page, partitions } of topicPages) {
@@ -178,7 +174,7 @@ export function unpackPartitions(packed: Uint8Array): PartitionSet {
     const set = new Map<string, readonly number[]>();
     let before = '';
     for (let left = reader.varuint(); left > 0; left--) {
-      const topicId = fromUtf8.decode(reader.view(reader.varuint()));
+      const topicId = reader.text();
       invariant(topicId > before, 'topics are in order of their ids');
       set.set(topicId, readPages(reader));
       before = topicId;

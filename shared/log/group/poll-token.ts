@@ -25,20 +25,18 @@ export interface PollPosition {
 const VERSION = 1;
 /** 10,000 positions of 10 bytes, in base64url. */
 export const POLL_TOKEN_LENGTH_MAX = 256 * 1024;
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** version uint8 = 1 · member id · instance id (empty: none) · epoch varuint · topics: id, count, each position: partition, offset × 2 + new. */
 export function encodePollToken({ memberId, instanceId, memberEpoch, positions }: PollToken): string {
   const writer = new ByteWriter();
   writer.uint8(VERSION);
-  text(writer, memberId);
-  text(writer, instanceId ?? '');
+  writer.text(memberId);
+  writer.text(instanceId ?? '');
   writer.varuint(memberEpoch);
   const byTopic = Map.groupBy(positions, ({ topicId }) => topicId);
   writer.varuint(byTopic.size);
   for (const [topicId, ofTopic] of byTopic) {
-    text(writer, topicId);
+    writer.text(topicId);
     writer.varuint(ofTopic.length);
     for (const { partition, offset, isNew } of ofTopic) {
       writer.varuint(partition);
@@ -55,12 +53,12 @@ export function decodePollToken(token: string, field: string): PollToken {
   try {
     const reader = new ByteReader(Buffer.from(token, 'base64url'));
     if (reader.uint8() !== VERSION) throw notAToken(field);
-    const memberId = readText(reader);
-    const instanceId = readText(reader);
+    const memberId = reader.text();
+    const instanceId = reader.text();
     const memberEpoch = reader.varuint();
     const positions: PollPosition[] = [];
     for (let topics = reader.varuint(); topics > 0; topics--) {
-      const topicId = readText(reader);
+      const topicId = reader.text();
       for (let count = reader.varuint(); count > 0; count--) {
         const [partition, offset, isNew] = [reader.varuint(), reader.varuint(), reader.uint8() === 1];
         if (offset > OFFSET_MAX) throw notAToken(field);
@@ -78,14 +76,4 @@ function notAToken(field: string, cause?: unknown): Error {
   const error = invalidField(field, `${field} must be the \`token\` of a former poll.`);
   if (cause !== undefined) error.cause = cause;
   return error;
-}
-
-function text(writer: ByteWriter, value: string): void {
-  const bytes = utf8.encode(value);
-  writer.varuint(bytes.length);
-  writer.write(bytes);
-}
-
-function readText(reader: ByteReader): string {
-  return fromUtf8.decode(reader.view(reader.varuint()));
 }

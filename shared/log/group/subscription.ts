@@ -3,7 +3,7 @@ import { ByteFormatError, ByteWriter } from '../bytes.ts';
 import { EventLogError, invalidField } from '../errors.ts';
 import { SUBSCRIBED_TOPICS_MAX, TOPIC_PATTERN_LENGTH_MAX } from '../limits.ts';
 import { checkTopicName } from '../topic/topic.ts';
-import { readerOfChecked, readText, withCrc, writeText } from './checked-bytes.ts';
+import { readerOfChecked, withCrc } from './checked-bytes.ts';
 
 /** What a member wants to read: topics by name, and all topics whose names match the pattern. They need not exist yet. */
 export interface Subscription {
@@ -49,8 +49,8 @@ function contentOf({ topics, pattern = '' }: Subscription): Uint8Array {
   const writer = new ByteWriter();
   writer.uint8(VERSION);
   writer.varuint(topics.length);
-  for (const name of topics) writeText(writer, name);
-  writeText(writer, pattern);
+  for (const name of topics) writer.text(name);
+  writer.text(pattern);
   return writer.finish();
 }
 
@@ -61,8 +61,8 @@ export function unpackSubscription(packed: Uint8Array): Subscription {
     const version = reader.uint8();
     if (version !== VERSION) throw new ByteFormatError(`version ${version} is not ${VERSION}`);
     const topics: string[] = [];
-    for (let left = reader.varuint(); left > 0; left--) topics.push(readText(reader));
-    const pattern = readText(reader);
+    for (let left = reader.varuint(); left > 0; left--) topics.push(reader.text());
+    const pattern = reader.text();
     if (reader.remaining > 0) throw new ByteFormatError(`${reader.remaining} bytes follow the pattern`);
     return pattern === '' ? { topics } : { topics, pattern };
   } catch (cause) {

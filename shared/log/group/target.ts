@@ -1,7 +1,7 @@
 import { ByteFormatError, type ByteReader, ByteWriter, varuintLength } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_TOPIC_MAX } from '../limits.ts';
-import { readerOfChecked, readText, withCrc, writeText } from './checked-bytes.ts';
+import { readerOfChecked, withCrc } from './checked-bytes.ts';
 import type { PartitionSet } from './partition-set.ts';
 
 /** Who should read what, as one computation decided it. It never changes. */
@@ -91,14 +91,14 @@ export function packTarget({ members, topics }: TargetAssignment): Uint8Array {
   writer.uint8(VERSION);
   writer.varuint(members.length);
   for (const { key, subscriptionHash, topicsHash } of members) {
-    writeText(writer, key);
+    writer.text(key);
     writer.uint32(subscriptionHash);
     writer.uint32(topicsHash);
   }
   writer.varuint(topics.size);
   for (const [topicId, owners] of topics) {
     invariant(owners.length <= PARTITIONS_PER_TOPIC_MAX, () => `a topic has ${owners.length} partitions`);
-    writeText(writer, topicId);
+    writer.text(topicId);
     writer.varuint(owners.length);
     writeOwners(writer, owners, members.length);
   }
@@ -136,12 +136,12 @@ export function unpackTarget(packed: Uint8Array): TargetAssignment {
     if (version !== VERSION) throw new ByteFormatError(`version ${version} is not ${VERSION}`);
     const members: TargetMember[] = [];
     for (let left = reader.varuint(); left > 0; left--)
-      members.push({ key: readText(reader), subscriptionHash: reader.uint32(), topicsHash: reader.uint32() });
+      members.push({ key: reader.text(), subscriptionHash: reader.uint32(), topicsHash: reader.uint32() });
     if (new Set(members.map(({ key }) => key)).size < members.length)
       throw new ByteFormatError('a member is there twice');
     const topics = new Map<string, Int32Array>();
     for (let left = reader.varuint(); left > 0; left--) {
-      const topicId = readText(reader);
+      const topicId = reader.text();
       if (topics.has(topicId)) throw new ByteFormatError('a topic is there twice');
       topics.set(topicId, readOwners(reader, members.length));
     }

@@ -68,8 +68,8 @@ export function packParticipants({ heads, pages, groups }: Participants): Uint8A
   const topics = grouped(heads, ({ topicId }) => topicId);
   writer.varuint(topics.length);
   for (const [topicId, ofTopic] of topics) {
-    writeText(writer, topicId);
-    writeText(writer, (ofTopic[0] as HeadParticipant).topic);
+    writer.text(topicId);
+    writer.text((ofTopic[0] as HeadParticipant).topic);
     writeNumbers(
       writer,
       ofTopic.map(({ headNumber }) => headNumber),
@@ -78,11 +78,11 @@ export function packParticipants({ heads, pages, groups }: Participants): Uint8A
   const paged = grouped(pages, ({ group }) => group);
   writer.varuint(paged.length);
   for (const [group, ofGroup] of paged) {
-    writeText(writer, group);
+    writer.text(group);
     const ofTopics = grouped(ofGroup, ({ topicId }) => topicId);
     writer.varuint(ofTopics.length);
     for (const [topicId, ofTopic] of ofTopics) {
-      writeText(writer, topicId);
+      writer.text(topicId);
       writeNumbers(
         writer,
         ofTopic.map(({ page }) => page),
@@ -90,7 +90,7 @@ export function packParticipants({ heads, pages, groups }: Participants): Uint8A
     }
   }
   writer.varuint(groups.length);
-  for (const group of groups) writeText(writer, group);
+  for (const group of groups) writer.text(group);
   return writer.finish();
 }
 
@@ -103,17 +103,17 @@ export function unpackParticipants(packed: Uint8Array): Participants {
     const heads: HeadParticipant[] = [];
     const pages: PageParticipant[] = [];
     for (let topics = readCount(reader); topics > 0; topics--) {
-      const [topicId, topic] = [readText(reader), readText(reader)];
+      const [topicId, topic] = [reader.text(), reader.text()];
       for (const headNumber of readNumbers(reader)) heads.push({ topicId, topic, headNumber });
     }
     for (let paged = readCount(reader); paged > 0; paged--) {
-      const group = readText(reader);
+      const group = reader.text();
       for (let topics = readCount(reader); topics > 0; topics--) {
-        const topicId = readText(reader);
+        const topicId = reader.text();
         for (const page of readNumbers(reader)) pages.push({ group, topicId, page });
       }
     }
-    const groups = Array.from({ length: readCount(reader) }, () => readText(reader));
+    const groups = Array.from({ length: readCount(reader) }, () => reader.text());
     if (reader.remaining > 0) throw new ByteFormatError(`${reader.remaining} bytes are left`);
     return { heads, pages, groups };
   } catch (cause) {
@@ -129,19 +129,6 @@ function grouped<T>(all: readonly T[], keyOf: (one: T) => string): [string, T[]]
     else group.push(one);
   }
   return [...groups];
-}
-
-const utf8 = new TextEncoder();
-const fromUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-function writeText(writer: ByteWriter, text: string): void {
-  const bytes = utf8.encode(text);
-  writer.varuint(bytes.length);
-  writer.write(bytes);
-}
-
-function readText(reader: ByteReader): string {
-  return fromUtf8.decode(reader.view(reader.varuint()));
 }
 
 function writeNumbers(writer: ByteWriter, numbers: readonly number[]): void {

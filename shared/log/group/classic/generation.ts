@@ -1,6 +1,6 @@
 import { ByteFormatError, type ByteReader, ByteWriter } from '../../bytes.ts';
 import { EventLogError } from '../../errors.ts';
-import { readerOfChecked, readText, withCrc, writeText } from '../checked-bytes.ts';
+import { readerOfChecked, withCrc } from '../checked-bytes.ts';
 
 /**
  * Who belongs to a generation of a classic group. It is stored before the generation begins and never changes, so every
@@ -41,13 +41,13 @@ export function packRoster({ members, rejected }: Roster): Uint8Array {
   writer.uint8(ROSTER);
   writer.varuint(members.length);
   for (const { key, memberId, metadata } of members) {
-    writeText(writer, key);
-    writeText(writer, memberId);
+    writer.text(key);
+    writer.text(memberId);
     writeBytes(writer, metadata);
   }
   writer.varuint(rejected.length);
   for (const { key, reason } of rejected) {
-    writeText(writer, key);
+    writer.text(key);
     writer.uint8(reason === 'full' ? FULL : INCONSISTENT);
   }
   return withCrc(writer.finish());
@@ -58,10 +58,10 @@ export function unpackRoster(packed: Uint8Array): Roster {
   return unpack(packed, ROSTER, (reader) => {
     const members: RosterMember[] = [];
     for (let left = reader.varuint(); left > 0; left--)
-      members.push({ key: readText(reader), memberId: readText(reader), metadata: readBytes(reader) });
+      members.push({ key: reader.text(), memberId: reader.text(), metadata: readBytes(reader) });
     const rejected: RejectedMember[] = [];
     for (let left = reader.varuint(); left > 0; left--) {
-      const key = readText(reader);
+      const key = reader.text();
       rejected.push({ key, reason: reader.uint8() === FULL ? 'full' : 'inconsistent' });
     }
     return { members, rejected };
@@ -75,7 +75,7 @@ export function packAssignment(assignment: ClassicAssignment): Uint8Array {
   writer.uint8(ASSIGNMENT);
   writer.varuint(assignment.size);
   for (const [key, bytes] of assignment) {
-    writeText(writer, key);
+    writer.text(key);
     writeBytes(writer, bytes);
   }
   return withCrc(writer.finish());
@@ -85,7 +85,7 @@ export function packAssignment(assignment: ClassicAssignment): Uint8Array {
 export function unpackAssignment(packed: Uint8Array): ClassicAssignment {
   return unpack(packed, ASSIGNMENT, (reader) => {
     const assignment = new Map<string, Uint8Array>();
-    for (let left = reader.varuint(); left > 0; left--) assignment.set(readText(reader), readBytes(reader));
+    for (let left = reader.varuint(); left > 0; left--) assignment.set(reader.text(), readBytes(reader));
     return assignment;
   });
 }

@@ -1,7 +1,7 @@
 import { ByteFormatError, ByteWriter, equalBytes } from '../../bytes.ts';
 import { EventLogError, invalidField } from '../../errors.ts';
 import { CLASSIC_METADATA_BYTES_MAX, CLASSIC_PROTOCOLS_MAX } from '../../limits.ts';
-import { readerOfChecked, readText, withCrc, writeText } from '../checked-bytes.ts';
+import { readerOfChecked, withCrc } from '../checked-bytes.ts';
 
 /** A protocol that a member of a classic group supports: for consumers, an assignor and what the member subscribes to. */
 export interface ClassicProtocol {
@@ -74,7 +74,7 @@ export function packProtocols(protocols: readonly ClassicProtocol[]): Uint8Array
   writer.uint8(VERSION);
   writer.varuint(protocols.length);
   for (const { name, metadata } of protocols) {
-    writeText(writer, name);
+    writer.text(name);
     writer.varuint(metadata.length);
     writer.write(metadata);
   }
@@ -89,7 +89,7 @@ export function unpackProtocols(packed: Uint8Array): ClassicProtocol[] {
     if (version !== VERSION) throw new ByteFormatError(`version ${version} is not ${VERSION}`);
     const protocols: ClassicProtocol[] = [];
     for (let left = reader.varuint(); left > 0; left--) {
-      const name = readText(reader);
+      const name = reader.text();
       protocols.push({ name, metadata: reader.view(reader.varuint()).slice() });
     }
     if (reader.remaining > 0) throw new ByteFormatError(`${reader.remaining} bytes follow the last protocol`);
