@@ -32,8 +32,6 @@ export const TRANSACTION = {
   usedAtMs: 'u',
   /** 1: nobody used the transactional id for a week. No producer of the item can go on. */
   retired: 'x',
-  /** JSON of the answer of an append that is one transaction. */
-  answer: 'a',
   /** Only of a retired item (seconds): every other one stays until it is retired. */
   expiresAt: EXPIRES_AT,
 } as const;

@@ -1,7 +1,8 @@
 import type { BrokerContext } from '../../shared/broker/context.ts';
+import type { PageSettlement } from '../../shared/broker/groups/offsets/settle-page.ts';
 import { makeContext } from '../../shared/broker/make-context.ts';
 import type { BrokerSettings } from '../../shared/broker/settings.ts';
-import type { Completing, Settlement } from '../../shared/broker/transactions/complete.ts';
+import type { Completing } from '../../shared/broker/transactions/complete.ts';
 import { transactionFromAttributes } from '../../shared/broker/transactions/items.ts';
 import type { TransactionEnd } from '../../shared/log/head/head-append.ts';
 import type { HeadParticipant, PageParticipant } from '../../shared/log/transaction/transaction.ts';
@@ -16,7 +17,7 @@ let processes = 0;
 /** Remembers what it was asked to mark and to settle, in order. */
 export class RecordedCompletion implements Completing {
   readonly marked: { readonly head: HeadParticipant; readonly marker: TransactionEnd }[] = [];
-  readonly settled: { readonly page: PageParticipant; readonly settlement: Settlement }[] = [];
+  readonly settled: { readonly page: PageParticipant; readonly settlement: PageSettlement }[] = [];
   /** Awaited before each of them; it can fail. */
   before: (what: HeadParticipant | PageParticipant) => Promise<void> = async () => {};
 
@@ -25,7 +26,7 @@ export class RecordedCompletion implements Completing {
     this.marked.push({ head, marker });
   }
 
-  async settle(page: PageParticipant, settlement: Settlement): Promise<void> {
+  async settle(page: PageParticipant, settlement: PageSettlement): Promise<void> {
     await this.before(page);
     this.settled.push({ page, settlement });
   }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import { participantCount } from '../../log/transaction/participants.ts';
+import { TRANSACTION_PHASES } from '../../log/transaction/transaction.ts';
 import type { StoredTransaction } from '../../log/transaction/transitions.ts';
 
 const BYTES_MAX = 32 * 1024 * 1024;
@@ -9,7 +10,6 @@ const PARTICIPANT_BYTES = 256;
 const KEPT_MS = 900_000;
 const LOOKS_MAX = 10_000;
 const LOOK_EVERY_MS = 1_000;
-const PHASES = ['empty', 'open', 'committing', 'aborting'];
 
 /**
  * Transactional ids as this process saw them last, and when it looked after producers that hold others up. It only saves
@@ -53,7 +53,7 @@ export class TransactionMemory {
 function isBefore(a: StoredTransaction, b: StoredTransaction): boolean {
   const differences = [
     a.number - b.number,
-    PHASES.indexOf(a.phase) - PHASES.indexOf(b.phase),
+    TRANSACTION_PHASES.indexOf(a.phase) - TRANSACTION_PHASES.indexOf(b.phase),
     participantCount(a.participants) - participantCount(b.participants),
   ];
   return (differences.find((difference) => difference !== 0) ?? 0) < 0;

@@ -1,10 +1,11 @@
 import { emptyBatch, type StoredBatch } from '../../log/batch/stored-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
+import type { AbortedRange } from '../../log/segment/aborted.ts';
 import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { unknownTopic } from '../memory/topic-cache.ts';
 import { eachOf } from '../topics/each-head.ts';
-import { type AbortedRange, endFor, type Isolation, inOrder, noteHeldUp } from './isolation.ts';
+import { endFor, type Isolation, inOrder, noteHeldUp } from './isolation.ts';
 import { lookUntil } from './look-until.ts';
 import { readSharedView } from './read.ts';
 import { checkInRange, type PartitionView, viewPartitions } from './view-partitions.ts';

@@ -1,6 +1,6 @@
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
-import type { AbortedTransaction } from '../../log/head/open-transactions.ts';
+import { AbortedBatches, type AbortedRange } from '../../log/segment/aborted.ts';
 import type { BrokerContext } from '../context.ts';
 import { abortedInNodes } from '../heads/aborted-items.ts';
 import { transactionsOf } from '../heads/known-nodes.ts';
@@ -14,9 +14,6 @@ import type { PartitionView } from './view-partitions.ts';
  */
 export type Isolation = (typeof ISOLATIONS)[number];
 export const ISOLATIONS = ['read_committed', 'read_uncommitted'] as const;
-
-/** What a reader of committed records leaves out: the batches of the producer from its first offset to its marker. */
-export type AbortedRange = Pick<AbortedTransaction, 'producerId' | 'firstOffset' | 'lastOffset'>;
 
 /** Where a read of the view ends. */
 export function endFor(
@@ -76,15 +73,10 @@ export async function* withoutAborted(
   batches: AsyncIterable<StoredBatch>,
   aborted: readonly AbortedRange[],
 ): AsyncGenerator<StoredBatch> {
-  const byProducer = Map.groupBy(aborted, ({ producerId }) => producerId);
+  const abortedBatches = new AbortedBatches(aborted);
   for await (const batch of batches) {
     const { header, baseOffset } = batch;
     if (header.control) continue;
-    const isAborted =
-      header.transactional &&
-      byProducer
-        .get(header.producerId)
-        ?.some(({ firstOffset, lastOffset }) => firstOffset <= baseOffset && baseOffset < lastOffset);
-    if (!isAborted) yield batch;
+    if (!header.transactional || abortedBatches.of(header.producerId, baseOffset) === undefined) yield batch;
   }
 }

@@ -5,6 +5,7 @@ import {
   READ_BYTES_DEFAULT,
   READ_BYTES_MAX,
 } from '../../log/limits.ts';
+import type { AbortedRange } from '../../log/segment/aborted.ts';
 import { chunkAt } from '../../log/segment/segment-index.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
@@ -12,7 +13,7 @@ import { dataObjectKey, readStored } from '../data/read-part.ts';
 import { openSegment, WHOLE_BYTES_MAX } from '../segments/read-segment.ts';
 import { blockAt, blockOffset, blockPosition, segmentKey } from '../segments/segment-blocks.ts';
 import { CHUNK_BYTES } from '../settings.ts';
-import { type AbortedRange, abortedIn, endFor, type Isolation, noteHeldUp } from './isolation.ts';
+import { abortedIn, endFor, type Isolation, noteHeldUp } from './isolation.ts';
 import { planRead, type ReadPiece, type SegmentPiece } from './plan-read.ts';
 import { checkInRange, lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
 

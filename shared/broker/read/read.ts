@@ -1,9 +1,10 @@
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { invalidField } from '../../log/errors.ts';
 import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from '../../log/limits.ts';
+import type { AbortedRange } from '../../log/segment/aborted.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { type AbortedRange, abortedIn, endFor, type Isolation, noteHeldUp, withoutAborted } from './isolation.ts';
+import { abortedIn, endFor, type Isolation, noteHeldUp, withoutAborted } from './isolation.ts';
 import { lookUntil } from './look-until.ts';
 import { planRead } from './plan-read.ts';
 import { takeBatches } from './take-batches.ts';

@@ -1,8 +1,9 @@
 import { EventLogError, invariant } from '../../log/errors.ts';
 import type { TransactionEnd } from '../../log/head/head-append.ts';
-import type { HeadParticipant, PageParticipant, TransactionOutcome } from '../../log/transaction/transaction.ts';
+import type { HeadParticipant, PageParticipant } from '../../log/transaction/transaction.ts';
 import { finished, isCompleting, outcomeOf, type StoredTransaction } from '../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../context.ts';
+import type { PageSettlement } from '../groups/offsets/settle-page.ts';
 import { retrying } from '../retry.ts';
 import { eachOf } from '../topics/each-head.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
@@ -12,14 +13,7 @@ import { allocateNamedProducer, forgetProducer } from './producer-names.ts';
 /** What gives a participant its outcome. Both can be repeated, and succeed where nothing is left to do. */
 export interface Completing {
   mark(head: HeadParticipant, marker: TransactionEnd): Promise<void>;
-  settle(page: PageParticipant, settlement: Settlement): Promise<void>;
-}
-
-export interface Settlement {
-  readonly producerId: number;
-  /** The number of the transaction. */
-  readonly number: number;
-  readonly outcome: TransactionOutcome;
+  settle(page: PageParticipant, settlement: PageSettlement): Promise<void>;
 }
 
 /**

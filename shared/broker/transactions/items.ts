@@ -1,12 +1,11 @@
 import { packParticipants, participantCount, unpackParticipants } from '../../log/transaction/participants.ts';
-import { NO_PARTICIPANTS, type TransactionOutcome, type TransactionPhase } from '../../log/transaction/transaction.ts';
+import { NO_PARTICIPANTS, TRANSACTION_PHASES, type TransactionOutcome } from '../../log/transaction/transaction.ts';
 import type { StoredTransaction } from '../../log/transaction/transitions.ts';
 import type { Attributes, AttributeValue, Condition, ItemStore, Update, WriteResult } from '../../storage/ports.ts';
 import { PRODUCER_NAME, producerNameKey, TRANSACTION, transactionKey } from '../../storage/transaction-keys.ts';
 
 /** Converts transactional ids from and to items, and changes them on the condition of the state that was seen. */
 
-const PHASES: readonly TransactionPhase[] = ['empty', 'open', 'committing', 'aborting'];
 const OUTCOMES: readonly (TransactionOutcome | undefined)[] = [undefined, 'committed', 'aborted'];
 /** A retired item is kept for so long: a request that is late by less than that cannot bring it back. */
 const RETIRED_KEPT_MS = 7 * 86_400_000;
@@ -42,7 +41,7 @@ export function transactionFromAttributes(
         ? undefined
         : { producerId: Number(previousId), producerEpoch: number(TRANSACTION.previousEpoch) },
     number: number(TRANSACTION.number),
-    phase: PHASES[number(TRANSACTION.phase)] ?? 'empty',
+    phase: TRANSACTION_PHASES[number(TRANSACTION.phase)] ?? 'empty',
     participants: participants === undefined ? NO_PARTICIPANTS : unpackParticipants(participants as Uint8Array),
     lastOutcome: OUTCOMES[number(TRANSACTION.lastOutcome)],
     timeoutMs: number(TRANSACTION.timeoutMs),
@@ -64,7 +63,7 @@ function valuesOf(transaction: StoredTransaction): Values {
     [TRANSACTION.previousProducerId]: previous?.producerId,
     [TRANSACTION.previousEpoch]: previous?.producerEpoch,
     [TRANSACTION.number]: transaction.number,
-    [TRANSACTION.phase]: PHASES.indexOf(transaction.phase),
+    [TRANSACTION.phase]: TRANSACTION_PHASES.indexOf(transaction.phase),
     [TRANSACTION.participantCount]: participantCount(participants) || undefined,
     [TRANSACTION.lastOutcome]: lastOutcome && OUTCOMES.indexOf(lastOutcome),
     [TRANSACTION.timeoutMs]: transaction.timeoutMs,
@@ -104,7 +103,7 @@ export async function changeTransaction(
     { if: 'equals', name: TRANSACTION.producerId, value: seen.producer.producerId },
     { if: 'equals', name: TRANSACTION.producerEpoch, value: seen.producer.producerEpoch },
     { if: 'equals', name: TRANSACTION.number, value: seen.number },
-    { if: 'equals', name: TRANSACTION.phase, value: PHASES.indexOf(seen.phase) },
+    { if: 'equals', name: TRANSACTION.phase, value: TRANSACTION_PHASES.indexOf(seen.phase) },
   ];
   if (seen.participants !== next.participants)
     conditions.push({

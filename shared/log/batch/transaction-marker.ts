@@ -9,8 +9,10 @@ import { sealBatch, writeControlBatch } from './write-batch.ts';
 export interface TransactionMarker {
   readonly producerId: number;
   readonly producerEpoch: number;
-  readonly outcome: 'committed' | 'aborted';
+  readonly outcome: TransactionOutcome;
 }
+
+export type TransactionOutcome = 'committed' | 'aborted';
 
 /** The size of every marker's batch. */
 export const MARKER_BATCH_BYTES = 78;
@@ -41,7 +43,7 @@ export function writeMarkerBatch(
 }
 
 /** The outcome that a control batch gives; `undefined` if it is no marker of a transaction. */
-export function markerOutcome(bytes: Uint8Array, header: RecordBatchHeader): TransactionMarker['outcome'] | undefined {
+export function markerOutcome(bytes: Uint8Array, header: RecordBatchHeader): TransactionOutcome | undefined {
   if (!header.control || header.recordCount === 0) return undefined;
   const key = decodeRecords(bytes, 0, header)[0]?.key;
   if (key === null || key === undefined || key.length < 4) return undefined;

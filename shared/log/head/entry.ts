@@ -1,4 +1,4 @@
-import { MARKER_BATCH_BYTES } from '../batch/transaction-marker.ts';
+import { MARKER_BATCH_BYTES, type TransactionOutcome } from '../batch/transaction-marker.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
@@ -78,8 +78,6 @@ export interface EntryMarker {
   /** Those where the transaction has data, ascending. */
   readonly slots: readonly number[];
 }
-
-export type TransactionOutcome = 'committed' | 'aborted';
 
 export interface EntryProducer {
   readonly producerId: number;

@@ -35,7 +35,7 @@ export function joinAborted(lists: readonly (readonly AbortedRange[])[]): readon
 export class AbortedBatches {
   readonly #byProducer = new Map<number, AbortedRange[]>();
 
-  /** `aborted`: in the order of the markers. */
+  /** `aborted`: those of each producer in the order of their offsets. */
   constructor(aborted: readonly AbortedRange[]) {
     for (const one of aborted) {
       const known = this.#byProducer.get(one.producerId);

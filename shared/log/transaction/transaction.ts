@@ -25,7 +25,9 @@ export interface ProducerName {
   readonly producerEpoch: number;
 }
 
-export type TransactionPhase = 'empty' | 'open' | 'committing' | 'aborting';
+/** In the order in which a transaction comes to them. The places are persisted. */
+export const TRANSACTION_PHASES = ['empty', 'open', 'committing', 'aborting'] as const;
+export type TransactionPhase = (typeof TRANSACTION_PHASES)[number];
 export type TransactionOutcome = 'committed' | 'aborted';
 
 /** What a transaction has touched, or may have touched: each of them gets its outcome. */

@@ -121,7 +121,7 @@ export function decideEnlist(seen: StoredTransaction | undefined, request: Enlis
   const transaction = seen as StoredTransaction;
   if (number !== undefined && number !== transaction.number)
     return { do: 'refuse', error: invalidState(transaction, 'the transaction of the request has ended') };
-  if (transaction.phase === 'committing' || transaction.phase === 'aborting')
+  if (isCompleting(transaction))
     return { do: 'refuse', error: concurrent(transaction, 'the transaction before is being completed') };
   const missing = missingParticipants(transaction.participants, participants);
   const count = participantCount(missing);

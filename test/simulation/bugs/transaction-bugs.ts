@@ -73,7 +73,7 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     'txn-moved-whatever-the-phase',
     'A transaction is ended whatever its phase has become.',
     ITEMS,
-    "{ if: 'equals', name: TRANSACTION.phase, value: PHASES.indexOf(seen.phase) },",
+    "{ if: 'equals', name: TRANSACTION.phase, value: TRANSACTION_PHASES.indexOf(seen.phase) },",
     '',
   ),
   bug(
@@ -164,8 +164,8 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     'txn-settles-any-pending-offset',
     'The end of a transaction settles the pending offsets of others too.',
     SETTLE,
-    'pending?.producerId === producerId && pending.transaction === number;',
-    'pending !== undefined && number > 0 && producerId >= 0;',
+    'if (pending?.producerId !== producerId || pending.transaction !== number) return [];',
+    'if (seen === undefined || pending === undefined) return [];',
   ),
   bug(
     'txn-page-not-compared',

@@ -1,5 +1,5 @@
-import type { PendingOffset, SlotState } from '../../../log/group/offset-page.ts';
 import { GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
+import type { TransactionOutcome } from '../../../log/transaction/transaction.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
@@ -9,7 +9,7 @@ export interface PageSettlement {
   readonly producerId: number;
   /** The number of the transaction. */
   readonly number: number;
-  readonly outcome: 'committed' | 'aborted';
+  readonly outcome: TransactionOutcome;
 }
 
 /**
@@ -23,36 +23,15 @@ export async function settlePage(
   name: PageName,
   { producerId, number, outcome }: PageSettlement,
 ): Promise<void> {
-  const isOfIt = ({ pending }: SlotState): boolean =>
-    pending?.producerId === producerId && pending.transaction === number;
-  await changePending(context, name, isOfIt, outcome === 'committed');
-}
-
-/** Drops pending offsets that belong to no transaction any more. 1 GetItem, and 1 UpdateItem if they are still there. */
-export async function dropPending(
-  context: BrokerContext,
-  name: PageName,
-  { producerId, transaction }: Pick<PendingOffset, 'producerId' | 'transaction'>,
-): Promise<void> {
-  const isOfIt = ({ pending }: SlotState): boolean =>
-    pending?.producerId === producerId && pending.transaction === transaction;
-  await changePending(context, name, isOfIt, false);
-}
-
-async function changePending(
-  context: BrokerContext,
-  name: PageName,
-  isChanged: (slot: SlotState) => boolean,
-  isCommitted: boolean,
-): Promise<void> {
   const { items } = context.usage.of(NO_TOPIC, 'group');
   await retrying(context, 'unknown', async () => {
     let page = await readPage(items, name);
     for (let isDone = false; !isDone; ) {
       const changes = [...page.slots.entries()].flatMap(([slot, seen]) => {
-        if (seen === undefined || seen.pending === undefined || !isChanged(seen)) return [];
+        const pending = seen?.pending;
+        if (pending?.producerId !== producerId || pending.transaction !== number) return [];
         const { owner, fence } = seen;
-        const committed = isCommitted ? seen.pending.committed : seen.committed;
+        const committed = outcome === 'committed' ? pending.committed : seen.committed;
         return [{ partition: name.page * GROUP_PAGE_PARTITIONS + slot, seen, content: { owner, fence, committed } }];
       });
       if (changes.length === 0) break;

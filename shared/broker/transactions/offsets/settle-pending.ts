@@ -2,7 +2,7 @@ import type { PendingOffset } from '../../../log/group/offset-page.ts';
 import { decideOverdue } from '../../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../../context.ts';
 import type { PageName } from '../../groups/offsets/pages.ts';
-import { dropPending } from '../../groups/offsets/settle-page.ts';
+import { settlePage } from '../../groups/offsets/settle-page.ts';
 import { retrying } from '../../retry.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import type { Completing } from '../complete.ts';
@@ -31,7 +31,7 @@ export async function settlePending(
       : await retrying(context, 'not_applied', () => readTransaction(items, transactionalId));
   // A producer id is given up only when all of its transactions were completed.
   if (seen === undefined || seen.isRetired || seen.producer.producerId !== producerId || seen.number > number) {
-    await dropPending(context, page, pending);
+    await settlePage(context, page, { producerId, number, outcome: 'aborted' });
     return true;
   }
   if (decideOverdue(seen, producerId, context.clock.nowMs()).do === 'answer') return false;
