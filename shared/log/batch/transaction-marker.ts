@@ -1,6 +1,6 @@
 import { ByteWriter } from '../bytes.ts';
 import { decodeRecords, type RecordBatchHeader } from './record-batch.ts';
-import { sealBatch, writeControlBatch } from './write-batch.ts';
+import { NO_SEQUENCE, sealBatch, writeControlBatch } from './write-batch.ts';
 
 /**
  * Apache Kafka's control batch that ends a transaction in a partition (KIP-98, `EndTransactionMarker`). Its one record has
@@ -37,7 +37,7 @@ export function writeMarkerBatch(
   return sealBatch(
     writeControlBatch(
       { timestampMs: timeMs, key: key.finish(), value: value.finish(), headers: [] },
-      { producerId, producerEpoch, baseSequence: -1 },
+      { producerId, producerEpoch, baseSequence: NO_SEQUENCE },
     ),
   );
 }

@@ -28,6 +28,8 @@ export const TRANSACTIONAL = 0x10;
 export const CONTROL = 0x20;
 
 export const NO_PRODUCER_ID = -1;
+/** The base sequence of a batch without sequences. */
+export const NO_SEQUENCE = -1;
 const LAST_OFFSET_DELTA_MAX = 2 ** 31 - 1;
 
 export interface BatchProducer {
@@ -136,7 +138,7 @@ export function sealBatch(batch: Uint8Array, packed?: Uint8Array): Uint8Array {
   return sealed;
 }
 
-const NO_PRODUCER: BatchProducer = { producerId: NO_PRODUCER_ID, producerEpoch: -1, baseSequence: -1 };
+const NO_PRODUCER: BatchProducer = { producerId: NO_PRODUCER_ID, producerEpoch: -1, baseSequence: NO_SEQUENCE };
 
 /** An upper bound for the size of the records in a batch, uncompressed. */
 function recordsBytesBound(records: readonly LogRecord[]): number {

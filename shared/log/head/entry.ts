@@ -1,7 +1,8 @@
 import { MARKER_BATCH_BYTES, type TransactionOutcome } from '../batch/transaction-marker.ts';
+import { NO_SEQUENCE } from '../batch/write-batch.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
-import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
+import { PARTITIONS_PER_HEAD_MAX, SEQUENCE_MAX } from '../limits.ts';
 import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
 
 /**
@@ -14,7 +15,7 @@ import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
  *   onceKeys varuint · parts varuint · parts
  *   part: slotAndFlags varuint (slot × 8 + flags) · records varuint · position varuint · bytes varuint
  *         · maxTimestamp varint (milliseconds after the batch id's time)
- *         · if idempotent (flag 1): producerId varuint · producerEpoch varuint · baseSequence varuint
+ *         · if idempotent (flag 1): producerId varuint · producerEpoch varuint · baseSequence varuint (2^31: none)
  *         · if keyed (flag 2): which of the entry's once keys is its idempotency key, varuint
  *         · if transactional (flag 4, only with 1): the number of the transaction, varuint
  *   if it has markers (entry flag 8): their number varuint · markers
@@ -82,6 +83,7 @@ export interface EntryMarker {
 export interface EntryProducer {
   readonly producerId: number;
   readonly producerEpoch: number;
+  /** `NO_SEQUENCE` only within a transaction. */
   readonly baseSequence: number;
   /** The number of the transaction that the batch belongs to; absent if it belongs to none. */
   readonly transaction?: number | undefined;
@@ -96,6 +98,7 @@ const PART_FLAGS = 8;
 const PART_IDEMPOTENT = 1;
 const PART_KEYED = 2;
 const PART_TRANSACTIONAL = 4;
+const PACKED_NO_SEQUENCE = SEQUENCE_MAX + 1;
 
 /** What an entry's markers take up: one offset for each slot of each marker, as in Kafka. */
 export function markerParts(markers: readonly EntryMarker[], timeMs: number): EntryPart[] {
@@ -146,7 +149,8 @@ export function packEntry(entry: Entry): Uint8Array {
     if (part.producer !== undefined) {
       writer.varuint(part.producer.producerId);
       writer.varuint(part.producer.producerEpoch);
-      writer.varuint(part.producer.baseSequence);
+      const { baseSequence } = part.producer;
+      writer.varuint(baseSequence === NO_SEQUENCE ? PACKED_NO_SEQUENCE : baseSequence);
     }
     if (part.keyed !== undefined) writer.varuint(part.keyed);
     if (part.producer?.transaction !== undefined) writer.varuint(part.producer.transaction);
@@ -214,7 +218,8 @@ export function unpackEntry(packed: Uint8Array): Entry {
 }
 
 function readProducer(reader: ByteReader): EntryProducer {
-  return { producerId: reader.varuint(), producerEpoch: reader.varuint(), baseSequence: reader.varuint() };
+  const [producerId, producerEpoch, baseSequence] = [reader.varuint(), reader.varuint(), reader.varuint()];
+  return { producerId, producerEpoch, baseSequence: baseSequence === PACKED_NO_SEQUENCE ? NO_SEQUENCE : baseSequence };
 }
 
 function readMarkers(reader: ByteReader): EntryMarker[] {

@@ -1,3 +1,4 @@
+import { NO_SEQUENCE } from '../batch/write-batch.ts';
 import { equalBytes } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { OFFSET_MAX, OPEN_TRANSACTIONS_MAX } from '../limits.ts';
@@ -301,7 +302,7 @@ function addProducer(
     adds.leave.push(key);
     adds.demandAbsent.push(key);
   };
-  leaveOnce(batchOnceKey(slot, producerId, producerEpoch, baseSequence));
+  if (baseSequence !== NO_SEQUENCE) leaveOnce(batchOnceKey(slot, producerId, producerEpoch, baseSequence));
   if (known === undefined) leaveOnce(firstBatchOnceKey(slot, producerId));
   if (transaction === undefined) {
     const epoch = known?.epoch ?? 0;

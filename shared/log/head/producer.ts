@@ -1,3 +1,4 @@
+import { NO_SEQUENCE } from '../batch/write-batch.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX, PRODUCER_BATCHES_KEPT, SEQUENCE_MAX } from '../limits.ts';
@@ -63,6 +64,9 @@ export type ProducerDecision =
  * one. Kafka has no such rule; in Kafka, the first batch would then be out of order forever.
  *
  * A batch that was appended is a duplicate also after its transaction has ended, like any other.
+ *
+ * A batch of a transaction can have no sequence. Then only its commit knows whether it was appended, and whoever gets no answer
+ * must abort the transaction.
  */
 export function decideProducer(
   state: ProducerState | undefined,
@@ -80,6 +84,7 @@ export function decideProducer(
 }
 
 function decideSequence(slot: SlotBatches | undefined, batch: ProducedBatch, isYoung: boolean): ProducerDecision {
+  if (batch.baseSequence === NO_SEQUENCE) return { type: 'accepted' };
   if (slot === undefined) return isYoung ? beginsAtZero(batch) : { type: 'accepted' };
   if (batch.producerEpoch > slot.epoch) return beginsAtZero(batch);
   const same = slot.batches.find((kept) => kept.baseSequence === batch.baseSequence && kept.records === batch.records);
@@ -98,8 +103,11 @@ export function applyBatch(state: ProducerState | undefined, batch: ProducedBatc
   const slots = state?.slots.slice() ?? [];
   const was = slots[batch.slot];
   const kept = was?.epoch === batch.producerEpoch ? was.batches : [];
-  const batches = kept.slice(-(PRODUCER_BATCHES_KEPT - 1));
-  batches.push({ baseSequence: batch.baseSequence, records: batch.records, baseOffset });
+  const { baseSequence, records } = batch;
+  const batches =
+    baseSequence === NO_SEQUENCE
+      ? kept
+      : [...kept.slice(-(PRODUCER_BATCHES_KEPT - 1)), { baseSequence, records, baseOffset }];
   const begins = batch.transaction !== undefined && was?.open === undefined;
   const open = begins ? { number: batch.transaction, firstOffset: baseOffset } : was?.open;
   slots[batch.slot] = { epoch: batch.producerEpoch, batches, ...(open && { open }) };
