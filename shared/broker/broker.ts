@@ -44,6 +44,7 @@ import { type FetchOffsetsRequest, fetchOffsets, type PartitionOffset } from './
 import { type GroupLag, type GroupLagRequest, groupLag } from './groups/offsets/lag.ts';
 import { type MeasuredLags, type MeasureLagRequest, measureLag } from './groups/offsets/measure-lag.ts';
 import { type ResetOffsetsRequest, type ResetPartition, resetOffsets } from './groups/offsets/reset-offsets.ts';
+import type { SettlePending } from './groups/offsets/settle-page.ts';
 import { settlePage } from './groups/offsets/settle-page.ts';
 import { type PollResult, pollGroup } from './groups/poll.ts';
 import { type PollRecordsResult, pollRecords } from './groups/poll-records.ts';
@@ -84,7 +85,12 @@ import { describeProducers, type ProducerDescription } from './topics/describe-p
 import { knownTopic, type Topic, topicById } from './topics/known-topic.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
-import { type AppendInTransactionRequest, appendInTransaction } from './transactions/append-in-transaction.ts';
+import { type AppendInTransactionRequest, appendInTransaction } from './transactions/append/append-in-transaction.ts';
+import {
+  type AppendedRecord,
+  type AppendRecordsInTransactionRequest,
+  appendRecordsInTransaction,
+} from './transactions/append/append-records.ts';
 import type { Completing } from './transactions/complete.ts';
 import { type EndRequest, endTransaction } from './transactions/end.ts';
 import { type Enlisted, type EnlistRequest, enlist } from './transactions/enlist.ts';
@@ -97,9 +103,12 @@ import {
   listTransactions,
 } from './transactions/list.ts';
 import { type CommitInTransactionRequest, commitOffsetsInTransaction } from './transactions/offsets/commit-offsets.ts';
+import { type CommitPollInTransactionRequest, commitPollInTransaction } from './transactions/offsets/commit-poll.ts';
 import { settlePending } from './transactions/offsets/settle-pending.ts';
 import { endOverdue } from './transactions/overdue.ts';
 import { type SweptTransactions, sweepTransactions } from './transactions/sweep-transactions.ts';
+import type { TransactionRequest } from './transactions/whole/request.ts';
+import { WholeTransactions } from './transactions/whole/whole-transactions.ts';
 import type { TrafficRow } from './usage/traffic.ts';
 import type { UsageRow } from './usage/usage-meter.ts';
 import type { VerificationPage } from './verify/report.ts';
@@ -116,7 +125,10 @@ export class Broker {
   readonly #context: BrokerContext;
   readonly #groupCommit: GroupCommit;
   readonly #sticky = new StickyPartitions();
+  readonly #wholeTransactions: WholeTransactions;
   readonly #completing: Completing;
+  readonly #settlePending: SettlePending = (page, pending) =>
+    settlePending(this.#context, this.#completing, page, pending);
 
   constructor(components: BrokerComponents) {
     this.#context = makeContext(components);
@@ -125,6 +137,7 @@ export class Broker {
       mark: (head, marker) => markHead(this.#context, this.#groupCommit, head, marker),
       settle: (page, settlement) => settlePage(this.#context, page, settlement),
     };
+    this.#wholeTransactions = new WholeTransactions(this.#context, this.#groupCommit, this.#completing, this.#sticky);
     this.#context.heldUp.resolveWith((producerId) => endOverdue(this.#context, this.#completing, producerId));
   }
 
@@ -234,6 +247,15 @@ export class Broker {
     return appendInTransaction(this.#context, this.#groupCommit, request);
   }
 
+  appendRecordsInTransaction(request: AppendRecordsInTransactionRequest): Promise<AppendedRecord[][]> {
+    return appendRecordsInTransaction(this.#context, this.#groupCommit, this.#sticky, request);
+  }
+
+  /** A whole transaction in one call. See `WholeTransactions.run`. */
+  transact(request: TransactionRequest): Promise<AppendedRecord[][]> {
+    return this.#wholeTransactions.run(request);
+  }
+
   initialiseProducer(request: InitialiseRequest): ReturnType<typeof initialiseProducer> {
     return initialiseProducer(this.#context, this.#completing, request);
   }
@@ -248,6 +270,10 @@ export class Broker {
 
   commitOffsetsInTransaction(request: CommitInTransactionRequest): Promise<CommitOutcome[]> {
     return commitOffsetsInTransaction(this.#context, this.#completing, request);
+  }
+
+  commitPollInTransaction(request: CommitPollInTransactionRequest): Promise<CommitOutcome[]> {
+    return commitPollInTransaction(this.#context, this.#completing, request);
   }
 
   listTransactions(request?: ListTransactionsRequest): Promise<Page<ListedTransaction>> {
@@ -314,11 +340,11 @@ export class Broker {
   }
 
   pollGroup(request: PollRequest): Promise<PollResult> {
-    return pollGroup(this.#context, request);
+    return pollGroup(this.#context, this.#settlePending, request);
   }
 
   pollRecords(request: PollRequest): Promise<PollRecordsResult> {
-    return pollRecords(this.#context, request);
+    return pollRecords(this.#context, this.#settlePending, request);
   }
 
   extendLease(request: ExtendLeaseRequest): ReturnType<typeof extendLease> {
@@ -334,9 +360,7 @@ export class Broker {
   }
 
   fetchOffsets(request: FetchOffsetsRequest): Promise<Page<PartitionOffset>> {
-    return fetchOffsets(this.#context, request, (page, pending) =>
-      settlePending(this.#context, this.#completing, page, pending),
-    );
+    return fetchOffsets(this.#context, request, this.#settlePending);
   }
 
   resetOffsets(request: ResetOffsetsRequest): Promise<ResetPartition[]> {

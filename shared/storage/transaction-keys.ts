@@ -32,6 +32,8 @@ export const TRANSACTION = {
   usedAtMs: 'u',
   /** 1: nobody used the transactional id for a week. No producer of the item can go on. */
   retired: 'x',
+  /** What a request under an idempotency key is answered again. */
+  answer: 'a',
   /** Only of a retired item (seconds): every other one stays until it is retired. */
   expiresAt: EXPIRES_AT,
 } as const;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { fromHex, toHex } from '../../log/bytes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { IDEMPOTENCY_KEY_LENGTH_MAX, IDEMPOTENCY_KEY_LIFETIME_MS } from '../../log/limits.ts';
@@ -67,7 +67,7 @@ export async function openKey(
   { topic, key, request, partitions, isValid }: OpenKeyRequest,
 ): Promise<OpenedKey> {
   const { items } = context.usage.of(topic.name, 'append');
-  const itemKey = idempotencyKey(topic.topicId, toHex(hashOf(key)));
+  const itemKey = idempotencyKey(topic.topicId, toHex(hashOfKey(key)));
   const fingerprint = fingerprintOf(request);
   const nowSeconds = Math.floor(context.clock.nowMs() / 1_000);
   const isOver = (note: Attributes): boolean =>
@@ -168,14 +168,14 @@ export function isShutOut(outcome: RecordOutcome): boolean {
 
 /** The partition for records without a key. It is the same for every attempt. */
 export function stickyOfKey(key: string, partitions: number): number {
-  const hash = hashOf(key);
+  const hash = hashOfKey(key);
   return new DataView(hash.buffer, hash.byteOffset).getUint16(0) % partitions;
 }
 
 const HASH_BYTES = 16;
 
 /** @throws EventLogError `invalid_request` if the key is too short or too long */
-function hashOf(key: string): Uint8Array {
+export function hashOfKey(key: string): Uint8Array {
   if (key.length === 0 || key.length > IDEMPOTENCY_KEY_LENGTH_MAX) {
     throw invalidField(
       'Idempotency-Key',
@@ -209,19 +209,25 @@ function keyReused(): EventLogError {
 
 /** The fingerprint depends only on the caller's request, not on the time of an attempt. */
 function fingerprintOf(request: AppendRecordsRequest): string {
+  const { records, atomic = false, expectedOffset = null } = request;
   const hash = createHash('sha256');
+  hash.update(JSON.stringify([records.length, atomic, expectedOffset]));
+  hashRecords(hash, records);
+  return hash.digest('base64url');
+}
+
+/** Adds all that a caller says of records. */
+export function hashRecords(hash: Hash, records: AppendRecordsRequest['records']): void {
   const add = (bytes: Uint8Array | null | undefined): void => {
     hash.update(`${bytes?.length ?? -1}:`);
     if (bytes) hash.update(bytes);
   };
-  hash.update(JSON.stringify([request.records.length, request.atomic ?? false, request.expectedOffset ?? null]));
-  for (const { key, value, headers, timestampMs, partition } of request.records) {
+  for (const { key, value, headers, timestampMs, partition } of records) {
     add(key);
     add(value);
     hash.update(JSON.stringify([timestampMs ?? null, partition ?? null, headers.map((header) => header.key)]));
     for (const header of headers) add(header.value);
   }
-  return hash.digest('base64url');
 }
 
 /** A run of records with one partition, consecutive offsets and one time. Runs keep a stored answer small. */

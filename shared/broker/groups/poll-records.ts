@@ -1,6 +1,7 @@
 import type { StoredRecord } from '../../log/batch/record.ts';
 import { recordsOf } from '../../log/batch/stored-batch.ts';
 import type { BrokerContext } from '../context.ts';
+import type { SettlePending } from './offsets/settle-page.ts';
 import { type PolledPartition, type PollResult, pollGroup } from './poll.ts';
 import type { PollRequest } from './poll-request.ts';
 
@@ -16,8 +17,12 @@ export interface PollRecordsResult extends Omit<PollResult, 'partitions'> {
  * Polls for records instead of whole batches, all in memory at once. Otherwise as `pollGroup`, at the same cost.
  * @throws EventLogError as `pollGroup`
  */
-export async function pollRecords(context: BrokerContext, request: PollRequest): Promise<PollRecordsResult> {
-  const { partitions, ...about } = await pollGroup(context, request);
+export async function pollRecords(
+  context: BrokerContext,
+  settlePending: SettlePending,
+  request: PollRequest,
+): Promise<PollRecordsResult> {
+  const { partitions, ...about } = await pollGroup(context, settlePending, request);
   return { ...about, partitions: partitions.map(unpacked) };
 }
 

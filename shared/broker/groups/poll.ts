@@ -11,8 +11,10 @@ import type { ReadResult } from '../read/read.ts';
 import { eachOf } from '../topics/each-head.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
 import { heartbeat } from './membership/heartbeat.ts';
-import { type CommitOutcome, commitOffsets, type OffsetToCommit } from './offsets/commit-offsets.ts';
-import { readPage, slotState } from './offsets/pages.ts';
+import { type CommitOutcome, commitOffsets } from './offsets/commit-offsets.ts';
+import { mustBeReadable, newOffsets } from './offsets/new-offsets.ts';
+import { readPage, slotOf, slotState } from './offsets/pages.ts';
+import { type SettlePending, settleIn } from './offsets/settle-page.ts';
 import { type CheckedPoll, checkPoll, type PollRequest } from './poll-request.ts';
 
 export interface PollResult {
@@ -63,6 +65,8 @@ const LEASE_MS_DEFAULT = 30_000;
 const SETTLE_MS = 2_000;
 /** The bytes of one partition's turn, so that a partition with a long backlog does not keep the others waiting. */
 const TURN_BYTES = 256 * 1024;
+/** How often to look for the end of a transaction that is about to commit where a partition begins. */
+const PENDING_LOOK_MS = 500;
 /** How often to look for added partitions if no other process appends. */
 const LOOK_MS_ALONE = 1_000;
 
@@ -79,8 +83,12 @@ const LOOK_MS_ALONE = 1_000;
  * partitions that are new to the member, 1 read for each head, and what the records cost.
  * @throws EventLogError `invalid_request`, `instance_in_use`, `throttled`, `corrupt_data`
  */
-export async function pollGroup(context: BrokerContext, request: PollRequest): Promise<PollResult> {
-  return new Poll(context, checkPoll(context.random, request)).run();
+export async function pollGroup(
+  context: BrokerContext,
+  settlePending: SettlePending,
+  request: PollRequest,
+): Promise<PollResult> {
+  return new Poll(context, settlePending, checkPoll(context.random, request)).run();
 }
 
 interface Position {
@@ -99,6 +107,7 @@ type MutablePartition = { -readonly [Name in keyof PolledPartition]: PolledParti
 
 class Poll {
   readonly #context: BrokerContext;
+  readonly #settlePending: SettlePending;
   readonly #request: CheckedPoll;
   readonly #stop = new AbortController();
   #member: HeartbeatResult | undefined;
@@ -114,8 +123,9 @@ class Poll {
   #records = 0;
   #bytes = 0;
 
-  constructor(context: BrokerContext, request: CheckedPoll) {
+  constructor(context: BrokerContext, settlePending: SettlePending, request: CheckedPoll) {
     this.#context = context;
+    this.#settlePending = settlePending;
     this.#request = request;
     this.#memberEpoch = request.token?.memberEpoch ?? 0;
   }
@@ -141,15 +151,10 @@ class Poll {
     }
   }
 
-  /** Commits what is new in these positions. A partition whose topic is gone has nothing to be committed for. */
+  /** Commits what is new in these positions. */
   async #commit(positions: readonly (PollPosition | Position)[]): Promise<PolledCommit[]> {
     const { group, memberId, instanceId } = this.#request;
-    const offsets: (OffsetToCommit & { readonly offset: number })[] = [];
-    for (const { topicId, partition, offset, isNew } of positions) {
-      const topic = isNew ? await this.#context.topics.byId(topicId) : undefined;
-      if (topic !== undefined) this.#mustBeReadable(topic.name);
-      if (topic !== undefined && offset !== undefined) offsets.push({ topic: topic.name, partition, offset });
-    }
+    const offsets = await newOffsets(this.#context, positions, this.#request.mayRead);
     if (offsets.length === 0) return [];
     const member = { memberId, instanceId, memberEpoch: this.#memberEpoch };
     // A late copy of a former poll must not take the offsets back.
@@ -210,8 +215,9 @@ class Poll {
     if (this.#request.maxRecords === 0) return;
     while (!this.#stop.signal.aborted) {
       const { heartbeatIntervalMs } = this.#assigned();
-      await this.#findPositions();
-      const lookUntilMs = Math.min(untilMs, this.#beatAtMs + heartbeatIntervalMs);
+      const arePending = await this.#findPositions();
+      const beatMs = this.#beatAtMs + heartbeatIntervalMs;
+      const lookUntilMs = Math.min(untilMs, beatMs, arePending ? this.#now() + PENDING_LOOK_MS : beatMs);
       const readable = this.#readable();
       if (readable.length > 0) await this.#readUntil(readable, lookUntilMs);
       else await this.#context.clock.sleep(Math.max(0, lookUntilMs - this.#now()), this.#stop.signal);
@@ -230,24 +236,37 @@ class Poll {
     this.#positionsOf = this.#memberEpoch;
   }
 
-  /** For partitions without a position, what the group has committed. 1 GetItem for each page. */
-  async #findPositions(): Promise<void> {
+  /**
+   * For partitions without a position, what the group has committed. 1 GetItem for each page, and what settling pending offsets
+   * costs. Returns whether an open transaction is about to commit the positions of some, which are not read before it has ended.
+   */
+  async #findPositions(): Promise<boolean> {
     if (this.#positionsOf !== this.#memberEpoch) this.#positions = new Map();
     this.#positionsOf = this.#memberEpoch;
     const { items } = this.#context.usage.of(NO_TOPIC, 'group');
     const missing = this.#assigned().assignment.flatMap(({ topic, topicId, partitions }) => {
-      this.#mustBeReadable(topic);
+      mustBeReadable(topic, this.#request.mayRead);
       if (this.#goneTopics.has(topicId)) return [];
       const unplaced = partitions.filter((partition) => !this.#positions.has(placeOf(topic, partition)));
       return pagesOf(new Map([[topicId, unplaced]])).map((page) => ({ ...page, topic }));
     });
+    let arePending = false;
     await eachOf(missing, async ({ topic, topicId, page, partitions }) => {
-      const read = await readPage(items, { group: this.#request.group, topicId, page });
+      const name = { group: this.#request.group, topicId, page };
+      const read = await settleIn(
+        items,
+        name,
+        await readPage(items, name),
+        partitions.map(slotOf),
+        this.#settlePending,
+      );
       for (const partition of partitions) {
-        const offset = slotState(read, partition).committed?.offset;
-        this.#place({ topic, topicId, partition, offset, isNew: false });
+        const { committed, pending } = slotState(read, partition);
+        if (pending === undefined) this.#place({ topic, topicId, partition, offset: committed?.offset, isNew: false });
+        else arePending = true;
       }
     });
+    return arePending;
   }
 
   #readable(): Position[] {
@@ -395,13 +414,6 @@ class Poll {
       partitions: [...this.#read.values()].filter(({ offset, nextOffset }) => nextOffset > offset),
       gaps: this.#gaps,
     };
-  }
-
-  #mustBeReadable(topic: string): void {
-    if (this.#request.mayRead?.(topic) ?? true) return;
-    throw new EventLogError('access_denied', 'The member reads a topic on which the caller lacks the right.', {
-      retry: 'never',
-    });
   }
 
   #place(position: Position): void {

@@ -18,7 +18,8 @@ const LOOK_EVERY_MS = 1_000;
 export class TransactionMemory {
   readonly #states = new LRUCache<string, { readonly state: StoredTransaction; readonly seenAtMs: number }>({
     maxSize: BYTES_MAX,
-    sizeCalculation: ({ state }) => STATE_BYTES + PARTICIPANT_BYTES * participantCount(state.participants),
+    sizeCalculation: ({ state: { participants, answer } }) =>
+      STATE_BYTES + PARTICIPANT_BYTES * participantCount(participants) + (answer?.length ?? 0),
   });
   readonly #looks = new LRUCache<number, number>({ max: LOOKS_MAX });
 

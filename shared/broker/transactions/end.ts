@@ -11,6 +11,8 @@ export interface EndRequest {
   readonly outcome: TransactionOutcome;
   /** Kafka's transaction.version 2, where the producer goes on with a higher epoch after each transaction. */
   readonly raisesEpoch: boolean;
+  /** Kept under the transactional id with the commit, as the answer to repeated requests of an idempotency key. */
+  readonly answer?: Uint8Array | undefined;
 }
 
 /**
@@ -27,7 +29,7 @@ export interface EndRequest {
 export async function endTransaction(
   context: BrokerContext,
   completing: Completing,
-  { transactionalId, producer, outcome, raisesEpoch }: EndRequest,
+  { transactionalId, producer, outcome, raisesEpoch, answer }: EndRequest,
 ): Promise<ProducerName> {
   checkTransactionalId(transactionalId);
   const { previous, producer: current } = await moveExisting(context, {
@@ -37,7 +39,7 @@ export async function endTransaction(
     // has ended the remembered transaction, and it could get the outcome of that one while its own is open.
     usesMemory: raisesEpoch,
     decide: ({ transaction: seen, number, newProducerId }) =>
-      decideEnd(seen, { producer, outcome, raisesEpoch, nowMs: context.clock.nowMs(), number, newProducerId }),
+      decideEnd(seen, { producer, outcome, raisesEpoch, nowMs: context.clock.nowMs(), number, newProducerId, answer }),
   });
   if (!raisesEpoch) return producer;
   const isStillIts = previous?.producerId === producer.producerId && previous.producerEpoch === producer.producerEpoch;

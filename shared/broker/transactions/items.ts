@@ -49,6 +49,7 @@ export function transactionFromAttributes(
     deadlineMs: number(TRANSACTION.deadlineMs),
     usedAtMs: number(TRANSACTION.usedAtMs),
     isRetired: attributes[TRANSACTION.retired] !== undefined,
+    answer: attributes[TRANSACTION.answer] as Uint8Array | undefined,
   };
 }
 
@@ -56,7 +57,7 @@ export function transactionFromAttributes(
 type Values = Readonly<Record<string, AttributeValue | undefined>>;
 
 function valuesOf(transaction: StoredTransaction): Values {
-  const { producer, previous, participants, lastOutcome, isRetired } = transaction;
+  const { producer, previous, participants, lastOutcome, isRetired, answer } = transaction;
   return {
     [TRANSACTION.producerId]: producer.producerId,
     [TRANSACTION.producerEpoch]: producer.producerEpoch,
@@ -71,6 +72,7 @@ function valuesOf(transaction: StoredTransaction): Values {
     [TRANSACTION.deadlineMs]: transaction.deadlineMs || undefined,
     [TRANSACTION.usedAtMs]: transaction.usedAtMs,
     [TRANSACTION.retired]: isRetired ? 1 : undefined,
+    [TRANSACTION.answer]: answer,
   };
 }
 

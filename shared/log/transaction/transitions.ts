@@ -1,5 +1,5 @@
 import { EventLogError } from '../errors.ts';
-import { TRANSACTIONAL_EPOCH_MAX } from '../limits.ts';
+import { IDEMPOTENCY_KEY_LIFETIME_MS, TRANSACTIONAL_EPOCH_MAX } from '../limits.ts';
 import { addParticipants, missingParticipants, participantCount } from './participants.ts';
 import {
   NO_PARTICIPANTS,
@@ -22,6 +22,8 @@ export interface StoredTransaction extends Transaction {
   readonly usedAtMs: number;
   /** Nobody used it for a week: its producers cannot go on, and whoever initialises it gets another producer id. */
   readonly isRetired: boolean;
+  /** What the transaction before, or this one once it has its outcome, answers to a request that is repeated under a key. */
+  readonly answer?: Uint8Array | undefined;
 }
 
 export type Decision =
@@ -78,11 +80,13 @@ export interface Initialisation {
   /** The producer that goes on after an error (KIP-360); without it a new one takes over, and the old one is fenced. */
   readonly producer: ProducerName | undefined;
   readonly newProducerId: number | undefined;
+  /** The id is that of an idempotency key: where its transaction was committed within a day, nothing is left to do. */
+  readonly once?: boolean | undefined;
 }
 
 /** A new epoch, or a new producer id after the last one. An open transaction is aborted before. */
 export function decideInitialise(seen: StoredTransaction | undefined, request: Initialisation): Decision {
-  const { producer: given, timeoutMs, nowMs, newProducerId } = request;
+  const { producer: given, timeoutMs, nowMs, newProducerId, once = false } = request;
   if (seen === undefined || seen.isRetired) return { do: 'create' };
   const isCurrent = given !== undefined && isSame(given, seen.producer);
   const isRepeated = given !== undefined && seen.previous !== undefined && isSame(given, seen.previous);
@@ -96,13 +100,18 @@ export function decideInitialise(seen: StoredTransaction | undefined, request: I
       if (isRepeated) return { do: 'answer' };
       return { do: 'write', next: ended(seen, 'aborted', { raisesEpoch: true, by: given }), isDone: false };
     case 'empty': {
-      if (isRepeated) return { do: 'answer' };
+      if (isRepeated || (once && answerOf(seen, nowMs) !== undefined)) return { do: 'answer' };
       const producer = nextProducer(seen.producer, newProducerId);
       if (producer === undefined) return { do: 'allocate' };
       const next = { ...emptied(seen, producer, nowMs), previous: given, lastOutcome: undefined, timeoutMs };
       return { do: 'write', next, isDone: true };
     }
   }
+}
+
+/** The answer of the id's last transaction, for a day after it. */
+export function answerOf({ phase, answer, usedAtMs }: StoredTransaction, nowMs: number): Uint8Array | undefined {
+  return phase === 'empty' && nowMs - usedAtMs < IDEMPOTENCY_KEY_LIFETIME_MS ? answer : undefined;
 }
 
 export interface Enlistment {
@@ -157,11 +166,13 @@ export interface End {
   readonly newProducerId: number | undefined;
   /** The number that the request belongs to, once it is known. */
   readonly number: number | undefined;
+  /** Kept by the commit. */
+  readonly answer?: Uint8Array | undefined;
 }
 
 /** Gives the transaction its outcome: the commit point. A repeated request gets the outcome again. */
 export function decideEnd(seen: StoredTransaction | undefined, request: End): Decision {
-  const { producer, outcome, raisesEpoch, nowMs, newProducerId, number } = request;
+  const { producer, outcome, raisesEpoch, nowMs, newProducerId, number, answer } = request;
   if (seen === undefined || seen.isRetired) return { do: 'refuse', error: unknownId(seen, producer) };
   if (seen.previous !== undefined && isSame(producer, seen.previous)) return decideRepeatedEnd(seen, request);
   const error = refusalOf(seen, producer);
@@ -170,7 +181,7 @@ export function decideEnd(seen: StoredTransaction | undefined, request: End): De
   if (number !== undefined && number !== seen.number) return answerIf(seen, number + 1 === seen.number, outcome);
   switch (seen.phase) {
     case 'open':
-      return { do: 'write', next: ended(seen, outcome, { raisesEpoch, by: producer }), isDone: false };
+      return { do: 'write', next: ended(seen, outcome, { raisesEpoch, by: producer, answer }), isDone: false };
     case 'committing':
     case 'aborting':
       if (outcomeOf(seen) === outcome) return { do: 'complete', isDone: true };
@@ -234,12 +245,12 @@ export function finished(
   const isOver = seen.producer.producerEpoch > TRANSACTIONAL_EPOCH_MAX;
   const producer = isOver ? nextProducer(seen.producer, newProducerId) : seen.producer;
   if (producer === undefined) return undefined;
-  return { ...emptied(seen, producer, nowMs), lastOutcome: outcomeOf(seen) };
+  return { ...emptied(seen, producer, nowMs), lastOutcome: outcomeOf(seen), answer: seen.answer };
 }
 
 /** Nobody can go on from here but an initialisation, which begins with another producer id. Only in phase `empty`. */
 export function retired(seen: StoredTransaction, nowMs: number): StoredTransaction {
-  return { ...seen, number: seen.number + 1, usedAtMs: nowMs, isRetired: true };
+  return { ...seen, number: seen.number + 1, usedAtMs: nowMs, isRetired: true, answer: undefined };
 }
 
 export function isCompleting({ phase }: Transaction): boolean {
@@ -257,7 +268,7 @@ function isSame(a: ProducerName, b: ProducerName): boolean {
 function ended(
   seen: StoredTransaction,
   outcome: TransactionOutcome,
-  { raisesEpoch, by }: { readonly raisesEpoch: boolean; readonly by: ProducerName | undefined },
+  { raisesEpoch, by, answer }: Ending,
 ): StoredTransaction {
   const { producerId, producerEpoch } = seen.producer;
   return {
@@ -267,7 +278,13 @@ function ended(
     previous: raisesEpoch ? by : undefined,
     // It is in the phase until the transaction is finished. An earlier one must not answer a repeated end.
     lastOutcome: undefined,
+    answer,
   };
+}
+
+interface Ending extends Pick<End, 'raisesEpoch' | 'answer'> {
+  /** The producer that ended it; `undefined`: others did. */
+  readonly by: ProducerName | undefined;
 }
 
 function emptied(seen: StoredTransaction, producer: ProducerName, nowMs: number): StoredTransaction {
@@ -280,6 +297,7 @@ function emptied(seen: StoredTransaction, producer: ProducerName, nowMs: number)
     startedAtMs: 0,
     deadlineMs: 0,
     usedAtMs: nowMs,
+    answer: undefined,
   };
 }
 

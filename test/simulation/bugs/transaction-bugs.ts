@@ -1,7 +1,7 @@
 import type { PlantedBug } from './planted-bug.ts';
 
-const BIND = 'shared/broker/transactions/bind.ts';
-const APPEND = 'shared/broker/transactions/append-in-transaction.ts';
+const BIND = 'shared/broker/transactions/append/bind.ts';
+const APPEND = 'shared/broker/transactions/append/append-in-transaction.ts';
 const COMPLETE = 'shared/broker/transactions/complete.ts';
 const ITEMS = 'shared/broker/transactions/items.ts';
 const TRANSITIONS = 'shared/log/transaction/transitions.ts';

@@ -1,15 +1,15 @@
 import { EventLogError } from '../../../log/errors.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
-import type { OffsetPage, PendingOffset, SlotState } from '../../../log/group/offset-page.ts';
+import type { SlotState } from '../../../log/group/offset-page.ts';
 import { GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
 import { offsetsPartitionKey, parseOffsetPageSortKey } from '../../../storage/group-keys.ts';
-import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { type Page, type PageRequest, queryPage } from '../../page.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { byPage, checkPartitions, type TopicPartition, withTopicIds } from './chosen-partitions.ts';
-import { type PageName, pageFromAttributes, readPage, slotOf, slotState } from './pages.ts';
+import { pageFromAttributes, readPage, slotOf, slotState } from './pages.ts';
+import { type SettlePending, settleIn } from './settle-page.ts';
 
 export interface PartitionOffset extends TopicPartition {
   /** The next offset to read; `null` if the group has committed none. */
@@ -31,9 +31,6 @@ export interface FetchOffsetsRequest extends PageRequest {
   /** Where an open transaction is about to commit another offset, that is an error. Default false: what is committed now. */
   readonly requireStable?: boolean | undefined;
 }
-
-/** Looks after a pending offset: true if it is not pending any more. */
-export type SettlePending = (page: PageName, pending: PendingOffset) => Promise<boolean>;
 
 /**
  * What a group has committed: of the given partitions, in their order, or of all. A group that does not exist has committed
@@ -92,24 +89,6 @@ function unstable(topic: string, partition: number): EventLogError {
     `An open transaction is about to commit an offset of partition ${partition} of topic '${topic}'. Ask again when it has ended.`,
     { details: { topic, partition } },
   );
-}
-
-/** The page after what is pending in these slots was looked after. */
-async function settleIn(
-  items: ItemStore,
-  name: PageName,
-  page: OffsetPage,
-  slots: Iterable<number>,
-  settle: SettlePending,
-): Promise<OffsetPage> {
-  const byProducer = new Map<number, PendingOffset>();
-  for (const slot of slots) {
-    const pending = page.slots[slot]?.pending;
-    if (pending !== undefined) byProducer.set(pending.producerId, pending);
-  }
-  if (byProducer.size === 0) return page;
-  const settled = await eachOf([...byProducer.values()], (pending) => settle(name, pending));
-  return settled.includes(true) ? readPage(items, name) : page;
 }
 
 async function fetchAll(

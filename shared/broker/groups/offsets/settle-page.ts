@@ -1,7 +1,10 @@
+import type { OffsetPage, PendingOffset } from '../../../log/group/offset-page.ts';
 import { GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
 import type { TransactionOutcome } from '../../../log/transaction/transaction.ts';
+import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
+import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { changeSlots, type PageName, readPage } from './pages.ts';
 
@@ -39,4 +42,27 @@ export async function settlePage(
     }
     context.groups.putPage(name.group, name.topicId, name.page, page);
   });
+}
+
+/** Looks after a pending offset: true if it is not pending any more. */
+export type SettlePending = (page: PageName, pending: PendingOffset) => Promise<boolean>;
+
+/**
+ * The page after what is pending in these slots was looked after. What is still pending then belongs to an open transaction.
+ */
+export async function settleIn(
+  items: ItemStore,
+  name: PageName,
+  page: OffsetPage,
+  slots: Iterable<number>,
+  settle: SettlePending,
+): Promise<OffsetPage> {
+  const byProducer = new Map<number, PendingOffset>();
+  for (const slot of slots) {
+    const pending = page.slots[slot]?.pending;
+    if (pending !== undefined) byProducer.set(pending.producerId, pending);
+  }
+  if (byProducer.size === 0) return page;
+  const settled = await eachOf([...byProducer.values()], (pending) => settle(name, pending));
+  return settled.includes(true) ? readPage(items, name) : page;
 }

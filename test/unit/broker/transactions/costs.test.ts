@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { bindTransaction } from '../../../../shared/broker/transactions/bind.ts';
+import { bindTransaction } from '../../../../shared/broker/transactions/append/bind.ts';
 import { endTransaction } from '../../../../shared/broker/transactions/end.ts';
 import { enlist } from '../../../../shared/broker/transactions/enlist.ts';
 import { initialiseProducer } from '../../../../shared/broker/transactions/initialise.ts';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { BrokerContext } from '../../../../shared/broker/context.ts';
-import { bindTransaction } from '../../../../shared/broker/transactions/bind.ts';
+import { bindTransaction } from '../../../../shared/broker/transactions/append/bind.ts';
 import type { Completing } from '../../../../shared/broker/transactions/complete.ts';
 import { endTransaction } from '../../../../shared/broker/transactions/end.ts';
 import { enlist } from '../../../../shared/broker/transactions/enlist.ts';

@@ -1,8 +1,8 @@
-import { EventLogError } from '../../log/errors.ts';
-import { missingParticipants, participantCount } from '../../log/transaction/participants.ts';
-import { type HeadParticipant, NO_PARTICIPANTS, type ProducerName } from '../../log/transaction/transaction.ts';
-import type { BrokerContext } from '../context.ts';
-import { enlist } from './enlist.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import { missingParticipants, participantCount } from '../../../log/transaction/participants.ts';
+import { type HeadParticipant, NO_PARTICIPANTS, type ProducerName } from '../../../log/transaction/transaction.ts';
+import type { BrokerContext } from '../../context.ts';
+import { enlist } from '../enlist.ts';
 
 export interface BindRequest {
   readonly transactionalId: string;

@@ -1,17 +1,17 @@
-import { isTransactional, producerNamedIn } from '../../log/batch/record-batch.ts';
-import { EventLogError, invalidField } from '../../log/errors.ts';
-import { headOf } from '../../log/topic/topic.ts';
-import type { HeadParticipant, ProducerName } from '../../log/transaction/transaction.ts';
-import { appendBatches } from '../append/append-batches.ts';
-import type { GroupCommit } from '../append/group-commit.ts';
-import type { AppendOutcome, AppendRequest, BatchToAppend } from '../append/outcomes.ts';
-import type { BrokerContext } from '../context.ts';
+import { isTransactional, producerNamedIn } from '../../../log/batch/record-batch.ts';
+import { EventLogError, invalidField } from '../../../log/errors.ts';
+import { headOf } from '../../../log/topic/topic.ts';
+import type { HeadParticipant, ProducerName } from '../../../log/transaction/transaction.ts';
+import { appendBatches } from '../../append/append-batches.ts';
+import type { GroupCommit } from '../../append/group-commit.ts';
+import type { AppendOutcome, AppendRequest, BatchToAppend } from '../../append/outcomes.ts';
+import type { BrokerContext } from '../../context.ts';
 import { bindTransaction } from './bind.ts';
 
 export interface AppendInTransactionRequest extends Omit<AppendRequest, 'transaction'> {
   readonly transactionalId: string;
-  /** Of one producer, as Kafka RecordBatches; those that are not transactional are appended like any other. */
-  readonly batches: readonly (BatchToAppend & { readonly batch: Uint8Array })[];
+  /** Of one producer; those that are not transactional are appended like any other. */
+  readonly batches: readonly BatchToAppend[];
   /** Kafka's transaction.version 2: the heads are enlisted, and each transaction's sequences begin at 0. */
   readonly enlists: boolean;
 }
@@ -53,11 +53,16 @@ function isOver(outcome: AppendOutcome | undefined): boolean {
   return outcome?.ok === false && outcome.error.code === 'invalid_transaction_state';
 }
 
+function isInTransaction(batch: BatchToAppend['batch']): boolean {
+  return batch instanceof Uint8Array ? isTransactional(batch) : batch.transactional === true;
+}
+
 /** The producer of the transactional batches; `undefined` if there are none. @throws EventLogError `invalid_request` */
 function producerOf(batches: AppendInTransactionRequest['batches']): ProducerName | undefined {
   let producer: ProducerName | undefined;
   for (const { batch } of batches) {
-    const named = isTransactional(batch) ? producerNamedIn(batch) : undefined;
+    if (!isInTransaction(batch)) continue;
+    const named = batch instanceof Uint8Array ? producerNamedIn(batch) : batch.producer;
     if (named === undefined) continue;
     producer ??= named;
     if (named.producerId !== producer.producerId || named.producerEpoch !== producer.producerEpoch)
@@ -80,7 +85,7 @@ async function findHeads(
         // A partition that is added from here on is refused too.
         if (!(given.partition < topic.partitions)) return { ...given, topicId: NO_TOPIC_ID };
         const { topicId } = topic;
-        if (isTransactional(given.batch)) {
+        if (isInTransaction(given.batch)) {
           const { headNumber } = headOf(topic, given.partition);
           heads.set(`${topicId}#${headNumber}`, { topicId, topic: given.topic, headNumber });
         }

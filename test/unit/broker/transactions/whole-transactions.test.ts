@@ -1,0 +1,202 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Broker } from '../../../../shared/broker/broker.ts';
+import type { TransactionRequest } from '../../../../shared/broker/transactions/whole/request.ts';
+import type { ErrorCode, EventLogError } from '../../../../shared/log/errors.ts';
+import { dyingStores } from '../../../support/dying-stores.ts';
+import { bytes, memoryBroker, memoryStores, text } from '../../../support/memory-broker.ts';
+
+/** Transactions that are one call each. */
+
+let stores: ReturnType<typeof memoryStores>;
+let a: Broker;
+let b: Broker;
+
+beforeEach(async () => {
+  stores = memoryStores();
+  [a, b] = [memoryBroker(stores), memoryBroker(stores)];
+  await a.putTopic({ name: 't', partitions: 40 });
+  await a.putTopic({ name: 'other', partitions: 2 });
+});
+
+function entry(topic: string, partition: number, ...values: readonly string[]): TransactionRequest['entries'][number] {
+  return { topic, records: values.map((value) => ({ key: null, value: bytes(value), headers: [], partition })) };
+}
+
+const offsets = (offset: number) => [{ group: 'g', offsets: [{ topic: 't', partition: 0, offset }] }];
+/** Of two topics, three heads and a group. */
+const REQUEST: TransactionRequest = {
+  entries: [entry('t', 0, 'a', 'b'), entry('t', 20, 'c'), entry('other', 1, 'd')],
+  offsets: offsets(7),
+};
+
+async function values(broker: Broker, topic = 't', partition = 0): Promise<string[]> {
+  const { records } = await broker.readRecords({ topic, partition, from: { offset: 0 } });
+  return records.map(({ value }) => text(value));
+}
+
+async function everything(broker: Broker): Promise<unknown[]> {
+  const { items } = await broker.fetchOffsets({ group: 'g', partitions: [{ topic: 't', partition: 0 }] });
+  return [await values(broker), await values(broker, 't', 20), await values(broker, 'other', 1), items[0]?.offset];
+}
+
+const errorOf = (promise: Promise<unknown>): Promise<EventLogError | undefined> =>
+  promise.then(
+    () => undefined,
+    (error) => error,
+  );
+
+const codeOf = async (promise: Promise<unknown>): Promise<ErrorCode | undefined> => (await errorOf(promise))?.code;
+
+describe('a whole transaction', () => {
+  it('appends to several topics and heads, commits offsets, and says where its records are', async () => {
+    const appended = await a.transact(REQUEST);
+    expect(appended.map((records) => records.map(({ partition, offset }) => [partition, offset]))).toEqual([
+      [
+        [0, 0],
+        [0, 1],
+      ],
+      [[20, 0]],
+      [[1, 0]],
+    ]);
+    expect(await everything(b)).toEqual([['a', 'b'], ['c'], ['d'], 7]);
+    expect((await a.listTransactions()).items.map(({ state }) => state)).toEqual(['complete_commit']);
+  });
+
+  it('goes on with the transactional id of its process, and needs as many as run at once', async () => {
+    for (let i = 0; i < 5; i++) await a.transact({ entries: [entry('t', 0, String(i))] });
+    expect((await a.listTransactions()).items).toHaveLength(1);
+    await Promise.all([1, 2, 3].map((i) => a.transact({ entries: [entry('t', i, 'x')] })));
+    expect((await a.listTransactions()).items).toHaveLength(3);
+    expect(await values(a)).toEqual(['0', '1', '2', '3', '4']);
+  });
+
+  it('costs the appends, what gives them the outcome, and four updates', async () => {
+    await a.transact(REQUEST);
+    const before = new Map(a.usage().map((row) => [`${row.topic}/${row.purpose}`, row.counts.updateItem]));
+    await a.transact(REQUEST);
+    const updates = a
+      .usage()
+      .map((row) => row.counts.updateItem - (before.get(`${row.topic}/${row.purpose}`) ?? 0))
+      .reduce((sum, count) => sum + count, 0);
+    // Three heads and a page: each is written and given the outcome. Heads and page are enlisted apart, then end and finish.
+    expect(updates).toBe(2 * 4 + 4);
+  });
+
+  it('is refused whole if one record is, names it, and goes on with the next', async () => {
+    const bad = { ...REQUEST, entries: [...REQUEST.entries, entry('t', 99, 'x')] };
+    const error = await errorOf(a.transact(bad));
+    expect(error).toMatchObject({ code: 'unknown_partition', outcome: 'not_applied', details: { entry: 3 } });
+    expect(await codeOf(a.transact({ entries: [entry('none', 0, 'x')] }))).toBe('unknown_topic');
+    expect(await codeOf(a.transact({ entries: [] }))).toBe('invalid_request');
+    expect(await everything(b)).toEqual([[], [], [], null]);
+    await a.transact(REQUEST);
+    expect(await everything(b)).toEqual([['a', 'b'], ['c'], ['d'], 7]);
+    expect((await a.listTransactions()).items).toHaveLength(1);
+  });
+
+  it('is refused whole if a member may not commit', async () => {
+    const member = { memberId: 'm', memberEpoch: 1 };
+    const request = { ...REQUEST, offsets: [{ ...(offsets(7)[0] as { group: string; offsets: [] }), member }] };
+    expect(await errorOf(a.transact(request))).toMatchObject({ code: 'fenced_member_epoch', outcome: 'not_applied' });
+    expect(await everything(b)).toEqual([[], [], [], null]);
+  });
+
+  it('commits what a poll gave out, by its token, for who still owns the partitions', async () => {
+    await a.transact({ entries: [entry('t', 0, 'in')] });
+    const poll = { group: 'g', memberId: 'm', subscription: { topics: ['t'] }, maxRecords: 10, waitMs: 0 };
+    const { token, partitions } = await stores.clock.run(a.pollGroup(poll));
+    expect(partitions.map(({ nextOffset }) => nextOffset)).toEqual([2]);
+    const request = { entries: [entry('other', 0, 'out')], offsets: [{ group: 'g', after: token }] };
+    expect(await codeOf(a.transact({ ...request, mayRead: () => false }))).toBe('access_denied');
+    await a.transact(request);
+    const { items } = await a.fetchOffsets({ group: 'g', partitions: [{ topic: 't', partition: 0 }] });
+    // The marker takes one offset.
+    expect(items[0]?.offset).toBe(2);
+    // The member has left, and another one has joined: the token commits nothing any more.
+    await a.leaveGroup({ group: 'g', memberId: 'm' });
+    await stores.clock.run(a.pollGroup({ ...poll, memberId: 'n' }));
+    expect(await codeOf(a.transact(request))).toBe('fenced_member_epoch');
+    expect(await values(a, 'other', 0)).toEqual(['out']);
+  });
+});
+
+describe('an idempotency key', () => {
+  const keyed = { ...REQUEST, idempotencyKey: 'k' };
+
+  it('gets the same answer from any process for a day, also when the topics are gone', async () => {
+    const first = await a.transact(keyed);
+    expect(await b.transact(keyed)).toEqual(first);
+    await a.deleteTopic('other');
+    expect(await b.transact(keyed)).toEqual(first);
+    expect(await values(b)).toEqual(['a', 'b']);
+    await stores.clock.advance(86_400_000);
+    expect(await codeOf(b.transact(keyed))).toBe('unknown_topic');
+    await a.transact({ entries: [entry('t', 0, 'new')], idempotencyKey: 'k' });
+    expect(await values(b)).toEqual(['a', 'b', 'new']);
+  });
+
+  it('cannot be used for other content', async () => {
+    await a.transact(keyed);
+    const others: TransactionRequest[] = [
+      { ...keyed, entries: [entry('t', 0, 'a', 'x'), ...REQUEST.entries.slice(1)] },
+      { ...keyed, entries: [entry('t', 1, 'a', 'b'), ...REQUEST.entries.slice(1)] },
+      { ...keyed, entries: REQUEST.entries.slice(1) },
+      { ...keyed, offsets: offsets(8) },
+      { ...keyed, offsets: undefined },
+    ];
+    for (const other of others) expect(await codeOf(b.transact(other))).toBe('idempotency_key_reused');
+    expect(await codeOf(b.transact({ ...keyed, idempotencyKey: '' }))).toBe('invalid_request');
+    expect(await everything(b)).toEqual([['a', 'b'], ['c'], ['d'], 7]);
+  });
+
+  it('is free again after a refusal', async () => {
+    expect(await codeOf(a.transact({ ...keyed, entries: [entry('none', 0, 'x')] }))).toBe('unknown_topic');
+    await b.transact(keyed);
+    expect(await everything(a)).toEqual([['a', 'b'], ['c'], ['d'], 7]);
+  });
+
+  it('of two requests at once commits one', async () => {
+    const settled = await Promise.allSettled([a.transact(keyed), b.transact(keyed)]);
+    for (const each of settled)
+      if (each.status === 'rejected')
+        expect(each.reason).toMatchObject({ code: 'concurrent_transactions', retry: 'as_is' });
+    const answer = await a.transact(keyed);
+    for (const each of settled) if (each.status === 'fulfilled') expect(each.value).toEqual(answer);
+    expect(await everything(b)).toEqual([['a', 'b'], ['c'], ['d'], 7]);
+  });
+
+  it('commits once wherever the first process dies', async () => {
+    for (const lastOne of ['is_sent', 'is_not_sent'] as const) {
+      for (let requestsMax = 0; ; requestsMax++) {
+        stores = memoryStores();
+        await memoryBroker(stores).putTopic({ name: 't', partitions: 40 });
+        await memoryBroker(stores).putTopic({ name: 'other', partitions: 2 });
+        const dying = dyingStores(stores, requestsMax, lastOne);
+        const settling = memoryBroker(dying.stores).transact(keyed);
+        const first = await Promise.race([settling, dying.died]);
+        const after = memoryBroker(stores);
+        const answer = await after.transact(keyed);
+        const where = `request ${requestsMax} ${lastOne}`;
+        expect(await everything(after), where).toEqual([['a', 'b'], ['c'], ['d'], 7]);
+        if (first === 'died') continue;
+        expect(answer).toEqual(first);
+        expect(requestsMax).toBeGreaterThan(15);
+        break;
+      }
+    }
+  });
+
+  it('keeps an answer of 10,000 records in any order', async () => {
+    const records = Array.from({ length: 10_000 }, (_, i) => ({
+      key: null,
+      value: bytes('v'),
+      headers: [],
+      partition: (i * 7) % 40,
+      timestampMs: stores.clock.nowMs() - (i % 13) * 1_000,
+    }));
+    const request = { entries: [{ topic: 't', records }], idempotencyKey: 'large' };
+    const first = await a.transact(request);
+    expect(first[0]).toHaveLength(10_000);
+    expect(await b.transact(request)).toEqual(first);
+  });
+});
