@@ -78,6 +78,8 @@ export interface Changed {
   readonly ok: boolean;
   /** As the update left it, or as it met it; `undefined` if there is no item. */
   readonly transaction: StoredTransaction | undefined;
+  /** It was rejected, but the adapter has sent it before without getting a reply. */
+  readonly mayBeApplied?: boolean | undefined;
 }
 
 /** One update of the item of a transactional id, and what it demands. */
@@ -126,8 +128,9 @@ export async function changeTransaction(
   return changed(next, await items.update(transactionKey(seen.transactionalId), updates, conditions));
 }
 
-function changed({ transactionalId }: StoredTransaction, { ok, attributes }: WriteResult): Changed {
-  return { ok, transaction: transactionFromAttributes(transactionalId, attributes) };
+function changed({ transactionalId }: StoredTransaction, result: WriteResult): Changed {
+  const transaction = transactionFromAttributes(transactionalId, result.attributes);
+  return { ok: result.ok, transaction, mayBeApplied: result.ok ? undefined : result.mayBeApplied };
 }
 
 function updatesTo(seen: StoredTransaction | undefined, next: StoredTransaction): Update[] {
