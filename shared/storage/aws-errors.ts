@@ -13,7 +13,8 @@ const WAIT_MS = 25;
 const WAIT_MS_MAX = 1_000;
 
 /**
- * Runs a request until it succeeds or fails permanently, at most four times.
+ * Runs a request until it succeeds or fails permanently, at most four times. Each attempt is told whether an earlier one may
+ * have been applied.
  *
  * The SDK's own retries are switched off (`maxAttempts: 1`). A rejected attempt says nothing about an earlier attempt whose
  * reply was lost, so the outcome of the whole is unknown as soon as the outcome of one attempt is.
@@ -21,12 +22,12 @@ const WAIT_MS_MAX = 1_000;
 export async function withRetries<T>(
   { clock, random }: AwsAdapterOptions,
   what: string,
-  request: () => Promise<T>,
+  request: (mayBeApplied: boolean) => Promise<T>,
 ): Promise<T> {
   let uncertain = false;
   for (let tries = 1; ; tries++) {
     try {
-      return await request();
+      return await request(uncertain);
     } catch (cause) {
       const error = cause instanceof EventLogError ? cause : toEventLogError(cause, what);
       uncertain ||= error.outcome === 'unknown';

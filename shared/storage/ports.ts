@@ -239,8 +239,16 @@ export interface ItemRead {
 export type WriteResult =
   /** `attributes` holds the whole item after an update, the given attributes after a put, and nothing after a delete. */
   | { readonly ok: true; readonly attributes: Attributes; readonly units: number }
-  /** A condition failed, and nothing was changed. `attributes` is the item that the write found, if it exists. */
-  | { readonly ok: false; readonly attributes: Attributes | undefined; readonly units: number };
+  /**
+   * A condition failed, and nothing was changed. `attributes` is the item that the write found, if it exists. `mayBeApplied`: the
+   * adapter has sent the write before without getting a reply, so that an earlier attempt may have been applied.
+   */
+  | {
+      readonly ok: false;
+      readonly attributes: Attributes | undefined;
+      readonly units: number;
+      readonly mayBeApplied?: boolean;
+    };
 
 export interface ItemPage {
   readonly items: readonly { readonly sk: string; readonly attributes: Attributes }[];

@@ -80,26 +80,24 @@ export interface Changed {
   readonly ok: boolean;
   /** As the update left it, or as it met it; `undefined` if there is no item. */
   readonly transaction: StoredTransaction | undefined;
+  /** It was rejected, but the adapter has sent it before without getting a reply. */
+  readonly mayBeApplied?: boolean | undefined;
 }
 
-/** Makes the item, if there is none. 1 UpdateItem. */
-export async function createTransaction(items: ItemStore, made: StoredTransaction): Promise<Changed> {
-  return changed(
-    made,
-    await items.update(transactionKey(made.transactionalId), updatesTo(undefined, made), [{ if: 'item_absent' }]),
-  );
+/** One update of the item of a transactional id, and what it demands. */
+export interface TransactionChange {
+  readonly updates: Update[];
+  readonly conditions: Condition[];
 }
 
 /**
- * Moves a transactional id from the state that was seen to the next one, if it is still in it. Producer, number, phase and
- * epoch name the state; where participants are added, their count names those that were seen. What does not change is not
- * written, so that an end keeps participants that it has not seen. 1 UpdateItem.
+ * What makes `next` of an item that is in the state that was seen, or absent. Producer, number, phase and epoch name the state;
+ * where participants are added, their count names those that were seen. What does not change is not written, so that an end
+ * keeps participants that it has not seen.
  */
-export async function changeTransaction(
-  items: ItemStore,
-  seen: StoredTransaction,
-  next: StoredTransaction,
-): Promise<Changed> {
+export function changeBetween(seen: StoredTransaction | undefined, next: StoredTransaction): TransactionChange {
+  const updates = updatesTo(seen, next);
+  if (seen === undefined) return { updates, conditions: [{ if: 'item_absent' }] };
   const conditions: Condition[] = [
     { if: 'item_exists' },
     { if: 'equals', name: TRANSACTION.producerId, value: seen.producer.producerId },
@@ -113,11 +111,28 @@ export async function changeTransaction(
       name: TRANSACTION.participantCount,
       value: participantCount(seen.participants),
     });
-  return changed(next, await items.update(transactionKey(seen.transactionalId), updatesTo(seen, next), conditions));
+  return { updates, conditions };
 }
 
-function changed({ transactionalId }: StoredTransaction, { ok, attributes }: WriteResult): Changed {
-  return { ok, transaction: transactionFromAttributes(transactionalId, attributes) };
+/** Makes the item, if there is none. 1 UpdateItem. */
+export async function createTransaction(items: ItemStore, made: StoredTransaction): Promise<Changed> {
+  const { updates, conditions } = changeBetween(undefined, made);
+  return changed(made, await items.update(transactionKey(made.transactionalId), updates, conditions));
+}
+
+/** Moves a transactional id from the state that was seen to the next one, if it is still in it. 1 UpdateItem. */
+export async function changeTransaction(
+  items: ItemStore,
+  seen: StoredTransaction,
+  next: StoredTransaction,
+): Promise<Changed> {
+  const { updates, conditions } = changeBetween(seen, next);
+  return changed(next, await items.update(transactionKey(seen.transactionalId), updates, conditions));
+}
+
+function changed({ transactionalId }: StoredTransaction, result: WriteResult): Changed {
+  const transaction = transactionFromAttributes(transactionalId, result.attributes);
+  return { ok: result.ok, transaction, mayBeApplied: result.ok ? undefined : result.mayBeApplied };
 }
 
 function updatesTo(seen: StoredTransaction | undefined, next: StoredTransaction): Update[] {

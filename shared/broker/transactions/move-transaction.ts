@@ -92,13 +92,14 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
           return changeTransaction(items, seen, decision.next);
         });
         take(written);
-        mayBeApplied ||= !written.ok && sent > 1 && decision.next.phase !== 'open';
+        const isUncertain = !written.ok && (sent > 1 || written.mayBeApplied === true);
+        mayBeApplied ||= isUncertain && decision.next.phase !== 'open';
         if (written.ok && decision.next.producer.producerId !== seen.producer.producerId)
           await forgetProducer(context, items, seen.producer.producerId);
         if (written.ok && decision.isDone) return found(transaction);
         // What was remembered was old, and nothing was changed: the request belongs to what it met. If it was sent twice,
         // the first one may have changed it.
-        if (!written.ok && isGuess && sent === 1) number = transaction?.number;
+        if (!written.ok && isGuess && !isUncertain) number = transaction?.number;
         break;
       }
     }

@@ -159,7 +159,7 @@ export class DynamoItemStore implements ItemStore {
     conditions: readonly Condition[],
     send: () => Promise<WriteResult>,
   ): Promise<WriteResult> {
-    return this.#retrying(request, async () => {
+    return this.#retrying(request, async (mayBeApplied) => {
       try {
         return await send();
       } catch (error) {
@@ -169,12 +169,13 @@ export class DynamoItemStore implements ItemStore {
           throw invalidField('updates', 'Adding to a number would leave the range ±(2^53 − 1).');
         }
         // The exception lacks the units. DynamoDB bills the item that the write found.
-        return { ok: false, attributes, units: writeUnits(itemBytes(key, attributes), 0) };
+        const units = writeUnits(itemBytes(key, attributes), 0);
+        return { ok: false, attributes, units, ...(mayBeApplied && { mayBeApplied }) };
       }
     });
   }
 
-  #retrying<T>(request: string, run: () => Promise<T>): Promise<T> {
+  #retrying<T>(request: string, run: (mayBeApplied: boolean) => Promise<T>): Promise<T> {
     return withRetries(this.#options, `${request} of table '${this.#options.tableName}'`, run);
   }
 }

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { type SearchResult, search } from '../search/search.ts';
 import { PLANTED_FLAWS } from './flaws.ts';
 import { OCCASIONS } from './occasions.ts';
 import { CommitProtocol } from './protocol.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
-import { type SearchResult, search } from './search.ts';
 
 /**
  * The commit protocol, in every state that it can get into within the bounds of `scenarios.ts`: two writers, two movers of

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
+import { type SearchResult, search } from '../search/search.ts';
 import { PLANTED_FLAWS } from './flaws.ts';
 import { CommitProtocol } from './protocol.ts';
 import { LARGE_SCENARIOS, SCENARIOS, type Scenario } from './scenarios.ts';
-import { type SearchResult, search } from './search.ts';
 
 /** Goes through every state of the commit protocol, and shows how each planted flaw is found. `--large` takes minutes. */
 

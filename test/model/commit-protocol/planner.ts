@@ -2,7 +2,7 @@ import { toHex } from '../../../shared/log/bytes.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
 import { makeBatchId } from '../../../shared/log/head/batch-id.ts';
 import type { Entry } from '../../../shared/log/head/entry.ts';
-import { addTotals, EMPTY_TOTALS, type Head, type PlacedPart, placeParts } from '../../../shared/log/head/head.ts';
+import { type PlacedPart, placeParts } from '../../../shared/log/head/head.ts';
 import type { BatchOutcome, HeadAppend, PlacedBatch } from '../../../shared/log/head/head-append.ts';
 import { idempotencyOnceKey } from '../../../shared/log/head/once-key.ts';
 import {
@@ -11,7 +11,8 @@ import {
   type PlannedCommit,
   planCommit,
 } from '../../../shared/log/head/plan-commit.ts';
-import { applyBatch, type ProducerState, producedBatch } from '../../../shared/log/head/producer.ts';
+import type { ProducerState } from '../../../shared/log/head/producer.ts';
+import { headAfter, producersAfter, totalsAfter } from '../entries.ts';
 import type { Flaw } from './flaws.ts';
 import type { Batch } from './scenarios.ts';
 import { COMMITS_MAX } from './state.ts';
@@ -132,7 +133,10 @@ export class Planner {
     const append: HeadAppend = { atomic: true, batches: [], bytes: 0, idempotency };
     const batchId = makeBatchId(Uint8Array.of(data.batch, data.attempt, 1, 0, 0, 0), 0);
     const producers = { stateOf: () => undefined, isYoung: () => false };
-    const { commit } = planCommit(headOf(observed), producers, [append], [], { batchId, location: 'inline' });
+    const { commit } = planCommit(headAfter(entriesOf(observed), SLOTS), producers, [append], [], {
+      batchId,
+      location: 'inline',
+    });
     if (commit === undefined) throw new Error('A key can always be left.');
     return this.addCommit(commit, data, group, [], data.batch);
   }
@@ -148,12 +152,15 @@ export class Planner {
     const layout = appends.map((append, position): LaidOutBatch => ({ append, index: 0, position }));
     const batchId = makeBatchId(Uint8Array.of(data.batch, data.attempt, 0, 0, 0, 0), 0);
     const left = appends.filter((_, member) => (unsettled & (1 << member)) !== 0);
-    const states = producerStates(producersAsOf);
+    const states = producersAfter(entriesOf(producersAsOf));
     const producers = {
       stateOf: (id: number) => this.spoilt(states.get(id)),
       isYoung: () => this.isYoung,
     };
-    const made = planCommit(headOf(observed), producers, left, layout, { batchId, location: 'inline' });
+    const made = planCommit(headAfter(entriesOf(observed), SLOTS), producers, left, layout, {
+      batchId,
+      location: 'inline',
+    });
     if (this.flaw === 'a plan looks at the expected offset before the sequence') this.expectFirst(left, observed, made);
     const settles = [...made.settled].map(([append, outcomes]) => ({
       member: appends.indexOf(append),
@@ -264,7 +271,7 @@ export class Planner {
       id: this.logs.length,
       commits,
       prefixes,
-      nextOffsets: totalsOf(entries).map(({ nextOffset }) => nextOffset),
+      nextOffsets: totalsAfter(entries, SLOTS).map(({ nextOffset }) => nextOffset),
       placed: placeParts(entries, 0, []),
     };
     prefixes.push(log);
@@ -294,6 +301,10 @@ function newestEpoch({ slots }: ProducerState): number {
   return slots.reduce((newest, slot) => Math.max(newest, slot?.epoch ?? 0), 0);
 }
 
+function entriesOf({ commits }: Log): Entry[] {
+  return commits.map(({ entry }) => entry);
+}
+
 class Ids {
   private readonly ids = new Map<string, number>();
 
@@ -321,42 +332,4 @@ function appendOf({ slot, producer, expectedOffset, keyed }: Batch, batch: numbe
   };
   const idempotency = keyed ? { use: Uint8Array.of(use), observedEntry: 0 } : undefined;
   return { atomic: false, batches: [placed], bytes: 1, idempotency };
-}
-
-function totalsOf(entries: readonly Entry[]): ReturnType<typeof addTotals> {
-  return addTotals(
-    Array.from({ length: SLOTS }, () => EMPTY_TOTALS),
-    entries,
-  );
-}
-
-/** A head that shows the whole log: which entries are still in its tail makes no difference to a plan. */
-function headOf(log: Log): Head {
-  const totals = totalsOf(log.commits.map(({ entry }) => entry));
-  const partitions = totals.map((moved) => ({
-    logStartOffset: 0,
-    nextOffset: moved.nextOffset,
-    totalsBeforeTail: moved,
-  }));
-  return {
-    closed: false,
-    refusesBeforeMs: 0,
-    firstEntry: log.commits.length,
-    tail: [],
-    once: [],
-    partitions,
-    openBeforeTail: [],
-    lastAbortingNode: undefined,
-  };
-}
-
-function producerStates(log: Log): Map<number, ProducerState> {
-  const states = new Map<number, ProducerState>();
-  for (const { part, baseOffset } of log.placed) {
-    const batch = producedBatch(part);
-    if (part.producer === undefined || batch === undefined) continue;
-    const { producerId } = part.producer;
-    states.set(producerId, applyBatch(states.get(producerId), batch, baseOffset));
-  }
-  return states;
 }

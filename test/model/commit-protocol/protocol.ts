@@ -1,3 +1,4 @@
+import type { Model, Reach } from '../search/search.ts';
 import type { Flaw } from './flaws.ts';
 import { Invariants } from './invariants.ts';
 import type { Occasion } from './occasions.ts';
@@ -11,7 +12,6 @@ import {
   TAIL_ENTRIES_MAX,
   TAIL_NODE_ENTRIES,
 } from './scenarios.ts';
-import type { Model, Reach } from './search.ts';
 import { MOVER, State, WRITER } from './state.ts';
 import { ATTEMPTS_MAX, FRESH_ATTEMPTS, jobOf, Narrator, STEP, stepOf } from './steps.ts';
 import { indexOfEntry, Storage } from './storage.ts';

@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer } from 'node:net';
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { ConditionalCheckFailedException, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
 import { DynamoItemStore } from '../../../shared/storage/dynamodb/item-store.ts';
 import { S3ObjectStore } from '../../../shared/storage/s3/object-store.ts';
@@ -97,6 +97,15 @@ describe('DynamoItemStore', () => {
     await expect(store.update(KEY, add)).rejects.toMatchObject({ code: 'throttled', outcome: 'unknown' });
     const denied = items(awsError('TimeoutError'), awsError('AccessDeniedException'));
     await expect(denied.store.update(KEY, add)).rejects.toMatchObject({ outcome: 'unknown', retry: 'never' });
+  });
+
+  test('says of a rejected write whether an earlier try may have been applied', async () => {
+    const rejected = new ConditionalCheckFailedException({ message: 'no', $metadata: {} });
+    const ifThere = [{ if: 'item_exists' }] as const;
+    const lost = items(awsError('TimeoutError'), rejected);
+    expect(await lost.store.update(KEY, add, ifThere)).toMatchObject({ ok: false, mayBeApplied: true });
+    const throttled = items(awsError('ThrottlingException'), rejected);
+    expect(await throttled.store.update(KEY, add, ifThere)).not.toHaveProperty('mayBeApplied');
   });
 
   test('waits longer from try to try, at random', async () => {

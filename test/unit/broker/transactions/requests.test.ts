@@ -7,6 +7,8 @@ import { endOverdue } from '../../../../shared/broker/transactions/overdue.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TRANSACTIONAL_ID_BYTES_MAX } from '../../../../shared/log/limits.ts';
 import { NO_PARTICIPANTS, type ProducerName } from '../../../../shared/log/transaction/transaction.ts';
+import { aroundStores } from '../../../../shared/storage/around-stores.ts';
+import type { ItemStore } from '../../../../shared/storage/ports.ts';
 import { TRANSACTION, transactionKey } from '../../../../shared/storage/transaction-keys.ts';
 import { dyingStores } from '../../../support/dying-stores.ts';
 import { happeningBefore, losingReply } from '../../../support/group-world.ts';
@@ -183,6 +185,24 @@ it('does not end the next transaction after its own reply was lost, where it beg
   const ending = end(c, producer, 'committed', false);
   expect(await (stores.clock as ReturnType<typeof memoryStores>['clock']).run(ending)).toEqual(producer);
   expect(await storedNow(stores.items, 'sums')).toMatchObject({ number: 2, phase: 'open' });
+});
+
+it('does not say that nothing has happened where an attempt of the adapter may have been applied', async () => {
+  const { stores, a, b } = twoProcesses();
+  const producer = await initialise(a);
+  await bind(a, producer, 0);
+  const { items } = aroundStores(stores, (_, send) => send);
+  /** As an adapter that has lost the reply, and sends the update again when another producer has taken over. */
+  const sentAgain: ItemStore['update'] = async (...request) => {
+    const first = await items.update(...request);
+    if (!first.ok || first.attributes[TRANSACTION.phase] !== 2) return first;
+    await initialise(b);
+    return { ...(await items.update(...request)), ok: false, mayBeApplied: true };
+  };
+  const slow = transactionProcess({ ...stores, items: { ...items, update: sentAgain } });
+  const failed = await end(slow, producer).catch((error: unknown) => error);
+  expect(failed).toMatchObject({ code: 'producer_fenced', outcome: 'unknown' });
+  expect(marks(b)).toEqual(['0 1 committed']);
 });
 
 it('ends and enlists in the transaction that is open, if it remembers an older one', async () => {
