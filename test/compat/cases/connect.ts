@@ -3,10 +3,17 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'vitest';
+import type { Isolation } from '../clients/contract.ts';
 import { ConnectGroup } from '../connect/connect-group.ts';
 import { Flow } from '../connect/flow.ts';
+import { until } from '../connect/until.ts';
 import type { Case } from './case.ts';
 import type { World } from './world.ts';
+
+const COMMITTED_MS = 60_000;
+const READ_MS = 5_000;
+/** How long a reader waits for what should not come. */
+const QUIET_MS = 3_000;
 
 /** Several processes start and, in the first case, the session of one of them ends. */
 const TIMEOUT_MS = 240_000;
@@ -51,6 +58,75 @@ async function workerKilled(world: World): Promise<void> {
     const records = await world.readAll(flow.topic, 1, flow.written.length);
     expect(records.length).toBeGreaterThanOrEqual(flow.written.length);
   }
+}
+
+/** So long that a worker that is killed has an open transaction. */
+const IN_TRANSACTIONS = {
+  'exactly.once.support': 'required',
+  'transaction.boundary': 'interval',
+  'transaction.boundary.interval.ms': '2000',
+};
+
+interface Reading {
+  readonly isolation: Isolation;
+  readonly count: number;
+  readonly timeoutMs: number;
+}
+
+/** Lines in the topic; Connect writes each with its schema. */
+async function linesOf(world: World, topic: string, read: Reading) {
+  const { records } = await world.referenceConsume({ topic, partitions: [0], from: 'earliest', ...read });
+  return records.map(({ value }) => {
+    const { payload } = JSON.parse(Buffer.from(value ?? '', 'base64').toString()) as { payload: string };
+    return payload;
+  });
+}
+
+/** Waits until all lines are committed; then each must be there once, in order. */
+async function expectEachOnce(world: World, { topic, written }: Flow): Promise<void> {
+  const isolation = 'read_committed';
+  await until(`${written.length} committed lines`, COMMITTED_MS, async () => {
+    const read = await linesOf(world, topic, { isolation, count: written.length, timeoutMs: READ_MS });
+    return read.length === written.length;
+  });
+  const all = await linesOf(world, topic, { isolation, count: written.length + 1, timeoutMs: QUIET_MS });
+  expect(all).toEqual(written);
+}
+
+async function hasOpenTransaction(world: World, topic: string): Promise<boolean> {
+  const end = async (isolation: Isolation) =>
+    (await world.referenceAdmin({ op: 'list-offsets', topic, partition: 0, at: 'latest', isolation })).offset;
+  const stable = await end('read_committed');
+  return stable !== (await end('read_uncommitted'));
+}
+
+async function exactlyOnceWorkerKilled(world: World): Promise<void> {
+  const group = new ConnectGroup(world, { isExactlyOnce: true });
+  const [flow] = (await flowsOf(world, 1)) as [Flow];
+  await Promise.all([group.start(), group.start()]);
+  await flow.createSource(group, IN_TRANSACTIONS);
+  await group.untilRunning([flow.source]);
+  await flow.write(500);
+  await expectEachOnce(world, flow);
+
+  await until('an open transaction', COMMITTED_MS, async () => {
+    await flow.write(100);
+    return hasOpenTransaction(world, flow.topic);
+  });
+  const running = await group.taskWorker(flow.source);
+  const [killed] = group.workers.filter(({ id }) => id === running);
+  if (killed === undefined) throw new Error(`${running} is not a worker of the group`);
+  const isBusy = flow.write(5_000);
+  await group.kill(killed);
+  await isBusy;
+  await group.untilRunning([flow.source]);
+  await flow.write(500);
+  await expectEachOnce(world, flow);
+
+  const uncommitted = { isolation: 'read_uncommitted', count: 2 * flow.written.length, timeoutMs: QUIET_MS } as const;
+  expect((await linesOf(world, flow.topic, uncommitted)).length).toBeGreaterThan(flow.written.length);
+  const position = await flow.inputBytes();
+  await group.untilOffsets(flow.source, [{ partition: { filename: flow.input }, offset: { position } }]);
 }
 
 async function restarted(world: World): Promise<void> {
@@ -111,6 +187,7 @@ async function offsetsChanged(world: World): Promise<void> {
 
 export const CONNECT: readonly Case[] = [
   { name: 'connect-worker-killed', of: 'connect', timeoutMs: TIMEOUT_MS, run: workerKilled },
+  { name: 'connect-exactly-once-worker-killed', of: 'connect', timeoutMs: TIMEOUT_MS, run: exactlyOnceWorkerKilled },
   { name: 'connect-restarted', of: 'connect', timeoutMs: TIMEOUT_MS, run: restarted },
   { name: 'connect-offsets-changed', of: 'connect', timeoutMs: TIMEOUT_MS, run: offsetsChanged },
 ];

@@ -13,7 +13,11 @@ const PRODUCER = 'org.apache.kafka.tools.ConsoleProducer';
 const CONSUMER = 'org.apache.kafka.tools.consumer.ConsoleConsumer';
 const DELETE_RECORDS = 'org.apache.kafka.tools.DeleteRecordsCommand';
 const API_VERSIONS = 'org.apache.kafka.tools.BrokerApiVersionsCommand';
+const TRANSACTIONS = 'org.apache.kafka.tools.TransactionsCommand';
 const CLUSTER = 'org.apache.kafka.tools.ClusterTool';
+
+/** How long a reader waits for what should not come. */
+const QUIET_MS = 2_000;
 
 async function topics(world: World): Promise<void> {
   const topic = world.group();
@@ -37,7 +41,7 @@ async function configs(world: World): Promise<void> {
 async function produceAndConsume(world: World): Promise<void> {
   const topic = await world.topic(1);
   const properties = ['--reader-property', 'parse.key=true', '--reader-property', 'key.separator=:'];
-  await world.tool(PRODUCER, ['--topic', topic, ...properties], 'a:one\nb:two\n');
+  await world.tool(PRODUCER, ['--topic', topic, ...properties], { input: 'a:one\nb:two\n' });
   const shown = ['--formatter-property', 'print.key=true', '--formatter-property', 'print.offset=true'];
   const read = ['--topic', topic, '--from-beginning', '--max-messages', '2', '--timeout-ms', '20000', ...shown];
   expect(await world.tool(CONSUMER, read)).toMatch(/Offset:0\ta\tone\nOffset:1\tb\ttwo\n/);
@@ -85,6 +89,32 @@ async function deleteRecords(world: World): Promise<void> {
   }
 }
 
+async function transactions(world: World): Promise<void> {
+  const [topic, id] = [await world.topic(1), `transaction-${world.group()}`];
+  const run = (...command: string[]): Promise<string> => world.tool(TRANSACTIONS, [], { command });
+  const place = ['--topic', topic, '--partition', '0'];
+  const row = async (command: string, ...parameters: string[]): Promise<string> =>
+    (await run(command, ...parameters)).split('\n')[1] ?? '';
+  await world.referenceTransact({ transactionalId: id, topic, records: numbered(5), end: 'none' });
+
+  expect(await run('list')).toMatch(new RegExp(`^${id}\\s.*Ongoing`, 'm'));
+  expect(await run('list', '--transactional-id-pattern', `${id}|none`, '--duration-filter', '0')).toContain(id);
+  expect(await run('list', '--transactional-id-pattern', 'none')).not.toContain(id);
+  expect(await run('list', '--duration-filter', '600000')).not.toContain(id);
+  expect(await row('describe', '--transactional-id', id)).toMatch(new RegExp(`${id}.*Ongoing.*${topic}-0`));
+  const [, , , sequence, , start] = (await row('describe-producers', ...place)).split(/\s+/);
+  expect([sequence, start]).toEqual(['4', '0']);
+  // It asks for every open transaction; this one has a coordinator that will end it.
+  expect(await row('find-hanging', '--max-transaction-timeout', '0', ...place)).toBe('');
+
+  await run('forceTerminateTransaction', '--transactionalId', id);
+  const read = { topic, partitions: [0], from: 'earliest', isolation: 'read_committed', count: 1 } as const;
+  expect((await world.referenceConsume({ ...read, timeoutMs: QUIET_MS })).records).toEqual([]);
+  expect(await row('describe', '--transactional-id', id)).not.toContain('Ongoing');
+  const zombie = world.referenceTransact({ transactionalId: id, topic, records: [], end: 'commit' });
+  await expect(zombie).rejects.toThrow(/fenced|epoch/i);
+}
+
 export const CONSOLE_TOOLS: readonly Case[] = [
   { name: 'kafka-topics', of: 'console', run: topics },
   { name: 'kafka-configs', of: 'console', run: configs },
@@ -92,6 +122,7 @@ export const CONSOLE_TOOLS: readonly Case[] = [
   { name: 'kafka-consumer-groups', of: 'console', run: groups },
   { name: 'kafka-get-offsets', of: 'console', run: offsets },
   { name: 'kafka-delete-records', of: 'console', run: deleteRecords },
+  { name: 'kafka-transactions', of: 'console', run: transactions },
   {
     name: 'kafka-broker-api-versions',
     of: 'console',

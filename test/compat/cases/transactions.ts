@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
-import type { AgentRecord } from '../clients/contract.ts';
+import type { AgentRecord, Isolation } from '../clients/contract.ts';
 import type { Case } from './case.ts';
 import { base64, numbered, numberOf, sorted, type World } from './world.ts';
 
@@ -8,8 +8,6 @@ const TIMEOUT_MS = 20_000;
 /** How long a reader waits for what should not come. */
 const QUIET_MS = 2_000;
 const PARTITIONS = [0, 1, 2];
-
-type Isolation = 'read_committed' | 'read_uncommitted';
 
 function transactionalId(): string {
   return `transaction-${randomUUID()}`;

@@ -132,6 +132,10 @@ export class World {
     return this.#reference.ask({ command: 'group', ...this.#connection, ...request });
   }
 
+  referenceTransact(request: Without<TransactRequest>): Promise<Answer> {
+    return this.#reference.ask({ command: 'transact', ...this.#connection, ...request });
+  }
+
   referenceAdmin(request: Without<AdminRequest>): Promise<Answer> {
     return this.#reference.ask({ command: 'admin', ...this.#connection, ...request });
   }
@@ -155,10 +159,17 @@ export class World {
     return this.begin({ command: 'group', ...request });
   }
 
-  /** Runs one of Kafka's console tools by its main class; resolves with what it wrote to its standard output. */
-  async tool(main: string, parameters: readonly string[], input = ''): Promise<string> {
+  /**
+   * Runs one of Kafka's console tools by its main class; resolves with what it wrote to its standard output. `command`: of
+   * those tools that want to know the server before their command.
+   */
+  async tool(
+    main: string,
+    parameters: readonly string[],
+    { input = '', command: last = [] }: { readonly input?: string; readonly command?: readonly string[] } = {},
+  ): Promise<string> {
     const [command = '', ...before] = this.#command;
-    const all = [...before, main, ...parameters, '--bootstrap-server', this.server.bootstrap];
+    const all = [...before, main, ...parameters, '--bootstrap-server', this.server.bootstrap, ...last];
     const child = spawn(command, all, { stdio: ['pipe', 'pipe', 'pipe'], timeout: TOOL_MS });
     let [output, errors] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

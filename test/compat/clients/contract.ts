@@ -7,6 +7,8 @@ import type { Sasl } from '../server/server.ts';
 
 export type Codec = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
 
+export type Isolation = 'read_committed' | 'read_uncommitted';
+
 export interface AgentRecord {
   /** Without one the client places the record by its key. */
   readonly partition?: number;
@@ -46,7 +48,7 @@ export interface ConsumeRequest extends Connection {
   readonly partitions: readonly number[];
   readonly from: 'earliest' | 'latest' | { readonly offset: number } | { readonly timestampMs: number };
   /** Default: the client's. */
-  readonly isolation?: 'read_committed' | 'read_uncommitted';
+  readonly isolation?: Isolation;
   /** Where to go on when the offset isn't there; default: fail. */
   readonly reset?: 'earliest' | 'latest';
   readonly count: number;
@@ -98,6 +100,8 @@ export interface AdminRequest extends Connection {
   readonly group?: string;
   readonly offsets?: Readonly<Record<string, number>>;
   readonly transactionalId?: string;
+  /** Of `list-offsets`, for the Java client only. Default `read_uncommitted`. */
+  readonly isolation?: Isolation;
 }
 
 /** With what each needs, and what its `done` tells. */

@@ -47,14 +47,13 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
   },
   platformatic: each([...TRANSACTIONS, 'transactions-admin'], UNTRIED),
   aiokafka: {
-    ...each([...TRANSACTIONS, 'transactions-admin'], UNTRIED),
+    'transactions-admin': 'its admin client has no such operations',
     ...each(KIP_848, CLASSIC_ONLY),
     'group-deleted': 'its admin client has no such operation',
     'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
     'null-key-and-value': 'its producer wants a key or a value',
   },
   sarama: {
-    ...each([...TRANSACTIONS, 'transactions-admin'], UNTRIED),
     ...each(KIP_848, CLASSIC_ONLY),
     'list-offsets-max-timestamp': 'its ListOffsets is too old for it, and it says so itself',
   },

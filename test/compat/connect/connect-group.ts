@@ -46,9 +46,12 @@ export class ConnectGroup {
   readonly #world: World;
   readonly #id = `connect-${randomUUID()}`;
   readonly #workers = new Set<Worker>();
+  readonly #isExactlyOnce: boolean;
 
-  constructor(world: World) {
+  /** `isExactlyOnce`: its workers write what sources have read, and how far they have read, in transactions. */
+  constructor(world: World, { isExactlyOnce = false } = {}) {
     this.#world = world;
+    this.#isExactlyOnce = isExactlyOnce;
   }
 
   /** Starts a worker; resolves when it has joined the group and has read the group's topics. */
@@ -193,6 +196,7 @@ export class ConnectGroup {
       'heartbeat.interval.ms': '1000',
       'scheduled.rebalance.max.delay.ms': '1000',
       'plugin.discovery': 'service_load',
+      ...(this.#isExactlyOnce ? { 'exactly.once.source.support': 'enabled' } : {}),
     };
   }
 }

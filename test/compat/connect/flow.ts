@@ -1,6 +1,6 @@
 import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ConnectGroup } from './connect-group.ts';
+import type { Configs, ConnectGroup } from './connect-group.ts';
 import { until } from './until.ts';
 
 const ARRIVED_MS = 60_000;
@@ -29,16 +29,8 @@ export class Flow {
 
   /** Makes the connectors. Connect creates the topic, through the admin API. */
   async create(group: ConnectGroup): Promise<void> {
-    await writeFile(this.input, '');
+    await this.createSource(group);
     await writeFile(this.#output, '');
-    await group.configure(this.source, {
-      'connector.class': 'org.apache.kafka.connect.file.FileStreamSourceConnector',
-      'tasks.max': '1',
-      topic: this.topic,
-      file: this.input,
-      'topic.creation.default.partitions': '1',
-      'topic.creation.default.replication.factor': '1',
-    });
     await group.configure(this.sink, {
       'connector.class': 'org.apache.kafka.connect.file.FileStreamSinkConnector',
       'tasks.max': '1',
@@ -49,6 +41,20 @@ export class Flow {
       // The session of a consumer whose worker was killed: by default 45 s.
       'consumer.override.session.timeout.ms': '6000',
       'consumer.override.heartbeat.interval.ms': '1000',
+    });
+  }
+
+  /** Makes the connector that reads the file, and no other. */
+  async createSource(group: ConnectGroup, configs: Configs = {}): Promise<void> {
+    await writeFile(this.input, '');
+    await group.configure(this.source, {
+      'connector.class': 'org.apache.kafka.connect.file.FileStreamSourceConnector',
+      'tasks.max': '1',
+      topic: this.topic,
+      file: this.input,
+      'topic.creation.default.partitions': '1',
+      'topic.creation.default.replication.factor': '1',
+      ...configs,
     });
   }
 

@@ -6,7 +6,15 @@ import { installOnce } from '../../localstack/cache.ts';
 import { runCommand } from '../../localstack/run-command.ts';
 
 const SOURCES = new URL('../agents/go/', import.meta.url);
-const FILES = ['go.mod', 'go.sum', 'agent/agent.go', 'franz/main.go', 'franz/transact.go', 'sarama/main.go'];
+const FILES = [
+  'go.mod',
+  'go.sum',
+  'agent/agent.go',
+  'franz/main.go',
+  'franz/transact.go',
+  'sarama/main.go',
+  'sarama/transact.go',
+];
 
 /**
  * Builds the agents of the Go clients into the user's cache, unless they are there: 26 MB and one to two minutes, most of

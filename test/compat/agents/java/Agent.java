@@ -23,6 +23,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ListOffsetsOptions;
 import org.apache.kafka.clients.admin.ListOffsetsResult;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
@@ -35,6 +36,7 @@ import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.IsolationLevel;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ApiException;
@@ -327,8 +329,16 @@ public final class Agent {
                 .get();
         case "delete-topic" -> admin.deleteTopics(List.of(topic)).all().get();
         case "list-offsets" -> {
+          ListOffsetsOptions options =
+              new ListOffsetsOptions(
+                  request.path("isolation").asText().equals("read_committed")
+                      ? IsolationLevel.READ_COMMITTED
+                      : IsolationLevel.READ_UNCOMMITTED);
           ListOffsetsResult.ListOffsetsResultInfo found =
-              admin.listOffsets(Map.of(partition, offsetSpec(request.get("at")))).partitionResult(partition).get();
+              admin
+                  .listOffsets(Map.of(partition, offsetSpec(request.get("at"))), options)
+                  .partitionResult(partition)
+                  .get();
           result.put("offset", found.offset());
         }
         case "committed" -> {

@@ -35,12 +35,12 @@ def settings(request):
     return config
 
 
-def command(run):
+def command(run, runner=asyncio.run):
     """Runs a coroutine, with the protocol's code in what it raises."""
 
     def call(request):
         try:
-            return asyncio.run(run(request))
+            return runner(run(request))
         except KafkaError as error:
             code = getattr(error, "errno", None)
             raise Failure(code if isinstance(code, int) and code > 0 else None, repr(error)) from error
@@ -93,6 +93,38 @@ def told(result):
     return {"partition": result.partition, "offset": result.offset}
 
 
+# By transactional id, kept from one request to the next: the producer, and whether its transaction is open.
+producers = {}
+
+
+async def transact(request):
+    name = request["transactionalId"]
+    if name not in producers:
+        producers[name] = [AIOKafkaProducer(**settings(request), transactional_id=name), False]
+        await producers[name][0].start()
+    producer, is_open = producers[name]
+    if not is_open:
+        await producer.begin_transaction()
+        producers[name][1] = True
+    acked = await asyncio.gather(*[
+        await producer.send(
+            request["topic"],
+            partition=record.get("partition"),
+            key=decode(record["key"]),
+            value=decode(record["value"]),
+        )
+        for record in request["records"]
+    ])
+    if "commits" in request:
+        commits = request["commits"]
+        offsets = {TopicPartition(request["topic"], int(each)): at for each, at in commits["offsets"].items()}
+        await producer.send_offsets_to_transaction(offsets, commits["group"])
+    if request["end"] != "none":
+        await (producer.commit_transaction() if request["end"] == "commit" else producer.abort_transaction())
+        producers[name][1] = False
+    return {"acked": [told(each) for each in acked]}
+
+
 def emit_message(record):
     emit_record(record.partition, record.offset, record.timestamp, record.key, record.value, record.headers)
 
@@ -116,7 +148,10 @@ async def go_to_start(consumer, partitions, start):
 
 async def consume(request):
     consumer = AIOKafkaConsumer(
-        **settings(request), enable_auto_commit=False, auto_offset_reset=request.get("reset", "none")
+        **settings(request),
+        enable_auto_commit=False,
+        auto_offset_reset=request.get("reset", "none"),
+        isolation_level=request.get("isolation", "read_uncommitted"),
     )
     await consumer.start()
     try:
@@ -305,4 +340,6 @@ ADMIN = {
 }
 
 COMMANDS = {"produce": produce, "consume": consume, "group": group, "admin": admin}
-serve({name: command(run) for name, run in COMMANDS.items()})
+# Its producers live on from one request to the next, and so does their loop.
+with asyncio.Runner() as lasting:
+    serve({name: command(run) for name, run in COMMANDS.items()} | {"transact": command(transact, lasting.run)})

@@ -102,7 +102,7 @@ func encoder(bytes []byte) sarama.Encoder {
 	return sarama.ByteEncoder(bytes)
 }
 
-func produce(request *agent.Request) (agent.Body, error) {
+func producerSettings(request *agent.Request) *sarama.Config {
 	config := settings(request)
 	config.Producer.RequiredAcks = sarama.RequiredAcks(request.AcksOr())
 	config.Producer.Compression = codecs[request.Codec]
@@ -110,15 +110,23 @@ func produce(request *agent.Request) (agent.Body, error) {
 	config.Producer.Flush.Frequency = 5 * time.Millisecond
 	config.Producer.MaxMessageBytes = 1_000_000
 	config.Producer.Partitioner = sarama.NewHashPartitioner
+	for i := range request.Records {
+		if request.Records[i].Partition != nil {
+			config.Producer.Partitioner = sarama.NewManualPartitioner
+		}
+	}
 	config.Net.MaxOpenRequests = 1
 	config.Producer.Idempotent = request.Idempotent
+	return config
+}
+
+func messagesOf(request *agent.Request) []*sarama.ProducerMessage {
 	messages := make([]*sarama.ProducerMessage, len(request.Records))
 	for i := range request.Records {
 		from := &request.Records[i]
 		message := &sarama.ProducerMessage{Topic: request.Topic, Key: encoder(from.Key), Value: encoder(from.Value)}
 		if from.Partition != nil {
 			message.Partition = *from.Partition
-			config.Producer.Partitioner = sarama.NewManualPartitioner
 		}
 		if from.TimestampMs != nil {
 			message.Timestamp = time.UnixMilli(*from.TimestampMs)
@@ -129,6 +137,11 @@ func produce(request *agent.Request) (agent.Body, error) {
 		}
 		messages[i] = message
 	}
+	return messages
+}
+
+func produce(request *agent.Request) (agent.Body, error) {
+	config, messages := producerSettings(request), messagesOf(request)
 	producer, err := sarama.NewSyncProducer([]string{request.Bootstrap}, config)
 	if err != nil {
 		return nil, failure(err)
@@ -176,7 +189,11 @@ func startOf(client sarama.Client, request *agent.Request, partition int32) (int
 }
 
 func consume(request *agent.Request) (agent.Body, error) {
-	client, err := sarama.NewClient([]string{request.Bootstrap}, settings(request))
+	config := settings(request)
+	if request.Isolation == "read_committed" {
+		config.Consumer.IsolationLevel = sarama.ReadCommitted
+	}
+	client, err := sarama.NewClient([]string{request.Bootstrap}, config)
 	if err != nil {
 		return nil, failure(err)
 	}
@@ -440,12 +457,14 @@ func administer(client sarama.ClusterAdmin, request *agent.Request) (agent.Body,
 	case "describe-cluster":
 		brokers, _, err := client.DescribeCluster()
 		return agent.Body{"nodes": len(brokers)}, err
+	case "list-transactions", "describe-transaction":
+		return administerTransactions(client, request)
 	}
 	return nil, errors.New("unknown op " + request.Op)
 }
 
 func main() {
 	agent.Serve(map[string]func(*agent.Request) (agent.Body, error){
-		"produce": produce, "consume": consume, "group": group, "admin": admin,
+		"produce": produce, "consume": consume, "group": group, "transact": transact, "admin": admin,
 	})
 }
