@@ -8,7 +8,10 @@ import { KAFKA_STATES } from './transaction-states.ts';
 
 type Described = ResponseOf<typeof DESCRIBE_TRANSACTIONS>['transactionStates'][number];
 
-/** Describes transactional ids. A transaction enlists heads, so it shows all partitions that have a head in common. */
+/**
+ * Describes transactional ids. A transaction enlists heads, so it shows all partitions that have a head in common, of topics
+ * that the caller has any right on.
+ */
 export const describeTransactions = handler(
   DESCRIBE_TRANSACTIONS,
   [{ action: 'any', on: 'some topic' }],
@@ -25,6 +28,7 @@ async function describe({ gateway: { broker }, rights }: Call, transactionalId: 
     async () => {
       const { state, timeoutMs, startedAtMs, producer, participants } =
         await broker.describeTransaction(transactionalId);
+      const topics = await broker.enlistedPartitions(participants);
       return {
         errorCode: KAFKA_ERRORS.NONE,
         transactionalId,
@@ -32,7 +36,7 @@ async function describe({ gateway: { broker }, rights }: Call, transactionalId: 
         transactionTimeoutMs: timeoutMs,
         ...(startedAtMs === undefined ? {} : { transactionStartTimeMs: startedAtMs }),
         ...producer,
-        topics: await broker.enlistedPartitions(participants),
+        topics: topics.filter(({ topic }) => rights.onTopic('any', topic)),
       };
     },
     (errorCode) =>
