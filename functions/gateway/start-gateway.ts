@@ -10,7 +10,7 @@ import type { logLine } from '../lambda/log-line.ts';
 import { drainInTime } from './drain-in-time.ts';
 import { HealthServer } from './health-server.ts';
 import { ownAddress } from './own-address.ts';
-import { TrafficLog } from './traffic-log.ts';
+import { type GatewayTraffic, TrafficLog } from './traffic-log.ts';
 
 export interface GatewayProcessComponents {
   readonly broker: Broker;
@@ -47,6 +47,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
   const stopping = new AbortController();
   const health = new HealthServer({ clock, look: () => broker.clusterId() });
   const traffic = new TrafficLog({ tableName, clock, log });
+  const trafficNow = (): GatewayTraffic => ({ ...server.traffic(), transactions: broker.transactionTraffic() });
   const server = new KafkaServer({
     tls: environment.tls.type === 'gateway' ? environment.tls.tls : undefined,
     observer: (request) => traffic.note(request),
@@ -83,7 +84,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
     });
     server.serve(gateway);
     health.state = 'serving';
-    void traffic.run({ traffic: () => server.traffic(), isTableReached: () => health.isTableReached() });
+    void traffic.run({ traffic: trafficNow, isTableReached: () => health.isTableReached() });
     log('INFO', 'The gateway serves.', { port, healthPort, advertised: `${self.host}:${self.port}`, mechanisms });
     const { drainMs } = environment;
     return {
@@ -92,7 +93,7 @@ export async function startGateway(components: GatewayProcessComponents): Promis
       drain: async (cut) => {
         health.state = 'draining';
         const drained = await drainInTime({ clock, drainMs, cut }, { leave, stopping, server, broker });
-        traffic.stop(server.traffic());
+        traffic.stop(trafficNow());
         log(drained.isClean ? 'INFO' : 'ERROR', 'The gateway has stopped.', drained);
         health.close();
         return drained.isClean;

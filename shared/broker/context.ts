@@ -13,6 +13,7 @@ import type { TransactionMemory } from './memory/transaction-memory.ts';
 import type { YoungProducers } from './memory/young-producers.ts';
 import type { BrokerSettings } from './settings.ts';
 import type { Traffic } from './usage/traffic.ts';
+import type { TransactionCounts } from './usage/transaction-counts.ts';
 import type { UsageMeter } from './usage/usage-meter.ts';
 
 /** The components that every operation uses. Operations get the stores through `usage`, so that all requests are counted. */
@@ -39,6 +40,7 @@ export interface BrokerContext {
   readonly youngProducers: YoungProducers;
   readonly abortedTransactions: AbortedCache;
   readonly heldUp: HeldUp;
+  readonly transactionCounts: TransactionCounts;
   /** Whether a commit writes the data of its entry too, so that both cost one sync. */
   readonly commitsData: boolean;
 }

@@ -15,6 +15,7 @@ import { TransactionMemory } from './memory/transaction-memory.ts';
 import { YoungProducers } from './memory/young-producers.ts';
 import { type BrokerSettings, DEFAULT_SETTINGS } from './settings.ts';
 import { Traffic } from './usage/traffic.ts';
+import { TransactionCounts } from './usage/transaction-counts.ts';
 import { UsageMeter } from './usage/usage-meter.ts';
 
 /** Beyond it looks wait for each other: a million partitions looked at together would take gigabytes. */
@@ -50,6 +51,7 @@ export function makeContext({ objects, items, clock, random, ...given }: BrokerC
     youngProducers: new YoungProducers(usage, clock),
     abortedTransactions: new AbortedCache(),
     heldUp: new HeldUp(),
+    transactionCounts: new TransactionCounts(),
     commitsData: items.putsBeside ?? false,
   };
 }

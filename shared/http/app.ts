@@ -26,6 +26,7 @@ import { checkOrigin } from './request/origin.ts';
 import { type AccessCheck, createAccess } from './request/principal.ts';
 import { serviceHandlers } from './service/routes.ts';
 import { topicHandlers } from './topics/routes.ts';
+import { transactionAdminHandlers } from './transactions/admin-routes.ts';
 
 export interface HttpEnv {
   readonly Variables: { readonly answer: AnswerContext };
@@ -71,6 +72,7 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
     ...appendHandlers(context),
     ...readHandlers(context),
     ...groupHandlers(context),
+    ...transactionAdminHandlers(context),
     ...accessHandlers(context),
     ...serviceHandlers(context, () => JSON.stringify(openApiDocument(served, describedAs(context)))),
   };

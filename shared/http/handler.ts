@@ -1,6 +1,7 @@
 import type { Principal } from '../access/credentials.ts';
 import type { Broker } from '../broker/broker.ts';
 import type { MeasuredLag } from '../broker/groups/offsets/measure-lag.ts';
+import type { SweptTransactions } from '../broker/transactions/sweep-transactions.ts';
 import type { Clock, Random } from '../storage/ports.ts';
 import type { AnswerContext } from './answer/respond.ts';
 import type { Inputs, Operation, Tag } from './operation.ts';
@@ -54,7 +55,14 @@ export interface ProcessMetrics {
   }[];
   /** As they were last measured. */
   readonly groupLags: readonly MeasuredLag[];
+  /** As the last sweep has left them; `undefined` if it failed, or none has run. */
+  readonly transactions: TransactionFigures | undefined;
 }
+
+export type TransactionFigures = Pick<
+  SweptTransactions,
+  'transactionalIds' | 'transactionsOpen' | 'transactionsLate' | 'oldestTransactionMs'
+>;
 
 /** The settings and components of the app. */
 export interface HttpAppComponents {

@@ -55,6 +55,7 @@ export const TAGS = {
   append: 'Append records: as JSON, lines, CloudEvents, any body, or Kafka record batches.',
   read: 'Read records: a page, a long poll, a live stream, or directly from the storage.',
   groups: 'Consumer groups: share partitions, commit offsets, and see the lag.',
+  transactions: 'Transactions: see which are open, and abort them.',
   access: 'API keys.',
   service: 'Information about the server.',
 } as const;

@@ -13,6 +13,8 @@ import { serviceSchemas } from './service/contract.ts';
 import { serviceOperations } from './service/operations.ts';
 import { topicSchemas } from './topics/contract.ts';
 import { topicOperations } from './topics/operations.ts';
+import { transactionAdminSchemas } from './transactions/admin-contract.ts';
+import { transactionAdminOperations } from './transactions/admin-operations.ts';
 
 /** Every operation of the HTTP API. */
 export const OPERATIONS = {
@@ -20,6 +22,7 @@ export const OPERATIONS = {
   ...appendOperations,
   ...readOperations,
   ...groupOperations,
+  ...transactionAdminOperations,
   ...accessOperations,
   ...serviceOperations,
 } as const satisfies Record<string, Operation>;
@@ -35,6 +38,7 @@ export const SCHEMAS = {
   ...appendSchemas,
   ...readSchemas,
   ...groupSchemas,
+  ...transactionAdminSchemas,
   ...accessSchemas,
   ...serviceSchemas,
 };

@@ -21,7 +21,7 @@ import { JobTimers } from './jobs/job-timers.ts';
 import { removeExpired } from './jobs/remove-expired.ts';
 import { checkIntervals, type JobIntervals, timedJobs } from './jobs/timed-jobs.ts';
 import { checkKafkaAccess, checkKafkaGroups, type KafkaListener, type KafkaOptions, listenForKafka } from './kafka.ts';
-import { KnownLags, processMetrics } from './process-metrics.ts';
+import { KnownLags, KnownTransactions, processMetrics } from './process-metrics.ts';
 
 export interface TailraceOptions {
   /** Keep everything in memory: nothing is written, and all is gone at the end. Default false. */
@@ -160,14 +160,14 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     const { groupMigrationPolicy = DEFAULT_SETTINGS.groupMigrationPolicy } = options.kafka ?? {};
     const settings = { ...EMBEDDED_SETTINGS, groupMigrationPolicy };
     const broker = new Broker({ ...storage, clock: systemClock, random: systemRandom, settings });
-    const lags = new KnownLags();
+    const known = { lags: new KnownLags(), transactions: new KnownTransactions() };
     const jobs = new JobTimers({
-      jobs: timedJobs(broker, lags, options.jobs),
+      jobs: timedJobs(broker, known, options.jobs),
       clock: systemClock,
       onError: (job, error) => console.error(`The job ${job} failed, and will be tried again:`, error),
     });
     const app = createHttpApp({
-      processMetrics: () => processMetrics(jobs.statuses(), lags.lags),
+      processMetrics: () => processMetrics(jobs.statuses(), known),
       broker,
       clock: systemClock,
       random: systemRandom,

@@ -37,6 +37,7 @@ export const PROCESS_METRICS: ProcessMetrics = {
     { group: 'g"1', totalLagRecords: 12, maxLagMs: 2_500, partitionsWithLag: 3, partitionsWithoutOffset: 4 },
     { group: 'idle', totalLagRecords: 0, maxLagMs: 0, partitionsWithLag: 0, partitionsWithoutOffset: 0 },
   ],
+  transactions: { transactionalIds: 7, transactionsOpen: 3, transactionsLate: 1, oldestTransactionMs: 4_500 },
 };
 
 export function memoryApp(options: MemoryAppOptions = {}) {

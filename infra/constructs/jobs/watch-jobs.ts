@@ -29,6 +29,8 @@ const PERIOD = Duration.minutes(15);
 const ORPHANS_MAX = 100;
 /** Records are merged within an hour, and within a minute if there are many. */
 const UNMERGED_MAX = Duration.hours(2);
+/** Of a transaction that a producer left, the time is over after 15 minutes at most, and the next sweep aborts it. */
+const TRANSACTION_MAX = Duration.hours(1);
 
 export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps): Watched[] {
   const scheduled = lag === undefined ? jobs : [...jobs, lag.job];
@@ -60,6 +62,15 @@ export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps)
       metric: jobMetric(table, 'sweep', 'orphansDeleted', Stats.SUM),
       what: 'Much data was written whose commit never came, and has been deleted. Look for functions that end too early.',
       threshold: ORPHANS_MAX,
+    },
+    {
+      id: 'HangingTransactions',
+      metric: jobMetric(table, 'sweep', 'oldestTransactionMs', Stats.MAXIMUM),
+      what:
+        'A transaction is open for longer than an hour, so the sweep could not end it, and readers of committed records wait. ' +
+        'Find it by GET /v1/transactions?openLongerThanMs=3600000, or kafka-transactions.sh find-hanging and list. The log of the ' +
+        'job sweep says what it could not do. Once that works again, the next sweep ends the transaction.',
+      threshold: TRANSACTION_MAX.toMilliseconds(),
     },
     ...(failedRecords === undefined
       ? []
@@ -102,6 +113,14 @@ export function jobGraphs({
       'Jobs: blocked heads, and failed records',
       all('blocked', Stats.MAXIMUM),
       failedRecords === undefined ? [] : [failedRecords.metricApproximateNumberOfMessagesVisible({ period: PERIOD })],
+    ],
+    [
+      'Transactions: longest open (ms), and open ones',
+      [jobMetric(table, 'sweep', 'oldestTransactionMs', Stats.MAXIMUM)],
+      [
+        jobMetric(table, 'sweep', 'transactionsOpen', Stats.MAXIMUM),
+        jobMetric(table, 'sweep', 'transactionsLate', Stats.MAXIMUM),
+      ],
     ],
     ...(lag === undefined ? [] : [lagGraph(table, lag.alarms)]),
   ];

@@ -1,16 +1,16 @@
 import { COUNTER, PRODUCER_ID_COUNTER } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { dayOf } from '../memory/young-producers.ts';
-import { NO_TOPIC } from '../usage/usage-meter.ts';
+import { NO_TOPIC, type Purpose } from '../usage/usage-meter.ts';
 
 /**
  * Allocates a producer id that was never used. The producer begins at epoch 0 and, in each partition, at sequence 0. The
  * counter also stores the first ids of its day and of the day before (UTC): see `YoungProducers`. If the reply is lost, the
  * id remains unused.
- * 1 UpdateItem; 2 for the first id of a day. Any number of processes may call it at once.
+ * 1 UpdateItem; 2 for the first id of a day, counted for the purpose. Any number of processes may call it at once.
  */
-export async function allocateProducerId(context: BrokerContext): Promise<number> {
-  const { items } = context.usage.of(NO_TOPIC, 'admin');
+export async function allocateProducerId(context: BrokerContext, purpose: Purpose = 'admin'): Promise<number> {
+  const { items } = context.usage.of(NO_TOPIC, purpose);
   let day = dayOf(context.clock.nowMs());
   for (;;) {
     const taken = await items.update(

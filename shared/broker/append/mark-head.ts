@@ -18,7 +18,7 @@ export async function markHead(
   head: HeadParticipant,
   marker: TransactionEnd,
 ): Promise<void> {
-  const topic = await topicOf(context, head);
+  const topic = await topicOfParticipant(context, head);
   if (topic === undefined) return;
   groupCommit.admit(0);
   const [result] = await groupCommit.append(topic, head.headNumber, [{ atomic: true, batches: [], bytes: 0, marker }]);
@@ -26,8 +26,8 @@ export async function markHead(
   for (const outcome of result.outcomes) if (outcome.type === 'failed') throw outcome.error;
 }
 
-/** The topic with the participant's id; `undefined` if it was deleted, or is being deleted. */
-async function topicOf(
+/** The topic with the participant's id; `undefined` if it was deleted, or is being deleted. 1 GetItem if it is not in memory. */
+export async function topicOfParticipant(
   { topics }: BrokerContext,
   { topic: name, topicId }: HeadParticipant,
 ): Promise<Topic | undefined> {

@@ -28,7 +28,7 @@ export async function noteHeldUp(context: BrokerContext, view: PartitionView, of
   if (offset < view.lastStableOffset || view.lastStableOffset === view.highWatermark) return;
   const { open } = await transactionsOf(context, view.stores.items, view.name, view.head);
   const oldest = open.filter(({ firstOffsets }) => firstOffsets.get(view.slot) === view.lastStableOffset);
-  context.heldUp.met(oldest, context.clock.nowMs());
+  context.heldUp.metByReader(oldest, context.clock.nowMs());
 }
 
 /**

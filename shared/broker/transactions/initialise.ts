@@ -38,6 +38,7 @@ export async function initialiseProducer(
     completing,
     timeoutMs,
     usesMemory: false,
+    by: producer === undefined ? 'next_producer' : 'producer',
     decide: ({ transaction: seen, newProducerId }) =>
       decideInitialise(seen, { timeoutMs, nowMs: context.clock.nowMs(), producer, newProducerId }),
   });

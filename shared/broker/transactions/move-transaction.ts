@@ -2,6 +2,7 @@ import { EventLogError, invariant } from '../../log/errors.ts';
 import type { Decision, StoredTransaction } from '../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../context.ts';
 import { retrying } from '../retry.ts';
+import type { EndedBy } from '../usage/transaction-counts.ts';
 import { NO_TOPIC } from '../usage/usage-meter.ts';
 import { type Completing, completeTransaction } from './complete.ts';
 import { type Changed, changeTransaction, readTransaction } from './items.ts';
@@ -24,6 +25,8 @@ export interface Move {
   readonly timeoutMs?: number | undefined;
   /** Begins with what this process remembers, which saves a read where the decision is an update. Default: true. */
   readonly usesMemory?: boolean | undefined;
+  /** Who gives the transaction its outcome, if the move does. Default: its producer. */
+  readonly by?: EndedBy | undefined;
 }
 
 const TRIES = 32;
@@ -94,6 +97,7 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
         take(written);
         const isUncertain = !written.ok && (sent > 1 || written.mayBeApplied === true);
         mayBeApplied ||= isUncertain && decision.next.phase !== 'open';
+        if (written.ok) context.transactionCounts.moved(seen, decision.next, move.by ?? 'producer');
         if (written.ok && decision.next.producer.producerId !== seen.producer.producerId)
           await forgetProducer(context, items, seen.producer.producerId);
         if (written.ok && decision.isDone) return found(transaction);

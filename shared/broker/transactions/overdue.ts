@@ -25,6 +25,7 @@ export async function endOverdue(context: BrokerContext, completing: Completing,
     transactionalId,
     completing,
     usesMemory: false,
+    by: 'timeout',
     decide: ({ transaction }) => decideOverdue(transaction, producerId, context.clock.nowMs()),
   });
 }

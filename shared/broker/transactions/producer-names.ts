@@ -23,7 +23,7 @@ export async function allocateNamedProducer(
   items: ItemStore,
   transactionalId: string,
 ): Promise<number> {
-  const producerId = await retrying(context, 'not_applied', () => allocateProducerId(context));
+  const producerId = await retrying(context, 'not_applied', () => allocateProducerId(context, 'transaction'));
   await putName(context, items, producerId, transactionalId);
   return producerId;
 }
@@ -44,7 +44,7 @@ export async function createListed(
   items: ItemStore,
   { transactionalId, timeoutMs, before }: NewListed,
 ): Promise<Changed> {
-  const producerId = await retrying(context, 'not_applied', () => allocateProducerId(context));
+  const producerId = await retrying(context, 'not_applied', () => allocateProducerId(context, 'transaction'));
   const nowMs = context.clock.nowMs();
   const listing = { [TRANSACTION_LISTING.producerId]: producerId, [TRANSACTION_LISTING.writtenAtMs]: nowMs };
   await retrying(context, 'not_applied', () => items.put(transactionListingKey(transactionalId), listing));

@@ -1,4 +1,5 @@
 import type { EventLogError } from '../../log/errors.ts';
+import { TRANSACTION_TIMEOUT_MS_MAX } from '../../log/limits.ts';
 import {
   decideOverdue,
   newTransaction,
@@ -17,11 +18,25 @@ import { changeTransaction, createTransaction, readTransaction } from './items.t
 import { moveTransaction } from './move-transaction.ts';
 import { forgetProducer } from './producer-names.ts';
 
-export interface SweptTransactions {
+/** When Kafka calls a transaction late: five minutes after the longest timeout. */
+const LATE_MS = TRANSACTION_TIMEOUT_MS_MAX + 5 * 60_000;
+
+/** Of the transactional ids that were visited, the transactions that the visits left open or not completed. */
+interface OpenTransactions {
+  readonly transactionsOpen: number;
+  /** Those of them that are open for longer than 20 minutes: nobody has ended them in time. */
+  readonly transactionsLate: number;
+  /** How long the oldest one has been open; 0 if there are none. */
+  readonly oldestTransactionMs: number;
+}
+
+export interface SweptTransactions extends OpenTransactions {
   /** Transactional ids that nobody used for a week, and of which nothing is left but an item that expires. */
   readonly transactionalIdsDeleted: number;
   /** Transactions that were ended because nobody else did. */
   readonly transactionsEnded: number;
+  /** Transactional ids in use, of those that were visited. */
+  readonly transactionalIds: number;
   /** Transactional ids whose visit failed. The next run visits them again. */
   readonly blocked: number;
   readonly error: EventLogError | undefined;
@@ -45,17 +60,36 @@ export async function sweepTransactions(
 ): Promise<SweptTransactions> {
   let transactionalIdsDeleted = 0;
   let transactionsEnded = 0;
+  let transactionalIds = 0;
+  let open: OpenTransactions = { transactionsOpen: 0, transactionsLate: 0, oldestTransactionMs: 0 };
   const { items } = context.usage.of(NO_TOPIC, 'maintain');
   const visit = async (transactionalId: string, listing: Attributes): Promise<void> => {
     const seen = await retrying(context, 'not_applied', () => readTransaction(items, transactionalId));
     if (seen !== undefined && seen.phase !== 'empty') {
-      if (await end(context, completing, seen)) transactionsEnded++;
+      transactionalIds++;
+      let isEnded = false;
+      try {
+        isEnded = await end(context, completing, seen);
+      } finally {
+        if (isEnded) transactionsEnded++;
+        // Also if ending it failed: that is the one to know of.
+        else open = withOpen(open, context.clock.nowMs() - seen.startedAtMs);
+      }
       return;
     }
     if (await retireUnused(context, items, { transactionalId, listing, seen })) transactionalIdsDeleted++;
+    else if (seen !== undefined && !seen.isRetired) transactionalIds++;
   };
   const run = await runJob(context, { name: 'sweep-transactions', pk: TRANSACTIONS, visit }, request);
-  return { transactionalIdsDeleted, transactionsEnded, ...run };
+  return { transactionalIdsDeleted, transactionsEnded, transactionalIds, ...open, ...run };
+}
+
+function withOpen(open: OpenTransactions, openMs: number): OpenTransactions {
+  return {
+    transactionsOpen: open.transactionsOpen + 1,
+    transactionsLate: open.transactionsLate + (openMs > LATE_MS ? 1 : 0),
+    oldestTransactionMs: Math.max(open.oldestTransactionMs, openMs),
+  };
 }
 
 async function end(context: BrokerContext, completing: Completing, seen: StoredTransaction): Promise<boolean> {
@@ -64,6 +98,7 @@ async function end(context: BrokerContext, completing: Completing, seen: StoredT
     transactionalId,
     completing,
     usesMemory: false,
+    by: 'timeout',
     decide: ({ transaction }) => decideOverdue(transaction, producer.producerId, context.clock.nowMs()),
   });
   return left !== undefined && left.number > number;

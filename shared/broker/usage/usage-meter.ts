@@ -2,7 +2,10 @@ import type { Stores } from '../../storage/ports.ts';
 import { meteredStores } from './metered-stores.ts';
 import { addCounts, noRequests, type RequestCounts } from './request-counts.ts';
 
-/** The purpose of a request. */
+/**
+ * The purpose of a request. `transaction`: what transactions need beside their appends: to initialise producers, to enlist, to
+ * end, to mark heads and settle pages of offsets, and to finish. Offsets that become pending count under `group`.
+ */
 export type Purpose = 'append' | 'move_tail' | 'read' | 'maintain' | 'admin' | 'group' | 'transaction';
 
 export interface UsageRow {

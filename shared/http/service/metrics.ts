@@ -10,6 +10,8 @@ import type { MetricFamily, Sample } from './exposition.ts';
  * is bounded, and no counter ever goes back.
  */
 export const TOPICS_SHOWN_MAX = 200;
+/** The oldest ones. */
+const HOLDERS_SHOWN_MAX = 20;
 
 /** The counts of `RequestCounts` that are requests. */
 const REQUESTS = {
@@ -26,7 +28,7 @@ const REQUESTS = {
 
 /** What this process has done since it started, and how it is. Nothing in it is secret but the names of topics and groups. */
 export function metricFamilies(
-  broker: Pick<Broker, 'usage' | 'traffic' | 'unmerged'>,
+  broker: Pick<Broker, 'usage' | 'traffic' | 'unmerged' | 'transactionTraffic'>,
   of: ProcessMetrics,
   version: string,
   nowMs: number,
@@ -37,6 +39,7 @@ export function metricFamilies(
     ...storageFamilies(broker.usage()),
     ...jobFamilies(broker, of, nowMs),
     ...groupFamilies(of),
+    ...transactionFamilies(broker, of, nowMs),
     gauge('process_start_time_seconds', 'When the process started, since 1970.', [{ value: of.startedAtMs / 1_000 }]),
     counter('process_cpu_seconds_total', 'Processor time of the process.', [{ value: of.cpuSeconds }]),
     gauge('process_resident_memory_bytes', 'Memory of the process.', [{ value: of.residentBytes }]),
@@ -163,6 +166,57 @@ function groupFamilies({ groupLags }: ProcessMetrics): MetricFamily[] {
       'tailrace_group_partitions_without_offset',
       'Partitions that a consumer group reads, and has never committed an offset for.',
       samples(({ partitionsWithoutOffset }) => partitionsWithoutOffset),
+    ),
+  ];
+}
+
+function transactionFamilies(
+  broker: Pick<Broker, 'transactionTraffic'>,
+  { transactions }: ProcessMetrics,
+  nowMs: number,
+): MetricFamily[] {
+  const { opened, ended, readsHeldUp, holders } = broker.transactionTraffic();
+  const swept = (figureOf: (figures: NonNullable<typeof transactions>) => number): Sample[] =>
+    transactions === undefined ? [] : [{ value: figureOf(transactions) }];
+  return [
+    counter('tailrace_transactions_opened_total', 'Transactions that were opened.', [{ value: opened }]),
+    counter(
+      'tailrace_transactions_ended_total',
+      'Transactions that were given their outcome: by their producer, by the next one, by an operator, or after their time.',
+      ended.map(({ outcome, by, count }) => ({ labels: { outcome, by }, value: count })),
+    ),
+    counter(
+      'tailrace_reads_held_up_total',
+      'Looks of readers that ended at the last stable offset, as a transaction was open for a second or longer.',
+      [{ value: readsHeldUp }],
+    ),
+    gauge(
+      'tailrace_read_held_up_seconds',
+      'How long the transaction of a producer has been open that held up a reader within the last minute.',
+      holders.slice(0, HOLDERS_SHOWN_MAX).map(({ producerId, sinceMs }) => ({
+        labels: { producer_id: String(producerId) },
+        value: Math.max(0, nowMs - sinceMs) / 1_000,
+      })),
+    ),
+    gauge(
+      'tailrace_transactional_ids',
+      'Transactional ids in use.',
+      swept(({ transactionalIds }) => transactionalIds),
+    ),
+    gauge(
+      'tailrace_transactions_open',
+      'Transactions that are open or being ended.',
+      swept(({ transactionsOpen }) => transactionsOpen),
+    ),
+    gauge(
+      'tailrace_transactions_late',
+      'Those that are open for longer than 20 minutes, which nobody could end.',
+      swept(({ transactionsLate }) => transactionsLate),
+    ),
+    gauge(
+      'tailrace_transactions_oldest_seconds',
+      'How long the oldest of them has been open; 0 if there are none.',
+      swept(({ oldestTransactionMs }) => oldestTransactionMs / 1_000),
     ),
   ];
 }

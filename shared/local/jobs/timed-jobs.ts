@@ -1,6 +1,6 @@
 import type { Broker } from '../../broker/broker.ts';
 import { invalidField } from '../../log/errors.ts';
-import type { KnownLags } from '../process-metrics.ts';
+import type { Known } from '../process-metrics.ts';
 import type { TimedJob } from './job-timers.ts';
 
 /** The jobs of the embedded log. */
@@ -15,7 +15,7 @@ export interface JobIntervals {
   readonly sweep: number;
   /** Deletes what groups without members have committed long ago. */
   readonly sweepGroups: number;
-  /** Ends transactions that were left open, and deletes transactional ids that are not used. */
+  /** Ends transactions that were left open, deletes transactional ids that are not used, and counts what is open. */
   readonly sweepTransactions: number;
   /** Compacts topics that keep the newest record of each key. */
   readonly compact: number;
@@ -37,7 +37,7 @@ export const DEFAULT_JOB_INTERVALS: JobIntervals = {
 const JOB_INTERVAL_MS_MAX = 2_147_483_647;
 
 /** The jobs of a log with their intervals; none if they are switched off. */
-export function timedJobs(broker: Broker, lags: KnownLags, intervals: false | Partial<JobIntervals> = {}): TimedJob[] {
+export function timedJobs(broker: Broker, known: Known, intervals: false | Partial<JobIntervals> = {}): TimedJob[] {
   if (intervals === false) return [];
   const every = { ...DEFAULT_JOB_INTERVALS, ...intervals };
   const runs: Readonly<Record<keyof JobIntervals, TimedJob['run']>> = {
@@ -46,9 +46,9 @@ export function timedJobs(broker: Broker, lags: KnownLags, intervals: false | Pa
     expire: (options) => broker.runRetention(options),
     sweep: (options) => broker.sweep(options),
     sweepGroups: (options) => broker.sweepGroups(options),
-    sweepTransactions: (options) => broker.sweepTransactions(options),
+    sweepTransactions: (options) => known.transactions.sweep(broker, options),
     compact: (options) => broker.runCompactions(options),
-    measureLag: (options) => lags.measure(broker, options),
+    measureLag: (options) => known.lags.measure(broker, options),
   };
   return (Object.keys(runs) as (keyof JobIntervals)[]).map((name) => ({ name, everyMs: every[name], run: runs[name] }));
 }

@@ -1,8 +1,8 @@
-import type { Decision, StoredTransaction } from '../../../shared/log/transaction/transitions.ts';
 import type { TransactionOutcome } from '../../../shared/log/transaction/transaction.ts';
+import type { Decision, StoredTransaction } from '../../../shared/log/transaction/transitions.ts';
+import type { Commit } from './heads.ts';
 import { Interned } from './interned.ts';
 import type { Change, ItemState } from './item.ts';
-import type { Commit } from './heads.ts';
 
 /** What somebody has asked a process for. */
 export interface Operation {

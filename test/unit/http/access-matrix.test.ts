@@ -33,6 +33,8 @@ const onTopic =
 const onGroup =
   (rest: string, bodyOf: (topic: string) => unknown = () => undefined): Case['request'] =>
   (topic) => ({ path: `/v1/groups/${topic}${rest.replace('TOPIC', topic)}`, body: bodyOf(topic) });
+/** A transactional id has the name of a topic. */
+const onTransaction: Case['request'] = (topic) => ({ path: `/v1/transactions/${topic}` });
 const at =
   (path: string, body?: unknown): Case['request'] =>
   () => ({ path, body });
@@ -106,6 +108,9 @@ const CASES: Readonly<Record<OperationId, Case>> = {
     request: onGroup('/offsets?topic=TOPIC'),
     granted: [200, 404],
   },
+  listTransactions: { right: ['any', 'some topic'], request: at('/v1/transactions'), granted: [200, 200] },
+  getTransaction: { right: ['any', 'some topic'], request: onTransaction, granted: [200, 404] },
+  abortTransaction: { right: ['admin', 'all topics'], request: onTransaction, granted: [204, 404] },
   createApiKey: {
     right: ['admin', 'all topics'],
     request: at('/v1/api-keys', { name: 'new', scopes: [{ actions: ['produce'], topics: ['*'] }] }),
@@ -163,6 +168,7 @@ async function makeMemory(): Promise<Memory> {
   const memory = memoryApp({ clock, http: { access } });
   await memory.broker.putTopic({ name: EXISTING, partitions: 2 });
   await memory.broker.commitOffsets({ group: EXISTING, offsets: [{ topic: EXISTING, partition: 0, offset: 0 }] });
+  await memory.broker.initialiseProducer({ transactionalId: EXISTING, timeoutMs: 60_000 });
   return memory;
 }
 

@@ -180,7 +180,6 @@ describe('the OpenAPI document', () => {
       'member_id_required',
       'method_not_allowed',
       'rebalance_in_progress',
-      'unknown_transactional_id',
       'unstable_offsets',
     ]);
   });

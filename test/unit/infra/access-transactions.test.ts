@@ -74,6 +74,32 @@ const works: Work[] = [
     },
   },
   {
+    name: 'operating',
+    access: TRANSACT,
+    beside: union(APPEND, GROUPS),
+    async prepare(broker) {
+      await broker.putTopic(TOPIC);
+      for (const transactionalId of ['open', 'idle', 'committed']) {
+        const producer = await broker.initialiseProducer({ transactionalId, timeoutMs: 900_000 });
+        if (transactionalId === 'idle') continue;
+        await produce(broker, transactionalId, producer);
+        const commit = { transactionalId, producer, group: transactionalId, offsets, enlists: true };
+        await broker.commitOffsetsInTransaction(commit);
+        if (transactionalId === 'committed')
+          await broker.endTransaction({ transactionalId, producer, outcome: 'committed', raisesEpoch: true });
+      }
+    },
+    async run(broker) {
+      const { items } = await broker.listTransactions({ states: ['ongoing'], openLongerThanMs: 0 });
+      expect(items.map(({ transactionalId }) => transactionalId)).toEqual([]);
+      const { participants } = await broker.describeTransaction('open');
+      expect(await broker.enlistedPartitions(participants)).toMatchObject([{ topic: 'orders' }]);
+      for (const transactionalId of ['open', 'idle', 'committed']) await broker.fenceProducer(transactionalId);
+      expect(await broker.describeTransaction('open')).toMatchObject({ startedAtMs: undefined });
+      await broker.idle();
+    },
+  },
+  {
     name: 'sweep',
     access: SWEEP_TRANSACTIONS,
     beside: { items: {}, objects: {} },

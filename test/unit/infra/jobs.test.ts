@@ -78,6 +78,7 @@ describe('the jobs of the stateless stack', () => {
       'CompactNotFinished',
       'ExpireNotFinished',
       'FailedRecords',
+      'HangingTransactions',
       'HttpErrors',
       'HttpThrottles',
       'MergeNotFinished',
@@ -113,6 +114,20 @@ describe('the jobs of the stateless stack', () => {
       MetricName: 'waitedMs',
       Threshold: 7_200_000,
     });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      Namespace: METRIC_NAMESPACE,
+      MetricName: 'oldestTransactionMs',
+      Dimensions: Match.arrayWith([{ Name: 'job', Value: 'sweep' }]),
+      Statistic: 'Maximum',
+      Threshold: 3_600_000,
+      EvaluationPeriods: 1,
+      AlarmDescription: Match.stringLikeRegexp(
+        'GET /v1/transactions.*kafka-transactions.sh find-hanging.*log of the job sweep',
+      ),
+    });
     template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
+    const [dashboard] = Object.values(resourcesOf(template, 'AWS::CloudWatch::Dashboard'));
+    const shown = JSON.stringify(dashboard?.Properties.DashboardBody);
+    for (const name of ['oldestTransactionMs', 'transactionsOpen', 'transactionsLate']) expect(shown).toContain(name);
   });
 });

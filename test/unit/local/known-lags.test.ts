@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { DEFAULT_JOB_INTERVALS, timedJobs } from '../../../shared/local/jobs/timed-jobs.ts';
-import { GROUPS_MEASURED_MAX, KnownLags } from '../../../shared/local/process-metrics.ts';
+import { GROUPS_MEASURED_MAX, KnownLags, KnownTransactions } from '../../../shared/local/process-metrics.ts';
 import { groupKey } from '../../../shared/storage/group-keys.ts';
 import { faultyStores } from '../../support/faulty-stores.ts';
 import { appendTo, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
@@ -12,9 +12,10 @@ it('measures the lag of all groups by a job, up to a bound, and forgets what is 
   const { clock, ...stores } = memoryStores();
   const broker = memoryBroker({ ...stores, clock });
   const lags = new KnownLags();
-  const job = timedJobs(broker, lags).find(({ name }) => name === 'measureLag');
+  const known = { lags, transactions: new KnownTransactions() };
+  const job = timedJobs(broker, known).find(({ name }) => name === 'measureLag');
   expect(job?.everyMs).toBe(DEFAULT_JOB_INTERVALS.measureLag);
-  expect(timedJobs(broker, lags, false)).toEqual([]);
+  expect(timedJobs(broker, known, false)).toEqual([]);
   await clock.run(async () => {
     await broker.putTopic({ name: 'orders', partitions: 2 });
     await appendTo(broker, 'orders', 0, ['a', 'b', 'c']);

@@ -26,7 +26,7 @@ export async function settlePage(
   name: PageName,
   { producerId, number, outcome }: PageSettlement,
 ): Promise<void> {
-  const { items } = context.usage.of(NO_TOPIC, 'group');
+  const { items } = context.usage.of(NO_TOPIC, 'transaction');
   await retrying(context, 'unknown', async () => {
     let page = await readPage(items, name);
     for (let isDone = false; !isDone; ) {

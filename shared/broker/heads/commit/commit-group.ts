@@ -14,6 +14,7 @@ import { OPEN_TRANSACTIONS_MAX } from '../../../log/limits.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { retrying } from '../../retry.ts';
+import { noRequests } from '../../usage/request-counts.ts';
 import { putFirstDue } from '../due-items.ts';
 import { type KnownHead, observeHead, observeNow } from '../known-head.ts';
 import { transactionsOf } from '../known-nodes.ts';
@@ -32,7 +33,8 @@ export interface CommitListener {
 
 /**
  * Settles every append of a group whose data has been written. Each round observes the head, plans and commits. Appends
- * that wait for another append's entry, and appends of a rejected commit, are planned again in the next round.
+ * that wait for another append's entry, and appends of a rejected commit, are planned again in the next round. Its requests
+ * count as those of transactions as far as its appends are markers.
  * @throws EventLogError if appends could not be settled in time
  */
 export async function commitGroup(
@@ -40,9 +42,29 @@ export async function commitGroup(
   known: KnownHead,
   group: HeadGroup,
   written: WrittenData,
-  { committed, track }: CommitListener,
+  listener: CommitListener,
 ): Promise<void> {
-  const { items } = context.usage.of(known.topicName, 'append');
+  const { usage } = context;
+  const { topicName } = known;
+  const { markerShare } = group;
+  if (markerShare === 0) return settle(context, known, group, written, listener, usage.of(topicName, 'append').items);
+  const counts = noRequests();
+  try {
+    await settle(context, known, group, written, listener, usage.into(counts).items);
+  } finally {
+    usage.add(topicName, 'transaction', counts, markerShare);
+    if (markerShare < 1) usage.add(topicName, 'append', counts, 1 - markerShare);
+  }
+}
+
+async function settle(
+  context: BrokerContext,
+  known: KnownHead,
+  group: HeadGroup,
+  written: WrittenData,
+  { committed, track }: CommitListener,
+  items: ItemStore,
+): Promise<void> {
   const deadlineMs = context.clock.nowMs() + context.settings.commitTimeoutMs;
   const remembered = known.head;
   let head = await observeHead(context, known, items);

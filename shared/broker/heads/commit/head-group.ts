@@ -24,6 +24,8 @@ export class HeadGroup {
   readonly name: HeadName;
   /** The length of all data, in bytes. */
   readonly bytes: number;
+  /** Which part of the appends are markers of transactions, from 0 to 1. */
+  readonly markerShare: number;
   /** The data, if it is written by the commit itself; `undefined` once it is written. */
   unwritten: ItemToPut | undefined;
   #layout: LaidOutBatch[] = [];
@@ -34,6 +36,7 @@ export class HeadGroup {
     this.topicName = topicName;
     this.name = name;
     this.bytes = waiting.reduce((sum, { append }) => sum + append.bytes, 0);
+    this.markerShare = waiting.filter(({ append }) => append.marker !== undefined).length / Math.max(1, waiting.length);
     this.#settles = new Map(waiting.map(({ append, settle }) => [append, settle]));
   }
 

@@ -39,6 +39,7 @@ export async function settlePending(
     transactionalId: seen.transactionalId,
     completing,
     usesMemory: false,
+    by: 'timeout',
     decide: ({ transaction }) => decideOverdue(transaction, producerId, context.clock.nowMs()),
   });
   return true;

@@ -1,6 +1,4 @@
-import type { Broker } from '../../../broker/broker.ts';
 import { eachOf } from '../../../broker/topics/each-head.ts';
-import { headPartitions } from '../../../log/topic/topic.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
@@ -9,9 +7,11 @@ import { answeringTransaction } from './transaction-errors.ts';
 import { KAFKA_STATES } from './transaction-states.ts';
 
 type Described = ResponseOf<typeof DESCRIBE_TRANSACTIONS>['transactionStates'][number];
-type Participants = Awaited<ReturnType<Broker['describeTransaction']>>['participants'];
 
-/** Describes transactional ids. A transaction enlists heads, so it shows all partitions that have a head in common. */
+/**
+ * Describes transactional ids. A transaction enlists heads, so it shows all partitions that have a head in common, of topics
+ * that the caller has any right on.
+ */
 export const describeTransactions = handler(
   DESCRIBE_TRANSACTIONS,
   [{ action: 'any', on: 'some topic' }],
@@ -28,6 +28,7 @@ async function describe({ gateway: { broker }, rights }: Call, transactionalId: 
     async () => {
       const { state, timeoutMs, startedAtMs, producer, participants } =
         await broker.describeTransaction(transactionalId);
+      const topics = await broker.enlistedPartitions(participants);
       return {
         errorCode: KAFKA_ERRORS.NONE,
         transactionalId,
@@ -35,7 +36,7 @@ async function describe({ gateway: { broker }, rights }: Call, transactionalId: 
         transactionTimeoutMs: timeoutMs,
         ...(startedAtMs === undefined ? {} : { transactionStartTimeMs: startedAtMs }),
         ...producer,
-        topics: await topicsOf(broker, participants),
+        topics: topics.filter(({ topic }) => rights.onTopic('any', topic)),
       };
     },
     (errorCode) =>
@@ -43,15 +44,4 @@ async function describe({ gateway: { broker }, rights }: Call, transactionalId: 
         errorCode === KAFKA_ERRORS.INVALID_PRODUCER_ID_MAPPING ? KAFKA_ERRORS.TRANSACTIONAL_ID_NOT_FOUND : errorCode,
       ),
   );
-}
-
-async function topicsOf(broker: Broker, { heads }: Participants): Promise<Described['topics']> {
-  const byTopic = Map.groupBy(heads, ({ topicId }) => topicId);
-  const topics = await eachOf([...byTopic], async ([topicId, ofTopic]) => {
-    const topic = await broker.topicById(topicId);
-    if (topic === undefined) return [];
-    const partitions = ofTopic.flatMap(({ headNumber }) => headPartitions(topic, headNumber));
-    return [{ topic: topic.name, partitions }];
-  });
-  return topics.flat();
 }

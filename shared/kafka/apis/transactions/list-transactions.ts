@@ -49,8 +49,8 @@ async function listAll(
   let pageToken: string | undefined;
   do {
     const page = await broker.listTransactions({ ...filters, limit: PAGE_LIMIT, pageToken });
-    for (const { transactionalId, producerId, state } of page.items)
-      found.push({ transactionalId, producerId, transactionState: KAFKA_STATES[state] });
+    for (const { transactionalId, producer, state } of page.items)
+      found.push({ transactionalId, producerId: producer.producerId, transactionState: KAFKA_STATES[state] });
     pageToken = page.nextPageToken;
   } while (pageToken !== undefined);
   return found;

@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
+import { describeTransaction, listTransactions } from '../../../../shared/broker/transactions/admin/list.ts';
 import { endTransaction } from '../../../../shared/broker/transactions/end.ts';
 import { enlist } from '../../../../shared/broker/transactions/enlist.ts';
 import { initialiseProducer } from '../../../../shared/broker/transactions/initialise.ts';
-import { describeTransaction, listTransactions } from '../../../../shared/broker/transactions/list.ts';
 import { sweepTransactions } from '../../../../shared/broker/transactions/sweep-transactions.ts';
+import { EventLogError } from '../../../../shared/log/errors.ts';
 import type { ProducerName } from '../../../../shared/log/transaction/transaction.ts';
 import type { MemoryItemStore } from '../../../../shared/storage/memory/item-store.ts';
 import { transactionKey, transactionListingKey } from '../../../../shared/storage/transaction-keys.ts';
@@ -49,7 +50,11 @@ describe('the sweep', () => {
       await open(process, `id-${i}`, producer);
       if (i % 2 === 0) await end(process, `id-${i}`, producer, 'committed');
     }
-    expect(await sweep(process)).toMatchObject({ transactionalIdsDeleted: 0, transactionsEnded: 0 });
+    expect(await sweep(process)).toMatchObject({
+      transactionalIdsDeleted: 0,
+      transactionsEnded: 0,
+      transactionsOpen: 300,
+    });
     await stores.clock.advance(DAY_MS);
     expect(await sweep(process)).toMatchObject({ transactionalIdsDeleted: 0, transactionsEnded: 300, complete: true });
     await stores.clock.advance(6.5 * DAY_MS);
@@ -226,6 +231,53 @@ describe('the sweep', () => {
   });
 });
 
+describe('what a sweep tells', () => {
+  const MINUTE_MS = 60_000;
+
+  it('is how many ids are in use, and which transactions it has left open', async () => {
+    const stores = memoryStores();
+    const process = transactionProcess(stores);
+    expect(await sweep(process)).toMatchObject({ transactionalIds: 0, transactionsOpen: 0, oldestTransactionMs: 0 });
+    await initialise(process, 'unused');
+    await stores.clock.advance(7 * DAY_MS - 3_000);
+    await initialise(process, 'idle');
+    await open(process, 'first', await initialise(process, 'first'));
+    await stores.clock.advance(2_000);
+    await open(process, 'second', await initialise(process, 'second'));
+    expect(await sweep(process)).toMatchObject({
+      ...{ transactionalIds: 4, transactionsOpen: 2, transactionsLate: 0, oldestTransactionMs: 2_000 },
+    });
+    // `unused` is deleted, the others are ended.
+    await stores.clock.advance(70_000);
+    expect(await sweep(process)).toMatchObject({
+      ...{
+        transactionalIds: 3,
+        transactionsEnded: 2,
+        transactionsOpen: 0,
+        transactionsLate: 0,
+        oldestTransactionMs: 0,
+      },
+    });
+  });
+
+  it('has the transaction that it could not end, and calls it late after 20 minutes', async () => {
+    const stores = memoryStores();
+    const process = transactionProcess(stores);
+    await open(process, 'stuck', await initialise(process, 'stuck'));
+    process.completing.before = () =>
+      Promise.reject(new EventLogError('storage_unavailable', 'The head cannot be marked.'));
+    await stores.clock.advance(20 * MINUTE_MS);
+    const left = { transactionalIds: 1, transactionsEnded: 0, transactionsOpen: 1, blocked: 1 };
+    expect(await sweep(process)).toMatchObject({ ...left, transactionsLate: 0, oldestTransactionMs: 20 * MINUTE_MS });
+    await stores.clock.advance(1);
+    expect(await sweep(process)).toMatchObject({
+      ...left,
+      transactionsLate: 1,
+      oldestTransactionMs: 20 * MINUTE_MS + 1,
+    });
+  });
+});
+
 describe('listing and describing', () => {
   it('tells states and producers, page by page and by filters', async () => {
     const stores = memoryStores();
@@ -240,12 +292,20 @@ describe('listing and describing', () => {
     await end(process, 'e', of('e'), 'aborted').catch(() => {});
     await stores.clock.advance(10_000);
 
+    const listed = (transactionalId: string, state: string, isOpen = false) => ({
+      transactionalId,
+      producer: { producerId: of(transactionalId).producerId, producerEpoch: expect.any(Number) },
+      state,
+      timeoutMs: 60_000,
+      startedAtMs: isOpen ? stores.clock.nowMs() - 10_000 : undefined,
+      participants: { heads: isOpen ? [head(0)] : [], pages: [], groups: [] },
+    });
     const all = [
-      { transactionalId: 'a', producerId: 0, state: 'empty' },
-      { transactionalId: 'b', producerId: 1, state: 'ongoing' },
-      { transactionalId: 'c', producerId: 2, state: 'complete_commit' },
-      { transactionalId: 'd', producerId: 3, state: 'complete_abort' },
-      { transactionalId: 'e', producerId: 4, state: 'prepare_abort' },
+      listed('a', 'empty'),
+      listed('b', 'ongoing', true),
+      listed('c', 'complete_commit'),
+      listed('d', 'complete_abort'),
+      listed('e', 'prepare_abort', true),
     ];
     const { context } = process;
     expect(await listTransactions(context)).toEqual({ items: all });
@@ -270,7 +330,6 @@ describe('listing and describing', () => {
 
     expect(await describeTransaction(context, 'b')).toEqual({
       transactionalId: 'b',
-      producerId: 1,
       producer: { producerId: 1, producerEpoch: 0 },
       state: 'ongoing',
       timeoutMs: 60_000,

@@ -1,7 +1,9 @@
 import { expect, it } from 'vitest';
+import { runJob } from '../../../../functions/lambda/job.ts';
 import { sweepAll } from '../../../../functions/sweep/sweep-all.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { groupKey, groupListingKey } from '../../../../shared/storage/group-keys.ts';
+import { beginTransaction } from '../../../support/begin-transaction.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
@@ -22,6 +24,32 @@ it('sweeps consumer groups and transactions after the log, and counts all', asyn
       ...{ groupsDeleted: 1, transactionsEnded: 1, blocked: 0, complete: true },
     });
   });
+});
+
+it('makes metrics of transactions that it has left open, and none of a log without any', async () => {
+  const stores = memoryStores();
+  const broker = memoryBroker(stores);
+  const context = { awsRequestId: 'r', getRemainingTimeInMillis: () => 60_000 };
+  const metrics = async () => {
+    const lines: Record<string, unknown>[] = [];
+    const job = { name: 'sweep', tableName: 't', run: () => sweepAll(broker, options) };
+    await stores.clock.run(() => runJob(job, context, (_level, _message, fields = {}) => void lines.push(fields)));
+    const [{ _aws, ...counts } = {}] = lines;
+    const made = (_aws as { CloudWatchMetrics: { Metrics: { Name: string; Unit: string }[] }[] } | undefined)
+      ?.CloudWatchMetrics[0]?.Metrics;
+    return (made ?? [])
+      .filter(({ Name }) => /ransaction/.test(Name))
+      .map(({ Name, Unit }) => [Name, Unit, counts[Name]]);
+  };
+  expect(await metrics()).toEqual([]);
+  await broker.putTopic({ name: 't' });
+  await beginTransaction(broker, 'x');
+  await stores.clock.advance(10_000);
+  expect(await metrics()).toEqual([
+    ['transactionalIds', 'Count', 1],
+    ['transactionsOpen', 'Count', 1],
+    ['oldestTransactionMs', 'Milliseconds', 10_000],
+  ]);
 });
 
 it('tells what the sweep of the log did if groups cannot be swept', async () => {

@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
 import { exposition } from '../../../../shared/http/service/exposition.ts';
 import { metricFamilies, TOPICS_SHOWN_MAX } from '../../../../shared/http/service/metrics.ts';
+import { beginTransaction, end } from '../../../support/begin-transaction.ts';
 import { memoryApp, PROCESS_METRICS } from '../../../support/memory-app.ts';
 import { appendTo, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
-import type { SimulatedClock } from '../../../support/simulated-clock.ts';
+import { SimulatedClock } from '../../../support/simulated-clock.ts';
 
 /** The samples by name and labels, as Prometheus reads them. @throws Error if a line is none */
 function parsed(text: string): Map<string, number> {
@@ -75,6 +76,36 @@ it('tells the lag of those groups only that the caller has a right on', async ()
   const answer = await call('GET', '/metrics', { headers: { Authorization: `Bearer ${key}` } });
   const lags = [...parsed(await answer.text()).keys()].filter((name) => name.startsWith('tailrace_group_lag_records'));
   expect(lags).toEqual(['tailrace_group_lag_records{group="idle"}']);
+});
+
+it('tells what became of transactions, which are open, and who holds up readers', async () => {
+  const clock = new SimulatedClock();
+  const { call, broker } = memoryApp({ clock });
+  const scrape = async () => parsed(await (await call('GET', '/metrics')).text());
+  const before = await scrape();
+  expect(before.get('tailrace_transactions_opened_total')).toBe(0);
+  expect(before.get('tailrace_reads_held_up_total')).toBe(0);
+  await broker.putTopic({ name: 't', partitions: 32 });
+  const ended = await beginTransaction(broker, 'a');
+  await end(broker, 'a', ended);
+  for (let i = 0; i < 25; i++) {
+    await beginTransaction(broker, `open-${i}`, { partitions: [i] });
+    await clock.advance(1_000);
+  }
+  for (let i = 0; i < 25; i++) await broker.read({ topic: 't', partition: i, from: { offset: i === 0 ? 2 : 0 } });
+  const samples = await scrape();
+  expect(samples.get('tailrace_transactions_opened_total')).toBe(26);
+  expect(samples.get('tailrace_transactions_ended_total{outcome="committed",by="producer"}')).toBe(1);
+  expect(samples.get('tailrace_reads_held_up_total')).toBe(25);
+  // The twenty oldest.
+  const holders = [...samples].filter(([name]) => name.startsWith('tailrace_read_held_up_seconds'));
+  expect(holders.length).toBe(20);
+  expect(samples.get('tailrace_read_held_up_seconds{producer_id="1"}')).toBe(25);
+  expect(samples.get('tailrace_read_held_up_seconds{producer_id="20"}')).toBe(6);
+  const swept = ['transactional_ids', 'transactions_open', 'transactions_late', 'transactions_oldest_seconds'];
+  expect(swept.map((name) => samples.get(`tailrace_${name}`))).toEqual([7, 3, 1, 4.5]);
+  const without = exposition(metricFamilies(broker, { ...PROCESS_METRICS, transactions: undefined }, '1', 0));
+  expect(swept.map((name) => parsed(without).has(`tailrace_${name}`))).toEqual([false, false, false, false]);
 });
 
 it('tells how long records wait to be merged', async () => {

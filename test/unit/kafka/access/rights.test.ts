@@ -9,8 +9,10 @@ import { SASL_HANDSHAKE } from '../../../../shared/kafka/protocol/messages/acces
 import { METADATA } from '../../../../shared/kafka/protocol/messages/cluster/metadata.ts';
 import { CONSUMER_GROUP_HEARTBEAT } from '../../../../shared/kafka/protocol/messages/members/consumer-group-heartbeat.ts';
 import { PRODUCE } from '../../../../shared/kafka/protocol/messages/records/produce.ts';
+import { DESCRIBE_TRANSACTIONS } from '../../../../shared/kafka/protocol/messages/transactions/describe-transactions.ts';
 import { ZERO_UUID } from '../../../../shared/kafka/protocol/types.ts';
 import { ACTIONS, type Action, type Scope } from '../../../../shared/log/scopes.ts';
+import { beginTransaction } from '../../../support/begin-transaction.ts';
 import { type KafkaConnection, kafkaGateway, type TestGateway } from '../../../support/kafka-gateway.ts';
 import { ALLOWED, ASKED, batch, CASES, type Case, type Ids } from './rights-cases.ts';
 
@@ -132,6 +134,19 @@ describe('a caller with few rights', () => {
       topics: [
         { errorCode: NONE, name: ALLOWED },
         { errorCode: TOPIC_AUTHORIZATION_FAILED, name: null, partitions: [] },
+      ],
+    });
+  });
+
+  it('sees of a transaction only topics on which it has some', async () => {
+    await prepare();
+    for (const topic of [ALLOWED, ASKED]) await beginTransaction(gateway.broker, topic, { topic });
+    const connection = await connectWith([BASE]);
+    const transactionalIds = [ALLOWED, ASKED];
+    expect(await connection.send(DESCRIBE_TRANSACTIONS, 0, { transactionalIds })).toMatchObject({
+      transactionStates: [
+        { errorCode: NONE, transactionState: 'Ongoing', topics: [{ topic: ALLOWED }] },
+        { errorCode: NONE, transactionState: 'Ongoing', topics: [] },
       ],
     });
   });

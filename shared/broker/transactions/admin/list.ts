@@ -1,14 +1,14 @@
-import { EventLogError } from '../../log/errors.ts';
-import { PAGE_LIMIT_MAX } from '../../log/limits.ts';
-import { checkTransactionalId } from '../../log/transaction/check-transactional-id.ts';
-import type { Participants, ProducerName } from '../../log/transaction/transaction.ts';
-import type { StoredTransaction } from '../../log/transaction/transitions.ts';
-import { TRANSACTIONS } from '../../storage/transaction-keys.ts';
-import type { BrokerContext } from '../context.ts';
-import { encodePageToken, type Page, type PageRequest, pageLimit, queryPage } from '../page.ts';
-import { eachOf } from '../topics/each-head.ts';
-import { NO_TOPIC } from '../usage/usage-meter.ts';
-import { readTransaction } from './items.ts';
+import { EventLogError } from '../../../log/errors.ts';
+import { PAGE_LIMIT_MAX } from '../../../log/limits.ts';
+import { checkTransactionalId } from '../../../log/transaction/check-transactional-id.ts';
+import type { Participants, ProducerName } from '../../../log/transaction/transaction.ts';
+import type { StoredTransaction } from '../../../log/transaction/transitions.ts';
+import { TRANSACTIONS } from '../../../storage/transaction-keys.ts';
+import type { BrokerContext } from '../../context.ts';
+import { encodePageToken, type Page, type PageRequest, pageLimit, queryPage } from '../../page.ts';
+import { eachOf } from '../../topics/each-head.ts';
+import { NO_TOPIC } from '../../usage/usage-meter.ts';
+import { readTransaction } from '../items.ts';
 
 /** Kafka's names are these in another spelling. */
 export type TransactionState =
@@ -30,14 +30,11 @@ export interface ListTransactionsRequest extends PageRequest {
   readonly visible?: ((transactionalId: string) => boolean) | undefined;
 }
 
-export interface ListedTransaction {
+/** A transactional id and its transaction. */
+export interface DescribedTransaction {
   readonly transactionalId: string;
-  readonly producerId: number;
-  readonly state: TransactionState;
-}
-
-export interface DescribedTransaction extends ListedTransaction {
   readonly producer: ProducerName;
+  readonly state: TransactionState;
   readonly timeoutMs: number;
   /** When its transaction was opened; `undefined` if none is open or in completion. */
   readonly startedAtMs: number | undefined;
@@ -52,7 +49,7 @@ export interface DescribedTransaction extends ListedTransaction {
 export async function listTransactions(
   context: BrokerContext,
   request: ListTransactionsRequest = {},
-): Promise<Page<ListedTransaction>> {
+): Promise<Page<DescribedTransaction>> {
   const { states, producerIds, openLongerThanMs, visible = () => true } = request;
   const { items } = context.usage.of(NO_TOPIC, 'admin');
   const limit = pageLimit(request.limit);
@@ -63,7 +60,7 @@ export async function listTransactions(
     if (openLongerThanMs === undefined) return true;
     return startedAtMs !== undefined && context.clock.nowMs() - startedAtMs > openLongerThanMs;
   };
-  const found: ListedTransaction[] = [];
+  const found: DescribedTransaction[] = [];
   let pageToken = request.pageToken;
   do {
     const page: Page<string> = await queryPage(
@@ -80,8 +77,7 @@ export async function listTransactions(
       const last = found.at(-1);
       if (last !== undefined && found.length === limit)
         return { items: found, nextPageToken: encodePageToken(last.transactionalId) };
-      const { transactionalId, producerId, state } = described;
-      found.push({ transactionalId, producerId, state });
+      found.push(described);
     }
     pageToken = page.nextPageToken;
     if (!isFiltered && pageToken !== undefined) return { items: found, nextPageToken: pageToken };
@@ -96,18 +92,20 @@ export async function describeTransaction(
 ): Promise<DescribedTransaction> {
   checkTransactionalId(transactionalId);
   const transaction = await readTransaction(context.usage.of(NO_TOPIC, 'admin').items, transactionalId);
-  if (transaction === undefined || transaction.isRetired)
-    throw new EventLogError('unknown_transactional_id', `There is no transactional id '${transactionalId}'.`, {
-      details: { transactionalId },
-    });
+  if (transaction === undefined || transaction.isRetired) throw noSuchId(transactionalId);
   return describe(transaction);
+}
+
+export function noSuchId(transactionalId: string): EventLogError {
+  return new EventLogError('unknown_transactional_id', `There is no transactional id '${transactionalId}'.`, {
+    details: { transactionalId },
+  });
 }
 
 function describe(transaction: StoredTransaction): DescribedTransaction {
   const { transactionalId, producer, timeoutMs, participants, phase, startedAtMs } = transaction;
   return {
     transactionalId,
-    producerId: producer.producerId,
     producer,
     state: stateOf(transaction),
     timeoutMs,
