@@ -1,4 +1,3 @@
-import type { Participants } from '../log/transaction/transaction.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
@@ -63,7 +62,6 @@ import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.
 import { runSweep, type SweepRun } from './jobs/sweep/run-sweep.ts';
 import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { type BrokerComponents, makeContext } from './make-context.ts';
-import type { Holder } from './memory/held-up.ts';
 import type { Page, PageRequest } from './page.ts';
 import { type FetchedPartition, type FetchPartitionsRequest, fetchPartitions } from './read/fetch-partitions.ts';
 import { type Follower, type FollowRequest, follow } from './read/follow.ts';
@@ -86,7 +84,11 @@ import { describeProducers, type ProducerDescription } from './topics/describe-p
 import { knownTopic, type Topic, topicById } from './topics/known-topic.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
-import { type EnlistedTopic, enlistedPartitions } from './transactions/admin/enlisted-partitions.ts';
+import {
+  type EnlistedHeads,
+  type EnlistedTopic,
+  enlistedPartitions,
+} from './transactions/admin/enlisted-partitions.ts';
 import { fenceProducer } from './transactions/admin/fence-producer.ts';
 import {
   type DescribedTransaction,
@@ -94,6 +96,7 @@ import {
   type ListTransactionsRequest,
   listTransactions,
 } from './transactions/admin/list.ts';
+import { type TransactionTraffic, transactionTraffic } from './transactions/admin/transaction-traffic.ts';
 import { type AppendInTransactionRequest, appendInTransaction } from './transactions/append-in-transaction.ts';
 import type { Completing } from './transactions/complete.ts';
 import { type EndRequest, endTransaction } from './transactions/end.ts';
@@ -104,25 +107,11 @@ import { settlePending } from './transactions/offsets/settle-pending.ts';
 import { endOverdue } from './transactions/overdue.ts';
 import { type SweptTransactions, sweepTransactions } from './transactions/sweep-transactions.ts';
 import type { TrafficRow } from './usage/traffic.ts';
-import type { EndedTransactions } from './usage/transaction-counts.ts';
 import type { UsageRow } from './usage/usage-meter.ts';
 import type { VerificationPage } from './verify/report.ts';
 import { type VerifyRequest, verifyTopic } from './verify/verify-topic.ts';
 
 export type { BrokerComponents };
-
-/** A reader that is still held up looks again within this time. */
-const HOLDERS_TOLD_MS = 60_000;
-
-/** Of one process. */
-export interface TransactionTraffic {
-  readonly opened: number;
-  readonly ended: readonly EndedTransactions[];
-  /** Looks of readers that an open transaction of a second or more held up. */
-  readonly readsHeldUp: number;
-  /** Whose transactions held up a reader within the last minute, the oldest first. */
-  readonly holders: readonly Holder[];
-}
 
 /**
  * The log: every operation of Tailrace over an object store and an item store. A broker holds only caches, so any number of
@@ -275,7 +264,7 @@ export class Broker {
     return describeTransaction(this.#context, transactionalId);
   }
 
-  enlistedPartitions(participants: Pick<Participants, 'heads'>): Promise<EnlistedTopic[]> {
+  enlistedPartitions(participants: EnlistedHeads): Promise<EnlistedTopic[]> {
     return enlistedPartitions(this.#context, participants);
   }
 
@@ -478,15 +467,8 @@ export class Broker {
     return this.#context.traffic.rows();
   }
 
-  /** What this process has seen of transactions, since it started. Costs no request. */
   transactionTraffic(): TransactionTraffic {
-    const { transactionCounts, heldUp, clock } = this.#context;
-    return {
-      opened: transactionCounts.opened,
-      ended: transactionCounts.ended(),
-      readsHeldUp: heldUp.reads,
-      holders: heldUp.holdersMetSince(clock.nowMs() - HOLDERS_TOLD_MS),
-    };
+    return transactionTraffic(this.#context);
   }
 
   /** The heads with tail nodes that this process has moved and not merged, and when their oldest data was written. */
