@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { TransactionTraffic } from '../../shared/broker/broker.ts';
+import type { TransactionTraffic } from '../../shared/broker/transactions/admin/transaction-traffic.ts';
 import type { ObservedRequest } from '../../shared/kafka/gateway.ts';
 import type { Traffic } from '../../shared/kafka/listen.ts';
 import type { Clock } from '../../shared/storage/ports.ts';

@@ -1,4 +1,3 @@
-import type { Participants } from '../log/transaction/transaction.ts';
 import * as apiKeys from './access/api-keys.ts';
 import { allocateProducerId } from './append/allocate-producer-id.ts';
 import { appendBatches } from './append/append-batches.ts';
@@ -64,7 +63,6 @@ import { type SweptHotOrphans, sweepHotOrphans } from './jobs/sweep/hot-orphans.
 import { runSweep, type SweepRun } from './jobs/sweep/run-sweep.ts';
 import { type SweptHead, sweepHead } from './jobs/sweep/sweep-head.ts';
 import { type BrokerComponents, makeContext } from './make-context.ts';
-import type { Holder } from './memory/held-up.ts';
 import type { Page, PageRequest } from './page.ts';
 import { type FetchedPartition, type FetchPartitionsRequest, fetchPartitions } from './read/fetch-partitions.ts';
 import { type Follower, type FollowRequest, follow } from './read/follow.ts';
@@ -87,7 +85,11 @@ import { describeProducers, type ProducerDescription } from './topics/describe-p
 import { knownTopic, type Topic, topicById } from './topics/known-topic.ts';
 import { type ListTopicsRequest, listTopics } from './topics/list-topics.ts';
 import { type PutTopicRequest, putTopic } from './topics/put-topic.ts';
-import { type EnlistedTopic, enlistedPartitions } from './transactions/admin/enlisted-partitions.ts';
+import {
+  type EnlistedHeads,
+  type EnlistedTopic,
+  enlistedPartitions,
+} from './transactions/admin/enlisted-partitions.ts';
 import { fenceProducer } from './transactions/admin/fence-producer.ts';
 import {
   type DescribedTransaction,
@@ -95,43 +97,24 @@ import {
   type ListTransactionsRequest,
   listTransactions,
 } from './transactions/admin/list.ts';
+import { type TransactionTraffic, transactionTraffic } from './transactions/admin/transaction-traffic.ts';
 import { type AppendInTransactionRequest, appendInTransaction } from './transactions/append/append-in-transaction.ts';
-import {
-  type AppendedRecord,
-  type AppendRecordsInTransactionRequest,
-  appendRecordsInTransaction,
-} from './transactions/append/append-records.ts';
 import type { Completing } from './transactions/complete.ts';
 import { type EndRequest, endTransaction } from './transactions/end.ts';
 import { type Enlisted, type EnlistRequest, enlist } from './transactions/enlist.ts';
 import { type InitialiseRequest, initialiseProducer } from './transactions/initialise.ts';
 import { type CommitInTransactionRequest, commitOffsetsInTransaction } from './transactions/offsets/commit-offsets.ts';
-import { type CommitPollInTransactionRequest, commitPollInTransaction } from './transactions/offsets/commit-poll.ts';
 import { settlePending } from './transactions/offsets/settle-pending.ts';
 import { endOverdue } from './transactions/overdue.ts';
 import { type SweptTransactions, sweepTransactions } from './transactions/sweep-transactions.ts';
 import type { TransactionRequest } from './transactions/whole/request.ts';
 import { WholeTransactions } from './transactions/whole/whole-transactions.ts';
 import type { TrafficRow } from './usage/traffic.ts';
-import type { EndedTransactions } from './usage/transaction-counts.ts';
 import type { UsageRow } from './usage/usage-meter.ts';
 import type { VerificationPage } from './verify/report.ts';
 import { type VerifyRequest, verifyTopic } from './verify/verify-topic.ts';
 
 export type { BrokerComponents };
-
-/** A reader that is still held up looks again within this time. */
-const HOLDERS_TOLD_MS = 60_000;
-
-/** Of one process. */
-export interface TransactionTraffic {
-  readonly opened: number;
-  readonly ended: readonly EndedTransactions[];
-  /** Looks of readers that an open transaction of a second or more held up. */
-  readonly readsHeldUp: number;
-  /** Whose transactions held up a reader within the last minute, the oldest first. */
-  readonly holders: readonly Holder[];
-}
 
 /**
  * The log: every operation of Tailrace over an object store and an item store. A broker holds only caches, so any number of
@@ -264,12 +247,8 @@ export class Broker {
     return appendInTransaction(this.#context, this.#groupCommit, request);
   }
 
-  appendRecordsInTransaction(request: AppendRecordsInTransactionRequest): Promise<AppendedRecord[][]> {
-    return appendRecordsInTransaction(this.#context, this.#groupCommit, this.#sticky, request);
-  }
-
   /** A whole transaction in one call. See `WholeTransactions.run`. */
-  transact(request: TransactionRequest): Promise<AppendedRecord[][]> {
+  transact(request: TransactionRequest): ReturnType<WholeTransactions['run']> {
     return this.#wholeTransactions.run(request);
   }
 
@@ -289,10 +268,6 @@ export class Broker {
     return commitOffsetsInTransaction(this.#context, this.#completing, request);
   }
 
-  commitPollInTransaction(request: CommitPollInTransactionRequest): Promise<CommitOutcome[]> {
-    return commitPollInTransaction(this.#context, this.#completing, request);
-  }
-
   listTransactions(request?: ListTransactionsRequest): Promise<Page<DescribedTransaction>> {
     return listTransactions(this.#context, request);
   }
@@ -301,7 +276,7 @@ export class Broker {
     return describeTransaction(this.#context, transactionalId);
   }
 
-  enlistedPartitions(participants: Pick<Participants, 'heads'>): Promise<EnlistedTopic[]> {
+  enlistedPartitions(participants: EnlistedHeads): Promise<EnlistedTopic[]> {
     return enlistedPartitions(this.#context, participants);
   }
 
@@ -502,15 +477,8 @@ export class Broker {
     return this.#context.traffic.rows();
   }
 
-  /** What this process has seen of transactions, since it started. Costs no request. */
   transactionTraffic(): TransactionTraffic {
-    const { transactionCounts, heldUp, clock } = this.#context;
-    return {
-      opened: transactionCounts.opened,
-      ended: transactionCounts.ended(),
-      readsHeldUp: heldUp.reads,
-      holders: heldUp.holdersMetSince(clock.nowMs() - HOLDERS_TOLD_MS),
-    };
+    return transactionTraffic(this.#context);
   }
 
   /** The heads with tail nodes that this process has moved and not merged, and when their oldest data was written. */

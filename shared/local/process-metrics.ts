@@ -42,7 +42,7 @@ export class KnownTransactions {
     return this.#figures;
   }
 
-  /** If a sweep fails, nothing is told: old figures would look as if nothing had changed. */
+  /** If a sweep fails, there are no figures: old ones would look as if nothing had changed. */
   async sweep(broker: Pick<Broker, 'sweepTransactions'>, options: { readonly signal: AbortSignal }): Promise<TimedRun> {
     let figures: TransactionFigures | undefined;
     let part = NO_TRANSACTIONS;

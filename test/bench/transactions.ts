@@ -7,8 +7,12 @@ import { startTailrace } from '../../shared/local/start.ts';
 import { encodeBatch } from '../../shared/log/batch/record-batch.ts';
 import type { ProducerName } from '../../shared/log/transaction/transaction.ts';
 import { count, type Measurement, measure, row } from './measure.ts';
+import { printTransactionCosts } from './transaction-costs.ts';
 
-/** `npm run bench:transactions`: transactions in one local process, durable, on this machine. Nothing here is asserted. */
+/**
+ * `npm run bench:transactions`: transactions in one local process, durable, on this machine, and what they
+ * cost on AWS. Nothing here is asserted.
+ */
 
 const VALUE = Uint8Array.from({ length: 100 }, (_, i) => 97 + (i % 26));
 const AT_ONCE = 64;
@@ -101,6 +105,7 @@ async function main(): Promise<void> {
   for (const spread of [ONE_HEAD, THREE_HEADS]) await throughput(spread);
   await reading();
   await besideOpenOnes();
+  await printTransactionCosts();
 }
 
 async function withLog<T>(work: (broker: Broker) => Promise<T>): Promise<T> {

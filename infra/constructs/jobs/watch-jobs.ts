@@ -68,7 +68,7 @@ export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps)
       metric: jobMetric(table, 'sweep', 'oldestTransactionMs', Stats.MAXIMUM),
       what:
         'A transaction is open for longer than an hour, so the sweep could not end it, and readers of committed records wait. ' +
-        'Find it by GET /v1/transactions?openLongerThanMs=3600000, or kafka-transactions.sh find-hanging and list. The log of the ' +
+        'Find it by GET /v1/transactions?openLongerThanMs=3600000. The log of the ' +
         'job sweep says what it could not do. Once that works again, the next sweep ends the transaction.',
       threshold: TRANSACTION_MAX.toMilliseconds(),
     },

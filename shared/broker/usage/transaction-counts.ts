@@ -32,7 +32,7 @@ export class TransactionCounts {
   /** An update has moved a transactional id from one state to the next. */
   moved(seen: StoredTransaction, next: StoredTransaction, by: EndedBy): void {
     if (seen.phase === 'empty' && next.phase === 'open') this.#opened++;
-    if (seen.phase !== 'open' || !isCompleting(next)) return;
+    if (!isCompleting(next)) return;
     const outcome = outcomeOf(next);
     const key = `${outcome} ${by}`;
     this.#ended.set(key, { outcome, by, count: (this.#ended.get(key)?.count ?? 0) + 1 });

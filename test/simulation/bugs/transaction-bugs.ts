@@ -140,8 +140,8 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     'txn-held-up-reader-does-nothing',
     'A reader that is held up does not end what is overdue.',
     ISOLATION,
-    'context.heldUp.met(oldest,',
-    'context.heldUp.met(oldest.slice(oldest.length),',
+    'context.heldUp.metByReader(oldest,',
+    'context.heldUp.metByReader(oldest.slice(oldest.length),',
   ),
   bug(
     'txn-offsets-committed-before-the-commit-point',

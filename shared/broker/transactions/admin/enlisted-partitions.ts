@@ -4,6 +4,8 @@ import { topicOfParticipant } from '../../append/mark-head.ts';
 import type { BrokerContext } from '../../context.ts';
 import { eachOf } from '../../topics/each-head.ts';
 
+export type EnlistedHeads = Pick<Participants, 'heads'>;
+
 export interface EnlistedTopic {
   readonly topic: string;
   readonly partitions: readonly number[];
@@ -13,10 +15,7 @@ export interface EnlistedTopic {
  * The partitions that a transaction may have records in. It enlists heads, so these are all partitions that have a head in
  * common. Those of deleted topics are left out. 1 GetItem for each topic that is not in memory.
  */
-export async function enlistedPartitions(
-  context: BrokerContext,
-  { heads }: Pick<Participants, 'heads'>,
-): Promise<EnlistedTopic[]> {
+export async function enlistedPartitions(context: BrokerContext, { heads }: EnlistedHeads): Promise<EnlistedTopic[]> {
   const byTopic = [...Map.groupBy(heads, ({ topicId }) => topicId).values()];
   const topics = await eachOf(byTopic, async (ofTopic) => {
     const [first] = ofTopic;

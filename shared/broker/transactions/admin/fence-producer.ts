@@ -9,7 +9,7 @@ import { noSuchId } from './list.ts';
  * Aborts the open transaction of a transactional id, and fences its producer, as an initialisation of another producer does.
  * A transaction that has its outcome is completed: it keeps the outcome. Repeating this fences whoever uses the id by then.
  *
- * 1 GetItem and 1 UpdateItem. If a transaction was left, 1 UpdateItem more and what completing it costs.
+ * 1 UpdateItem, and 1 GetItem if this process does not remember the id. If a transaction was left, 1 UpdateItem more and what completing it costs.
  * @throws EventLogError `invalid_request`, `unknown_transactional_id`. With the outcome `unknown` the transaction may have been
  * aborted, and the request can be repeated
  */
@@ -22,7 +22,6 @@ export async function fenceProducer(
   await moveExisting(context, {
     transactionalId,
     completing,
-    usesMemory: false,
     by: 'operator',
     decide: ({ transaction: seen, newProducerId }) => {
       const nowMs = context.clock.nowMs();

@@ -247,6 +247,8 @@ describe('what a sweep tells', () => {
     expect(await sweep(process)).toMatchObject({
       ...{ transactionalIds: 4, transactionsOpen: 2, transactionsLate: 0, oldestTransactionMs: 2_000 },
     });
+    // Whoever initialises it has died before the item was made.
+    await stores.items.put(transactionListingKey('listed'), { p: 99, w: stores.clock.nowMs() });
     // `unused` is deleted, the others are ended.
     await stores.clock.advance(70_000);
     expect(await sweep(process)).toMatchObject({

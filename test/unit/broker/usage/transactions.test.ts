@@ -60,6 +60,16 @@ describe('transactions that a process opens and ends', () => {
     expect([endedBy(failing), endedBy(other)]).toEqual([{ 'committed producer': 1 }, {}]);
   });
 
+  it('are not counted where the update was rejected', async () => {
+    const { stores, broker } = await logOf();
+    const other = memoryBroker(stores);
+    const producer = await beginTransaction(broker, 'a');
+    await other.fenceProducer('a');
+    // This process remembers it as open.
+    await expect(end(broker, 'a', producer)).rejects.toThrow('Epoch 0');
+    expect([endedBy(broker), endedBy(other)]).toEqual([{}, { 'aborted operator': 1 }]);
+  });
+
   it('that overdue readers and pages of offsets abort are counted as ended by timeout', async () => {
     const { stores, broker } = await logOf();
     await stores.clock.run(async () => {
