@@ -121,9 +121,7 @@ describe('the jobs of the stateless stack', () => {
       Statistic: 'Maximum',
       Threshold: 3_600_000,
       EvaluationPeriods: 1,
-      AlarmDescription: Match.stringLikeRegexp(
-        'GET /v1/transactions.*kafka-transactions.sh find-hanging.*log of the job sweep',
-      ),
+      AlarmDescription: Match.stringLikeRegexp('GET /v1/transactions.*log of the job sweep'),
     });
     template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
     const [dashboard] = Object.values(resourcesOf(template, 'AWS::CloudWatch::Dashboard'));
