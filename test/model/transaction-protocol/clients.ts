@@ -83,7 +83,8 @@ export class Clients {
     const over = { ...state, stage: 'over' } as const;
     switch (state.stage) {
       case 'initialise':
-        return answer.type === 'ok' ? { ...state, stage: 'write', epoch: answer.epoch } : over;
+        if (answer.type !== 'ok') return over;
+        return { ...state, stage: state.ends.length === 0 ? 'over' : 'write', epoch: answer.epoch };
       case 'write': {
         const bit = 1 << this.batchOf(client, state);
         if (answer.type === 'ok') return this.written(client, { ...state, acknowledged: state.acknowledged | bit });

@@ -76,10 +76,14 @@ export class Heads {
   }
 
   plan(job: Job, observed: HeadLog, producersAsOf: HeadLog = observed): Plan {
-    const key = `${observed.id} ${producersAsOf.id} ${Object.values(job).join()}`;
+    const what = job.type === 'batch' ? `${job.batch} ${job.attempt}` : `${job.outcome} ${job.head} ${job.by}`;
+    const key = `${observed.id} ${producersAsOf.id} ${job.number} ${job.epoch} ${what}`;
     let plan = this.plans.get(key);
     if (plan === undefined) {
-      plan = job.type === 'batch' ? this.planBatch(job, observed, producersAsOf) : this.planMarker(job, observed, producersAsOf);
+      plan =
+        job.type === 'batch'
+          ? this.planBatch(job, observed, producersAsOf)
+          : this.planMarker(job, observed, producersAsOf);
       this.plans.set(key, plan);
     }
     return plan;
@@ -87,7 +91,8 @@ export class Heads {
 
   /** Whether all conditions of the update hold. */
   takes({ commits }: HeadLog, firstEntry: number, commit: Commit, observedEntry: number): boolean {
-    if (firstEntry > observedEntry && this.flaw !== 'a commit does not hold firstEntry against what was observed') return false;
+    if (firstEntry > observedEntry && this.flaw !== 'a commit does not hold firstEntry against what was observed')
+      return false;
     return !commits.slice(firstEntry).some((taken) => contradicts(taken, commit));
   }
 
@@ -138,12 +143,15 @@ export class Heads {
     producersAsOf: HeadLog,
   ): Plan {
     const state = producersAfter(producersAsOf.entries).get(PRODUCER_ID);
-    if (this.flaw === 'a head without data gets no fence' && openSlots(state, number).length === 0) return { type: 'done' };
+    if (this.flaw === 'a head without data gets no fence' && openSlots(state, number).length === 0)
+      return { type: 'done' };
     const marker = { producerId: PRODUCER_ID, producerEpoch: epoch, transaction: number, outcome };
     const append: HeadAppend = { atomic: true, batches: [], bytes: 0, marker };
     const batchId = makeBatchId(new Uint8Array(6), by);
     const { commit } = this.planned(append, batchId, observed, producersAsOf, true);
-    return commit === undefined ? { type: 'done' } : { type: 'commit', commit: this.addCommit(head, commit, undefined) };
+    return commit === undefined
+      ? { type: 'done' }
+      : { type: 'commit', commit: this.addCommit(head, commit, undefined) };
   }
 
   private planned(
@@ -166,7 +174,11 @@ export class Heads {
     return planCommit(headAfter(observed.entries, SLOTS), producers, [append], layout, { batchId, location: 'inline' });
   }
 
-  private addCommit(head: number, { entry, packed, leave, demandAbsent }: PlannedCommit, batch: number | undefined): Commit {
+  private addCommit(
+    head: number,
+    { entry, packed, leave, demandAbsent }: PlannedCommit,
+    batch: number | undefined,
+  ): Commit {
     const isMarker = batch === undefined;
     const leaves = leave.filter((key) => this.isLeft(key, isMarker)).map(toHex);
     const demandsAbsent = demandAbsent.filter((key) => this.isDemanded(key, isMarker)).map(toHex);
@@ -183,9 +195,15 @@ export class Heads {
 
   private isDemanded([kind]: Uint8Array, isMarker: boolean): boolean {
     if (kind === KIND_MARKER)
-      return this.flaw !== (isMarker ? 'a marker does not demand that there is none' : 'a batch does not demand that its marker is absent');
+      return (
+        this.flaw !==
+        (isMarker ? 'a marker does not demand that there is none' : 'a batch does not demand that its marker is absent')
+      );
     if (kind === KIND_NEW_SLOT)
-      return this.flaw !== (isMarker ? 'a marker does not demand that no slot was added' : 'a new slot is not demanded absent');
+      return (
+        this.flaw !==
+        (isMarker ? 'a marker does not demand that no slot was added' : 'a new slot is not demanded absent')
+      );
     return kind !== KIND_BATCH || this.flaw !== 'a batch does not demand that it is absent';
   }
 

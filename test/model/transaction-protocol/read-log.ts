@@ -78,7 +78,9 @@ function addMarker({ outcomes, openIn, newestEpochs }: Checked, { markers = [] }
     openIn[slot] = undefined;
     newestEpochs[slot] = Math.max(newestEpochs[slot] ?? 0, producerEpoch);
   }
-  return openIn.includes(transaction) ? `the marker of transaction ${transaction} leaves out a slot with data` : undefined;
+  return openIn.includes(transaction)
+    ? `the marker of transaction ${transaction} leaves out a slot with data`
+    : undefined;
 }
 
 /** As a read of committed records does: up to the last stable offset, without what was aborted. */
@@ -94,7 +96,8 @@ function visibleBatches(
     const nextOffset = ofSlot.length;
     let stable = lastStableOffsetOf(open, slot, nextOffset);
     if (flaw === 'a read goes to the high watermark') stable = nextOffset;
-    if (flaw === 'the last stable offset comes from memory') stable = lastStableOffsetOf(openBefore(placed), slot, nextOffset);
+    if (flaw === 'the last stable offset comes from memory')
+      stable = lastStableOffsetOf(openBefore(placed), slot, nextOffset);
     for (const { entryNumber, baseOffset, part } of ofSlot) {
       const batch = batches[entryNumber];
       if (batch === undefined || baseOffset >= stable) continue;
