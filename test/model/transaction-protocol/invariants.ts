@@ -1,16 +1,9 @@
-import type { ClientState, Clients } from './clients.ts';
-import type { HeadLog, Heads } from './heads.ts';
-import type { History, TransactionItem } from './item.ts';
-import { HEADS, type NumberedBatch, type Scenario } from './scenarios.ts';
+import type { Parts } from './parts.ts';
+import type { ClientState } from './processes/clients.ts';
+import { HEADS, type NumberedBatch } from './scenarios.ts';
 import type { State } from './state.ts';
-
-export interface Parts {
-  readonly scenario: Scenario;
-  readonly batches: readonly NumberedBatch[];
-  readonly item: TransactionItem;
-  readonly heads: Heads;
-  readonly clients: Clients;
-}
+import type { HeadLog } from './stored/heads.ts';
+import type { History } from './stored/item.ts';
 
 interface Found {
   /** The number of its transaction; `undefined`: it is in no log. */

@@ -1,10 +1,10 @@
-import type { ClientState } from './clients.ts';
-import type { Commit, HeadLog } from './heads.ts';
-import type { Parts } from './invariants.ts';
-import type { ItemState } from './item.ts';
+import type { Parts } from './parts.ts';
+import type { ClientState } from './processes/clients.ts';
+import type { Operation, Request, Workers } from './processes/workers.ts';
 import { HEADS, type NumberedBatch } from './scenarios.ts';
 import type { State } from './state.ts';
-import type { Operation, Request, Workers } from './workers.ts';
+import type { Commit, HeadLog } from './stored/heads.ts';
+import type { ItemState } from './stored/item.ts';
 
 /** Kinds of steps. A step is a number of a kind, an operand of a byte, and one of two bytes. */
 export const STEP = {
@@ -15,6 +15,7 @@ export const STEP = {
   crash: 4,
   unheard: 5,
   move: 6,
+  death: 7,
 } as const;
 
 export function stepOf(kind: number, a: number, b: number): number {
@@ -68,6 +69,8 @@ export class Narrator {
         return `the process of ${this.operationInWords(before, a)} dies`;
       case STEP.unheard:
         return `${this.requestInWords(this.workers.requests.at(b))} is applied unheard`;
+      case STEP.death:
+        return `${who} dies`;
       default:
         return `the tail of head ${a} is moved`;
     }

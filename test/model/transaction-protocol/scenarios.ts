@@ -35,7 +35,7 @@ export interface Scenario {
   readonly workers: number;
   /** How many who are held up are at work at once. */
   readonly helpers: number;
-  /** How many processes die. */
+  /** How many processes and producers die. */
   readonly failures: number;
   /** With how many updates that are rejected an operation gives up. The product's `TRIES` is 32. */
   readonly rejections: number;
@@ -93,7 +93,8 @@ export const SCENARIOS = {
   zombie: { name: 'zombie', clients: [held(['a', 'c'], 'committed'), next(['c'])], ...BOUNDS },
   oneHead: { name: 'zombie in one head', clients: [held(['a'], 'committed'), next(['a'])], ...BOUNDS },
   slots: { name: 'three slots', clients: [held(['a', 'b', 'c'], 'committed'), next([])], ...BOUNDS },
-  deaths: { name: 'a process dies', clients: [held(['a', 'c'], 'committed'), next([])], ...BOUNDS, failures: 1 },
+  deaths: { name: 'two die', clients: [held(['a', 'c'], 'committed')], ...BOUNDS, failures: 2 },
+  deathsOfTwo: { name: 'zombie, and one dies', clients: [held(['a'], 'committed'), next([])], ...BOUNDS, failures: 1 },
   retries: { name: 'retries', clients: [held(['a', 'c'], 'committed')], ...BOUNDS, tries: 2 },
   again: { name: 'two batches in a slot', clients: [held(['a', 'a'], 'committed')], ...BOUNDS, tries: 2 },
   heads: { name: 'three heads', clients: [held(['a', 'c', 'd'], 'committed')], ...BOUNDS },
@@ -124,7 +125,13 @@ export const SCENARIOS = {
 /** What takes minutes. */
 export const LARGE_SCENARIOS: readonly Scenario[] = [
   { ...SCENARIOS.zombie, name: 'zombie, two heads each', clients: [held(['a', 'c'], 'committed'), next(['a', 'c'])] },
-  { ...SCENARIOS.zombie, name: 'zombie, and a process dies', failures: 1 },
+  {
+    ...SCENARIOS.slots,
+    name: 'two heads, and one dies',
+    clients: [held(['a', 'c'], 'committed'), next([])],
+    failures: 1,
+  },
+  { ...SCENARIOS.oneHead, name: 'zombie in one head, and one dies', failures: 1 },
   { ...SCENARIOS.retries, name: 'retries, then another', clients: [held(['a', 'c'], 'committed'), next([])] },
   { ...SCENARIOS.oneHead, name: 'zombie, two held up', helpers: 2 },
   { ...SCENARIOS.moves, name: 'zombie, tails are moved', clients: [held(['a', 'b'], 'committed'), next(['a'])] },

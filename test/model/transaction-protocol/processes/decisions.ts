@@ -1,4 +1,4 @@
-import { NO_PARTICIPANTS, type Participants } from '../../../shared/log/transaction/transaction.ts';
+import { NO_PARTICIPANTS, type Participants } from '../../../../shared/log/transaction/transaction.ts';
 import {
   type Decision,
   decideEnd,
@@ -7,10 +7,10 @@ import {
   decideOverdue,
   isCompleting,
   type StoredTransaction,
-} from '../../../shared/log/transaction/transitions.ts';
-import type { Flaw } from './flaws.ts';
-import { type Change, LATER_MS, NOW_MS, PRODUCER_ID, TIMEOUT_MS, type TransactionItem } from './item.ts';
-import type { NumberedBatch } from './scenarios.ts';
+} from '../../../../shared/log/transaction/transitions.ts';
+import type { Flaw } from '../flaws.ts';
+import type { NumberedBatch } from '../scenarios.ts';
+import { type Change, LATER_MS, NOW_MS, PRODUCER_ID, TIMEOUT_MS, type TransactionItem } from '../stored/item.ts';
 import type { Draft, Operation } from './workers.ts';
 
 /** The heads of the model as participants, each of which is in a topic of its own. */

@@ -2,24 +2,24 @@ import {
   changeBetween,
   type TransactionChange,
   transactionFromAttributes,
-} from '../../../shared/broker/transactions/items.ts';
-import { toHex } from '../../../shared/log/bytes.ts';
+} from '../../../../shared/broker/transactions/items.ts';
+import { toHex } from '../../../../shared/log/bytes.ts';
 import {
   TRANSACTION_PHASES,
   type Transaction,
   type TransactionOutcome,
-} from '../../../shared/log/transaction/transaction.ts';
+} from '../../../../shared/log/transaction/transaction.ts';
 import {
   finished,
   isCompleting,
   newTransaction,
   outcomeOf,
   type StoredTransaction,
-} from '../../../shared/log/transaction/transitions.ts';
-import type { Attributes, Condition } from '../../../shared/storage/ports.ts';
-import { decideWrite } from '../../../shared/storage/rules/item-writes.ts';
-import { TRANSACTION, transactionKey } from '../../../shared/storage/transaction-keys.ts';
-import type { Flaw } from './flaws.ts';
+} from '../../../../shared/log/transaction/transitions.ts';
+import type { Attributes, Condition } from '../../../../shared/storage/ports.ts';
+import { decideWrite } from '../../../../shared/storage/rules/item-writes.ts';
+import { TRANSACTION, transactionKey } from '../../../../shared/storage/transaction-keys.ts';
+import type { Flaw } from '../flaws.ts';
 import { Interned } from './interned.ts';
 
 /** A state that the item of the transactional id had, or has. */

@@ -1,7 +1,7 @@
-import type { TransactionOutcome } from '../../../shared/log/transaction/transaction.ts';
-import type { Commit } from './heads.ts';
-import { Interned } from './interned.ts';
-import type { Change, ItemState } from './item.ts';
+import type { TransactionOutcome } from '../../../../shared/log/transaction/transaction.ts';
+import type { Commit } from '../stored/heads.ts';
+import { Interned } from '../stored/interned.ts';
+import type { Change, ItemState } from '../stored/item.ts';
 
 /** What somebody has asked a process for. */
 export interface Operation {

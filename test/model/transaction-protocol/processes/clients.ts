@@ -1,6 +1,6 @@
-import type { TransactionOutcome } from '../../../shared/log/transaction/transaction.ts';
-import { Interned } from './interned.ts';
-import type { Client, ClientTransaction } from './scenarios.ts';
+import type { TransactionOutcome } from '../../../../shared/log/transaction/transaction.ts';
+import type { Client, ClientTransaction } from '../scenarios.ts';
+import { Interned } from '../stored/interned.ts';
 
 export type Stage = 'initialise' | 'write' | 'end' | 'over';
 
@@ -73,6 +73,11 @@ export class Clients {
   sent(state: ClientState, outcome: TransactionOutcome | undefined): ClientState {
     const ends = outcome === undefined ? state.ends : withEnd(state, { asked: outcome, told: undefined });
     return this.intern({ ...state, tries: state.tries + 1, ends });
+  }
+
+  /** The producer itself dies; its requests live on. */
+  died(state: ClientState): ClientState {
+    return this.intern({ ...state, stage: 'over' });
   }
 
   answered(client: number, state: ClientState, answer: Answer): ClientState {
