@@ -13,8 +13,8 @@ const WAIT_MS = 25;
 const WAIT_MS_MAX = 1_000;
 
 /**
- * Runs a request until it succeeds or fails permanently, at most four times. Each attempt learns whether an earlier one may
- * have been applied.
+ * Runs a request until it succeeds or fails permanently, at most four times. `request` gets whether an earlier attempt may have
+ * been applied.
  *
  * The SDK's own retries are switched off (`maxAttempts: 1`). A rejected attempt says nothing about an earlier attempt whose
  * reply was lost, so the outcome of the whole is unknown as soon as the outcome of one attempt is.

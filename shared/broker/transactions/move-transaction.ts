@@ -108,7 +108,11 @@ export async function moveTransaction(context: BrokerContext, move: Move): Promi
       }
     }
   }
-  throw new EventLogError('throttled', `Other requests change transactional id '${transactionalId}' at the same time.`);
+  const error = new EventLogError(
+    'throttled',
+    `Other requests change transactional id '${transactionalId}' at the same time.`,
+  );
+  throw mayBeApplied ? withUnknownOutcome(error) : error;
 
   async function read(): Promise<boolean> {
     transaction = await retrying(context, 'not_applied', () => readTransaction(items, transactionalId));

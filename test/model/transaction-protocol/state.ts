@@ -1,5 +1,13 @@
+import { HEADS } from './scenarios.ts';
+
 /** Requests under way at once. */
-const REQUESTS_MAX = 14;
+const REQUESTS_MAX = 24;
+
+/** Where what stands among the words: the item's history comes first. */
+const LOGS_AT = 1;
+const FIRST_ENTRIES_AT = LOGS_AT + HEADS;
+const FAILURES_AT = FIRST_ENTRIES_AT + HEADS;
+const CLIENTS_AT = FAILURES_AT + 1;
 
 export interface Sizes {
   readonly clients: number;
@@ -127,8 +135,3 @@ export class State {
     this.words.fill(0, this.requestsAt + kept, this.requestsAt + count);
   }
 }
-
-const LOGS_AT = 1;
-const FIRST_ENTRIES_AT = 3;
-const FAILURES_AT = 5;
-const CLIENTS_AT = 6;

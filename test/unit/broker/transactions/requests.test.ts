@@ -205,6 +205,20 @@ it('does not say that nothing has happened where an attempt of the adapter may h
   expect(marks(b)).toEqual(['0 1 committed']);
 });
 
+it('does not say that nothing has happened where it gives up an end that may have been applied', async () => {
+  const { stores, a } = twoProcesses();
+  const producer = await initialise(a);
+  await bind(a, producer, 0);
+  const { items } = aroundStores(stores, (_, send) => send);
+  const rejecting: ItemStore['update'] = async (key) => {
+    const { attributes } = await items.get(key);
+    return { ok: false, attributes, units: 1, mayBeApplied: true };
+  };
+  const slow = transactionProcess({ ...stores, items: { ...items, update: rejecting } });
+  const failed = await end(slow, producer).catch((error: unknown) => error);
+  expect(failed).toMatchObject({ code: 'throttled', outcome: 'unknown' });
+});
+
 it('ends and enlists in the transaction that is open, if it remembers an older one', async () => {
   const { stores, a, b } = twoProcesses();
   const producer = await initialise(a);

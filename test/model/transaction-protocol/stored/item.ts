@@ -2,23 +2,24 @@ import {
   changeBetween,
   type TransactionChange,
   transactionFromAttributes,
-} from '../../../shared/broker/transactions/items.ts';
-import { toHex } from '../../../shared/log/bytes.ts';
+} from '../../../../shared/broker/transactions/items.ts';
+import { toHex } from '../../../../shared/log/bytes.ts';
 import {
   TRANSACTION_PHASES,
   type Transaction,
   type TransactionOutcome,
-} from '../../../shared/log/transaction/transaction.ts';
+} from '../../../../shared/log/transaction/transaction.ts';
 import {
+  finished,
   isCompleting,
   newTransaction,
   outcomeOf,
   type StoredTransaction,
-} from '../../../shared/log/transaction/transitions.ts';
-import type { Attributes, Condition } from '../../../shared/storage/ports.ts';
-import { decideWrite } from '../../../shared/storage/rules/item-writes.ts';
-import { TRANSACTION, transactionKey } from '../../../shared/storage/transaction-keys.ts';
-import type { Flaw } from './flaws.ts';
+} from '../../../../shared/log/transaction/transitions.ts';
+import type { Attributes, Condition } from '../../../../shared/storage/ports.ts';
+import { decideWrite } from '../../../../shared/storage/rules/item-writes.ts';
+import { TRANSACTION, transactionKey } from '../../../../shared/storage/transaction-keys.ts';
+import type { Flaw } from '../flaws.ts';
 import { Interned } from './interned.ts';
 
 /** A state that the item of the transactional id had, or has. */
@@ -60,6 +61,7 @@ export class TransactionItem {
   private readonly flaw: Flaw | undefined;
   private readonly states = new Interned<ItemState>();
   private readonly changes = new Interned<Change>();
+  private readonly finishes = new Map<number, Change>();
   private readonly changed = new Map<number, History | undefined>();
 
   constructor(flaw: Flaw | undefined) {
@@ -80,6 +82,18 @@ export class TransactionItem {
     return this.changes.of(key, (id) => ({ id, seen, next, updates, conditions: demanded }));
   }
 
+  /** The last change of a transaction. */
+  finish({ id, transaction }: ItemState): Change {
+    let change = this.finishes.get(id);
+    if (change === undefined) {
+      const next = finished(transaction, NOW_MS, undefined);
+      if (next === undefined) throw new Error('The epochs of the model are low.');
+      change = this.change(transaction, next);
+      this.finishes.set(id, change);
+    }
+    return change;
+  }
+
   /** `undefined`: the item is not in the state that the change demands. */
   apply(history: History, change: Change): History | undefined {
     const key = history.id * 65_536 + change.id;
@@ -88,6 +102,20 @@ export class TransactionItem {
     const next = after === undefined ? undefined : this.history([...history.states, this.state(after)]);
     this.changed.set(key, next);
     return next;
+  }
+
+  wasApplied({ states }: History, change: Change): boolean {
+    return states.some(({ attributes }, i) => {
+      const after = this.write(attributes, change);
+      return after !== undefined && this.state(after) === states[i + 1];
+    });
+  }
+
+  /** The state that the change leaves of one that meets its conditions. */
+  after(state: ItemState, change: Change): ItemState {
+    const attributes = this.write(state.attributes, change);
+    if (attributes === undefined) throw new Error('The state is not the one that was seen.');
+    return this.state(attributes);
   }
 
   /** Whether the item has passed what the change demands. It never comes back to it. */
@@ -105,13 +133,14 @@ export class TransactionItem {
 
   private isDemanded(condition: Condition): boolean {
     if (condition.if !== 'equals') return true;
+    const comparesNeither = this.flaw === 'a change compares neither number nor epoch';
     switch (condition.name) {
       case TRANSACTION.phase:
         return this.flaw !== 'a change does not compare the phase';
       case TRANSACTION.number:
-        return this.flaw !== 'a change does not compare the number';
+        return this.flaw !== 'a change does not compare the number' && !comparesNeither;
       case TRANSACTION.producerEpoch:
-        return this.flaw !== 'a change does not compare the epoch';
+        return this.flaw !== 'a change does not compare the epoch' && !comparesNeither;
       case TRANSACTION.participantCount:
         return this.flaw !== 'participants are not compared';
       default:

@@ -1,16 +1,16 @@
-import { toHex } from '../../../shared/log/bytes.ts';
-import { makeBatchId } from '../../../shared/log/head/batch-id.ts';
-import type { Entry } from '../../../shared/log/head/entry.ts';
-import type { HeadAppend, PlacedBatch } from '../../../shared/log/head/head-append.ts';
-import { type PlannedCommit, planCommit } from '../../../shared/log/head/plan-commit.ts';
-import { openSlots, type ProducerState } from '../../../shared/log/head/producer.ts';
-import type { TransactionOutcome } from '../../../shared/log/transaction/transaction.ts';
-import { headAfter, producersAfter } from '../entries.ts';
-import type { Flaw } from './flaws.ts';
+import { toHex } from '../../../../shared/log/bytes.ts';
+import { makeBatchId } from '../../../../shared/log/head/batch-id.ts';
+import type { Entry } from '../../../../shared/log/head/entry.ts';
+import type { HeadAppend, PlacedBatch } from '../../../../shared/log/head/head-append.ts';
+import { type PlannedCommit, planCommit } from '../../../../shared/log/head/plan-commit.ts';
+import { openSlots, type ProducerState } from '../../../../shared/log/head/producer.ts';
+import type { TransactionOutcome } from '../../../../shared/log/transaction/transaction.ts';
+import { headAfter, producersAfter } from '../../entries.ts';
+import type { Flaw } from '../flaws.ts';
+import { type NumberedBatch, SLOTS } from '../scenarios.ts';
 import { Interned } from './interned.ts';
 import { PRODUCER_ID } from './item.ts';
 import { type LogRead, readLog } from './read-log.ts';
-import { type NumberedBatch, SLOTS } from './scenarios.ts';
 
 /** All entries that a head ever took. */
 export interface HeadLog {
@@ -76,7 +76,8 @@ export class Heads {
   }
 
   plan(job: Job, observed: HeadLog, producersAsOf: HeadLog = observed): Plan {
-    const key = `${observed.id} ${producersAsOf.id} ${Object.values(job).join()}`;
+    const what = job.type === 'batch' ? `${job.batch} ${job.attempt}` : `${job.outcome} ${job.head} ${job.by}`;
+    const key = `${observed.id} ${producersAsOf.id} ${job.number} ${job.epoch} ${what}`;
     let plan = this.plans.get(key);
     if (plan === undefined) {
       plan =

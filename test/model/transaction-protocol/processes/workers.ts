@@ -1,11 +1,11 @@
-import type { TransactionOutcome } from '../../../shared/log/transaction/transaction.ts';
-import type { Decision, StoredTransaction } from '../../../shared/log/transaction/transitions.ts';
-import type { Commit } from './heads.ts';
-import { Interned } from './interned.ts';
-import type { Change, ItemState } from './item.ts';
+import type { TransactionOutcome } from '../../../../shared/log/transaction/transaction.ts';
+import type { Commit } from '../stored/heads.ts';
+import { Interned } from '../stored/interned.ts';
+import type { Change, ItemState } from '../stored/item.ts';
 
 /** What somebody has asked a process for. */
 export interface Operation {
+  readonly id: number;
   readonly kind: 'initialise' | 'write' | 'end' | 'end_overdue';
   /** −1: whoever is held up. */
   readonly client: number;
@@ -40,6 +40,8 @@ export interface Worker {
   readonly number: number | undefined;
   /** Whether an update without a reply may have changed more than participants. */
   readonly mayBeApplied: boolean;
+  /** How many of its updates were rejected. */
+  readonly rejections: number;
   /** Whether the transaction that a batch is bound to was remembered. */
   readonly isRemembered: boolean;
   /** Whether the operation is over when the update is applied, or the transaction completed. */
@@ -50,17 +52,23 @@ export interface Worker {
 
 export type Draft = Omit<Worker, 'id'>;
 
-export type Decide = (seen: StoredTransaction, worker: Draft) => Decision;
-
 export class Workers {
   readonly all = new Interned<Worker>();
   readonly requests = new Interned<Request>();
+  private readonly operations = new Interned<Operation>();
+
+  operation(asked: Omit<Operation, 'id'>): Operation {
+    const { kind, client, transaction, batch, attempt, epoch, outcome } = asked;
+    const key = `${kind} ${client} ${transaction} ${batch} ${attempt} ${epoch} ${outcome}`;
+    return this.operations.of(key, (id) => ({ ...asked, id }));
+  }
 
   of(draft: Draft): Worker {
-    const { operation, stage, seen, isCertain, number, mayBeApplied, isRemembered, isDone, requests } = draft;
+    const { operation, stage, seen, isCertain, number, mayBeApplied, rejections, isRemembered, isDone, requests } =
+      draft;
     const flags = (isCertain ? 1 : 0) + (mayBeApplied ? 2 : 0) + (isRemembered ? 4 : 0) + (isDone ? 8 : 0);
-    const { kind, client, transaction, batch, attempt, epoch, outcome } = operation;
-    const key = `${kind} ${client} ${transaction} ${batch} ${attempt} ${epoch} ${outcome} ${stage} ${seen.id} ${number} ${flags} ${requests.map((request) => request?.id ?? '-').join()}`;
+    let key = `${operation.id} ${stage} ${seen.id} ${number} ${flags} ${rejections}`;
+    for (const request of requests) key += ` ${request?.id ?? '-'}`;
     return this.all.of(key, (id) => ({ ...draft, id }));
   }
 

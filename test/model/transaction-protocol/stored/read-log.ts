@@ -1,9 +1,9 @@
-import type { Entry, EntryMarker, EntryPart, EntryProducer } from '../../../shared/log/head/entry.ts';
-import { type PlacedPart, placeParts } from '../../../shared/log/head/head.ts';
-import { followTransactions, lastStableOffsetOf } from '../../../shared/log/head/open-transactions.ts';
-import type { TransactionOutcome } from '../../../shared/log/transaction/transaction.ts';
-import type { Flaw } from './flaws.ts';
-import { type NumberedBatch, SLOTS } from './scenarios.ts';
+import type { Entry, EntryMarker, EntryPart, EntryProducer } from '../../../../shared/log/head/entry.ts';
+import { type PlacedPart, placeParts } from '../../../../shared/log/head/head.ts';
+import { followTransactions, lastStableOffsetOf } from '../../../../shared/log/head/open-transactions.ts';
+import type { TransactionOutcome } from '../../../../shared/log/transaction/transaction.ts';
+import type { Flaw } from '../flaws.ts';
+import { type NumberedBatch, SLOTS } from '../scenarios.ts';
 
 /** What the entries of a head say. */
 export interface LogRead {

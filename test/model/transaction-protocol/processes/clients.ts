@@ -1,6 +1,6 @@
-import type { TransactionOutcome } from '../../../shared/log/transaction/transaction.ts';
-import { Interned } from './interned.ts';
-import type { Client, ClientTransaction } from './scenarios.ts';
+import type { TransactionOutcome } from '../../../../shared/log/transaction/transaction.ts';
+import type { Client, ClientTransaction } from '../scenarios.ts';
+import { Interned } from '../stored/interned.ts';
 
 export type Stage = 'initialise' | 'write' | 'end' | 'over';
 
@@ -75,6 +75,11 @@ export class Clients {
     return this.intern({ ...state, tries: state.tries + 1, ends });
   }
 
+  /** The producer itself dies; its requests live on. */
+  died(state: ClientState): ClientState {
+    return this.intern({ ...state, stage: 'over' });
+  }
+
   answered(client: number, state: ClientState, answer: Answer): ClientState {
     return this.intern({ ...this.after(client, state, answer), tries: 0 });
   }
@@ -83,7 +88,8 @@ export class Clients {
     const over = { ...state, stage: 'over' } as const;
     switch (state.stage) {
       case 'initialise':
-        return answer.type === 'ok' ? { ...state, stage: 'write', epoch: answer.epoch } : over;
+        if (answer.type !== 'ok') return over;
+        return { ...state, stage: state.ends.length === 0 ? 'over' : 'write', epoch: answer.epoch };
       case 'write': {
         const bit = 1 << this.batchOf(client, state);
         if (answer.type === 'ok') return this.written(client, { ...state, acknowledged: state.acknowledged | bit });
