@@ -8,7 +8,7 @@ import type { Workload } from '../workload.ts';
 import { recordsOf } from './records.ts';
 import { TRANSACTION_KEYS } from './transact.ts';
 import { GROUP } from './transaction-book.ts';
-import { bookOf, PASSING, PLACES, STAYING, type TopicPlace } from './transaction-topics.ts';
+import { bookOf, MAKE_PASSING, PASSING, PLACES, STAYING, type TopicPlace } from './transaction-topics.ts';
 
 /** Reads of both isolations, of which each is held against what the entries have at that moment. */
 async function read(client: Client, operations: number): Promise<void> {
@@ -129,8 +129,8 @@ async function runJobs(client: Client, operations: number): Promise<void> {
       (broker) => broker.sweepTransactions(),
       (broker) => broker.runSweeps(),
       (broker) => broker.deleteTopic(PASSING),
-      (broker) => broker.putTopic({ name: PASSING, partitions: 1 }),
-      (broker) => broker.putTopic({ name: PASSING, partitions: 1 }),
+      (broker) => broker.putTopic(MAKE_PASSING),
+      (broker) => broker.putTopic(MAKE_PASSING),
     ]);
     await client.send(run);
     await client.sleep(chance.next() * 6_000);

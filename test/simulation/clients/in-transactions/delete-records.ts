@@ -14,7 +14,7 @@ async function deleteRecords(client: Client, operations: number): Promise<void> 
     const topicId = book.topics.get(topic)?.topicId;
     const watch = world.watch.transactions;
     if (slot === undefined || topicId === undefined || watch === undefined) continue;
-    const before = chance.below(watch.endOf(slot) + 1);
+    const before = chance.chance(0.5) ? watch.endOf(slot) : chance.below(watch.endOf(slot) + 1);
     if (before > watch.lastStableOffset(slot)) client.mark('records of an open transaction deleted');
     world.watch.retention.deletesBelow(topicId, partition, before);
     const reply = await client.send((broker) => broker.deleteRecords({ topic, partition, before }));

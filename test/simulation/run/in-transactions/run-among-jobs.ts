@@ -56,8 +56,8 @@ function drawConfig(chance: Chance) {
 
 async function runOut(run: WorldRun, plain: Broker, isUnused: boolean): Promise<void> {
   const { world } = run;
-  await pass(world, OVER_MS);
   if (isUnused) await leaveUnused(run, plain);
+  await pass(world, OVER_MS);
   for (const wrong of await runJobsOut(world)) run.broken('R18', wrong);
   for (const left of findGarbage(world)) run.broken('R16', left);
   run.violations.push(...(await judgeRemovals(world, plain, TOPICS)));

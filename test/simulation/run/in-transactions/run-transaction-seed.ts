@@ -13,7 +13,7 @@ import { readOnceJudged } from '../../clients/in-transactions/beside-transaction
 import { type RemovedRecords, removedRecords } from '../../clients/in-transactions/removed-records.ts';
 import { TransactionalProducer } from '../../clients/in-transactions/transact.ts';
 import { GROUP, TransactionBook } from '../../clients/in-transactions/transaction-book.ts';
-import { bookOf, keepBook, PASSING, PLACES, STAYING } from '../../clients/in-transactions/transaction-topics.ts';
+import { bookOf, keepBook, MAKE_PASSING, PLACES, STAYING } from '../../clients/in-transactions/transaction-topics.ts';
 import { Chance } from '../../world/chance.ts';
 import { EPOCH_MS, STREAM } from '../../world/simulated-process.ts';
 import type { SlotName, TransactionWatch } from '../../world/watch/transaction-watch.ts';
@@ -86,7 +86,7 @@ export function runTransactions(plan: TransactionPlan, options: TransactionRunOp
       await plain.putTopic({ name, partitions, config: configOf(name) });
       book.topics.set(name, await plain.knownTopic(name));
     }
-    await plain.putTopic({ name: PASSING, partitions: 1 });
+    await plain.putTopic(MAKE_PASSING);
     await prepareIds(world, transactions);
     await run.workUnderFaults(faultyRequestsMax);
     await world.loop.run(() => run.working === 0 || run.isEndless);

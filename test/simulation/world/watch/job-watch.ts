@@ -210,7 +210,10 @@ export class JobWatch {
 
   private deletesAborted(head: HeadFacts, firstEntry: number): void {
     const about = `The list of what tail node ${firstEntry} of head ${head.topicId}#${head.headNumber} aborts`;
-    if (head.closedAtMs !== undefined) return this.needsClosed(head, about);
+    if (head.closedAtMs !== undefined) {
+      this.needsClosed(head, about);
+      return;
+    }
     this.options.mark('list of aborted transactions deleted');
     this.needsMerged(head, firstEntry + TAIL_NODE_ENTRIES, 'R7', about);
   }

@@ -4,6 +4,7 @@ import type { OffsetPage } from '../../../../shared/log/group/offset-page.ts';
 import type { Entry } from '../../../../shared/log/head/entry.ts';
 import { PRODUCER_EPOCH_MAX, TRANSACTIONAL_EPOCH_MAX } from '../../../../shared/log/limits.ts';
 import type { StoredTransaction } from '../../../../shared/log/transaction/transitions.ts';
+import { TRANSACTIONS } from '../../../../shared/storage/transaction-keys.ts';
 import { EPOCH_MS } from '../simulated-process.ts';
 import { SKEW_MS_MAX } from './retention-watch.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
@@ -151,6 +152,7 @@ export class TransactionWatch {
       if (pk.startsWith('offsets#')) this.options.mark('page of a transaction had changed');
       return;
     }
+    if (kind === 'delete') this.checkFound(pk, sk);
     if (pk.startsWith('txn#')) this.wroteId(transactionFromAttributes(pk.slice(4), result.attributes));
     else if (pk.startsWith('offsets#')) {
       const page = kind === 'delete' ? { version: 0, slots: [] } : pageFromAttributes(result.attributes);
@@ -175,6 +177,17 @@ export class TransactionWatch {
     if (before.phase === 'open') broken('R7', `Transaction ${before.number} of ${now.transactionalId} was left open.`);
     this.options.mark(`transaction finished: ${before.phase}`);
     this.checkFinished(`${before.producer.producerId}/${before.number}`);
+  }
+
+  /** Whoever is held up finds a transactional id by its producer, and the sweep finds it by the listing. */
+  private checkFound(pk: string, sk: string): void {
+    const { broken } = this.options;
+    const listed = pk === TRANSACTIONS ? this.ids.get(sk) : undefined;
+    if (listed?.isRetired === false) broken('R19', `${sk} is not listed any more.`);
+    const match = /^producer-name#(\d+)$/.exec(pk);
+    const named = this.ids.get(this.idsOf.get(Number(match?.[1])) ?? '');
+    if (named?.isRetired === false && named.producer.producerId === Number(match?.[1]))
+      broken('R19', `Producer ${named.producer.producerId} does not lead to ${named.transactionalId} any more.`);
   }
 
   /** A producer id belongs to one transactional id, its epochs only rise, and nobody goes on with the last one. */
