@@ -4,7 +4,7 @@ import type { ReadRecord } from '../../../history/history.ts';
 import { isOfKey, TOMBSTONE } from '../../world/watch/compaction-watch.ts';
 import { segmentsOf } from '../../world/watch/list-watch.ts';
 import type { HeadFacts } from '../../world/watch/stored-facts.ts';
-import { type OffsetFate, slotNameOf } from '../../world/watch/transaction-watch.ts';
+import { type OffsetFate, slotNameOf, type TransactionName } from '../../world/watch/transaction-watch.ts';
 import type { World } from '../../world/world.ts';
 import { readToEnd } from '../read-records.ts';
 import { BRIEF_TOPIC, compare, LATEST_TOPIC, placeOf, trueLogOf } from './removing-topics.ts';
@@ -37,8 +37,11 @@ export async function judgeRemovals(
       const mergedOffset = head.list?.totals[slot]?.nextOffset ?? 0;
       const fateOf = (offset: number): OffsetFate =>
         world.watch.transactions?.fateOf(slotNameOf(head, slot), offset) ?? 'plain';
+      const transactionAt = (offset: number): TransactionName | undefined =>
+        world.watch.transactions?.spanAt(slotNameOf(head, slot), offset)?.transaction;
       const isGone = (offset: number): boolean => jobs.compaction.isGone(head, slot, offset);
-      for (const message of judgeCompaction(truth, records, { start: logStartOffset, mergedOffset, fateOf, isGone }))
+      const compacted = { start: logStartOffset, mergedOffset, fateOf, transactionAt, isGone };
+      for (const message of judgeCompaction(truth, records, compacted))
         wrong.push({ promise: 'R15', message: `${about} ${message}.` });
     }
   }
@@ -74,6 +77,7 @@ interface Compacted {
   readonly start: number;
   readonly mergedOffset: number;
   readonly fateOf: (offset: number) => OffsetFate;
+  readonly transactionAt: (offset: number) => TransactionName | undefined;
   readonly isGone: (offset: number) => boolean;
 }
 
@@ -81,15 +85,21 @@ interface Compacted {
 function* judgeCompaction(
   truth: readonly ReadRecord[],
   records: readonly ReadRecord[],
-  { start, mergedOffset, fateOf, isGone }: Compacted,
+  { start, mergedOffset, fateOf, transactionAt, isGone }: Compacted,
 ): Generator<string> {
   const counting = truth.filter(({ offset }) => isOfKey(fateOf(offset)));
   const newest = new Map(counting.map(({ key, offset }) => [key, offset]));
   const merged = counting.filter(({ offset }) => offset < mergedOffset);
   const newestMerged = new Map(merged.map(({ key, offset }) => [key, offset]));
   const read = new Set(records.map(({ offset }) => offset));
-  for (const { offset } of truth.slice(start, mergedOffset))
-    if (fateOf(offset) === 'aborted' && !isGone(offset)) yield `it has the offset ${offset}, which was aborted`;
+  const left = truth.slice(start, mergedOffset).filter(({ offset }) => !isGone(offset));
+  for (const { offset } of left) {
+    if (fateOf(offset) === 'aborted') yield `it has the offset ${offset}, which was aborted`;
+    // Where retention has dropped the last batch of a transaction, the marker waits for the next pass of a compaction.
+    if (start > 0 || fateOf(offset) !== 'marker') continue;
+    const isNeeded = left.some((one) => one.offset < offset && transactionAt(one.offset) === transactionAt(offset));
+    if (!isNeeded) yield `it has the offset ${offset}, a marker whose time is over`;
+  }
   for (const { offset, key, value } of counting.filter((record) => record.offset >= start)) {
     const isThere = read.has(offset);
     if (!isThere && newest.get(key) === offset && value !== TOMBSTONE)
