@@ -24,8 +24,8 @@ export const TRANSACTION_COMPACT_BUGS: readonly PlantedBug[] = [
     'const aborted = new AbortedBatches((lists[i] ?? []).map((one) => ({ ...one, firstOffset: 0 })));',
   ),
   besideTransactions(
-    'txn-compaction-drops-what-is-open-as-aborted',
-    'Compaction drops what any producer has written beside a transaction that was aborted.',
+    'txn-compaction-takes-another-producer-for-the-aborted-one',
+    'Compaction drops what another producer than the one that aborted has written.',
     TRANSACTIONS,
     'if (isCompacted && aborted.of(header.producerId, baseOffset) !== undefined)',
     'if (isCompacted && aborted.of(header.producerId - 1, baseOffset) !== undefined)',
