@@ -12,7 +12,7 @@ const HELP = `npm run simulate -- [options]
   --seeds N       how many seeds to run (2,000)
   --first N       the first of them (0)
   --operations N  what each client does at most (no bound)
-  --jobs          only seeds with jobs that look after segments
+  --jobs          only seeds with jobs that look after segments; with --transactions its seeds over days, with jobs
   --groups        seeds of a consumer group instead of the log's
   --classic       seeds of a group of Kafka's classic protocol instead
   --kafka         seeds of producers that speak Kafka's protocol instead
@@ -43,10 +43,10 @@ const { values: options } = parseArgs({
   },
 });
 
-function kindOf({ groups, classic, kafka, transactions }: Partial<Record<SeedKind, boolean>>): SeedKind {
+function kindOf({ groups, classic, kafka, transactions, jobs }: Readonly<Record<string, unknown>>): SeedKind {
   if (groups) return 'groups';
   if (classic) return 'classic';
-  if (transactions) return 'transactions';
+  if (transactions) return jobs ? 'transactions_among_jobs' : 'transactions';
   return kafka ? 'kafka' : 'log';
 }
 

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { editedSource } from './bugs/plant-bug.ts';
 import { PLANTED_BUGS } from './bugs/planted-bugs.ts';
 import { findBugs, knownSeeds } from './run/find-bugs.ts';
+import { runTransactionsAmongJobs } from './run/in-transactions/run-among-jobs.ts';
 import { runTransactionSeed } from './run/in-transactions/run-transaction-seed.ts';
 import { REGRESSIONS } from './run/regressions.ts';
 import { runClassicSeed, runGroupSeed } from './run/run-group-seed.ts';
@@ -230,6 +231,8 @@ const RARE_TRANSACTION_STATES = [
   'page of a transaction had changed',
   'producer died in a transaction',
   'producer fenced',
+  'producer id is not the one of the transactional id any more',
+  'producer id used up',
   'refused: a once key is there',
   'refused: the head is closed',
   'tail moved',
@@ -237,6 +240,57 @@ const RARE_TRANSACTION_STATES = [
   'transaction finished: aborting',
   'transaction: invalid_transaction_state',
   'transactional id had moved',
+];
+
+/** The same over days, with the jobs. */
+const SEEDS_AMONG_JOBS = 40;
+
+it(
+  `${SEEDS_AMONG_JOBS} seeds of transactions among jobs break no promise, and meet every rare state`,
+  async () => {
+    const tally = await tallySeeds(0, SEEDS_AMONG_JOBS, 3, { kind: 'transactions_among_jobs' });
+    process.stdout.write(`${summaryOf(tally).join('\n')}\n`);
+    expect(tally.failed).toEqual([]);
+    expect([...tally.faults.keys()].sort()).toEqual([...STORE_FAULTS, ...REQUEST_FAULTS].sort());
+    expect(RARE_STATES_AMONG_JOBS.filter((state) => !tally.marks.has(state))).toEqual([]);
+  },
+  SLOW_MACHINE_MS,
+);
+
+const RARE_STATES_AMONG_JOBS = [
+  'aborted batch left out by a fetch plan',
+  'aborted records compacted away',
+  'announcement given up',
+  'commit applied after its process died',
+  'compacted',
+  'data of unmerged entries dropped',
+  'delivered twice in a transaction',
+  'fetch plan held',
+  'list of aborted transactions deleted',
+  'log start raised',
+  'marker compacted away',
+  'marker gets its time',
+  'marker without data',
+  'marker: aborted',
+  'marker: committed',
+  'offset committed in a transaction by a member',
+  'old data refused from now on',
+  'orphan deleted',
+  'page replaced',
+  'producer died in a transaction',
+  'producer fenced',
+  'producer id used up',
+  'read of what was removed',
+  'records compacted away',
+  'records of an open transaction deleted',
+  'retired transactional id initialised again',
+  'segments dropped',
+  'segments moved to a page',
+  'tail node deleted',
+  'tombstone dropped',
+  'tombstone gets its time',
+  'transactional id retired',
+  'two jobs of a head at once',
 ];
 
 describe('a run', () => {
@@ -269,6 +323,8 @@ describe('a run', () => {
   it('of transactions is the same every time', async () => {
     for (let seed = 0; seed < 5; seed++)
       expect((await runTransactionSeed(seed)).traceHash).toBe((await runTransactionSeed(seed)).traceHash);
+    for (let seed = 0; seed < 3; seed++)
+      expect((await runTransactionsAmongJobs(seed)).traceHash).toBe((await runTransactionsAmongJobs(seed)).traceHash);
   });
 
   it('can be made smaller, and what is left out changes nothing else', async () => {

@@ -18,6 +18,12 @@ export async function readSegmentList(items: ItemStore, { topicId, headNumber }:
   return listOf((await items.get(segmentListKey(topicId, headNumber))).attributes);
 }
 
+/**
+ * A change that is not sent within this time is decided again: the process has stood still, and the graces in the change count
+ * from when it was decided.
+ */
+const DECIDED_MS_MAX = 30_000;
+
 export interface ListUpdate<Result> {
   /** The new content; its `version` and `writer` are set by `updateSegmentList`. `undefined`: nothing is to be changed. */
   readonly list: SegmentList | undefined;
@@ -27,7 +33,8 @@ export interface ListUpdate<Result> {
 /**
  * Changes a segment list by one conditional update, decided from the list as it is: `change` is called again with the newer
  * list if another process was faster. Returns the result of the call whose update was applied, with the list afterwards.
- * 1 GetItem unless `known` is given, then 1 PutItem; 1 PutItem more for each time that another process was faster.
+ * 1 GetItem unless `known` is given, then 1 PutItem; 1 PutItem more for each time that another process was faster. If the
+ * process stands still before it sends the update, `change` is called again too: 1 GetItem more.
  *
  * For each job that the change schedules (`schedule`), the due item is put before the update, and the one that it replaces
  * is deleted afterwards: 1 PutItem + 1 DeleteItem more. An item that a crash leaves behind is deleted when its time comes.
@@ -43,6 +50,8 @@ export async function updateSegmentList<Result>(
   const key = segmentListKey(name.topicId, name.headNumber);
   let list = known ?? (await retrying(context, 'not_applied', () => readSegmentList(items, name)));
   for (;;) {
+    const decidedMs = context.clock.nowMs();
+    const isOld = (): boolean => context.clock.nowMs() - decidedMs > DECIDED_MS_MAX;
     const { list: changed, result } = change(list);
     if (changed === undefined) return { list, result };
     const writer = context.random.bytes(8);
@@ -52,12 +61,14 @@ export async function updateSegmentList<Result>(
     const scheduled = JOB_NAMES.filter((job) => next.due[job]?.version === next.version);
     for (const job of scheduled)
       await retrying(context, 'from_error', () => items.put(dueItemKey(name, job, next.due[job] as Due), {}));
-    const put = await retrying(context, 'from_error', () =>
-      items.put(key, attributes, [
-        expected === 0 ? { if: 'item_absent' } : { if: 'equals', name: SEGMENT_LIST.version, value: expected },
-      ]),
+    const put = await retrying(context, 'from_error', async () =>
+      isOld()
+        ? undefined
+        : items.put(key, attributes, [
+            expected === 0 ? { if: 'item_absent' } : { if: 'equals', name: SEGMENT_LIST.version, value: expected },
+          ]),
     );
-    if (put.ok) {
+    if (put?.ok) {
       for (const job of JOB_NAMES) {
         const was = list.due[job];
         if (was !== undefined && was.version !== next.due[job]?.version)
@@ -65,7 +76,10 @@ export async function updateSegmentList<Result>(
       }
       return { list: next, result };
     }
-    const met = listOf(put.attributes);
+    const met =
+      put === undefined
+        ? await retrying(context, 'from_error', () => readSegmentList(items, name))
+        : listOf(put.attributes);
     // An earlier attempt of ours was applied, and its reply was lost.
     if (met.version === next.version && sameWriter(met, next)) return { list: met, result };
     // If a newer update hides whether ours was applied, `change` decides again from the list, where its effect would show.

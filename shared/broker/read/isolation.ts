@@ -27,7 +27,9 @@ export function endFor(
 export async function noteHeldUp(context: BrokerContext, view: PartitionView, offset: number): Promise<void> {
   if (offset < view.lastStableOffset || view.lastStableOffset === view.highWatermark) return;
   const { open } = await transactionsOf(context, view.stores.items, view.name, view.head);
-  const oldest = open.filter(({ firstOffsets }) => firstOffsets.get(view.slot) === view.lastStableOffset);
+  const oldest = open.filter(
+    ({ firstOffsets }) => (firstOffsets.get(view.slot) ?? view.highWatermark) <= view.lastStableOffset,
+  );
   context.heldUp.metByReader(oldest, context.clock.nowMs());
 }
 

@@ -90,7 +90,8 @@ export async function viewAgain(context: BrokerContext, view: PartitionView): Pr
 
 function endsOf(head: Head, slot: number, open: OpenTransactions): Pick<PartitionView, 'head' | keyof PartitionEnds> {
   const { logStartOffset, nextOffset } = partitionState(head, slot);
-  const lastStableOffset = lastStableOffsetOf(open, slot, nextOffset);
+  // As in Kafka, where clients have deleted records of an open transaction, it is the log start offset until that has ended.
+  const lastStableOffset = Math.max(logStartOffset, lastStableOffsetOf(open, slot, nextOffset));
   return { head, logStartOffset, highWatermark: nextOffset, lastStableOffset };
 }
 

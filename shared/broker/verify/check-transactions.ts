@@ -3,12 +3,18 @@ import type { StoredBatch } from '../../log/batch/stored-batch.ts';
 import { markerOutcome } from '../../log/batch/transaction-marker.ts';
 import { ByteWriter, equalBytes } from '../../log/bytes.ts';
 import { type Head, openAfterNode, placeNode, TAIL_NODE_ENTRIES, type TailNode } from '../../log/head/head.ts';
-import { followTransactions, type OpenTransactions, packAborted, packOpen } from '../../log/head/open-transactions.ts';
+import {
+  followTransactions,
+  type OpenTransactions,
+  packAborted,
+  packOpen,
+  unpackAborted,
+} from '../../log/head/open-transactions.ts';
 import { type AbortedRange, abortedWithin } from '../../log/segment/aborted.ts';
 import { ABORTED, abortedKey, abortedPartitionKey } from '../../storage/transaction-keys.ts';
 import { abortedInNodes } from '../heads/aborted-items.ts';
 import { transactionsOf } from '../heads/known-nodes.ts';
-import { storedAs, type Verification, type View } from './verification.ts';
+import { isDamage, storedAs, type Verification, type View } from './verification.ts';
 
 /** What a verification checks about transactions. Everything follows from the entries, so all of it can be checked. */
 
@@ -60,7 +66,7 @@ export function wrongInNode(
   const about = { storedAs: storedAs(abortedKey(topicId, headNumber, firstEntry)) };
   if (aborted.length > 0 && item === undefined)
     return { ...about, message: `The list of the transactions that tail node ${firstEntry} aborts is missing.` };
-  if (item !== undefined && !equalBytes(item, aborted.length > 0 ? packAborted(aborted) : NO_BYTES))
+  if (item !== undefined && !equalBytes(repacked(item), aborted.length > 0 ? packAborted(aborted) : NO_BYTES))
     return { ...about, message: `The list of aborted transactions is not that of tail node ${firstEntry}.` };
   const last = head.lastAbortingNode ?? -1;
   if (aborted.length > 0 ? last < firstEntry : last === firstEntry)
@@ -68,6 +74,16 @@ export function wrongInNode(
       message: `The head says that ${last < 0 ? 'no tail node' : `tail node ${last}`} is the last with aborted transactions, and node ${firstEntry} has ${aborted.length} of them.`,
     };
   return undefined;
+}
+
+/** As it is packed now; a list that cannot be read stays as it is. */
+function repacked(item: Uint8Array): Uint8Array {
+  try {
+    return packAborted(unpackAborted(item));
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return item;
+  }
 }
 
 /** Whether the head has other open transactions before its tail than the nodes leave. */

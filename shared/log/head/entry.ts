@@ -3,6 +3,7 @@ import { NO_SEQUENCE } from '../batch/write-batch.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX, SEQUENCE_MAX } from '../limits.ts';
+import { sealed, unsealed } from '../sealed.ts';
 import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
 
 /**
@@ -21,6 +22,8 @@ import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
  *   if it has markers (entry flag 8): their number varuint · markers
  *   marker: producerId varuint · producerEpoch varuint · number of the transaction × 2 (+ 1: aborted) varuint
  *           · slots varuint (bit i: slot i)
+ *   if it is sealed (entry flag 16): the CRC-32C of all before, uint32. So is every entry with markers or transactional parts:
+ *   no batch would show that one bit of them is wrong, and a reader would get other records. Older ones are not.
  */
 export interface Entry {
   readonly batchId: BatchId;
@@ -94,6 +97,8 @@ const LOCATION_FLAGS: Readonly<Record<Location, number>> = { inline: 0, hot: 1, 
 const LOCATIONS = Object.keys(LOCATION_FLAGS) as Location[];
 const FLAG_CONTINUED = 4;
 const FLAG_MARKERS = 8;
+const FLAG_SEALED = 16;
+const FLAGS_AT = 1;
 const PART_FLAGS = 8;
 const PART_IDEMPOTENT = 1;
 const PART_KEYED = 2;
@@ -125,8 +130,12 @@ export function packEntry(entry: Entry): Uint8Array {
   writer.uint8(VERSION);
   const { markers = [] } = entry;
   const parts = dataParts(entry);
+  const isSealed = markers.length > 0 || parts.some(({ producer }) => producer?.transaction !== undefined);
   writer.uint8(
-    LOCATION_FLAGS[entry.location] + (entry.continued ? FLAG_CONTINUED : 0) + (markers.length > 0 ? FLAG_MARKERS : 0),
+    LOCATION_FLAGS[entry.location] +
+      (entry.continued ? FLAG_CONTINUED : 0) +
+      (markers.length > 0 ? FLAG_MARKERS : 0) +
+      (isSealed ? FLAG_SEALED : 0),
   );
   writer.write(entry.batchId);
   invariant((entry.share !== undefined) === (entry.location === 'shared'), 'only a shared entry has a share');
@@ -162,13 +171,13 @@ export function packEntry(entry: Entry): Uint8Array {
     writer.varuint(transaction * 2 + (outcome === 'aborted' ? 1 : 0));
     writer.varuint(slots.reduce((bits, slot) => bits | (1 << slot), 0));
   }
-  return writer.finish().slice();
+  return isSealed ? sealed(writer) : writer.finish().slice();
 }
 
 /** @throws EventLogError `corrupt_data` if the bytes are not an entry of a known version */
 export function unpackEntry(packed: Uint8Array): Entry {
   try {
-    const reader = new ByteReader(packed);
+    const reader = new ByteReader((packed[FLAGS_AT] ?? 0) & FLAG_SEALED ? unsealed(packed) : packed);
     const version = reader.uint8();
     invariant(version === VERSION, () => `entry version ${version} is not ${VERSION}`);
     const flags = reader.uint8();
@@ -240,7 +249,9 @@ function readMarkers(reader: ByteReader): EntryMarker[] {
 }
 
 function locationOf(flags: number): Location {
-  const location = LOCATIONS.find((one) => LOCATION_FLAGS[one] === (flags & ~(FLAG_CONTINUED | FLAG_MARKERS)));
+  const location = LOCATIONS.find(
+    (one) => LOCATION_FLAGS[one] === (flags & ~(FLAG_CONTINUED | FLAG_MARKERS | FLAG_SEALED)),
+  );
   invariant(location !== undefined, () => `the flags ${flags} are unknown`);
   return location;
 }

@@ -1,6 +1,7 @@
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
+import { sealed, unsealed } from '../sealed.ts';
 import { batchTimeMs } from './batch-id.ts';
 import type { Entry, EntryPart } from './entry.ts';
 
@@ -91,15 +92,17 @@ export function lastStableOffsetOf(open: OpenTransactions, slot: number, nextOff
   return open.reduce((min, { firstOffsets }) => Math.min(min, firstOffsets.get(slot) ?? min), nextOffset);
 }
 
+const VERSION = 2;
+const UNSEALED_VERSION = 1;
+
 /**
- * Open transactions, packed: version uint8 = 1 · count varuint · per transaction: producerId varuint · number varuint
- * · since varuint (ms) · slots varuint · per slot: slot varuint · first offset varuint. Persisted in heads and tail nodes.
+ * Open transactions, packed: version uint8 = 2 · count varuint · per transaction: producerId varuint · number varuint
+ * · since varuint (ms) · slots varuint · per slot: slot varuint · first offset varuint · CRC-32C uint32, which version 1 does not have. Persisted in heads and tail nodes.
  */
-const OPEN_VERSION = 1;
 
 export function packOpen(open: OpenTransactions): Uint8Array {
   const writer = new ByteWriter(2 + open.length * 24);
-  writer.uint8(OPEN_VERSION);
+  writer.uint8(VERSION);
   writer.varuint(open.length);
   for (const { producerId, transaction, sinceMs, firstOffsets } of open) {
     writer.varuint(producerId);
@@ -107,7 +110,7 @@ export function packOpen(open: OpenTransactions): Uint8Array {
     writer.varuint(sinceMs);
     writeOffsets(writer, firstOffsets);
   }
-  return writer.finish().slice();
+  return sealed(writer);
 }
 
 function writeOffsets(writer: ByteWriter, offsets: ReadonlyMap<number, number>): void {
@@ -120,7 +123,7 @@ function writeOffsets(writer: ByteWriter, offsets: ReadonlyMap<number, number>):
 
 /** @throws EventLogError `corrupt_data` */
 export function unpackOpen(packed: Uint8Array): OpenTransaction[] {
-  return unpack(packed, OPEN_VERSION, 'open transactions', (reader) => {
+  return unpack(packed, 'open transactions', (reader) => {
     const [producerId, transaction, sinceMs] = [reader.varuint(), reader.varuint(), reader.varuint()];
     const firstOffsets = new Map<number, number>();
     for (let left = reader.varuint(); left > 0; left--) firstOffsets.set(readSlot(reader), reader.varuint());
@@ -129,14 +132,14 @@ export function unpackOpen(packed: Uint8Array): OpenTransaction[] {
 }
 
 /**
- * Aborted transactions, packed: version uint8 = 1 · count varuint · per transaction: slot varuint · producerId varuint
- * · first offset varuint · last offset varuint, minus the first · last stable offset varuint. Persisted in items of their own.
+ * Aborted transactions, packed: version uint8 = 2 · count varuint · per transaction: slot varuint · producerId varuint
+ * · first offset varuint · last offset varuint, minus the first · last stable offset varuint · CRC-32C uint32, which
+ * version 1 does not have. Persisted in items of their own.
  */
-const ABORTED_VERSION = 1;
 
 export function packAborted(aborted: readonly AbortedTransaction[]): Uint8Array {
   const writer = new ByteWriter(2 + aborted.length * 24);
-  writer.uint8(ABORTED_VERSION);
+  writer.uint8(VERSION);
   writer.varuint(aborted.length);
   for (const { slot, producerId, firstOffset, lastOffset, lastStableOffset } of aborted) {
     writer.varuint(slot);
@@ -145,12 +148,12 @@ export function packAborted(aborted: readonly AbortedTransaction[]): Uint8Array 
     writer.varuint(lastOffset - firstOffset);
     writer.varuint(lastStableOffset);
   }
-  return writer.finish().slice();
+  return sealed(writer);
 }
 
 /** @throws EventLogError `corrupt_data` */
 export function unpackAborted(packed: Uint8Array): AbortedTransaction[] {
-  return unpack(packed, ABORTED_VERSION, 'aborted transactions', (reader) => {
+  return unpack(packed, 'aborted transactions', (reader) => {
     const [slot, producerId, firstOffset] = [readSlot(reader), reader.varuint(), reader.varuint()];
     const lastOffset = firstOffset + reader.varuint();
     return { slot, producerId, firstOffset, lastOffset, lastStableOffset: reader.varuint() };
@@ -163,11 +166,11 @@ function readSlot(reader: ByteReader): number {
   return slot;
 }
 
-function unpack<One>(packed: Uint8Array, known: number, what: string, read: (reader: ByteReader) => One): One[] {
+function unpack<One>(packed: Uint8Array, what: string, read: (reader: ByteReader) => One): One[] {
   try {
-    const reader = new ByteReader(packed);
-    const version = reader.uint8();
-    invariant(version === known, () => `version ${version} is not ${known}`);
+    const [version] = packed;
+    invariant(version === VERSION || version === UNSEALED_VERSION, () => `version ${version} is not ${VERSION}`);
+    const reader = new ByteReader(version === VERSION ? unsealed(packed) : packed, 1);
     const list: One[] = [];
     for (let left = reader.varuint(); left > 0; left--) list.push(read(reader));
     invariant(reader.remaining === 0, 'the list ends with its last transaction');

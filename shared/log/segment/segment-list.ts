@@ -1,8 +1,8 @@
-import { crc32c } from '../batch/crc32c.ts';
-import { ByteReader, ByteWriter, concatBytes } from '../bytes.ts';
+import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { packTotals, type SlotTotals, TAIL_NODE_ENTRIES, unpackTotals } from '../head/head.ts';
 import { OFFSET_MAX, PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
+import { sealed, unsealed } from '../sealed.ts';
 import type { Segment, SegmentName } from './segment.ts';
 
 /** The segment list of one head: see docs/design/0007-segments-and-jobs.md. */
@@ -231,23 +231,9 @@ export function unpackSegmentPage(packed: Uint8Array): Segment[] {
   });
 }
 
-const CRC_BYTES = 4;
-
-/** The bytes and their CRC-32C: with one bit wrong, a list could name other offsets and still make sense. */
-function sealed(writer: ByteWriter): Uint8Array {
-  const content = writer.finish();
-  const crc = new ByteWriter(CRC_BYTES);
-  crc.uint32(crc32c(content));
-  return concatBytes([content, crc.finish()]);
-}
-
 function reading<Value>(what: string, packed: Uint8Array, read: (reader: ByteReader) => Value): Value {
   try {
-    invariant(packed.length > CRC_BYTES, () => `${packed.length} bytes are too few`);
-    const end = packed.length - CRC_BYTES;
-    const content = packed.subarray(0, end);
-    invariant(crc32c(content) === new ByteReader(packed, end).uint32(), 'it does not match its CRC-32C');
-    const reader = new ByteReader(content);
+    const reader = new ByteReader(unsealed(packed));
     const value = read(reader);
     invariant(reader.remaining === 0, () => `${reader.remaining} bytes follow the last field`);
     return value;

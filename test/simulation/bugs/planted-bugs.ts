@@ -2,6 +2,8 @@ import { COMPACT_BUGS } from './among-jobs/compact-bugs.ts';
 import { MERGE_BUGS } from './among-jobs/merge-bugs.ts';
 import { PAGE_BUGS } from './among-jobs/page-bugs.ts';
 import { SWEEP_BUGS } from './among-jobs/sweep-bugs.ts';
+import { TRANSACTION_COMPACT_BUGS } from './among-jobs/transaction-compact-bugs.ts';
+import { TRANSACTION_JOB_BUGS } from './among-jobs/transaction-job-bugs.ts';
 import { CLASSIC_BUGS } from './classic-bugs.ts';
 import { COMMIT_BUGS } from './commit-bugs.ts';
 import { GROUP_BUGS } from './group-bugs.ts';
@@ -27,4 +29,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ...CLASSIC_BUGS,
   ...KAFKA_BUGS,
   ...TRANSACTION_BUGS,
+  ...TRANSACTION_JOB_BUGS,
+  ...TRANSACTION_COMPACT_BUGS,
 ];

@@ -5,6 +5,7 @@ const APPEND = 'shared/broker/transactions/append/append-in-transaction.ts';
 const COMPLETE = 'shared/broker/transactions/complete.ts';
 const ITEMS = 'shared/broker/transactions/items.ts';
 const TRANSITIONS = 'shared/log/transaction/transitions.ts';
+const NAMES = 'shared/broker/transactions/producer-names.ts';
 const PLAN = 'shared/log/head/plan-commit.ts';
 const PRODUCER = 'shared/log/head/producer.ts';
 const NODES = 'shared/broker/heads/known-nodes.ts';
@@ -201,5 +202,40 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     APPEND,
     'if (!isRemembered || refused.length === 0) return outcomes;',
     'if (refused.length >= 0) return outcomes;',
+  ),
+  bug(
+    'txn-last-epoch-goes-on',
+    'A producer goes on with the epoch that is for the last markers only.',
+    TRANSITIONS,
+    'if (producerEpoch < TRANSACTIONAL_EPOCH_MAX)',
+    'if (producerEpoch <= TRANSACTIONAL_EPOCH_MAX)',
+  ),
+  bug(
+    'txn-used-up-producer-id-kept',
+    'A producer whose epochs are used up begins again under its producer id.',
+    TRANSITIONS,
+    '{ producerId: newProducerId, producerEpoch: 0 };',
+    '{ producerId, producerEpoch: 0 };',
+  ),
+  bug(
+    'txn-used-up-epoch-not-noticed',
+    'The end of a transaction leaves the last epoch to its producer.',
+    TRANSITIONS,
+    'const isOver = seen.producer.producerEpoch > TRANSACTIONAL_EPOCH_MAX;',
+    'const isOver = seen.producer.producerEpoch < 0;',
+  ),
+  bug(
+    'txn-next-producer-id-without-a-name',
+    'A producer id that follows one that was used up does not lead to its transactional id.',
+    NAMES,
+    'await putName(context, items, producerId, transactionalId);\n  return producerId;',
+    'return producerId;',
+  ),
+  bug(
+    'txn-name-of-the-next-producer-id-forgotten',
+    'The end of a transaction forgets the name of the producer id that it gives, and keeps the old one.',
+    COMPLETE,
+    'isUsed ? producerId : next.producer.producerId);',
+    'isUsed ? next.producer.producerId : producerId);',
   ),
 ];

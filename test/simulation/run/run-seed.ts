@@ -18,7 +18,7 @@ import type { Workload } from '../clients/workload.ts';
 import { WORKLOADS, WORKLOADS_AMONG_JOBS } from '../clients/workloads.ts';
 import { Chance } from '../world/chance.ts';
 import { STREAM } from '../world/simulated-process.ts';
-import { drawConditions, hasJobs, type JobTheme, jobThemeOf, PARTITION_COUNT, type World } from '../world/world.ts';
+import { drawConditions, hasJobs, jobThemeOf, PARTITION_COUNT, type World } from '../world/world.ts';
 import { findGarbage } from './among-jobs/find-garbage.ts';
 import { flipBits } from './among-jobs/flip-bits.ts';
 import { mergeBefore, runJobsOut } from './among-jobs/run-jobs-out.ts';
@@ -49,7 +49,7 @@ const REQUESTS_MAX = 20_000;
 export const CLIENTS_MAX = 8;
 const WORKING_CLIENTS_MAX = 3;
 
-const THEMES_OF_JOBS: Readonly<Record<JobTheme, Workload | undefined>> = {
+const THEMES_OF_JOBS: Readonly<Record<ReturnType<typeof jobThemeOf>, Workload | undefined>> = {
   all: undefined,
   brief: USE_BRIEF_TOPIC,
   latest: USE_LATEST_TOPIC,

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { FaultKind, FaultPlace } from '../world/faults.ts';
 import { hasJobs } from '../world/world.ts';
+import { runTransactionsAmongJobs } from './in-transactions/run-among-jobs.ts';
 import { runTransactionSeed } from './in-transactions/run-transaction-seed.ts';
 import { runClassicSeed, runGroupSeed } from './run-group-seed.ts';
 import type { Selection } from './run-in-world.ts';
@@ -32,7 +33,7 @@ export interface TallyOptions {
 }
 
 /** Seeds of consumer groups, of Kafka's protocol and of transactions are others than those of the log. */
-export type SeedKind = 'log' | 'groups' | 'classic' | 'kafka' | 'transactions';
+export type SeedKind = 'log' | 'groups' | 'classic' | 'kafka' | 'transactions' | 'transactions_among_jobs';
 
 const RUNS: Readonly<Record<SeedKind, typeof runSeed>> = {
   log: runSeed,
@@ -40,6 +41,7 @@ const RUNS: Readonly<Record<SeedKind, typeof runSeed>> = {
   classic: runClassicSeed,
   kafka: runKafkaSeed,
   transactions: runTransactionSeed,
+  transactions_among_jobs: runTransactionsAmongJobs,
 };
 
 /** Seeds after each of which others may have their turn. */
@@ -73,7 +75,7 @@ export async function tallySeeds(
     failed: [],
   };
   for (let seed = first; seed < first + seeds && tally.failed.length < failuresMax; seed++) {
-    if (onlyJobs && !hasJobs(seed)) continue;
+    if (onlyJobs && kind === 'log' && !hasJobs(seed)) continue;
     const result = await run(seed, { operations });
     tally.seeds++;
     tally.requests += result.requests;

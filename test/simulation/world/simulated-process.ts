@@ -27,6 +27,7 @@ export const STREAM = {
   flips: 8,
   topics: 9,
   table: 10,
+  transactionalIds: 11,
   request: 100,
 } as const;
 

@@ -12,6 +12,7 @@ import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../shared/log/limits.ts';
 import { OFFSET_MAP_SLOT_BYTES } from '../../../shared/log/segment/compact/offset-map.ts';
 import { aroundStores, keyOf } from '../../../shared/storage/around-stores.ts';
 import { MemoryObjectStore } from '../../../shared/storage/memory/object-store.ts';
+import type { ByteRange } from '../../../shared/storage/ports.ts';
 import type { HistoryEvent } from '../../history/history.ts';
 import { Chance, hashOf } from './chance.ts';
 import { EventLoop } from './event-loop.ts';
@@ -55,6 +56,10 @@ export interface TransactionConditions extends Pick<GroupConditions, 'freezeMs' 
   /** Of the transactions, by producer. */
   readonly timeoutMs: number;
   readonly transactionalIds: number;
+  /** Of the producers when the run begins: the last ones are soon used up. */
+  readonly firstEpoch: number;
+  /** The transactional ids were used last so long before the run. */
+  readonly unusedMs: number;
   /** Those that commit offsets are members of the group. */
   readonly hasMembers: boolean;
 }
@@ -92,12 +97,13 @@ export function hasJobs(seed: number): boolean {
 const SEEDS_PER_PUTS_BESIDE = 4;
 
 /** What most of a run with jobs is about: all topics, the one that retention removes records of, or the compacted one. */
-export type JobTheme = 'all' | 'brief' | 'latest';
+export type JobTheme = 'all' | 'brief' | 'latest' | 'transactions';
 
-const JOB_THEMES: readonly JobTheme[] = ['all', 'brief', 'latest'];
+/** Those of the log's seeds; runs of transactions have their own. */
+const JOB_THEMES: readonly Exclude<JobTheme, 'transactions'>[] = ['all', 'brief', 'latest'];
 
-export function jobThemeOf(seed: number): JobTheme {
-  return JOB_THEMES[hashOf(seed, STREAM.jobs, 1) % JOB_THEMES.length] as JobTheme;
+export function jobThemeOf(seed: number): Exclude<JobTheme, 'transactions'> {
+  return JOB_THEMES[hashOf(seed, STREAM.jobs, 1) % JOB_THEMES.length] as (typeof JOB_THEMES)[number];
 }
 
 /** One partition, two of one head, and of two heads: the fewer, the more clients meet each other. */
@@ -196,7 +202,7 @@ function drawSleep(chance: Chance): Pick<Conditions, 'faults'> {
 const SLEEPY_KEYS = ['segments#', 'segments#', 'segments/', 'batch#', 'hot/', 'head#', 'node#', 'idempotency#'];
 
 /** Small ones, so that short records need several pages of a segment list, and several passes of a compaction. */
-function drawJobSettings(chance: Chance): Partial<BrokerSettings> {
+export function drawJobSettings(chance: Chance): Partial<BrokerSettings> {
   return {
     listedSegmentsMax: chance.pick([1, 3, DEFAULT_SETTINGS.listedSegmentsMax]),
     compactionMapBytes: chance.pick([2, 3, 100]) * OFFSET_MAP_SLOT_BYTES,
@@ -446,8 +452,10 @@ export class World {
   }
 }
 
-/** URLs that are only looked at. */
-const SIGNER = { sign: (key: string) => ({ url: `memory:${key}`, headers: {} }) };
+/** URLs that nobody opens; the judges of fetch plans look at what they name. */
+const SIGNER = {
+  sign: (key: string, { start, end }: ByteRange) => ({ url: `memory:${key}?${start}-${end}`, headers: {} }),
+};
 /** Requests of the brokers that prepare and judge: no event loop can stop them. */
 const PLAIN_REQUESTS_MAX = 100_000;
 /** Processes before and after all others. */

@@ -52,6 +52,12 @@ type OpenJson = Omit<OpenTransaction, 'firstOffsets'> & { readonly firstOffsets:
 type ProducerJson = { readonly ended?: number; readonly slots: Readonly<{ [slot: string]: SlotJson }> };
 
 const entryFromJson = (json: EntryJson): Entry => ({ ...json, batchId: fromHex(json.batchId) });
+const isTransactional = ({ markers, parts }: EntryJson): boolean =>
+  markers !== undefined || parts.some(({ producer }) => producer?.transaction !== undefined);
+const openFromJson = (value: readonly OpenJson[]) =>
+  value.map((each) => ({ ...each, firstOffsets: new Map(each.firstOffsets) }));
+const sealedCases = (file: string, unpack: (packed: Uint8Array) => unknown) =>
+  golden<unknown>(file).cases.map(({ hex }) => ({ file, hex, unpack }));
 const entryToJson = (entry: Entry): EntryJson => ({ ...entry, batchId: toHex(entry.batchId) });
 const producerFromJson = (json: ProducerJson): ProducerState => {
   const slots: SlotJson[] = [];
@@ -69,14 +75,17 @@ describe('golden bytes', () => {
   it('are all tested', () => {
     expect(readdirSync(FOLDER).sort()).toEqual([
       'aborted-transactions-v1.json',
+      'aborted-transactions-v2.json',
       'batch-id-v1.json',
       'classic-assignment-v1.json',
       'classic-protocols-v1.json',
       'classic-roster-v1.json',
+      'entry-v1-sealed.json',
       'entry-v1.json',
       'keys-v1.json',
       'once-key-v1.json',
       'open-transactions-v1.json',
+      'open-transactions-v2.json',
       'partition-set-v1.json',
       'producer-v1.json',
       'segment-index-v1.json',
@@ -91,6 +100,13 @@ describe('golden bytes', () => {
   });
 
   it.each(golden<EntryJson>('entry-v1.json').cases)('entry $hex', ({ hex, value }) => {
+    expect(entryToJson(unpackEntry(fromHex(hex)))).toEqual(value);
+    // Those with transactions are packed otherwise now.
+    if (!isTransactional(value)) expect(toHex(packEntry(entryFromJson(value)))).toBe(hex);
+  });
+
+  it.each(golden<EntryJson>('entry-v1-sealed.json').cases)('sealed entry $hex', ({ hex, value }) => {
+    expect(isTransactional(value)).toBe(true);
     expect(entryToJson(unpackEntry(fromHex(hex)))).toEqual(value);
     expect(toHex(packEntry(entryFromJson(value)))).toBe(hex);
   });
@@ -115,15 +131,40 @@ describe('golden bytes', () => {
     expect(toHex(packProducer(producerFromJson(value)))).toBe(hex);
   });
 
-  it.each(golden<OpenJson[]>('open-transactions-v1.json').cases)('open transactions $hex', ({ hex, value }) => {
-    const open = value.map((each) => ({ ...each, firstOffsets: new Map(each.firstOffsets) }));
-    expect(unpackOpen(fromHex(hex))).toEqual(open);
-    expect(toHex(packOpen(open))).toBe(hex);
+  it.each(golden<OpenJson[]>('open-transactions-v1.json').cases)(
+    'open transactions, version 1, $hex',
+    ({ hex, value }) => {
+      expect(unpackOpen(fromHex(hex))).toEqual(openFromJson(value));
+    },
+  );
+
+  it.each(golden<OpenJson[]>('open-transactions-v2.json').cases)('open transactions $hex', ({ hex, value }) => {
+    expect(unpackOpen(fromHex(hex))).toEqual(openFromJson(value));
+    expect(toHex(packOpen(openFromJson(value)))).toBe(hex);
   });
 
-  it.each(golden<AbortedTransaction[]>('aborted-transactions-v1.json').cases)('aborted $hex', ({ hex, value }) => {
+  it.each(golden<AbortedTransaction[]>('aborted-transactions-v1.json').cases)(
+    'aborted, version 1, $hex',
+    ({ hex, value }) => {
+      expect(unpackAborted(fromHex(hex))).toEqual(value);
+    },
+  );
+
+  it.each(golden<AbortedTransaction[]>('aborted-transactions-v2.json').cases)('aborted $hex', ({ hex, value }) => {
     expect(unpackAborted(fromHex(hex))).toEqual(value);
     expect(toHex(packAborted(value))).toBe(hex);
+  });
+
+  it.each([
+    ...sealedCases('entry-v1-sealed.json', unpackEntry),
+    ...sealedCases('open-transactions-v2.json', unpackOpen),
+    ...sealedCases('aborted-transactions-v2.json', unpackAborted),
+  ])('no bit of $file can be wrong: $hex', ({ hex, unpack }) => {
+    for (let bit = 0; bit < hex.length * 4; bit++) {
+      const damaged = fromHex(hex);
+      damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7));
+      expect(() => unpack(damaged)).toThrow(expect.objectContaining({ code: 'corrupt_data' }));
+    }
   });
 
   it.each(golden<{ random: string; timeMs: number }>('batch-id-v1.json').cases)('batch id $hex', ({ hex, value }) => {

@@ -99,8 +99,8 @@ async function joinOnce(
     range: { start: 0, end: source.bytes },
   }));
   await retrying(context, 'from_error', () => stores.objects.concat(segmentKey(placeOf(by)), ranges, [index]));
-  const nowMs = context.clock.nowMs();
   const committed = await commitAnnounced(context, stores.items, name, announced, (list) => {
+    const nowMs = context.clock.nowMs();
     const replaced = replaceSegments(list, { id, slot, sources, by: [by], nowMs, graceMs: GRACE_MS });
     return replaced && scheduleBy(replaced, 'sweep', nowMs + GRACE_MS);
   });
@@ -146,8 +146,7 @@ async function spillOnce(
     version: id,
   });
   await retrying(context, 'from_error', () => items.put(key, { [SEGMENT_PAGE.segments]: packSegmentPage(segments) }));
-  const nowMs = context.clock.nowMs();
   return commitAnnounced(context, items, name, announced, (list) =>
-    spill(list, { id, slot, segments, nowMs, graceMs: GRACE_MS }),
+    spill(list, { id, slot, segments, nowMs: context.clock.nowMs(), graceMs: GRACE_MS }),
   );
 }

@@ -1,6 +1,11 @@
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import type { ErrorCode } from '../../../../shared/log/errors.ts';
+import { PARTITIONS_PER_HEAD_DEFAULT } from '../../../../shared/log/limits.ts';
 import type { ReadRecord } from '../../../history/history.ts';
+import { isOfKey } from '../../world/watch/compaction-watch.ts';
+import type { JobWatch } from '../../world/watch/job-watch.ts';
+import type { HeadFacts } from '../../world/watch/stored-facts.ts';
+import { slotNameOf } from '../../world/watch/transaction-watch.ts';
 import type { World } from '../../world/world.ts';
 import type { Client } from '../client.ts';
 import { readOnce } from '../read-records.ts';
@@ -50,6 +55,7 @@ export function compare(
   if (records.some(({ offset }, i) => offset < from || offset <= (records[i - 1]?.offset ?? -1)))
     return 'it is out of order';
   for (const record of trueLogOf(world, topic, partition).slice(from, to)) {
+    if (!isShown(world, topic, partition, record.offset)) continue;
     const got = read.get(record.offset);
     if (got === undefined && !isCompactedAway(world, topic, partition, record.offset))
       return `it lacks the offset ${record.offset}`;
@@ -61,16 +67,33 @@ export function compare(
   return more === undefined ? undefined : `it has the offset ${more}, which was not written`;
 }
 
+/** Whether a reader of committed records gets it. */
+function isShown({ watch }: World, topic: string, partition: number, offset: number): boolean {
+  const { jobs, transactions } = watch;
+  if (jobs === undefined || transactions === undefined) return true;
+  const { head, slot } = placeOf(jobs, watch.topicId(topic) as string, partition);
+  return isOfKey(transactions.fateOf(slotNameOf(head, slot), offset));
+}
+
 /** All records that a partition of a topic has had. */
 export function trueLogOf({ watch }: World, topic: string, partition: number): readonly ReadRecord[] {
   const { jobs } = watch;
-  return jobs === undefined ? [] : jobs.logs.of(jobs.facts.head(watch.topicId(topic) as string, 0), partition);
+  if (jobs === undefined) return [];
+  const { head, slot } = placeOf(jobs, watch.topicId(topic) as string, partition);
+  return jobs.logs.of(head, slot);
 }
 
-function isCompactedAway({ watch }: World, topic: string, partition: number, offset: number): boolean {
+/** The head and the slot of a partition. */
+export function placeOf({ facts }: JobWatch, topicId: string, partition: number): { head: HeadFacts; slot: number } {
+  const slot = partition % PARTITIONS_PER_HEAD_DEFAULT;
+  return { head: facts.head(topicId, (partition - slot) / PARTITIONS_PER_HEAD_DEFAULT), slot };
+}
+
+export function isCompactedAway({ watch }: World, topic: string, partition: number, offset: number): boolean {
   const { jobs } = watch;
   if (jobs === undefined) return false;
-  return jobs.compaction.isGone(jobs.facts.head(watch.topicId(topic) as string, 0), partition, offset);
+  const { head, slot } = placeOf(jobs, watch.topicId(topic) as string, partition);
+  return jobs.compaction.isGone(head, slot, offset);
 }
 
 /** A request; `undefined` where it failed, by what faults or `fine` account for. */

@@ -2,8 +2,10 @@ import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import type { JobTheme } from '../../world/world.ts';
 import { type Client, LASTING_TOPIC } from '../client.ts';
+import { writePlainTo } from '../in-transactions/beside-transactions.ts';
+import { STAYING } from '../in-transactions/transaction-topics.ts';
 import type { Workload } from '../workload.ts';
-import { JOBS, type NamedJob, SWEEP } from './jobs.ts';
+import { jobsOf, type NamedJob, SWEEP } from './jobs.ts';
 import { BRIEF_TOPIC, HOUR_MS, LATEST_TOPIC } from './removing-topics.ts';
 import { appendAged } from './use-brief-topic.ts';
 import { appendUnderKeys } from './use-latest-topic.ts';
@@ -12,7 +14,7 @@ import { appendUnderKeys } from './use-latest-topic.ts';
 async function runJobs(client: Client, operations: number): Promise<void> {
   const { chance } = client;
   const theme = client.world.conditions.jobs?.theme ?? 'all';
-  const jobs = JOBS.flatMap((one) => new Array<NamedJob>(one.weights[theme]).fill(one));
+  const jobs = jobsOf(theme).flatMap((one) => new Array<NamedJob>(one.weights[theme] ?? 0).fill(one));
   for (let i = 0; i < operations * 3; i++) {
     if (chance.chance(0.4)) await client.rest();
     else await client.pause();
@@ -50,6 +52,7 @@ async function fillNode(client: Client, theme: JobTheme): Promise<void> {
   for (let i = 0; i < TAIL_NODE_ENTRIES; i++) {
     if (theme === 'latest') await appendUnderKeys(client, 0, 3);
     else if (theme === 'brief') await appendAged(client, 0);
+    else if (theme === 'transactions') await writePlainTo(client, { topic: 'a', partition: 0 });
     else await client.append({ topic: LASTING_TOPIC, records: [{ value: client.value(false), partition: 0 }] });
   }
 }
@@ -77,6 +80,7 @@ const MERGED_TOPICS: Readonly<Record<JobTheme, readonly string[]>> = {
   all: [LASTING_TOPIC, LASTING_TOPIC, BRIEF_TOPIC, LATEST_TOPIC],
   brief: [BRIEF_TOPIC],
   latest: [LATEST_TOPIC],
+  transactions: STAYING.map(({ name }) => name),
 };
 
 /** Merges a head of a topic whether that is due or not. */

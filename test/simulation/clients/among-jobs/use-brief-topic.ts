@@ -26,11 +26,15 @@ const RETENTIONS: readonly TopicSettings[] = [
   { 'retention.ms': -1 },
 ];
 
+export function drawRetention(chance: Chance): TopicSettings {
+  return chance.pick(RETENTIONS);
+}
+
 /** Makes the topic, and merges what is appended to it, over stores of which nothing fails. */
 export async function fillBriefTopic(world: World, merges: number): Promise<void> {
   const chance = new Chance(world.seed, STREAM.topics);
   const broker = world.plainBroker({ agoMs: 1 });
-  await broker.putTopic({ name: BRIEF_TOPIC, partitions: 2, config: chance.pick(RETENTIONS) });
+  await broker.putTopic({ name: BRIEF_TOPIC, partitions: 2, config: drawRetention(chance) });
   for (let i = 0; i < merges; i++) {
     for (let entry = 0; entry < TAIL_NODE_ENTRIES; entry++) {
       const timestampMs = EPOCH_MS - Math.floor(chance.next() * 6 * HOUR_MS);
@@ -46,7 +50,7 @@ export async function fillBriefTopic(world: World, merges: number): Promise<void
 async function useBriefTopic(client: Client, operations: number): Promise<void> {
   const { chance } = client;
   const isThere = client.world.watch.topicId(BRIEF_TOPIC) !== undefined;
-  if (!isThere && !(await makeTopic(client, BRIEF_TOPIC, chance.pick(RETENTIONS)))) return;
+  if (!isThere && !(await makeTopic(client, BRIEF_TOPIC, drawRetention(chance)))) return;
   for (let i = 0; i < operations * 4; i++) {
     const partition = chance.pick(PARTITIONS_USED);
     const what = chance.below(10);
@@ -54,7 +58,7 @@ async function useBriefTopic(client: Client, operations: number): Promise<void> 
     else if (what < 7) for (let more = chance.below(3); more >= 0; more--) await deleteSome(client, partition);
     else await readSome(client, BRIEF_TOPIC, partition);
     if (chance.chance(0.1))
-      await attempt(client, (broker) => broker.putTopic({ name: BRIEF_TOPIC, config: chance.pick(RETENTIONS) }));
+      await attempt(client, (broker) => broker.putTopic({ name: BRIEF_TOPIC, config: drawRetention(chance) }));
     await client.pause();
   }
 }

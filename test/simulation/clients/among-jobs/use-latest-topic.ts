@@ -21,7 +21,7 @@ import {
 /** Some have few keys, so that nearly everything is superseded. */
 const KEYS = [1, 3, 8];
 
-function drawSettings(chance: Chance): TopicSettings {
+export function drawCompaction(chance: Chance): TopicSettings {
   const lagMs = chance.pick([0, 0, HOUR_MS, 4 * HOUR_MS]);
   return {
     'cleanup.policy': chance.pick(['compact', 'compact', 'compact,delete']),
@@ -38,7 +38,7 @@ function drawSettings(chance: Chance): TopicSettings {
 export async function fillLatestTopic(world: World, merges: number): Promise<void> {
   const chance = new Chance(world.seed, STREAM.topics);
   const broker = world.plainBroker({ agoMs: 1 });
-  await broker.putTopic({ name: LATEST_TOPIC, partitions: 2, config: drawSettings(chance) });
+  await broker.putTopic({ name: LATEST_TOPIC, partitions: 2, config: drawCompaction(chance) });
   const keys = chance.pick(KEYS);
   for (let i = 0; i < merges; i++) {
     for (let entry = 0; entry < TAIL_NODE_ENTRIES; entry++) {
@@ -53,7 +53,10 @@ export async function fillLatestTopic(world: World, merges: number): Promise<voi
 /** Appends newer and newer values under a few keys, deletes some, and reads, over hours. */
 async function useLatestTopic(client: Client, operations: number): Promise<void> {
   const { chance, world } = client;
-  if (world.watch.topicId(LATEST_TOPIC) === undefined && !(await makeTopic(client, LATEST_TOPIC, drawSettings(chance))))
+  if (
+    world.watch.topicId(LATEST_TOPIC) === undefined &&
+    !(await makeTopic(client, LATEST_TOPIC, drawCompaction(chance)))
+  )
     return;
   const keys = chance.pick(KEYS);
   for (let i = 0; i < operations * 4; i++) {

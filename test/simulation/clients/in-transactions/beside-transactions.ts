@@ -5,9 +5,10 @@ import type { ReadRecord } from '../../../history/history.ts';
 import { readRecords } from '../../../history/history-records.ts';
 import type { Client } from '../client.ts';
 import type { Workload } from '../workload.ts';
-import { recordsOf, TRANSACTION_KEYS } from './transact.ts';
+import { recordsOf } from './records.ts';
+import { TRANSACTION_KEYS } from './transact.ts';
 import { GROUP } from './transaction-book.ts';
-import { bookOf, PASSING, PLACES, STAYING } from './transaction-topics.ts';
+import { bookOf, MAKE_PASSING, PASSING, PLACES, STAYING, type TopicPlace } from './transaction-topics.ts';
 
 /** Reads of both isolations, of which each is held against what the entries have at that moment. */
 async function read(client: Client, operations: number): Promise<void> {
@@ -21,6 +22,7 @@ async function read(client: Client, operations: number): Promise<void> {
     next.set(key, (await readOnceJudged(client, topic, partition, from, isolation)) ?? from);
     if (chance.chance(0.2)) await fetchStable(client);
     await client.sleep(chance.next() * 2_000);
+    await client.pause();
   }
 }
 
@@ -37,13 +39,17 @@ export async function readOnceJudged(
   const slot = book.slotOf(topic, partition);
   const watch = world.watch.transactions;
   if (slot === undefined || watch === undefined) return undefined;
-  const before = watch.lastStableOffset(slot);
+  const before = book.lastStableOffset(slot);
   const maxBytes = client.chance.pick([1, 300, 100_000]);
   const reply = await client.send((broker) => readFrom(broker, topic, partition, from, isolation, maxBytes));
+  if (reply.type === 'error' && isRemoved(reply.error, from, book.startOf(slot))) {
+    client.mark('read of what was removed');
+    return book.startOf(slot);
+  }
   if (reply.type === 'error') expectFault(client, reply.error);
   if (reply.type !== 'answer') return undefined;
   const { nextOffset, lastStableOffset, records } = reply.value;
-  const after = watch.lastStableOffset(slot);
+  const after = book.lastStableOffset(slot);
   if (lastStableOffset < before || lastStableOffset > after)
     client.surprise(`last stable offset ${lastStableOffset} of ${slot}, which was ${before} to ${after}`);
   if (isolation === 'read_committed' && nextOffset > Math.max(from, lastStableOffset))
@@ -68,6 +74,10 @@ async function readFrom(
   return { nextOffset, lastStableOffset, records };
 }
 
+export function isRemoved({ code }: EventLogError, from: number, startOffset: number): boolean {
+  return code === 'offset_out_of_range' && from < startOffset;
+}
+
 async function fetchStable(client: Client): Promise<void> {
   const reply = await client.send((broker) =>
     broker.fetchOffsets({ group: GROUP, partitions: PLACES.slice(1), requireStable: true }),
@@ -82,27 +92,29 @@ async function fetchStable(client: Client): Promise<void> {
   }
 }
 
-function expectFault(client: Client, { code, message }: EventLogError): void {
+export function expectFault(client: Client, { code, message }: EventLogError): void {
   if (code !== 'throttled' && code !== 'storage_unavailable') client.surprise(`${code}: ${message}`);
 }
 
 /** Plain batches between those of transactions. */
 async function writePlain(client: Client, operations: number): Promise<void> {
   const { chance, world } = client;
-  const book = bookOf(world);
   for (let i = 0; i < operations * 4 && !world.fates.healed; i++) {
-    const { topic, partition } = chance.pick(PLACES);
-    const slot = book.slotOf(topic, partition);
-    const value = client.value();
-    const batch = encodeBatch(recordsOf([value]));
-    const reply = await client.send((broker) =>
-      broker.append({ batches: [{ topic, partition, batch }], atomic: false }),
-    );
-    if (reply.type === 'error') expectFault(client, reply.error);
-    const [outcome] = reply.type === 'answer' ? reply.value : [];
-    if (outcome?.ok && slot !== undefined) book.plain.set(value, { slot, offset: outcome.baseOffset });
+    await writePlainTo(client, chance.pick(PLACES));
     await client.sleep(chance.next() * 2_000);
+    await client.pause();
   }
+}
+
+export async function writePlainTo(client: Client, { topic, partition }: TopicPlace): Promise<void> {
+  const book = bookOf(client.world);
+  const slot = book.slotOf(topic, partition);
+  const value = client.value();
+  const batch = encodeBatch(recordsOf(client, [value]));
+  const reply = await client.send((broker) => broker.append({ batches: [{ topic, partition, batch }], atomic: false }));
+  if (reply.type === 'error') expectFault(client, reply.error);
+  const [outcome] = reply.type === 'answer' ? reply.value : [];
+  if (outcome?.ok && slot !== undefined) book.plain.set(value, { slot, offset: outcome.baseOffset });
 }
 
 /** Merges, sweeps, moves of tails by what is appended; and a topic that is deleted and made again. */
@@ -117,11 +129,12 @@ async function runJobs(client: Client, operations: number): Promise<void> {
       (broker) => broker.sweepTransactions(),
       (broker) => broker.runSweeps(),
       (broker) => broker.deleteTopic(PASSING),
-      (broker) => broker.putTopic({ name: PASSING, partitions: 1 }),
-      (broker) => broker.putTopic({ name: PASSING, partitions: 1 }),
+      (broker) => broker.putTopic(MAKE_PASSING),
+      (broker) => broker.putTopic(MAKE_PASSING),
     ]);
     await client.send(run);
     await client.sleep(chance.next() * 6_000);
+    await client.pause();
   }
 }
 

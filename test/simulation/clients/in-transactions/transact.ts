@@ -3,18 +3,19 @@ import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import type { EventLogError } from '../../../../shared/log/errors.ts';
 import { headOf } from '../../../../shared/log/topic/topic.ts';
 import type { ProducerName, TransactionOutcome } from '../../../../shared/log/transaction/transaction.ts';
-import { EPOCH_MS } from '../../world/simulated-process.ts';
 import type { Reply } from '../../world/world.ts';
 import type { Client } from '../client.ts';
 import type { Workload } from '../workload.ts';
 import { GroupMember } from './group-member.ts';
+import { recordsOf } from './records.ts';
 import { type ClientTransaction, GROUP, type TransactionBook } from './transaction-book.ts';
 import { bookOf, PASSING, PLACES, type TopicPlace } from './transaction-topics.ts';
 
 export const TRANSACTION_KEYS = ['txn#', 'head#', 'node#', 'offsets#', 'aborted#', 'producer-name#', 'batch#'];
 const SECOND_DELIVERY_MS_MAX = 120_000;
 const TRIES = 6;
-const UTF8 = new TextEncoder();
+/** In runs with jobs: longer than the longest time of a transaction. */
+const PAUSE_IN_TRANSACTION_MS_MAX = 20 * 60_000;
 
 /** A producer with a transactional id that others may use too, one transaction after the other. */
 export class TransactionalProducer {
@@ -76,6 +77,8 @@ export class TransactionalProducer {
       if (this.producer === undefined || !isWhole) break;
       if (client.chance.chance(0.1) && !client.world.fates.healed)
         await client.sleep(client.chance.next() ** 3 * 20_000);
+      if (client.world.conditions.jobs !== undefined && client.chance.chance(0.2))
+        await client.world.pause(client.chance.next() * PAUSE_IN_TRANSACTION_MS_MAX);
     }
     if (isWhole && wantsOffsets && !(await this.commitOffset(transaction))) isWhole = false;
     if (client.chance.chance(0.1) && !client.world.fates.healed) {
@@ -94,7 +97,7 @@ export class TransactionalProducer {
     for (const value of values) transaction.records.set(value, { topic });
     const key = `${topic}/${partition}`;
     const sequence = this.sequences.get(key) ?? 0;
-    const batch = encodeBatch(recordsOf(values), {
+    const batch = encodeBatch(recordsOf(client, values), {
       producer: { ...producer, baseSequence: sequence },
       transactional: true,
     });
@@ -245,6 +248,14 @@ export class TransactionalProducer {
         client.mark('producer fenced');
         this.producer = undefined;
         return true;
+      case 'unknown_transactional_id': {
+        // Its producer id was used up, or its transactional id was not used for a week.
+        const { firstEpoch = 0, unusedMs = 0 } = client.world.conditions.transactions ?? {};
+        if (firstEpoch === 0 && unusedMs === 0) client.surprise(`${code}: ${message}`);
+        client.mark('producer id is not the one of the transactional id any more');
+        this.producer = undefined;
+        return true;
+      }
       case 'fenced_member_epoch':
         client.mark('member fenced in a transaction');
         if (this.member === undefined) client.surprise(`${code}: ${message}`);
@@ -266,10 +277,6 @@ export class TransactionalProducer {
   }
 }
 
-export function recordsOf(values: readonly string[]) {
-  return values.map((value) => ({ key: null, value: UTF8.encode(value), headers: [], timestampMs: EPOCH_MS }));
-}
-
 async function transact(client: Client, operations: number): Promise<void> {
   const { chance, world } = client;
   const { transactionalIds = 1, hasMembers } = world.conditions.transactions ?? {};
@@ -283,6 +290,7 @@ async function transact(client: Client, operations: number): Promise<void> {
     // A zombie comes back after a while.
     if (chance.chance(0.2)) await client.sleep(chance.next() ** 2 * 40_000);
     else await client.rest();
+    await client.pause();
   }
 }
 

@@ -1,6 +1,8 @@
 import { headOf, type Topic } from '../../../../shared/log/topic/topic.ts';
 import type { ReadRecord, Violation } from '../../../history/history.ts';
 import type { SlotName, TransactionName, TransactionWatch } from '../../world/watch/transaction-watch.ts';
+import { nameOf } from './records.ts';
+import type { RemovedRecords } from './removed-records.ts';
 
 export const GROUP = 'totals';
 
@@ -32,10 +34,26 @@ export class TransactionBook {
   private readonly seen = new Map<SlotName, Map<number, string>>();
   private readonly watch: TransactionWatch;
   private readonly broken: (promise: string, message: string) => void;
+  /** In runs with jobs. */
+  private readonly removed: RemovedRecords | undefined;
 
-  constructor(watch: TransactionWatch, broken: (promise: string, message: string) => void) {
+  constructor(
+    watch: TransactionWatch,
+    broken: (promise: string, message: string) => void,
+    removed: RemovedRecords | undefined,
+  ) {
     this.watch = watch;
     this.broken = broken;
+    this.removed = removed;
+  }
+
+  startOf(slot: SlotName): number {
+    return this.removed?.startOf(slot) ?? 0;
+  }
+
+  /** As a reader is told: where clients have deleted records of an open transaction, it is the log start offset. */
+  lastStableOffset(slot: SlotName): number {
+    return Math.max(this.watch.lastStableOffset(slot), this.startOf(slot));
   }
 
   begin(name: string): ClientTransaction {
@@ -51,7 +69,10 @@ export class TransactionBook {
     return `${known.topicId}#${headNumber}/${slot}`;
   }
 
-  /** A read of `[from, to)` has these records, with the data that the entries have there, and no other. */
+  /**
+   * A read of `[from, to)` has these records, with the data that the entries have there, and no other. What was removed by
+   * now may be missing.
+   */
   read(slot: SlotName, isolation: string, from: number, to: number, records: readonly ReadRecord[]): void {
     const offsets: number[] = [];
     for (const { offset, records: count, transaction, isMarker } of this.watch.spansOf(slot)) {
@@ -61,15 +82,28 @@ export class TransactionBook {
       for (let each = Math.max(from, offset); each < Math.min(to, offset + count); each++) offsets.push(each);
     }
     const read = records.filter(({ offset }) => offset < to).map(({ offset }) => offset);
-    if (read.join() !== offsets.join())
+    if (read.join() !== this.expected(slot, offsets, read).join())
       this.broken('R7', `A ${isolation} read of ${slot} from ${from} to ${to} has ${read}, not ${offsets}.`);
     const seen = this.seen.get(slot) ?? new Map<number, string>();
     this.seen.set(slot, seen);
-    for (const { offset, value } of records) {
+    for (const record of records) {
+      const { offset, value } = record;
+      const written = this.removed?.allOf(slot)[offset];
+      if (written !== undefined && JSON.stringify(record) !== JSON.stringify(written))
+        this.broken('R1', `${slot} has other content at ${offset} than was written.`);
       if ((seen.get(offset) ?? value) !== value)
         this.broken('R1', `${slot} has ${value} at ${offset}, and had ${seen.get(offset)}.`);
       seen.set(offset, value ?? '');
     }
+  }
+
+  /** The offsets that a read can have: without those that it lacks because they were removed. */
+  private expected(slot: SlotName, offsets: readonly number[], read: readonly number[]): readonly number[] {
+    const { removed } = this;
+    if (removed === undefined) return offsets;
+    const has = new Set(read);
+    const start = removed.startOf(slot);
+    return offsets.filter((offset) => has.has(offset) || (offset >= start && !removed.isCompactedAway(slot, offset)));
   }
 
   /** The producer has been told that the transaction is committed: whoever begins to read now sees all of it. */
@@ -86,7 +120,7 @@ export class TransactionBook {
     }
   }
 
-  /** All of it, in the end. `log`: what is in the topics that stay, read uncommitted. */
+  /** All of it, in the end. `log`: all that the topics that stay have ever had. */
   judge(log: ReadonlyMap<SlotName, readonly ReadRecord[]>): Violation[] {
     const violations: Violation[] = [];
     const broken = (promise: string, message: string): void => {
@@ -94,9 +128,10 @@ export class TransactionBook {
     };
     const places = new Map<string, { slot: SlotName; offset: number }>();
     for (const [slot, records] of log)
-      for (const { value, offset } of records) {
-        if (places.has(value ?? '')) broken('R5', `${value} is twice in the log.`);
-        places.set(value ?? '', { slot, offset });
+      for (const record of records) {
+        const name = nameOf(record);
+        if (places.has(name)) broken('R5', `${name} is twice in the log.`);
+        places.set(name, { slot, offset: record.offset });
       }
     for (const [value, { slot, offset }] of this.plain) {
       const found = places.get(value);

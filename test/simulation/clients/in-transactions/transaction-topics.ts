@@ -14,6 +14,7 @@ export const STAYING = [
 ] as const;
 /** One that is deleted, and made again. */
 export const PASSING = 'c';
+export const MAKE_PASSING = { name: PASSING, partitions: 1, config: { 'retention.ms': -1 } } as const;
 
 export const PLACES: readonly TopicPlace[] = [
   { topic: 'a', partition: 0 },

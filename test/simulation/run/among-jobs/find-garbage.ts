@@ -61,6 +61,7 @@ class Walk {
         return this.isLeftDue(sk);
       case 'garbage':
         return Number(sk.split('#')[0]) < this.nowMs;
+      case 'aborted':
       case 'node': {
         const head = headOfKey(this.facts, pk);
         return !this.isOfTopic(head) || Number(sk) < (head.list?.cleanedEntry ?? 0);

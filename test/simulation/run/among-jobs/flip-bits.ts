@@ -10,7 +10,7 @@ import type { World } from '../../world/world.ts';
 /** Bits that are flipped in a run, one after the other. */
 const FLIPS = 4;
 /** Kinds of items that hold more than numbers and texts. */
-const PACKED_ITEMS = /^(batch|node|segments|head)#/;
+const PACKED_ITEMS = /^(batch|node|segments|head|aborted)#/;
 
 /**
  * R20: with one bit wrong anywhere in what is stored of some topics, a read of all of it gives exactly the records that it

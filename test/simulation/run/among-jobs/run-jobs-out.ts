@@ -1,6 +1,6 @@
 import { TAIL_NODE_ENTRIES } from '../../../../shared/log/head/head.ts';
 import { parseDueSortKey } from '../../../../shared/storage/keys.ts';
-import { JOBS } from '../../clients/among-jobs/jobs.ts';
+import { jobsOf } from '../../clients/among-jobs/jobs.ts';
 import { LASTING_TOPIC, recordBefore } from '../../clients/client.ts';
 import { EPOCH_MS } from '../../world/simulated-process.ts';
 import type { World } from '../../world/world.ts';
@@ -24,6 +24,7 @@ export async function mergeBefore(world: World, merges: number): Promise<void> {
 export async function runJobsOut(world: World): Promise<string[]> {
   const { loop } = world;
   const broker = world.plainBroker();
+  const jobs = jobsOf(world.conditions.jobs?.theme ?? 'all');
   const endMs = loop.nowMs + DAYS_MS;
   const wrong: string[] = [];
   let othersAtMs = loop.nowMs;
@@ -35,7 +36,7 @@ export async function runJobsOut(world: World): Promise<string[]> {
     await pass(world, Math.max(0, dueMs - loop.nowMs) + 1);
     const isOthersTurn = othersAtMs <= loop.nowMs;
     if (isOthersTurn) othersAtMs = loop.nowMs + OTHERS_MS;
-    for (const { name, hasDueItems, run } of JOBS) {
+    for (const { name, hasDueItems, run } of jobs) {
       const isDue = hasDueItems ? (due.get(name) ?? Number.POSITIVE_INFINITY) <= loop.nowMs : isOthersTurn;
       if (!isDue) continue;
       const { error } = await run(broker);
@@ -46,7 +47,7 @@ export async function runJobsOut(world: World): Promise<string[]> {
   return wrong;
 }
 
-async function pass({ loop }: World, ms: number): Promise<void> {
+export async function pass({ loop }: World, ms: number): Promise<void> {
   let isOver = false;
   loop.at(ms, () => {
     isOver = true;

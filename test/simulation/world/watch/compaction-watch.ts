@@ -9,6 +9,7 @@ import { EPOCH_MS } from '../simulated-process.ts';
 import { segmentsOf, storedName } from './list-watch.ts';
 import { SKEW_MS_MAX } from './retention-watch.ts';
 import type { HeadFacts, StoredFacts } from './stored-facts.ts';
+import { type OffsetFate, slotNameOf, type TransactionName, type TransactionWatch } from './transaction-watch.ts';
 import type { TrueLogs } from './true-log.ts';
 
 /** What a record without a value is read as. */
@@ -33,6 +34,8 @@ export interface CompactionWatchOptions {
   readonly logs: TrueLogs;
   readonly broken: (promise: string, message: string) => void;
   readonly mark: (name: string) => void;
+  /** In runs of transactions. */
+  readonly transactions: TransactionWatch | undefined;
   /** The settings of a topic that a process may go by. */
   readonly settingsOf: (topicId: string) => readonly Topic[];
 }
@@ -53,7 +56,7 @@ export class CompactionWatch {
 
   /** Whether compaction has taken the record at this offset away. */
   isGone(head: HeadFacts, slot: number, offset: number): boolean {
-    return this.slots.get(nameOf(head, slot))?.dropped.has(offset) ?? false;
+    return this.slots.get(slotNameOf(head, slot))?.dropped.has(offset) ?? false;
   }
 
   /** The largest timestamp of the records `[from, to)` that are left; `undefined` if none is. */
@@ -65,7 +68,7 @@ export class CompactionWatch {
   }
 
   hasDropped(head: HeadFacts, slot: number): boolean {
-    return (this.slots.get(nameOf(head, slot))?.dropped.size ?? 0) > 0;
+    return (this.slots.get(slotNameOf(head, slot))?.dropped.size ?? 0) > 0;
   }
 
   /** A list was written. */
@@ -121,12 +124,13 @@ export class CompactionWatch {
       this.broken(head, slot, was.offset, 'has other content with other segments.');
     if (before === after) return;
     if (before !== undefined) this.broken(head, slot, was.offset, 'is to be kept for another time than before.');
-    if (after === undefined || was.value !== TOMBSTONE) return;
-    this.options.mark('tombstone gets its time');
+    const isMarker = this.fateOf(head, slot, was.offset) === 'marker';
+    if (after === undefined || (was.value !== TOMBSTONE && !isMarker)) return;
+    this.options.mark(isMarker ? 'marker gets its time' : 'tombstone gets its time');
     const mergedAtMs = this.slotOf(head, slot).merged.find(({ endOffset }) => endOffset > was.offset)?.atMs ?? nowMs;
     const delaysMs = this.configsOf(head).map((config) => numberSetting(config, 'delete.retention.ms'));
     if (after < EPOCH_MS + mergedAtMs + Math.min(...delaysMs) - SKEW_MS_MAX)
-      this.broken(head, slot, was.offset, 'is a tombstone that is not kept for its time.');
+      this.broken(head, slot, was.offset, `is a ${isMarker ? 'marker' : 'tombstone'} that is not kept for its time.`);
   }
 
   private checkDropped(
@@ -147,25 +151,54 @@ export class CompactionWatch {
       lagsMs.some((lagMs) => lagMs === 0 || timestampMs <= EPOCH_MS + nowMs + SKEW_MS_MAX - lagMs);
     /** Key -> the last offset that is old enough to supersede others. */
     const newest = new Map<string | undefined, number>();
-    for (const record of log) if (isOld(record)) newest.set(record.key, record.offset);
+    for (const record of log)
+      if (isOld(record) && isOfKey(this.fateOf(head, slot, record.offset))) newest.set(record.key, record.offset);
+    const readLeft = (): readonly HeldRecord[] => segments.flatMap(([name, segment]) => this.read(name, segment));
     for (const record of dropped) {
       const { offset, key, value, horizonMs } = record;
+      const fate = this.fateOf(head, slot, offset);
       this.slotOf(head, slot).dropped.add(offset);
       if (configs.length === 0) this.broken(head, slot, offset, 'is gone, and its topic is not compacted.');
       else if (!isOld(record)) this.broken(head, slot, offset, 'is gone before the lag of the topic is over.');
+      else if (fate === 'aborted') options.mark('aborted records compacted away');
+      else if (fate === 'open') this.broken(head, slot, offset, 'is gone, and its transaction is open.');
+      else if (fate === 'marker') this.checkMarkerDropped(head, slot, record, readLeft(), nowMs);
       else if (key !== undefined && (newest.get(key) ?? -1) <= offset) {
         if (value !== TOMBSTONE) this.broken(head, slot, offset, `is gone, the newest of the key ${key}.`);
         else if (horizonMs === undefined || horizonMs > EPOCH_MS + nowMs + SKEW_MS_MAX)
           this.broken(head, slot, offset, 'is gone, a tombstone whose time has not come.');
         else {
           options.mark('tombstone dropped');
-          const older = segments.flatMap(([name, segment]) => this.read(name, segment));
-          if (older.some((one) => one.key === key && one.offset < offset))
+          if (readLeft().some((one) => one.key === key && one.offset < offset))
             this.broken(head, slot, offset, `is gone, a tombstone, and older values of the key ${key} are left.`);
         }
       }
     }
     options.mark('records compacted away');
+  }
+
+  /** A marker goes after all batches of its transaction, and after its time. */
+  private checkMarkerDropped(
+    head: HeadFacts,
+    slot: number,
+    { offset, horizonMs }: HeldRecord,
+    left: readonly HeldRecord[],
+    nowMs: number,
+  ): void {
+    this.options.mark('marker compacted away');
+    if (horizonMs === undefined || horizonMs > EPOCH_MS + nowMs + SKEW_MS_MAX)
+      this.broken(head, slot, offset, 'is gone, a marker whose time has not come.');
+    const transaction = this.transactionAt(head, slot, offset);
+    if (left.some((one) => one.offset < offset && this.transactionAt(head, slot, one.offset) === transaction))
+      this.broken(head, slot, offset, `is gone, the marker of ${transaction}, of which batches are left.`);
+  }
+
+  private fateOf(head: HeadFacts, slot: number, offset: number): OffsetFate {
+    return this.options.transactions?.fateOf(slotNameOf(head, slot), offset) ?? 'plain';
+  }
+
+  private transactionAt(head: HeadFacts, slot: number, offset: number): TransactionName | undefined {
+    return this.options.transactions?.spanAt(slotNameOf(head, slot), offset)?.transaction;
   }
 
   private namedOf(head: HeadFacts, of: SlotSegments, slot: number): Map<string, Segment> {
@@ -201,7 +234,7 @@ export class CompactionWatch {
   }
 
   private slotOf(head: HeadFacts, slot: number): SlotRecords {
-    const name = nameOf(head, slot);
+    const name = slotNameOf(head, slot);
     let records = this.slots.get(name);
     if (records === undefined) {
       records = { dropped: new Set(), merged: [] };
@@ -215,8 +248,9 @@ export class CompactionWatch {
   }
 }
 
-function nameOf({ topicId, headNumber }: HeadFacts, slot: number): string {
-  return `${topicId}#${headNumber}/${slot}`;
+/** Whether such a record is a value of its key. */
+export function isOfKey(fate: OffsetFate): boolean {
+  return fate === 'plain' || fate === 'committed';
 }
 
 /** Whether the slot names the same segments and pages, or only more of them. */

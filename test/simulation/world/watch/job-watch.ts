@@ -16,6 +16,7 @@ import { CompactionWatch } from './compaction-watch.ts';
 import { checkList, isMergeDue, storedName } from './list-watch.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
 import { type HeadFacts, headOfKey, itemName, StoredFacts } from './stored-facts.ts';
+import { slotNameOf, type TransactionWatch } from './transaction-watch.ts';
 import { TrueLogs } from './true-log.ts';
 
 /** What readers and holders of fetch plans may count on, whatever the clocks of the jobs say. */
@@ -27,6 +28,8 @@ export interface JobWatchOptions {
   readonly nowMs: () => number;
   readonly broken: (promise: string, message: string) => void;
   readonly mark: (name: string) => void;
+  /** In runs of transactions. */
+  readonly transactions: TransactionWatch | undefined;
   /** Whether the log may start at this offset by now. */
   readonly mayStartAt: (head: HeadFacts, slot: number, offset: number) => boolean;
   /** The settings of a topic that a process may go by. */
@@ -71,8 +74,21 @@ export class JobWatch {
         this.options.mark('segment list written');
         const { nowMs, broken, mark } = this.options;
         checkList(facts, head, result.attributes, nowMs(), broken, mark, this.compaction);
+        this.checkStable(head);
       }
     }
+  }
+
+  /** What is merged lies below the last stable offset: a segment never changes, and lists what was aborted. */
+  private checkStable(head: HeadFacts): void {
+    head.list?.totals.forEach((total, slot) => {
+      const stable = this.options.transactions?.lastStableOffset(slotNameOf(head, slot)) ?? Number.POSITIVE_INFINITY;
+      if ((total?.nextOffset ?? 0) > stable)
+        this.broken(
+          'R7',
+          `${slotNameOf(head, slot)} is merged up to ${total?.nextOffset}, and stable up to ${stable}.`,
+        );
+    });
   }
 
   /** An object was created. */
@@ -166,6 +182,7 @@ export class JobWatch {
       this.deletesData(name);
     } else if (pk.startsWith('due#')) this.deletesDue(pk, sk);
     else if (pk.startsWith('node#')) this.deletesNode(headOfKey(facts, pk), Number(sk));
+    else if (pk.startsWith('aborted#')) this.deletesAborted(headOfKey(facts, pk), Number(sk));
     else if (pk.startsWith('segments#')) {
       const head = headOfKey(facts, pk);
       if (sk === '-') this.needsClosed(head, name);
@@ -191,6 +208,24 @@ export class JobWatch {
       this.broken('R14', `${name} was deleted ${this.agoOf(unlistedAtMs)} after its list gave it up.`);
   }
 
+  private deletesAborted(head: HeadFacts, firstEntry: number): void {
+    const about = `The list of what tail node ${firstEntry} of head ${head.topicId}#${head.headNumber} aborts`;
+    if (head.closedAtMs !== undefined) {
+      this.needsClosed(head, about);
+      return;
+    }
+    this.options.mark('list of aborted transactions deleted');
+    this.needsMerged(head, firstEntry + TAIL_NODE_ENTRIES, 'R7', about);
+  }
+
+  /** Readers go by what was in nodes for a while after these were merged. */
+  private needsMerged(head: HeadFacts, end: number, promise: string, about: string): void {
+    const merged = head.merged.find(({ toEntry }) => toEntry >= end);
+    if (merged === undefined) this.broken(promise, `${about} was deleted before it was merged.`);
+    else if (this.isTooEarly(merged.atMs))
+      this.broken('R14', `${about} was deleted ${this.agoOf(merged.atMs)} after it was merged.`);
+  }
+
   private deletesNode(head: HeadFacts, firstEntry: number): void {
     if (head.closedAtMs !== undefined) {
       this.needsClosed(head, `node ${firstEntry}`);
@@ -199,10 +234,7 @@ export class JobWatch {
     this.options.mark('tail node deleted');
     const about = `Tail node ${firstEntry} of head ${head.topicId}#${head.headNumber}`;
     const end = firstEntry + TAIL_NODE_ENTRIES;
-    const merged = head.merged.find(({ toEntry }) => toEntry >= end);
-    if (merged === undefined) this.broken('R1', `${about} was deleted before it was merged.`);
-    else if (this.isTooEarly(merged.atMs))
-      this.broken('R14', `${about} was deleted ${this.agoOf(merged.atMs)} after it was merged.`);
+    this.needsMerged(head, end, 'R1', about);
     if ((head.list?.cleanedEntry ?? 0) < end) this.broken('R16', `${about} was deleted before the list said so.`);
     const checkpoint = this.facts.items.get(itemName(checkpointKey(head.topicId, head.headNumber)));
     if (Number(checkpoint?.attributes[CHECKPOINT.belowEntry] ?? 0) < end)

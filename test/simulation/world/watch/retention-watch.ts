@@ -12,6 +12,11 @@ const REMEMBERED_MS = 30 * 60_000;
 /** The clocks of processes are wrong by up to this. */
 export const SKEW_MS_MAX = 5 * 60_000;
 
+interface KnownOfRecords {
+  readonly compaction: CompactionWatch;
+  readonly lastStableOffset: number;
+}
+
 /** What topics were told to remove: their settings over time, and the offsets below which clients deleted records. */
 export class RetentionWatch {
   private readonly settings = new Map<string, { readonly topic: Topic; readonly sinceMs: number }[]>();
@@ -38,12 +43,17 @@ export class RetentionWatch {
     });
   }
 
-  /** Whether every record below the offset has expired, by settings that a process may go by, or was to be deleted. */
-  mayStartAt(head: HeadFacts, slot: number, offset: number, nowMs: number, compaction: CompactionWatch): boolean {
+  /**
+   * Whether every record below the offset has expired, by settings that a process may go by, or was to be deleted. Nothing
+   * expires behind the last stable offset.
+   */
+  mayStartAt(head: HeadFacts, slot: number, offset: number, nowMs: number, known: KnownOfRecords): boolean {
     return this.settingsOf(head.topicId, nowMs).some((topic) => {
       const from = this.deletedBelow.get(`${head.topicId}/${head.headNumber * topic.partitionsPerHead + slot}`) ?? 0;
       const atMs = EPOCH_MS + nowMs + SKEW_MS_MAX;
-      return from >= offset || haveExpired(topic, head, slot, { from, to: offset, atMs }, compaction);
+      if (from >= offset) return true;
+      if (offset > known.lastStableOffset) return false;
+      return haveExpired(topic, head, slot, { from, to: offset, atMs }, known.compaction);
     });
   }
 }

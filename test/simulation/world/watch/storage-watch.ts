@@ -20,7 +20,7 @@ import { GroupWatch, type GroupWatchOptions } from './group-watch.ts';
 import { JobWatch } from './job-watch.ts';
 import { RetentionWatch } from './retention-watch.ts';
 import { itemName } from './stored-facts.ts';
-import { TransactionWatch } from './transaction-watch.ts';
+import { slotNameOf, TransactionWatch } from './transaction-watch.ts';
 
 /** A write to an item that has arrived. */
 export interface ArrivedWrite {
@@ -94,6 +94,7 @@ export class StorageWatch {
     }
     if (hasTransactions)
       this.transactions = new TransactionWatch({
+        nowMs,
         broken,
         mark: (name) => this.mark(name),
         isThere: (topicId) => this.topicIds().has(topicId) && !this.leaving.has(topicId),
@@ -103,8 +104,12 @@ export class StorageWatch {
       nowMs,
       broken: (promise, message) => this.broken(promise, message),
       mark: (name) => this.mark(name),
+      transactions: this.transactions,
       mayStartAt: (head, slot, offset) =>
-        this.retention.mayStartAt(head, slot, offset, nowMs(), (this.jobs as JobWatch).compaction),
+        this.retention.mayStartAt(head, slot, offset, nowMs(), {
+          compaction: (this.jobs as JobWatch).compaction,
+          lastStableOffset: this.transactions?.lastStableOffset(slotNameOf(head, slot)) ?? offset,
+        }),
       settingsOf: (topicId) => this.retention.settingsOf(topicId, nowMs()),
     });
   }

@@ -2,13 +2,23 @@ import { pageFromAttributes } from '../../../../shared/broker/groups/offsets/pag
 import { transactionFromAttributes } from '../../../../shared/broker/transactions/items.ts';
 import type { OffsetPage } from '../../../../shared/log/group/offset-page.ts';
 import type { Entry } from '../../../../shared/log/head/entry.ts';
+import { PRODUCER_EPOCH_MAX, TRANSACTIONAL_EPOCH_MAX } from '../../../../shared/log/limits.ts';
 import type { StoredTransaction } from '../../../../shared/log/transaction/transitions.ts';
+import { TRANSACTIONS } from '../../../../shared/storage/transaction-keys.ts';
+import { EPOCH_MS } from '../simulated-process.ts';
+import { SKEW_MS_MAX } from './retention-watch.ts';
 import type { ArrivedWrite } from './storage-watch.ts';
+
+/** A transactional id is given up so long after its last transaction. */
+const UNUSED_KEPT_MS = 7 * 24 * 3_600_000;
 
 /** A transaction: its producer id and its number. */
 export type TransactionName = `${number}/${number}`;
 /** A partition: topic id, head number and slot. */
 export type SlotName = `${string}#${number}/${number}`;
+
+/** What an offset belongs to. `open`: to a transaction that has no outcome yet. */
+export type OffsetFate = 'plain' | 'open' | 'committed' | 'aborted' | 'marker';
 
 /** Consecutive offsets of one slot: data, or a marker. */
 export interface Span {
@@ -17,6 +27,11 @@ export interface Span {
   /** `undefined`: a plain batch. */
   readonly transaction: TransactionName | undefined;
   readonly isMarker: boolean;
+}
+
+interface HeadName {
+  readonly topicId: string;
+  readonly headNumber: number;
 }
 
 interface WatchedTransaction {
@@ -34,6 +49,8 @@ interface WatchedSlot {
 }
 
 export interface TransactionWatchOptions {
+  /** Simulated time. */
+  readonly nowMs: () => number;
   readonly broken: (promise: string, message: string) => void;
   readonly mark: (name: string) => void;
   /** Of topics that are there, or whose deletion has only begun. */
@@ -55,6 +72,8 @@ export class TransactionWatch {
   private readonly committedNames = new Set<string>();
   /** Metadata of an offset -> the transactions in which it was pending. */
   private readonly pendingIn = new Map<string, Set<TransactionName>>();
+  /** Producer id -> the transactional id that has used it. */
+  private readonly idsOf = new Map<number, string>();
   private readonly options: TransactionWatchOptions;
 
   constructor(options: TransactionWatchOptions) {
@@ -69,10 +88,33 @@ export class TransactionWatch {
     return this.slots.get(slot)?.spans ?? [];
   }
 
+  endOf(slot: SlotName): number {
+    return this.slots.get(slot)?.next ?? 0;
+  }
+
   /** As the entries give it now. */
   lastStableOffset(slot: SlotName): number {
     const watched = this.slots.get(slot);
     return watched === undefined ? 0 : Math.min(watched.next, ...watched.open.values());
+  }
+
+  /** The part of an entry that has the offset. */
+  spanAt(slot: SlotName, at: number): Span | undefined {
+    const spans = this.spansOf(slot);
+    let [low, high] = [0, spans.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const { offset, records } = spans[middle] as Span;
+      if (offset + records > at) high = middle;
+      else low = middle + 1;
+    }
+    return spans[low];
+  }
+
+  fateOf(slot: SlotName, at: number): OffsetFate {
+    const span = this.spanAt(slot, at);
+    if (span === undefined || span.transaction === undefined) return 'plain';
+    return span.isMarker ? 'marker' : (this.outcomeOf(span.transaction) ?? 'open');
   }
 
   isMarked(slot: SlotName, name: TransactionName): boolean {
@@ -82,6 +124,11 @@ export class TransactionWatch {
   /** Whether an offset with this metadata was ever committed. */
   wasCommitted(metadata: string): boolean {
     return this.committedNames.has(metadata);
+  }
+
+  /** Transactional ids that were not given up. */
+  get usedIds(): readonly string[] {
+    return [...this.ids.values()].filter(({ isRetired }) => !isRetired).map(({ transactionalId }) => transactionalId);
   }
 
   get openIds(): readonly string[] {
@@ -105,6 +152,7 @@ export class TransactionWatch {
       if (pk.startsWith('offsets#')) this.options.mark('page of a transaction had changed');
       return;
     }
+    if (kind === 'delete') this.checkFound(pk, sk);
     if (pk.startsWith('txn#')) this.wroteId(transactionFromAttributes(pk.slice(4), result.attributes));
     else if (pk.startsWith('offsets#')) {
       const page = kind === 'delete' ? { version: 0, slots: [] } : pageFromAttributes(result.attributes);
@@ -117,6 +165,7 @@ export class TransactionWatch {
     const { broken } = this.options;
     const before = this.ids.get(now.transactionalId);
     this.ids.set(now.transactionalId, now);
+    this.checkProducer(before, now);
     const name: TransactionName = `${now.producer.producerId}/${now.number}`;
     if (now.phase !== 'empty') {
       const known = this.transactionOf(name);
@@ -128,6 +177,43 @@ export class TransactionWatch {
     if (before.phase === 'open') broken('R7', `Transaction ${before.number} of ${now.transactionalId} was left open.`);
     this.options.mark(`transaction finished: ${before.phase}`);
     this.checkFinished(`${before.producer.producerId}/${before.number}`);
+  }
+
+  /** Whoever is held up finds a transactional id by its producer, and the sweep finds it by the listing. */
+  private checkFound(pk: string, sk: string): void {
+    const { broken } = this.options;
+    const listed = pk === TRANSACTIONS ? this.ids.get(sk) : undefined;
+    if (listed?.isRetired === false) broken('R19', `${sk} is not listed any more.`);
+    const match = /^producer-name#(\d+)$/.exec(pk);
+    const named = this.ids.get(this.idsOf.get(Number(match?.[1])) ?? '');
+    if (named?.isRetired === false && named.producer.producerId === Number(match?.[1]))
+      broken('R19', `Producer ${named.producer.producerId} does not lead to ${named.transactionalId} any more.`);
+  }
+
+  /** A producer id belongs to one transactional id, its epochs only rise, and nobody goes on with the last one. */
+  private checkProducer(before: StoredTransaction | undefined, now: StoredTransaction): void {
+    const { broken, mark, nowMs } = this.options;
+    const { transactionalId, phase, isRetired } = now;
+    const { producerId, producerEpoch } = now.producer;
+    const about = `Producer ${producerId} of ${transactionalId}`;
+    const owner = this.idsOf.get(producerId);
+    const isNew = before?.producer.producerId !== producerId;
+    if (isNew && owner !== undefined) broken('R8', `${about} was one of ${owner} before.`);
+    this.idsOf.set(producerId, transactionalId);
+    if (producerEpoch > PRODUCER_EPOCH_MAX) broken('R8', `${about} has the epoch ${producerEpoch}.`);
+    if (phase === 'empty' && producerEpoch > TRANSACTIONAL_EPOCH_MAX)
+      broken('R8', `${about} goes on with its last epoch.`);
+    if (before === undefined) return;
+    if (!isNew && producerEpoch < before.producer.producerEpoch)
+      broken('R8', `${about} went from epoch ${before.producer.producerEpoch} to ${producerEpoch}.`);
+    if (isNew && before.producer.producerEpoch >= TRANSACTIONAL_EPOCH_MAX) mark('producer id used up');
+    if (isNew && before.isRetired) mark('retired transactional id initialised again');
+    if (!isRetired || before.isRetired) return;
+    mark('transactional id retired');
+    if (before.phase !== 'empty')
+      broken('R19', `${transactionalId} was retired while its transaction was ${before.phase}.`);
+    if (EPOCH_MS + nowMs() - before.usedAtMs < UNUSED_KEPT_MS - SKEW_MS_MAX)
+      broken('R8', `${transactionalId} was retired, and was used less than a week ago.`);
   }
 
   private decide(name: TransactionName, known: WatchedTransaction, now: StoredTransaction): void {
@@ -234,6 +320,10 @@ export class TransactionWatch {
     this.transactions.set(name, known);
     return known;
   }
+}
+
+export function slotNameOf({ topicId, headNumber }: HeadName, slot: number): SlotName {
+  return `${topicId}#${headNumber}/${slot}`;
 }
 
 function headOfSlot(slot: SlotName): string {

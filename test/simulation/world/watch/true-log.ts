@@ -3,6 +3,9 @@ import type { ReadRecord } from '../../../history/history.ts';
 import { readRecords } from '../../../history/history-records.ts';
 import type { HeadFacts, StoredFacts } from './stored-facts.ts';
 
+/** What stands for a marker of a transaction, which takes up an offset. */
+export const MARKER = '(marker)';
+
 /**
  * All records that partitions have ever had, from the data of their entries as it was written: what reads are held against,
  * whatever retention and compaction have removed.
@@ -30,10 +33,11 @@ export class TrueLogs {
   private add(log: ReadRecord[], head: HeadFacts, slot: number, entryNumber: number): void {
     const { entry, dataName, parts } = head.entries[entryNumber] as HeadFacts['entries'][number];
     const content = dataName === undefined ? undefined : this.facts.data.get(dataName)?.content;
-    if (content === undefined) return;
     entry.parts.forEach((part, i) => {
       if (part.slot !== slot) return;
       let { baseOffset: offset } = parts[i] as (typeof parts)[number];
+      if (part.marker !== undefined) log.push({ offset, value: MARKER, timestampMs: part.maxTimestampMs });
+      if (part.marker !== undefined || content === undefined) return;
       for (let at = part.position; at < part.position + part.bytes; ) {
         const header = readBatchHeader(content, at);
         const bytes = content.subarray(at, at + header.bytes);

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { DEFAULT_SETTINGS } from '../../../../shared/broker/settings.ts';
+import { scheduleBy } from '../../../../shared/log/segment/list-changes.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
+import { aroundStores, keyOf } from '../../../../shared/storage/around-stores.ts';
 import { segmentListKey } from '../../../../shared/storage/keys.ts';
 import type { ItemStore } from '../../../../shared/storage/ports.ts';
 import { type FaultPlan, faultyStores } from '../../../support/faulty-stores.ts';
@@ -48,6 +50,29 @@ describe('the store of segment lists', () => {
     const { stores, update } = setUp([{ fault: 'lost_reply' }]);
     expect(await update()).toMatchObject({ list: { version: 1, dropBelow: 1 }, result: 0 });
     expect((await readSegmentList(stores.items, HEAD)).version).toBe(1);
+  });
+
+  it('decides again if the process stands still before the update is sent, since graces count from the decision', async () => {
+    const { stores } = setUp();
+    const { clock } = stores;
+    const context = { clock, random: new SeededRandom(7), settings: DEFAULT_SETTINGS };
+    const decidedMs: number[] = [];
+    let stoodStill = false;
+    // Between the due item and the list.
+    const { items } = aroundStores(stores, (request, run) => async (...args) => {
+      const answer = await run(...args);
+      if (request === 'putItem' && keyOf(args).startsWith('due#') && !stoodStill) {
+        stoodStill = true;
+        await clock.advance(3_600_000);
+      }
+      return answer;
+    });
+    const { list } = await updateSegmentList(context, items, HEAD, (now) => {
+      decidedMs.push(clock.nowMs());
+      return { list: scheduleBy({ ...now, cleanAtMs: clock.nowMs() }, 'sweep', clock.nowMs()), result: undefined };
+    });
+    expect(decidedMs).toHaveLength(2);
+    expect(list).toMatchObject({ version: 1, cleanAtMs: clock.nowMs() });
   });
 
   it('does not take the update of another process for its own', async () => {

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { readHead } from '../../../../shared/broker/heads/items.ts';
 import { expireHead } from '../../../../shared/broker/jobs/expire/expire-head.ts';
 import { mergeHead } from '../../../../shared/broker/jobs/merge/merge-head.ts';
+import { read } from '../../../../shared/broker/read/read.ts';
+import { partitionEnds } from '../../../../shared/broker/read/view-partitions.ts';
 import { deleteRecords } from '../../../../shared/broker/topics/delete-records.ts';
 import { putTopic } from '../../../../shared/broker/topics/put-topic.ts';
 import { partitionState } from '../../../../shared/log/head/head.ts';
@@ -102,5 +104,26 @@ describe('deletion of records', () => {
     await process.groupCommit.idle();
     const { list } = await mergeHead(process.context, topic, 0, { force: true });
     expect(list.slots[0]?.segments).toMatchObject([{ startOffset: 8, aborted: 1 }]);
+  });
+
+  it('leaves the last stable offset at the log start offset, where a reader is still held up by the transaction', async () => {
+    const { stores, process, history } = await setUp({}, 1);
+    const { context } = process;
+    const met: number[] = [];
+    context.heldUp.resolveWith(async (producerId) => {
+      met.push(producerId);
+    });
+    await history.write(process, 1, 0, 3);
+    await history.writePlain(process, 0, 2);
+    await deleteRecords(context, { topic: 't', partition: 0, before: 4 });
+    await history.write(process, 2, 0);
+    await stores.clock.advance(10_000);
+    const ends = { logStartOffset: 4, highWatermark: 6 };
+    expect(await partitionEnds(context, 't', 0)).toEqual({ ...ends, lastStableOffset: 4 });
+    const held = await read(context, { topic: 't', partition: 0, from: { offset: 4 } });
+    expect(held).toMatchObject({ ...ends, lastStableOffset: 4, nextOffset: 4 });
+    expect(met).toEqual([1]);
+    await history.end(process, 1, 'committed');
+    expect(await partitionEnds(context, 't', 0)).toMatchObject({ lastStableOffset: 5 });
   });
 });
