@@ -163,8 +163,8 @@ export const MERGE_BUGS: readonly PlantedBug[] = ofJobs(
       { file: STORE, from: 'for (const job of scheduled)\n', to: 'for (const job of [] as JobName[])\n' },
       {
         file: STORE,
-        from: 'if (put.ok) {',
-        to: "if (put.ok) { for (const job of later) await retrying(context, 'from_error', () => items.put(dueItemKey(name, job, next.due[job] as Due), {}));",
+        from: 'if (put?.ok) {',
+        to: "if (put?.ok) { for (const job of later) await retrying(context, 'from_error', () => items.put(dueItemKey(name, job, next.due[job] as Due), {}));",
       },
     ],
   },
