@@ -6,27 +6,13 @@ import { GroupCommit } from './append/group-commit.ts';
 import { markHead } from './append/mark-head.ts';
 import type { AppendOutcome, AppendRecordsRequest, AppendRequest, RecordOutcome } from './append/outcomes.ts';
 import type { BrokerContext } from './context.ts';
-import {
-  type AnnouncedGateway,
-  announcedGateways,
-  announceGateway,
-  type GatewayAnnouncement,
-  withdrawGateway,
-} from './gateways/announcements.ts';
+import * as gateways from './gateways/announcements.ts';
 import { clusterId, saltSecret } from './gateways/cluster-id.ts';
 import { type CommitClassicRequest, commitClassicOffsets } from './groups/classic/commit-classic-offsets.ts';
 import { type ClassicGroupDescription, describeClassicGroup } from './groups/classic/describe-classic-group.ts';
 import { heartbeatClassicGroup } from './groups/classic/heartbeat-classic-group.ts';
-import {
-  type JoinClassicRequest,
-  type JoinClassicResult,
-  joinClassicGroup,
-} from './groups/classic/join-classic-group.ts';
-import {
-  type LeaveClassicRequest,
-  type LeaveOutcome,
-  leaveClassicGroup,
-} from './groups/classic/leave-classic-group.ts';
+import { type JoinClassicRequest, joinClassicGroup } from './groups/classic/join-classic-group.ts';
+import { type LeaveClassicRequest, leaveClassicGroup } from './groups/classic/leave-classic-group.ts';
 import { type ListedGroupState, listGroupStates } from './groups/classic/list-group-states.ts';
 import { syncClassicGroup } from './groups/classic/sync-classic-group.ts';
 import type { InGeneration, SyncClassicRequest, SyncClassicResult } from './groups/classic/sync-request.ts';
@@ -99,11 +85,17 @@ import {
 } from './transactions/admin/list.ts';
 import { type TransactionTraffic, transactionTraffic } from './transactions/admin/transaction-traffic.ts';
 import { type AppendInTransactionRequest, appendInTransaction } from './transactions/append/append-in-transaction.ts';
+import {
+  type AppendedRecord,
+  type AppendRecordsInTransactionRequest,
+  appendRecordsInTransaction,
+} from './transactions/append/append-records.ts';
 import type { Completing } from './transactions/complete.ts';
 import { type EndRequest, endTransaction } from './transactions/end.ts';
 import { type Enlisted, type EnlistRequest, enlist } from './transactions/enlist.ts';
 import { type InitialiseRequest, initialiseProducer } from './transactions/initialise.ts';
 import { type CommitInTransactionRequest, commitOffsetsInTransaction } from './transactions/offsets/commit-offsets.ts';
+import { type CommitPollInTransactionRequest, commitPollInTransaction } from './transactions/offsets/commit-poll.ts';
 import { settlePending } from './transactions/offsets/settle-pending.ts';
 import { endOverdue } from './transactions/overdue.ts';
 import { type SweptTransactions, sweepTransactions } from './transactions/sweep-transactions.ts';
@@ -247,6 +239,10 @@ export class Broker {
     return appendInTransaction(this.#context, this.#groupCommit, request);
   }
 
+  appendRecordsInTransaction(request: AppendRecordsInTransactionRequest): Promise<AppendedRecord[][]> {
+    return appendRecordsInTransaction(this.#context, this.#groupCommit, this.#sticky, request);
+  }
+
   /** A whole transaction in one call. See `WholeTransactions.run`. */
   transact(request: TransactionRequest): ReturnType<WholeTransactions['run']> {
     return this.#wholeTransactions.run(request);
@@ -264,7 +260,11 @@ export class Broker {
     return endTransaction(this.#context, this.#completing, request);
   }
 
-  commitOffsetsInTransaction(request: CommitInTransactionRequest): Promise<CommitOutcome[]> {
+  /** See `commitOffsetsInTransaction`; with the token of a poll, see `commitPollInTransaction`. */
+  commitOffsetsInTransaction(
+    request: CommitInTransactionRequest | CommitPollInTransactionRequest,
+  ): Promise<CommitOutcome[]> {
+    if ('after' in request) return commitPollInTransaction(this.#context, this.#completing, request);
     return commitOffsetsInTransaction(this.#context, this.#completing, request);
   }
 
@@ -387,7 +387,7 @@ export class Broker {
     return usesClassicProtocol(this.#context, member);
   }
 
-  joinClassicGroup(request: JoinClassicRequest): Promise<JoinClassicResult> {
+  joinClassicGroup(request: JoinClassicRequest): ReturnType<typeof joinClassicGroup> {
     return joinClassicGroup(this.#context, request);
   }
 
@@ -399,7 +399,7 @@ export class Broker {
     return heartbeatClassicGroup(this.#context, request);
   }
 
-  leaveClassicGroup(request: LeaveClassicRequest): Promise<LeaveOutcome[]> {
+  leaveClassicGroup(request: LeaveClassicRequest): ReturnType<typeof leaveClassicGroup> {
     return leaveClassicGroup(this.#context, request);
   }
 
@@ -435,16 +435,16 @@ export class Broker {
     return saltSecret(this.#context);
   }
 
-  announceGateway(gateway: GatewayAnnouncement): Promise<void> {
-    return announceGateway(this.#context, gateway);
+  announceGateway(gateway: gateways.GatewayAnnouncement): Promise<void> {
+    return gateways.announceGateway(this.#context, gateway);
   }
 
-  announcedGateways(): Promise<AnnouncedGateway[]> {
-    return announcedGateways(this.#context);
+  announcedGateways(): Promise<gateways.AnnouncedGateway[]> {
+    return gateways.announcedGateways(this.#context);
   }
 
   withdrawGateway(id: string): Promise<void> {
-    return withdrawGateway(this.#context, id);
+    return gateways.withdrawGateway(this.#context, id);
   }
 
   createApiKey(request: apiKeys.CreateApiKeyRequest): Promise<apiKeys.CreatedApiKey> {

@@ -27,6 +27,7 @@ import { type AccessCheck, createAccess } from './request/principal.ts';
 import { serviceHandlers } from './service/routes.ts';
 import { topicHandlers } from './topics/routes.ts';
 import { transactionAdminHandlers } from './transactions/admin-routes.ts';
+import { transactionHandlers } from './transactions/routes.ts';
 
 export interface HttpEnv {
   readonly Variables: { readonly answer: AnswerContext };
@@ -72,6 +73,7 @@ export function createHttpApp(components: HttpAppComponents): HttpApp {
     ...appendHandlers(context),
     ...readHandlers(context),
     ...groupHandlers(context),
+    ...transactionHandlers(context),
     ...transactionAdminHandlers(context),
     ...accessHandlers(context),
     ...serviceHandlers(context, () => JSON.stringify(openApiDocument(served, describedAs(context)))),

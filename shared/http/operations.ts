@@ -15,6 +15,8 @@ import { topicSchemas } from './topics/contract.ts';
 import { topicOperations } from './topics/operations.ts';
 import { transactionAdminSchemas } from './transactions/admin-contract.ts';
 import { transactionAdminOperations } from './transactions/admin-operations.ts';
+import { transactionSchemas } from './transactions/contract.ts';
+import { transactionOperations } from './transactions/operations.ts';
 
 /** Every operation of the HTTP API. */
 export const OPERATIONS = {
@@ -22,6 +24,7 @@ export const OPERATIONS = {
   ...appendOperations,
   ...readOperations,
   ...groupOperations,
+  ...transactionOperations,
   ...transactionAdminOperations,
   ...accessOperations,
   ...serviceOperations,
@@ -38,6 +41,7 @@ export const SCHEMAS = {
   ...appendSchemas,
   ...readSchemas,
   ...groupSchemas,
+  ...transactionSchemas,
   ...transactionAdminSchemas,
   ...accessSchemas,
   ...serviceSchemas,

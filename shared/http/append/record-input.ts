@@ -1,3 +1,4 @@
+import type * as z from 'zod';
 import type { RecordToAppend } from '../../broker/append/outcomes.ts';
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import { RECORDS_PER_REQUEST_MAX } from '../../log/limits.ts';
@@ -68,21 +69,33 @@ export interface EntryRecords {
 
 /** `{"entries": [{"id", "topic", "records"}]}`. @throws as `recordsFromJson` */
 export function entriesFromJson(body: Uint8Array): EntryRecords[] {
+  const { input, records } = bodyWithEntries(entriesInput, body);
+  checkIds(input.entries);
+  return input.entries.map(({ id, topic }, i) => ({ id, topic, records: records[i] as RecordToAppend[] }));
+}
+
+/** A body of this schema, whose member `entries` has records, and these records by entry. @throws as `recordsFromJson` */
+export function bodyWithEntries<S extends WithEntries>(
+  schema: S,
+  body: Uint8Array,
+): { readonly input: z.infer<S>; readonly records: RecordToAppend[][] } {
   const json = decodeBody(body);
   const parsed = parseJson(json);
   const given = typeof parsed === 'object' && parsed !== null && 'entries' in parsed ? parsed.entries : undefined;
   if (Array.isArray(given)) {
     checkCount(given.reduce((sum: number, entry: unknown) => sum + countOf(entry, 'records'), 0));
   }
-  const { entries } = check(entriesInput, parsed);
-  checkIds(entries);
+  const input = check(schema, parsed);
   const texts = entryTexts(json);
-  return entries.map(({ id, topic, records }, i) => ({
-    id,
-    topic,
-    records: records.map((record, k) => toRecord(record, `entries[${i}].records[${k}]`, texts[i]?.[k] as RecordTexts)),
-  }));
+  const records = (input.entries ?? []).map((entry, i) =>
+    entry.records.map((record, k) => toRecord(record, `entries[${i}].records[${k}]`, texts[i]?.[k] as RecordTexts)),
+  );
+  return { input, records };
 }
+
+type WithEntries = z.ZodType<{
+  readonly entries?: readonly { readonly records: readonly RecordInput[] }[] | null | undefined;
+}>;
 
 /** Reads the records of a body that has one JSON value a line. */
 function eachLine(

@@ -38,7 +38,7 @@ import { encoding, recordOutput } from '../records/contract.ts';
 /** Groups, members and instances are named alike; what the length leaves open is checked by the broker. */
 const name = z.string().min(1).max(GROUP_ID_BYTES_MAX);
 const NAME_RULE = `1 to ${GROUP_ID_BYTES_MAX} bytes of UTF-8, without control or format characters.`;
-const groupName = name.describe(
+export const groupName = name.describe(
   `The name of the group: ${NAME_RULE} Percent-encode it in a path. HTTP cannot transport a path segment \`.\` or \`..\`.`,
 );
 const memberId = name.describe(`The member's id, which the member chooses: ${NAME_RULE}`);
@@ -49,6 +49,8 @@ const instanceId = name.describe(
 const EPOCH_MAX = 2_147_483_647;
 const memberEpoch = z.int().min(0).max(EPOCH_MAX);
 const partitions = z.array(partition).max(PARTITIONS_PER_TOPIC_MAX).readonly();
+
+export const pollToken = z.string().max(POLL_TOKEN_LENGTH_MAX);
 
 export const groupParams = z.strictObject({ group: groupName });
 export const memberParams = z.strictObject({ group: groupName, member: memberId });
@@ -138,9 +140,7 @@ export const pollInput = z
     instanceId: instanceId.nullish(),
     ...subscription,
     assignor: z.enum(ASSIGNOR_NAMES).nullish(),
-    after: z
-      .string()
-      .max(POLL_TOKEN_LENGTH_MAX)
+    after: pollToken
       .nullish()
       .describe('The `token` of the last poll: its records are processed, and are committed now.'),
     commit: z
@@ -225,7 +225,7 @@ export const pollOutput = z
 export type PollOutput = z.infer<typeof pollOutput>;
 
 export const extendInput = z.strictObject({
-  token: z.string().max(POLL_TOKEN_LENGTH_MAX).describe('The `token` of the last poll.'),
+  token: pollToken.describe('The `token` of the last poll.'),
 });
 export const extendOutput = z.object({ leaseExpiresAtMs });
 export type ExtendOutput = z.infer<typeof extendOutput>;

@@ -239,7 +239,12 @@ function ownedOf({ owned }: HeartbeatInput): PartitionSet | undefined {
 
 type CommittingMember = { readonly memberId: string; readonly instanceId?: string; readonly memberEpoch?: number };
 
-function memberOf({ memberId, instanceId, memberEpoch }: CommitInput): CommittingMember | undefined {
+/** Who commits offsets; `undefined`: nobody is a member. @throws EventLogError `invalid_request` */
+export function memberOf({
+  memberId,
+  instanceId,
+  memberEpoch,
+}: Pick<CommitInput, 'memberId' | 'instanceId' | 'memberEpoch'>): CommittingMember | undefined {
   if (memberId == null) {
     const field = instanceId == null ? 'memberEpoch' : 'instanceId';
     if (instanceId != null || memberEpoch != null)

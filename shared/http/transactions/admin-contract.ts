@@ -1,16 +1,10 @@
 import * as z from 'zod';
-import { TRANSACTION_TIMEOUT_MS_MAX, TRANSACTIONAL_ID_BYTES_MAX } from '../../log/limits.ts';
+import { TRANSACTION_TIMEOUT_MS_MAX } from '../../log/limits.ts';
 import { count, limit, nextPageToken, offset, pageToken, partition, timeMs, topicName } from '../contract.ts';
+import { transactionalId } from './contract.ts';
 
 /** What operators see of transactions, and do about them. */
 
-const transactionalId = z
-  .string()
-  .min(1)
-  .max(TRANSACTIONAL_ID_BYTES_MAX)
-  .describe(
-    `The transactional id: 1 to ${TRANSACTIONAL_ID_BYTES_MAX} bytes of UTF-8. Percent-encode it in a path. HTTP cannot transport a path segment \`.\` or \`..\`.`,
-  );
 const producerId = offset.describe('The producer id that uses the transactional id now.');
 const state = z
   .enum(['empty', 'ongoing', 'prepare_commit', 'prepare_abort', 'complete_commit', 'complete_abort'])
@@ -18,8 +12,6 @@ const state = z
     "Kafka's states in another spelling. `ongoing`: open. `prepare_…`: it has its outcome, and not all partitions have it yet. " +
       '`complete_…`: the outcome of the last one; none is open. `empty`: none since the producer was initialised.',
   );
-
-export const transactionParams = z.strictObject({ transactionalId });
 
 export const transactionsQuery = z.strictObject({
   limit,

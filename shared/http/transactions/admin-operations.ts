@@ -1,6 +1,7 @@
 import { MEDIA, noParams, noQuery } from '../contract.ts';
 import type { Operation } from '../operation.ts';
-import { transactionOutput, transactionPage, transactionParams, transactionsQuery } from './admin-contract.ts';
+import { transactionOutput, transactionPage, transactionsQuery } from './admin-contract.ts';
+import { transactionParams } from './contract.ts';
 
 export const transactionAdminOperations = {
   listTransactions: {

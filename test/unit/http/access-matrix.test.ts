@@ -34,7 +34,11 @@ const onGroup =
   (rest: string, bodyOf: (topic: string) => unknown = () => undefined): Case['request'] =>
   (topic) => ({ path: `/v1/groups/${topic}${rest.replace('TOPIC', topic)}`, body: bodyOf(topic) });
 /** A transactional id has the name of a topic. */
-const onTransaction: Case['request'] = (topic) => ({ path: `/v1/transactions/${topic}` });
+const onTransaction =
+  (rest = '', bodyOf: (topic: string) => unknown = () => undefined): Case['request'] =>
+  (topic) => ({ path: `/v1/transactions/${topic}${rest}`, body: bodyOf(topic) });
+const PRODUCER = { producerId: 0, producerEpoch: 0 };
+const recordsFor = (topic: string) => ({ entries: [{ topic, records: [{ value: 'x' }] }] });
 const at =
   (path: string, body?: unknown): Case['request'] =>
   () => ({ path, body });
@@ -109,8 +113,39 @@ const CASES: Readonly<Record<OperationId, Case>> = {
     granted: [200, 404],
   },
   listTransactions: { right: ['any', 'some topic'], request: at('/v1/transactions'), granted: [200, 200] },
-  getTransaction: { right: ['any', 'some topic'], request: onTransaction, granted: [200, 404] },
-  abortTransaction: { right: ['admin', 'all topics'], request: onTransaction, granted: [204, 404] },
+  getTransaction: { right: ['any', 'some topic'], request: onTransaction(), granted: [200, 404] },
+  abortTransaction: { right: ['admin', 'all topics'], request: onTransaction(), granted: [204, 404] },
+  transact: {
+    right: ['produce', 'topic'],
+    request: (topic) => ({ path: '/v1/transactions', body: recordsFor(topic) }),
+    granted: [200, 404],
+  },
+  beginTransaction: { right: ['produce', 'some topic'], request: onTransaction('/begin'), granted: [200, 200] },
+  appendInTransaction: {
+    right: ['produce', 'topic'],
+    request: onTransaction('/records', (topic) => ({ ...PRODUCER, ...recordsFor(topic) })),
+    granted: [200, 404],
+  },
+  commitOffsetsInTransaction: {
+    right: ['consume', 'group and topic'],
+    request: onTransaction('/offsets', (topic) => ({
+      ...PRODUCER,
+      group: topic,
+      offsets: [{ topic, partition: 0, offset: 0 }],
+    })),
+    granted: [204, 404],
+  },
+  // Nothing was added to it.
+  commitTransaction: {
+    right: ['produce', 'some topic'],
+    request: onTransaction('/commit', () => PRODUCER),
+    granted: [409, 404],
+  },
+  abortOwnTransaction: {
+    right: ['produce', 'some topic'],
+    request: onTransaction('/abort', () => PRODUCER),
+    granted: [200, 404],
+  },
   createApiKey: {
     right: ['admin', 'all topics'],
     request: at('/v1/api-keys', { name: 'new', scopes: [{ actions: ['produce'], topics: ['*'] }] }),

@@ -168,15 +168,13 @@ describe('the OpenAPI document', () => {
       ),
     );
     const missing = Object.keys(ERROR_CODES).filter((code) => !codes.has(code));
-    // Of the router itself, of the local server before it listens, of Kafka's classic protocol, and of its transactions.
+    // Of the router itself, of the local server before it listens, and of Kafka's protocols.
     expect(missing.sort()).toEqual([
-      'concurrent_transactions',
       'data_folder_unusable',
       'fenced_instance_id',
       'group_full',
       'illegal_generation',
       'inconsistent_group_protocol',
-      'invalid_transaction_state',
       'member_id_required',
       'method_not_allowed',
       'rebalance_in_progress',

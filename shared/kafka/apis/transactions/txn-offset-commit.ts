@@ -9,7 +9,7 @@ import { type AskedOffset, askedOffset } from '../groups/asked-offset.ts';
 import { mayTransact, transactionError } from './transaction-errors.ts';
 
 type Request = RequestOf<typeof TXN_OFFSET_COMMIT>;
-type CommitRequest = Parameters<Broker['commitOffsetsInTransaction']>[0];
+type CommitRequest = Exclude<Parameters<Broker['commitOffsetsInTransaction']>[0], { readonly after: string }>;
 
 /** From this version on the transaction takes in the offsets by itself (transaction.version 2, KIP-890). */
 const ENLISTS_FROM = 5;

@@ -25,6 +25,7 @@ const APPEND_HEADERS = ['Idempotency-Key', 'If-Match', 'Producer-Epoch', 'Produc
 const ACCEPTED: { readonly [Id in OperationId]?: readonly string[] } = {
   appendRecords: APPEND_HEADERS,
   appendOne: APPEND_HEADERS,
+  transact: ['Idempotency-Key'],
   readRecords: ['Last-Event-ID'],
   tailTopic: ['Last-Event-ID'],
 };
@@ -36,6 +37,7 @@ interface Example {
 }
 
 const SCOPES = [{ actions: ['produce'], topics: ['*'] }];
+const PRODUCER = { producerId: 1, producerEpoch: 0 };
 const EXAMPLES: Readonly<Record<OperationId, Example>> = {
   listTopics: { path: '/v1/topics' },
   putTopic: { path: '/v1/topics/t', body: { partitions: 2 } },
@@ -67,6 +69,18 @@ const EXAMPLES: Readonly<Record<OperationId, Example>> = {
   listTransactions: { path: '/v1/transactions' },
   getTransaction: { path: '/v1/transactions/x' },
   abortTransaction: { path: '/v1/transactions/x' },
+  transact: { path: '/v1/transactions', body: { entries: [{ topic: 't', records: [{ value: 1 }] }] } },
+  beginTransaction: { path: '/v1/transactions/x/begin' },
+  appendInTransaction: {
+    path: '/v1/transactions/x/records',
+    body: { ...PRODUCER, entries: [{ topic: 't', records: [{ value: 1 }] }] },
+  },
+  commitOffsetsInTransaction: {
+    path: '/v1/transactions/x/offsets',
+    body: { ...PRODUCER, group: 'g', offsets: [{ topic: 't', partition: 0, offset: 0 }] },
+  },
+  commitTransaction: { path: '/v1/transactions/x/commit', body: PRODUCER },
+  abortOwnTransaction: { path: '/v1/transactions/x/abort', body: PRODUCER },
   createApiKey: { path: '/v1/api-keys', body: { name: 'k', scopes: SCOPES } },
   listApiKeys: { path: '/v1/api-keys' },
   revokeApiKey: { path: '/v1/api-keys/0123456789abcdef' },
