@@ -239,21 +239,26 @@ function ownedOf({ owned }: HeartbeatInput): PartitionSet | undefined {
 
 type CommittingMember = { readonly memberId: string; readonly instanceId?: string; readonly memberEpoch?: number };
 
-/** Who commits offsets; `undefined`: nobody is a member. @throws EventLogError `invalid_request` */
-export function memberOf({
-  memberId,
-  instanceId,
-  memberEpoch,
-}: Pick<CommitInput, 'memberId' | 'instanceId' | 'memberEpoch'>): CommittingMember | undefined {
+/** Who commits offsets; `undefined`: nobody is a member. `path` precedes the names of fields. @throws EventLogError `invalid_request` */
+export function memberOf(
+  { memberId, instanceId, memberEpoch }: Pick<CommitInput, 'memberId' | 'instanceId' | 'memberEpoch'>,
+  path = '',
+): CommittingMember | undefined {
   if (memberId == null) {
     const field = instanceId == null ? 'memberEpoch' : 'instanceId';
     if (instanceId != null || memberEpoch != null)
-      throw invalidField(field, `${field} says nothing without memberId. Give memberId too, or leave ${field} out.`);
+      throw invalidField(
+        `${path}${field}`,
+        `${field} says nothing without memberId. Give memberId too, or leave ${field} out.`,
+      );
     return undefined;
   }
   // Without the epoch a member of an earlier life could commit for the present one.
   if (memberEpoch == null)
-    throw invalidField('memberEpoch', 'A member commits with its memberEpoch, as its last heartbeat was answered.');
+    throw invalidField(
+      `${path}memberEpoch`,
+      'A member commits with its memberEpoch, as its last heartbeat was answered.',
+    );
   return { memberId, memberEpoch, ...(instanceId == null ? {} : { instanceId }) };
 }
 

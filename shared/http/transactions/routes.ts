@@ -1,6 +1,7 @@
 import type { Principal } from '../../access/credentials.ts';
 import type { Broker } from '../../broker/broker.ts';
 import { invalidField } from '../../log/errors.ts';
+import { decodePollToken } from '../../log/group/poll-token.ts';
 import { allowsGroup, allowsTopic } from '../../log/scopes.ts';
 import { empty, json } from '../answer/respond.ts';
 import { bodyWithEntries } from '../append/record-input.ts';
@@ -115,6 +116,8 @@ function offsetsOf(
   if (after != null) {
     if (member.memberId != null || member.instanceId != null || member.memberEpoch != null)
       throw invalidField(`${path}memberId`, 'The token of a poll names its member. Leave the member out.');
+    // A token that is none is refused before anything begins.
+    decodePollToken(after, `${path}after`);
     return { group, after };
   }
   const mayRead = mayReadOf(principal);
@@ -122,7 +125,7 @@ function offsetsOf(
   if (!given.every(({ topic }) => mayRead(topic))) throw accessDenied();
   return {
     group,
-    member: memberOf(member),
+    member: memberOf(member, path),
     offsets: given.map(({ leaderEpoch, metadata, ...where }) => ({
       ...where,
       leaderEpoch: leaderEpoch ?? undefined,
