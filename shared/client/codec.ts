@@ -92,6 +92,13 @@ export function bytesOfBase64(coded: string): Uint8Array | undefined {
   }
 }
 
+/** In pieces, since a function takes a limited number of arguments. */
+export function base64OfBytes(bytes: Uint8Array): string {
+  let characters = '';
+  for (let i = 0; i < bytes.length; i += 8_192) characters += String.fromCharCode(...bytes.subarray(i, i + 8_192));
+  return btoa(characters);
+}
+
 function containerOf(json: string): object | undefined {
   if (!/^[ \t\n\r]*[[{]/.test(json)) return undefined;
   try {

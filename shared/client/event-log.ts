@@ -10,6 +10,9 @@ import type { LogApi, ReadFrom } from './log-api.ts';
 import type { ProducedRecord, RecordToProduce } from './produce/pending-record.ts';
 import { type CloseOptions, type ProduceOptions, Producer } from './produce/producer.ts';
 import type { ProducerOptions } from './produce/settings.ts';
+import { TRANSACT_SETTINGS, type TransactionOptions } from './transact/settings.ts';
+import type { Transaction } from './transact/transaction.ts';
+import { Transactions } from './transact/transactions.ts';
 
 export interface EventLogOptions {
   /** The settings of the producer behind `produce`. */
@@ -53,12 +56,15 @@ export class EventLog {
   /** Those that were made here and are not closed. */
   readonly #producers = new Set<Producer>();
   #own: Producer | undefined;
+  readonly #transactions: Transactions;
 
   constructor(log: LogApi, options: EventLogOptions = {}) {
     this.#log = log;
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? webRandom;
     this.#options = options;
+    const settings = TRANSACT_SETTINGS;
+    this.#transactions = new Transactions({ log, clock: this.#clock, random: this.#random, settings });
   }
 
   /** A producer of its own, with its own id, buffer and settings. Makes no request. @throws EventLogError `invalid_request` */
@@ -113,6 +119,20 @@ export class EventLog {
   consumer<V, K>(options: ConsumeOptions<Topic<V, K>>): Consumer<V, K>;
   consumer(options: ConsumeOptions<AnyTopic>): Consumer<unknown, unknown> {
     return new Consumer({ log: this.#log, clock: this.#clock, random: this.#random }, options);
+  }
+
+  /**
+   * Runs a function in a transaction, and commits when it has returned: its records, of any topics, and offsets of groups, all
+   * or nothing. If the function throws, the transaction is aborted and the error thrown. After failures that pass, the whole is
+   * tried again: so the function can run several times, and what it does elsewhere is done as often.
+   *
+   * A program that reads with `consume`, and commits each batch with `commitOffsets` in the transaction of what it makes of
+   * it, has its effect on the log once for each record, whatever dies.
+   * @throws EventLogError `invalid_request` naming the option; as the log. With the outcome `unknown` nobody knows whether the
+   * transaction was committed; otherwise it was not
+   */
+  transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    return this.#transactions.run(work, options);
   }
 
   /** Sends at once what its producers hold, and resolves when the records of all calls before this one are settled. */

@@ -2,10 +2,11 @@ import type { BatchesAppendOutput, ProducerOutput } from '../http/append/contrac
 import type { ExtendOutput, PollInput, PollOutput } from '../http/groups/contract.ts';
 import type { ReadOutput } from '../http/read/contract.ts';
 import type { TopicDetail } from '../http/topics/contract.ts';
+import type { TransactionProducer, TransactOutput } from '../http/transactions/contract.ts';
 import type { StoredRecord } from '../log/batch/record.ts';
 import { concatBytes } from '../log/bytes.ts';
 import { EventLogError, invalidField } from '../log/errors.ts';
-import { bytesOfBase64 } from './codec.ts';
+import { base64OfBytes, bytesOfBase64 } from './codec.ts';
 import { errorOfProblem, errorOfResponse, noWholeAnswer } from './http-errors.ts';
 import { asEventLogError, beforeAppend } from './in-time.ts';
 import type {
@@ -13,15 +14,23 @@ import type {
   BatchOutcome,
   BatchToAppend,
   CallOptions,
+  CommitOutcome,
   GroupPoll,
   GroupPollRequest,
   GroupToLeave,
   LeaseToExtend,
   LogApi,
+  PlaceOfRecord,
+  PollInTransaction,
+  ProducerName,
+  ProducerToInitialise,
   ReadFrom,
   ReadRecordsRequest,
+  RecordsInTransaction,
   RecordsRead,
+  RecordToAppend,
   TopicFacts,
+  TransactionToEnd,
 } from './log-api.ts';
 
 const JSON_BODY = { 'content-type': 'application/json' };
@@ -122,7 +131,7 @@ export class HttpLog implements LogApi {
     const { topics, pattern } = subscription ?? {};
     const commit = commitLater ? 'later' : 'after';
     const input = { ...request, topics, topicPattern: pattern, commit, encoding: 'base64' } satisfies PollInput;
-    const call = { method: 'POST', headers: JSON_BODY, body: UTF8.encode(JSON.stringify(input)), signal };
+    const call = jsonCall(input, signal);
     const { commits, partitions, ...about } = await this.#ask<PollOutput>(`${groupPath(group)}/poll`, call);
     return {
       ...about,
@@ -135,7 +144,7 @@ export class HttpLog implements LogApi {
   }
 
   extendLease({ group, memberId, token, signal }: LeaseToExtend): Promise<ExtendOutput> {
-    const call = { method: 'POST', headers: JSON_BODY, body: UTF8.encode(JSON.stringify({ token })), signal };
+    const call = jsonCall({ token }, signal);
     return this.#ask<ExtendOutput>(`${memberPath(group, memberId)}/extend`, call);
   }
 
@@ -145,6 +154,42 @@ export class HttpLog implements LogApi {
     if (willReturn !== undefined) query.set('willReturn', String(willReturn));
     const answer = await this.#answerOf(`${memberPath(group, memberId)}?${query}`, { method: 'DELETE', signal });
     await answer.body?.cancel();
+  }
+
+  async initialiseProducer({ transactionalId, timeoutMs, signal }: ProducerToInitialise): Promise<ProducerName> {
+    const path = `${transactionPath(transactionalId)}/begin?timeoutMs=${timeoutMs}`;
+    return producerOf(await this.#ask<TransactionProducer>(path, { method: 'POST', signal }));
+  }
+
+  async appendRecordsInTransaction(request: RecordsInTransaction): Promise<PlaceOfRecord[][]> {
+    const { transactionalId, producer, entries, signal } = request;
+    const input = {
+      ...producer,
+      entries: entries.map(({ topic, records, baseSequence }) => ({
+        topic,
+        sequence: baseSequence,
+        records: records.map(recordInput),
+      })),
+    };
+    const path = `${transactionPath(transactionalId)}/records`;
+    const output = await this.#ask<TransactOutput>(path, jsonCall(input, signal));
+    return output.entries.map(({ records }) =>
+      records.map(({ partition, offset, timestamp }) => ({ partition, offset, timestampMs: timestamp })),
+    );
+  }
+
+  /** All of them succeed, or none. */
+  async commitOffsetsInTransaction(request: PollInTransaction): Promise<CommitOutcome[]> {
+    const { transactionalId, producer, group, after, signal } = request;
+    const path = `${transactionPath(transactionalId)}/offsets`;
+    const answer = await this.#answerOf(path, jsonCall({ ...producer, group, after }, signal));
+    await answer.body?.cancel();
+    return [];
+  }
+
+  async endTransaction({ transactionalId, producer, outcome, signal }: TransactionToEnd): Promise<ProducerName> {
+    const path = `${transactionPath(transactionalId)}/${outcome === 'committed' ? 'commit' : 'abort'}`;
+    return producerOf(await this.#ask<TransactionProducer>(path, jsonCall(producer, signal)));
   }
 
   async #ask<Output>(path: string, call: Call): Promise<Output> {
@@ -202,6 +247,29 @@ interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
   readonly signal: AbortSignal | undefined;
+}
+
+function jsonCall(input: object, signal: AbortSignal | undefined): Call {
+  return { method: 'POST', headers: JSON_BODY, body: UTF8.encode(JSON.stringify(input)), signal };
+}
+
+function transactionPath(transactionalId: string): string {
+  return `/v1/transactions/${encodeURIComponent(transactionalId)}`;
+}
+
+function producerOf({ producerId, producerEpoch }: TransactionProducer): ProducerName {
+  return { producerId, producerEpoch };
+}
+
+function recordInput({ key, value, headers, timestampMs, partition }: RecordToAppend): object {
+  const coded = (bytes: Uint8Array | null) => bytes && { $base64: base64OfBytes(bytes) };
+  return {
+    key: coded(key),
+    value: coded(value),
+    headers: headers.map((header) => ({ name: header.key, value: coded(header.value) })),
+    timestamp: timestampMs,
+    partition,
+  };
 }
 
 function groupPath(group: string): string {

@@ -17,3 +17,5 @@ export type { LogApi, ReadFrom } from './log-api.ts';
 export type { HeaderToProduce, ProducedRecord, RecordToProduce } from './produce/pending-record.ts';
 export type { CloseOptions, ProduceOptions, Producer } from './produce/producer.ts';
 export type { BatchCompressor, ProducerOptions, ProducerSettings } from './produce/settings.ts';
+export type { TransactionOptions } from './transact/settings.ts';
+export type { Transaction } from './transact/transaction.ts';

@@ -1,4 +1,4 @@
-import type { StoredRecord } from '../log/batch/record.ts';
+import type { RecordHeader, StoredRecord } from '../log/batch/record.ts';
 import type { EventLogError } from '../log/errors.ts';
 
 /**
@@ -25,6 +25,72 @@ export interface LogApi {
 
   /** A member that has stopped reading gives its partitions away. */
   leaveGroup(request: GroupToLeave): Promise<void>;
+
+  /** Makes the caller the only producer of a transactional id: what another one has open is aborted. */
+  initialiseProducer(request: ProducerToInitialise): Promise<ProducerName>;
+
+  /** Appends in the transaction of a producer; the first records or offsets open it. Returns the places by entry. */
+  appendRecordsInTransaction(request: RecordsInTransaction): Promise<PlaceOfRecord[][]>;
+
+  /** What a poll gave out is committed with the transaction. Each partition has its own outcome. */
+  commitOffsetsInTransaction(request: PollInTransaction): Promise<CommitOutcome[]>;
+
+  /** Commits or aborts. Repeating a request gives the same answer: who goes on with the next transaction. */
+  endTransaction(request: TransactionToEnd): Promise<ProducerName>;
+}
+
+export interface ProducerName {
+  readonly producerId: number;
+  readonly producerEpoch: number;
+}
+
+export interface ProducerToInitialise extends CallOptions {
+  readonly transactionalId: string;
+  readonly timeoutMs: number;
+}
+
+/** A transaction: each one has an epoch of its own. */
+export interface TransactionName {
+  readonly transactionalId: string;
+  readonly producer: ProducerName;
+}
+
+export interface RecordsInTransaction extends CallOptions, TransactionName {
+  readonly entries: readonly {
+    readonly topic: string;
+    /** All for one partition. */
+    readonly records: readonly RecordToAppend[];
+    /** How many records of the transaction are before these in their partition: so a repeated request appends nothing twice. */
+    readonly baseSequence: number;
+  }[];
+}
+
+export interface RecordToAppend {
+  readonly key: Uint8Array | null;
+  readonly value: Uint8Array | null;
+  readonly headers: readonly RecordHeader[];
+  readonly timestampMs: number;
+  readonly partition: number;
+}
+
+export interface PlaceOfRecord {
+  readonly partition: number;
+  readonly offset: number;
+  readonly timestampMs: number;
+}
+
+export interface PollInTransaction extends CallOptions, TransactionName {
+  readonly group: string;
+  /** The token of the poll. */
+  readonly after: string;
+}
+
+export type CommitOutcome = { readonly ok: true } | { readonly ok: false; readonly error: EventLogError };
+
+export interface TransactionToEnd extends CallOptions, TransactionName {
+  readonly outcome: 'committed' | 'aborted';
+  /** Each transaction has an epoch of its own. */
+  readonly raisesEpoch: true;
 }
 
 export interface GroupPollRequest extends CallOptions {

@@ -17,4 +17,5 @@ export const CLIENT_IMPORTS: readonly string[] = [
   'shared/http/groups/contract.ts',
   'shared/http/read/contract.ts',
   'shared/http/topics/contract.ts',
+  'shared/http/transactions/contract.ts',
 ];

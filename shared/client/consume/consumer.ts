@@ -22,6 +22,8 @@ export interface ConsumedBatch<V, K> {
   readonly records: readonly (ConsumedRecord<V, K> & { readonly topic: string })[];
   /** Offsets that retention dropped before they were read; `to` is exclusive. */
   readonly gaps: GroupPoll['gaps'];
+  /** What `Transaction.commitOffsets` takes. */
+  readonly position: { readonly group: string; readonly token: string };
   /**
    * Commits this batch and all before it, while its loop body runs. The records must be processed.
    * @throws EventLogError `invalid_request` if the loop has gone on; or as the log does
@@ -157,7 +159,8 @@ export class Consumer<V, K> implements AsyncIterable<ConsumedBatch<V, K>> {
       });
       await this.#committing;
     };
-    return { partitions, records, gaps: polled.gaps, commit };
+    const position = { group: this.#options.group, token: polled.token };
+    return { partitions, records, gaps: polled.gaps, position, commit };
   }
 
   /** The next answer, however long it takes; `undefined` if the consumer is to end. */

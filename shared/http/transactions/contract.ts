@@ -2,6 +2,7 @@ import * as z from 'zod';
 import {
   OFFSETS_PER_REQUEST_MAX,
   RECORDS_PER_REQUEST_MAX,
+  SEQUENCE_MAX,
   TRANSACTION_TIMEOUT_MS_MAX,
   TRANSACTIONAL_EPOCH_MAX,
   TRANSACTIONAL_ID_BYTES_MAX,
@@ -26,15 +27,11 @@ export const transactionalId = z
 
 export const transactionParams = z.strictObject({ transactionalId });
 
-const entries = z
-  .array(
-    z.strictObject({
-      topic: topicName,
-      records: z.array(recordInput).min(1).max(RECORDS_PER_REQUEST_MAX),
-    }),
-  )
-  .min(1)
-  .max(ENTRIES_PER_REQUEST_MAX);
+const entry = z.strictObject({
+  topic: topicName,
+  records: z.array(recordInput).min(1).max(RECORDS_PER_REQUEST_MAX),
+});
+const entries = z.array(entry).min(1).max(ENTRIES_PER_REQUEST_MAX);
 
 const { memberId, instanceId, memberEpoch, offsets } = commitInput.shape;
 const offsetsOfGroup = z
@@ -106,7 +103,25 @@ export type TransactionProducer = z.infer<typeof transactionProducer>;
 export const endInput = z.strictObject(producer).describe('The producer whose transaction is ended.');
 
 export const transactionRecordsInput = z
-  .strictObject({ ...producer, entries })
+  .strictObject({
+    ...producer,
+    entries: z
+      .array(
+        entry.extend({
+          sequence: z
+            .int()
+            .min(0)
+            .max(SEQUENCE_MAX)
+            .nullish()
+            .describe(
+              'How many records of the transaction are before these in their partition, which each of them must name. Then ' +
+                'repeating the request appends nothing twice.',
+            ),
+        }),
+      )
+      .min(1)
+      .max(ENTRIES_PER_REQUEST_MAX),
+  })
   .describe('Records to append in the transaction of the producer.');
 
 export const transactionOffsetsInput = z

@@ -70,7 +70,7 @@ export const transactionOperations = {
     summary: 'Append to several topics in a transaction',
     description:
       'Readers of committed records see them once the transaction is committed. A request that is repeated appends its records ' +
-      'again: if the outcome of one is unknown, abort the transaction.',
+      'again, unless its entries have a `sequence`: if the outcome of one is unknown, abort the transaction.',
     params: transactionParams,
     query: noQuery,
     body: { required: true, content: { [MEDIA.json]: transactionRecordsInput } },

@@ -61,7 +61,11 @@ export function transactionHandlers({ broker }: HttpContext): Handlers<typeof tr
       requireMediaType(call.request.headers.get('content-type'), [MEDIA.json]);
       const { input, records } = bodyWithEntries(transactionRecordsInput, await readBody(call.request));
       const { producerId, producerEpoch } = input;
-      const entries = input.entries.map(({ topic }, i) => ({ topic, records: records[i] ?? [] }));
+      const entries = input.entries.map(({ topic, sequence }, i) => ({
+        topic,
+        records: records[i] ?? [],
+        baseSequence: sequence ?? undefined,
+      }));
       mustProduce(call.principal, entries);
       const { transactionalId } = call.params;
       const producer = { producerId, producerEpoch };

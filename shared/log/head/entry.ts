@@ -1,9 +1,9 @@
+import { sealed, unsealed } from '../batch/sealed.ts';
 import { MARKER_BATCH_BYTES, type TransactionOutcome } from '../batch/transaction-marker.ts';
 import { NO_SEQUENCE } from '../batch/write-batch.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX, SEQUENCE_MAX } from '../limits.ts';
-import { sealed, unsealed } from '../sealed.ts';
 import { BATCH_ID_BYTES, type BatchId, batchTimeMs } from './batch-id.ts';
 
 /**

@@ -1,7 +1,7 @@
+import { sealed, unsealed } from '../batch/sealed.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
-import { sealed, unsealed } from '../sealed.ts';
 import { batchTimeMs } from './batch-id.ts';
 import type { Entry, EntryPart } from './entry.ts';
 

@@ -1,8 +1,8 @@
+import { sealed, unsealed } from '../batch/sealed.ts';
 import { ByteReader, ByteWriter } from '../bytes.ts';
 import { EventLogError, invariant } from '../errors.ts';
 import { packTotals, type SlotTotals, TAIL_NODE_ENTRIES, unpackTotals } from '../head/head.ts';
 import { OFFSET_MAX, PARTITIONS_PER_HEAD_MAX } from '../limits.ts';
-import { sealed, unsealed } from '../sealed.ts';
 import type { Segment, SegmentName } from './segment.ts';
 
 /** The segment list of one head: see docs/design/0007-segments-and-jobs.md. */

@@ -26,9 +26,9 @@ describe('the client in a browser', () => {
     const code = outputFiles[0]?.text as string;
     expect(code).not.toMatch(/node:|\bBuffer\b\.from|\bprocess\./);
     const sizes = { bytes: code.length, gzip: gzipSync(code).length };
-    // docs/client.md says 36 KB, and 13 KB with gzip.
-    expect(sizes.bytes, JSON.stringify(sizes)).toBeLessThan(38 * KIB);
-    expect(sizes.gzip, JSON.stringify(sizes)).toBeLessThan(14 * KIB);
+    // docs/client.md says 46 KB, and 16 KB with gzip.
+    expect(sizes.bytes, JSON.stringify(sizes)).toBeLessThan(47 * KIB);
+    expect(sizes.gzip, JSON.stringify(sizes)).toBeLessThan(17 * KIB);
   });
 
   it('takes only types of the HTTP API', () => {

@@ -1,5 +1,6 @@
 import { NO_SEQUENCE } from '../../../log/batch/write-batch.ts';
-import { EventLogError } from '../../../log/errors.ts';
+import { EventLogError, invalidField } from '../../../log/errors.ts';
+import { SEQUENCE_MAX } from '../../../log/limits.ts';
 import { checkTopicName } from '../../../log/topic/topic.ts';
 import type { ProducerName } from '../../../log/transaction/transaction.ts';
 import type { StickyPartitions } from '../../append/append-records.ts';
@@ -12,7 +13,15 @@ import { appendInTransaction } from './append-in-transaction.ts';
 export interface AppendRecordsInTransactionRequest {
   readonly transactionalId: string;
   readonly producer: ProducerName;
-  readonly entries: readonly RecordsOfTopic[];
+  readonly entries: readonly RecordsToAppend[];
+}
+
+export interface RecordsToAppend extends RecordsOfTopic {
+  /**
+   * How many records of the transaction are before these in their partition. All of them must be in one partition. Then a
+   * repeated request appends nothing twice, and gets the same answer.
+   */
+  readonly baseSequence?: number | undefined;
 }
 
 export interface RecordsOfTopic {
@@ -30,8 +39,8 @@ export interface AppendedRecord {
  * Appends records to any topics in the open transaction of a producer; the first ones open it. Partitions are chosen as by
  * `appendRecords`. Returns where the records of each entry are, in order.
  *
- * The records have no sequences, so a repeated request appends them again. If this throws an error with the outcome `unknown`,
- * the transaction must be aborted.
+ * Records without a sequence are appended again by a repeated request: if this throws an error with the outcome `unknown`, the
+ * transaction must be aborted.
  *
  * Costs what `appendInTransaction` does.
  * @throws EventLogError as `appendRecords` and `enlist`. With the outcome `not_applied` nothing was appended.
@@ -44,15 +53,16 @@ export async function appendRecordsInTransaction(
 ): Promise<AppendedRecord[][]> {
   const nowMs = context.clock.nowMs();
   const planned = await Promise.all(
-    entries.map(async ({ topic: name, records }, i) => {
+    entries.map(async ({ topic: name, records, baseSequence = NO_SEQUENCE }, i) => {
       checkTopicName(name);
       const topic = await context.topics.get(name);
       const partition = sticky.take(topic, (length) => context.random.bytes(length));
       const plan = planBatches(records, topic, partition, nowMs);
       const [error] = plan.errors.values();
       if (error !== undefined) throw inEntry(error, i);
-      const unnumbered = { ...producer, baseSequence: NO_SEQUENCE };
-      const batches = encodeBatches(records, topic, plan, { producer: unnumbered, transactional: true, nowMs });
+      if (baseSequence !== NO_SEQUENCE) checkNumbered(plan, records, baseSequence, i);
+      const numbered = { ...producer, baseSequence };
+      const batches = encodeBatches(records, topic, plan, { producer: numbered, transactional: true, nowMs });
       // A topic that is made again under the name is another one.
       return { records, plan, batches: batches.map((batch) => ({ ...batch, topicId: topic.topicId })) };
     }),
@@ -67,6 +77,23 @@ export async function appendRecordsInTransaction(
     const own = outcomes.splice(0, plan.batches.length);
     return appendedRecords(records, plan, own, nowMs);
   });
+}
+
+/** @throws EventLogError `invalid_request` */
+function checkNumbered(
+  { batches }: RecordPlan,
+  records: readonly RecordToAppend[],
+  baseSequence: number,
+  entry: number,
+): void {
+  const isChosen = records.every(({ partition }) => partition !== undefined);
+  const partitions = new Set(batches.map(({ partition }) => partition)).size;
+  const isSequence = Number.isSafeInteger(baseSequence) && baseSequence >= 0 && baseSequence <= SEQUENCE_MAX;
+  if (isChosen && partitions === 1 && isSequence) return;
+  throw invalidField(
+    `entries[${entry}].sequence`,
+    `A sequence is a whole number from 0 to ${SEQUENCE_MAX}, and requires the same partition on each record of the entry.`,
+  );
 }
 
 function appendedRecords(

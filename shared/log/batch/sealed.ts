@@ -1,6 +1,6 @@
-import { crc32c } from './batch/crc32c.ts';
-import { ByteReader, ByteWriter, concatBytes } from './bytes.ts';
-import { invariant } from './errors.ts';
+import { ByteReader, ByteWriter, concatBytes } from '../bytes.ts';
+import { invariant } from '../errors.ts';
+import { crc32c } from './crc32c.ts';
 
 /**
  * Packed forms that end with their CRC-32C: with one bit wrong, what they say could be something else and still make sense.
