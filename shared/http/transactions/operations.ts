@@ -75,7 +75,7 @@ export const transactionOperations = {
     query: noQuery,
     body: { required: true, content: { [MEDIA.json]: transactionRecordsInput } },
     answers: { 200: { description: 'The offsets of the records.', content: { [MEDIA.json]: transactOutput } } },
-    errors: [...PRODUCER_ERRORS, ...RECORD_ERRORS, ...BODY_ERRORS],
+    errors: [...PRODUCER_ERRORS, 'out_of_order_sequence', ...RECORD_ERRORS, ...BODY_ERRORS],
   },
   commitOffsetsInTransaction: {
     method: 'post',

@@ -217,6 +217,30 @@ describe('a transaction in several calls', () => {
     expect(await values('in')).toEqual(['c', 'c']);
   });
 
+  it('appends records with a sequence once, however often they are sent', async () => {
+    const producer = producerOf(await begin());
+    const send = (sequence: number, ...values: string[]) => {
+      const records = values.map((value) => ({ value, partition: 3 }));
+      return ask('POST', '/v1/transactions/x/records', { ...producer, entries: [{ topic: 'out', sequence, records }] });
+    };
+    const first = await send(0, 'a', 'b');
+    expect(await send(0, 'a', 'b')).toEqual(first);
+    expect((await send(2, 'c')).status).toBe(200);
+    expect(await send(0, 'a', 'b')).toEqual(first);
+    expect((await send(4, 'e')).body).toMatchObject({
+      code: 'out_of_order_sequence',
+      status: 409,
+      expectedSequence: 3,
+    });
+    await ask('POST', '/v1/transactions/x/commit', producer);
+    expect(await values('out', 3)).toEqual(['a', 'b', 'c']);
+    const entries = [...RECORDS, { topic: 'out', sequence: 0, records: [{ value: 'x' }] }];
+    expect(await problemOf('POST', '/v1/transactions/x/records', { ...producer, entries })).toMatchObject({
+      code: 'invalid_request',
+      field: 'entries[2].sequence',
+    });
+  });
+
   it('belongs to the producer that has begun last', async () => {
     const zombie = producerOf(await begin());
     await ask('POST', '/v1/transactions/x/records', { ...zombie, entries: RECORDS });
