@@ -2,12 +2,23 @@ import { randomUUID } from 'node:crypto';
 import { expect } from 'vitest';
 import type { AgentRecord, Isolation } from '../clients/contract.ts';
 import type { Case } from './case.ts';
-import { base64, numbered, numberOf, sorted, type World } from './world.ts';
+import { base64, largeValue, numbered, numberOf, sorted, type World } from './world.ts';
 
 const TIMEOUT_MS = 20_000;
 /** How long a reader waits for what should not come. */
 const QUIET_MS = 2_000;
 const PARTITIONS = [0, 1, 2];
+
+const CUTS_MS = 240_000;
+const CUT_ROUNDS = 60;
+/** Less than two transactions have, and than their answers. */
+const CUT_BYTES = { requests: [2_000, 30_000], answers: [800, 2_000] } as const;
+const CUT_RECORDS = 60;
+const CUTS_MIN = 10;
+/** Of each key: it does not get smaller where a client compresses. */
+const PADDING_BYTES = 400;
+/** How long everything is read. */
+const CUT_READ_MS = 5_000;
 
 function transactionalId(): string {
   return `transaction-${randomUUID()}`;
@@ -85,6 +96,35 @@ async function mixed(world: World): Promise<void> {
   await expectRead(world, topic, 'read_committed', numbers(0, 30));
 }
 
+/** Connections end in the middle of requests and of answers: nobody knows whether a request was carried out. */
+async function cuts(world: World): Promise<void> {
+  const [topic, proxy] = [await world.topic(PARTITIONS.length), await world.cuttingProxy(CUT_BYTES)];
+  const committed: number[] = [];
+  const unknown: (readonly number[])[] = [];
+  let id = transactionalId();
+  for (let round = 0; round < CUT_ROUNDS; round++) {
+    const [first, end] = [round * CUT_RECORDS, round % 3 === 1 ? 'abort' : 'commit'] as const;
+    const records = values(first, CUT_RECORDS).map((record) => ({ ...record, key: largeValue(PADDING_BYTES) }));
+    try {
+      await world.transactThrough(proxy, { transactionalId: id, topic, records, end });
+      if (end === 'commit') committed.push(...numbers(first, CUT_RECORDS));
+    } catch {
+      if (end === 'commit') unknown.push(numbers(first, CUT_RECORDS));
+      // What it left open is ended by the next producer of the same id.
+      await world.referenceTransact({ transactionalId: id, topic, records: [], end: 'abort' });
+      id = transactionalId();
+    }
+  }
+  expect(proxy.cuts()).toBeGreaterThan(CUTS_MIN);
+  expect(unknown.length).toBeLessThan(CUT_ROUNDS / 2);
+  const request = { topic, partitions: PARTITIONS, from: 'earliest', isolation: 'read_committed' } as const;
+  const all = { ...request, count: CUT_ROUNDS * CUT_RECORDS, timeoutMs: CUT_READ_MS };
+  const found = (await world.referenceConsume(all)).records.map(numberOf);
+  // All of a transaction or nothing, and nothing twice.
+  const kept = unknown.filter((each) => each.some((number) => found.includes(number)));
+  expect(sorted(found)).toEqual(sorted([...committed, ...kept.flat()]));
+}
+
 async function admin(world: World): Promise<void> {
   const [topic, id] = [await world.topic(PARTITIONS.length), transactionalId()];
   const stateOf = async () => (await world.admin({ op: 'describe-transaction', transactionalId: id })).state;
@@ -101,5 +141,6 @@ export const TRANSACTIONS: readonly Case[] = [
   { name: 'transaction-offsets', isCore: true, run: offsets },
   { name: 'transaction-fencing', isCore: true, run: fencing },
   { name: 'transaction-mixed', run: mixed },
+  { name: 'transaction-cuts', needs: 'behindProxy', timeoutMs: CUTS_MS, run: cuts },
   { name: 'transactions-admin', run: admin },
 ];

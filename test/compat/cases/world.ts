@@ -15,7 +15,7 @@ import type {
   TransactRequest,
 } from '../clients/contract.ts';
 import type { Plan } from '../matrix-plan.ts';
-import { type CuttingProxy, startCuttingProxy } from '../server/cutting-proxy.ts';
+import { type CutBytes, type CuttingProxy, startCuttingProxy } from '../server/cutting-proxy.ts';
 
 const KNOWN_ATTEMPTS = 50;
 const KNOWN_WAIT_MS = 50;
@@ -97,15 +97,19 @@ export class World {
   }
 
   /** Puts a proxy before the server that cuts connections. Ends with the case. */
-  async cuttingProxy(): Promise<CuttingProxy> {
+  async cuttingProxy(bytes?: CutBytes): Promise<CuttingProxy> {
     const { port = 0, advertisedPort = 0 } = this.server.behindProxy ?? {};
-    const proxy = await startCuttingProxy({ port: advertisedPort, targetPort: port });
+    const proxy = await startCuttingProxy({ port: advertisedPort, targetPort: port, bytes });
     this.#proxies.push(proxy);
     return proxy;
   }
 
   transact(request: Without<TransactRequest>): Promise<Answer> {
     return this.#ask({ command: 'transact', ...this.#connection, ...request });
+  }
+
+  transactThrough({ bootstrap }: CuttingProxy, request: Without<TransactRequest>): Promise<Answer> {
+    return this.#ask({ command: 'transact', bootstrap, ...request });
   }
 
   /** In a process of its own: another producer of the same transactional id. */

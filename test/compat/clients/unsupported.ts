@@ -13,7 +13,7 @@ const KIP_848 = [
   'group-upgrade',
 ];
 
-const TRANSACTIONS = ['commit', 'abort', 'offsets', 'fencing', 'mixed'].map((name) => `transaction-${name}`);
+const TRANSACTIONS = ['commit', 'abort', 'offsets', 'fencing', 'mixed', 'cuts'].map((name) => `transaction-${name}`);
 const UNTRIED = 'its agent has no transactions';
 
 /** What a client can't do, whatever the server: by client and case, with the reason. */
@@ -40,6 +40,7 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
   },
   kafkajs: {
     'transactions-admin': 'its admin client has no such operations',
+    'transaction-cuts': 'where an answer ends in its middle it waits for ever, or ends with a RangeError',
     ...each(KIP_848, CLASSIC_ONLY),
     'list-offsets-max-timestamp': 'asks for earliest, latest and times only',
     'header-null-value': 'writes no header without a value',

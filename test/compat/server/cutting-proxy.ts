@@ -4,8 +4,12 @@ import { connect, createServer, type Socket } from 'node:net';
 
 const HOST = '127.0.0.1';
 /** What a connection may carry before it is cut, from and to: in requests, then in answers, which are shorter. */
-const REQUEST_BYTES = [1_000, 60_000] as const;
-const ANSWER_BYTES = [600, 4_000] as const;
+export interface CutBytes {
+  readonly requests: readonly [number, number];
+  readonly answers: readonly [number, number];
+}
+
+const BYTES: CutBytes = { requests: [1_000, 60_000], answers: [600, 4_000] };
 
 export interface CuttingProxy {
   /** `127.0.0.1:<port>`. */
@@ -22,9 +26,11 @@ export interface CuttingProxy {
 export async function startCuttingProxy({
   port,
   targetPort,
+  bytes: { requests, answers } = BYTES,
 }: {
   readonly port: number;
   readonly targetPort: number;
+  readonly bytes?: CutBytes | undefined;
 }): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
   let cuts = 0;
@@ -48,8 +54,8 @@ export async function startCuttingProxy({
       end();
     };
     const inRequests = randomInt(2) === 0;
-    pass(client, target, inRequests ? randomInt(...REQUEST_BYTES) : Number.POSITIVE_INFINITY, cut);
-    pass(target, client, inRequests ? Number.POSITIVE_INFINITY : randomInt(...ANSWER_BYTES), cut);
+    pass(client, target, inRequests ? randomInt(...requests) : Number.POSITIVE_INFINITY, cut);
+    pass(target, client, inRequests ? Number.POSITIVE_INFINITY : randomInt(...answers), cut);
   });
   server.listen(port, HOST);
   await once(server, 'listening');
