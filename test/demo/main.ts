@@ -7,11 +7,13 @@ import { readFlights, readInputs } from './flights.ts';
 import { flightsOverHttp, TOPIC } from './flights-over-http.ts';
 import { groupOfConsumers } from './group-of-consumers.ts';
 import { lifeOfSegments } from './life-of-segments.ts';
+import { sumExactlyOnce } from './sum-exactly-once.ts';
 import { print } from './terminal.ts';
 
 /**
  * `npm run demo`: real flights through a real log. The first part goes over HTTP. In the second, three consumers
- * share the flights as a group. The third shows what the jobs do with the same flights in three months.
+ * share the flights as a group. In the third, workers sum delays in transactions. The fourth shows what the jobs do with the
+ * same flights in three months.
  */
 
 const { values: options } = parseArgs({
@@ -39,7 +41,11 @@ async function main(): Promise<void> {
     try {
       print(`Tailrace at ${url}, started for this demo, synced to disk`);
       await flightsOverHttp(url, inputs);
-      await groupOfConsumers(url, inputs);
+      const all = [...inputs, ...(await groupOfConsumers(url, inputs))];
+      await sumExactlyOnce(
+        url,
+        all.filter(({ key }) => key !== null),
+      );
     } finally {
       await close();
     }
