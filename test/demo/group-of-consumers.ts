@@ -33,7 +33,7 @@ export async function groupOfConsumers(url: string, inputs: readonly Input[]): P
         await call(`${url}/v1/topics/${TOPIC}/records`, { method: 'POST', body });
       }
       const lag = await lagOf(url, GROUP);
-      if (lag === undefined) continue;
+      if (lag === undefined || lag.partitions.length === 0) continue;
       const unread = unreadOf(lag);
       largest = Math.max(largest, unread);
       print(lineOf(lag, unread / largest));

@@ -41,6 +41,7 @@ async function main(): Promise<void> {
     try {
       print(`Tailrace at ${url}, started for this demo, synced to disk`);
       await flightsOverHttp(url, inputs);
+      print('');
       const all = [...inputs, ...(await groupOfConsumers(url, inputs))];
       await sumExactlyOnce(
         url,

@@ -52,7 +52,6 @@ export async function sumExactlyOnce(url: string, inputs: readonly Input[]): Pro
     const busiest = [...written].sort(([, a], [, b]) => b.flights - a.flights).slice(0, SHOWN);
     for (const [airport, { flights, delay }] of busiest)
       print(`  ${airport}  ${count(flights).padStart(6)} flights  ${count(delay).padStart(7)} minutes`);
-    print('');
   } finally {
     await Promise.all(workers.map((worker) => worker.kill()));
   }
