@@ -5,10 +5,10 @@ import { parseArgs } from 'node:util';
 import { startTailrace } from '../../shared/local/start.ts';
 import { readFlights, readInputs } from './flights.ts';
 import { flightsOverHttp, TOPIC } from './flights-over-http.ts';
-import { groupOfConsumers } from './group-of-consumers.ts';
 import { lifeOfSegments } from './life-of-segments.ts';
-import { sumExactlyOnce } from './sum-exactly-once.ts';
 import { print } from './terminal.ts';
+import { groupOfConsumers } from './workers/group-of-consumers.ts';
+import { sumExactlyOnce } from './workers/sum-exactly-once.ts';
 
 /**
  * `npm run demo`: real flights through a real log. The first part goes over HTTP. In the second, three consumers

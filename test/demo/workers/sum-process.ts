@@ -1,5 +1,5 @@
-import { connect, json, text, topic } from '../../shared/client/index.ts';
-import type { Flight } from './flights.ts';
+import { connect, json, text, topic } from '../../../shared/client/index.ts';
+import type { Flight } from '../flights.ts';
 import type { Sum } from './sum-exactly-once.ts';
 
 /**

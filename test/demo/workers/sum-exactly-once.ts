@@ -1,10 +1,10 @@
 import { fileURLToPath } from 'node:url';
-import { connect, json, text, topic } from '../../shared/client/index.ts';
-import { call } from './call.ts';
-import type { Input } from './flights.ts';
-import { TOPIC } from './flights-over-http.ts';
+import { connect, json, text, topic } from '../../../shared/client/index.ts';
+import { call } from '../call.ts';
+import type { Input } from '../flights.ts';
+import { TOPIC } from '../flights-over-http.ts';
+import { count, print } from '../terminal.ts';
 import { lagOf, unreadOf } from './lag.ts';
-import { count, print } from './terminal.ts';
 import { Worker } from './worker.ts';
 
 /** Two workers sum the delays of each airport. One is killed and started again, and no flight is counted twice or missed. */

@@ -1,4 +1,4 @@
-import { call } from './call.ts';
+import { call } from '../call.ts';
 
 /** A consumer in a process of its own: it polls, works on what it gets, and tells the parent how much that was. */
 

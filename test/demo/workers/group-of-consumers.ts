@@ -1,9 +1,9 @@
 import { fileURLToPath } from 'node:url';
-import { call } from './call.ts';
-import type { Input } from './flights.ts';
-import { TOPIC } from './flights-over-http.ts';
+import { call } from '../call.ts';
+import type { Input } from '../flights.ts';
+import { TOPIC } from '../flights-over-http.ts';
+import { count, print } from '../terminal.ts';
 import { type Lag, lagOf, unreadOf } from './lag.ts';
-import { count, print } from './terminal.ts';
 import { Worker } from './worker.ts';
 
 /** Three consumers share the partitions of the flights. One is killed, and the others take over what it had. */

@@ -1,4 +1,4 @@
-import { call } from './call.ts';
+import { call } from '../call.ts';
 
 /** How far a group is behind. */
 export interface Lag {
