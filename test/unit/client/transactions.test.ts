@@ -155,6 +155,29 @@ describe.each(['embedded', 'http'] as const)('a transaction, %s', (transport) =>
     expect(await values(log, 'in')).toEqual(['x']);
   });
 
+  it('begins anew under its id if nobody knows whether it was aborted', async () => {
+    const log = await made(transport);
+    const client = log.log();
+    const asked: string[] = [];
+    log.transactionFault = (what) => {
+      asked.push(what);
+      return what === 'aborted' ? 'after' : undefined;
+    };
+    const failing = client.transaction(async (tx) => {
+      await tx.produce('in', { value: 'x', partition: 0 });
+      throw new Error('My own.');
+    });
+    expect(await log.clock.run(errorOf(failing))).toMatchObject({ message: 'My own.' });
+    await log.clock.run(client.transaction(async (tx) => void tx.produce('in', { value: 'y', partition: 0 })));
+    expect(asked.filter((what) => what === 'records' || what === 'begin')).toEqual([
+      'begin',
+      'records',
+      'begin',
+      'records',
+    ]);
+    expect(await values(log, 'in')).toEqual(['y']);
+  });
+
   it('is tried again if it took longer than its time', async () => {
     const log = await made(transport);
     let runs = 0;

@@ -63,8 +63,7 @@ export async function appendRecordsInTransaction(
       if (baseSequence !== NO_SEQUENCE) checkNumbered(plan, records, baseSequence, i);
       const numbered = { ...producer, baseSequence };
       const batches = encodeBatches(records, topic, plan, { producer: numbered, transactional: true, nowMs });
-      // A topic that is made again under the name is another one.
-      return { records, plan, batches: batches.map((batch) => ({ ...batch, topicId: topic.topicId })) };
+      return { records, plan, batches };
     }),
   );
   const outcomes = await appendInTransaction(context, groupCommit, {

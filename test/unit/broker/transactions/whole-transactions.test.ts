@@ -3,6 +3,7 @@ import type { Broker } from '../../../../shared/broker/broker.ts';
 import type { TransactionRequest } from '../../../../shared/broker/transactions/whole/request.ts';
 import type { ErrorCode, EventLogError } from '../../../../shared/log/errors.ts';
 import { dyingStores } from '../../../support/dying-stores.ts';
+import { faultyStores } from '../../../support/faulty-stores.ts';
 import { bytes, memoryBroker, memoryStores, text } from '../../../support/memory-broker.ts';
 
 /** Transactions that are one call each. */
@@ -117,6 +118,61 @@ describe('a whole transaction', () => {
     await stores.clock.run(a.pollGroup({ ...poll, memberId: 'n' }));
     expect(await codeOf(a.transact(request))).toBe('fenced_member_epoch');
     expect(await values(a, 'other', 0)).toEqual(['out']);
+  });
+});
+
+describe('a poll', () => {
+  const subscription = { topics: ['t'] };
+  const pollOf = (memberId: string) => ({ group: 'g', memberId, subscription, maxRecords: 10, waitMs: 20_000 });
+  const begin = () => a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+
+  it('begins where an open transaction will have committed, once it has ended', async () => {
+    await a.transact({ entries: [entry('t', 0, 'first', 'second')] });
+    const first = await stores.clock.run(a.pollGroup({ ...pollOf('m'), maxRecords: 1 }));
+    for (const outcome of ['committed', 'aborted'] as const) {
+      const producer = await begin();
+      const pending = { transactionalId: 'x', producer, group: 'g', after: first.token };
+      if (outcome === 'committed') expect(await a.commitOffsetsInTransaction(pending)).toEqual([{ ok: true }]);
+      // The member joins again, in another process, and gets its partitions back.
+      const polling = b.pollGroup(pollOf('m'));
+      await stores.clock.advance(5_000);
+      if (outcome === 'committed')
+        await a.endTransaction({ transactionalId: 'x', producer, outcome, raisesEpoch: true });
+      const { partitions } = await stores.clock.run(polling);
+      expect(partitions.map(({ partition, offset }) => [partition, offset])).toEqual([[0, 1]]);
+    }
+  });
+
+  it('settles what has its outcome', async () => {
+    await a.transact({ entries: [entry('t', 0, 'first', 'second')] });
+    const { token } = await stores.clock.run(a.pollGroup({ ...pollOf('m'), maxRecords: 1 }));
+    const pending = { transactionalId: 'x', producer: await begin(), group: 'g', after: token };
+    await a.commitOffsetsInTransaction(pending);
+    // The process dies behind the commit point.
+    const dying = dyingStores(stores, 2, 'is_sent');
+    const end = { ...pending, outcome: 'committed', raisesEpoch: true } as const;
+    void memoryBroker(dying.stores)
+      .endTransaction(end)
+      .catch(() => {});
+    await dying.died;
+    const { partitions } = await stores.clock.run(b.pollGroup({ ...pollOf('m'), waitMs: 0 }));
+    expect(partitions.map(({ offset }) => offset)).toEqual([1]);
+  });
+});
+
+describe('records in a transaction', () => {
+  it('are there in part if one of several appends fails: then nobody may take it for undone', async () => {
+    const failing = memoryBroker(
+      faultyStores(stores, ({ method, key }) =>
+        method === 'update' && key.startsWith('head#') && key.endsWith('#1') ? { fault: 'throttled' } : undefined,
+      ),
+    );
+    const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    const request = { transactionalId: 'x', producer };
+    const both = failing.appendRecordsInTransaction({ ...request, entries: [entry('t', 0, 'a'), entry('t', 20, 'b')] });
+    expect(await stores.clock.run(errorOf(both))).toMatchObject({ outcome: 'unknown', retry: 'never' });
+    const one = failing.appendRecordsInTransaction({ ...request, entries: [entry('t', 20, 'b')] });
+    expect(await stores.clock.run(errorOf(one))).toMatchObject({ outcome: 'not_applied', retry: 'as_is' });
   });
 });
 

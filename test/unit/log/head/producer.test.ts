@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { NO_SEQUENCE } from '../../../../shared/log/batch/write-batch.ts';
 import {
   addSequence,
   applyBatch,
@@ -34,6 +35,8 @@ const wrapped = stateAfter([batch(0, 0, SEQUENCE_MAX - 4, 3)]);
 const wrappedExactly = stateAfter([batch(0, 0, SEQUENCE_MAX - 9, 10)]);
 const across = stateAfter([batch(0, 0, SEQUENCE_MAX - 1, 10)]);
 
+const unnumbered = batch(0, 3, NO_SEQUENCE, 5);
+
 const accepted: ProducerDecision = { type: 'accepted' };
 const outOfOrder = (expectedSequence: number): ProducerDecision => ({ type: 'out_of_order', expectedSequence });
 const duplicate = (baseOffset: number): ProducerDecision => ({ type: 'duplicate', baseOffset });
@@ -52,6 +55,12 @@ const cases: [what: string, state: ProducerState | undefined, batch: ProducedBat
     ['a batch of a young id that overtook its first one waits', undefined, batch(0, 4, 77, 1), outOfOrder(0), true],
     ['a young id begins at 0 in each slot', seven, batch(5, 3, 70, 1), outOfOrder(0), true],
     ['a young id goes on in a slot that knows it', seven, batch(0, 3, 70, 1), accepted, true],
+    ['a batch without a sequence', seven, batch(0, 3, NO_SEQUENCE, 5), accepted],
+    ['one of a young id in a slot that does not know it', undefined, batch(0, 0, NO_SEQUENCE, 5), accepted, true],
+    ['one of an older epoch', seven, batch(0, 2, NO_SEQUENCE, 5), fenced(3)],
+    ['another one of as many records', stateAfter([unnumbered], seven), unnumbered, accepted],
+    ['the next sequence after one without', stateAfter([unnumbered], seven), batch(0, 3, 70, 5), accepted],
+    ['the first sequence after one without', stateAfter([unnumbered]), batch(0, 3, 0, 5), accepted],
     ['the next sequence', seven, batch(0, 3, 70, 5), accepted],
     ['the last batch again', seven, batch(0, 3, 60, 10), duplicate(60)],
     ['the fifth last batch again', seven, batch(0, 3, 20, 10), duplicate(20)],
