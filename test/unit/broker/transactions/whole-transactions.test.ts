@@ -161,6 +161,18 @@ describe('a poll', () => {
 });
 
 describe('records in a transaction', () => {
+  it('can have sequences after some without, in another process', async () => {
+    const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    const request = { transactionalId: 'x', producer };
+    await a.appendRecordsInTransaction({ ...request, entries: [entry('t', 0, 'a', 'b')] });
+    for (let i = 0; i < 2; i++) {
+      const numbered = { ...entry('t', 0, 'c'), baseSequence: 0 };
+      expect(await b.appendRecordsInTransaction({ ...request, entries: [numbered] })).toMatchObject([[{ offset: 2 }]]);
+    }
+    await b.endTransaction({ ...request, outcome: 'committed', raisesEpoch: true });
+    expect(await values(b)).toEqual(['a', 'b', 'c']);
+  });
+
   it('are there in part if one of several appends fails: then nobody may take it for undone', async () => {
     const failing = memoryBroker(
       faultyStores(stores, ({ method, key }) =>
