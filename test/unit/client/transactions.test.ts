@@ -140,20 +140,21 @@ describe.each(['embedded', 'http'] as const)('a transaction, %s', (transport) =>
 
   it('says that nobody knows, if no answer to its commit comes', async () => {
     const log = await made(transport);
-    log.transactionFault = (what) => (what === 'committed' ? 'after' : undefined);
     const client = log.log();
     let runs = 0;
     const produce = async (tx: Transaction): Promise<void> => {
       runs++;
-      tx.produce('in', { value: 'x', partition: 0 });
+      tx.produce('in', { value: String(runs), partition: 0 });
     };
+    await log.clock.run(client.transaction(produce));
+    log.transactionFault = (what) => (what === 'committed' ? 'after' : undefined);
     const error = await log.clock.run(errorOf(client.transaction(produce)));
     expect(error).toMatchObject({ outcome: 'unknown', retry: 'never' });
-    expect(runs).toBe(1);
-    expect(await values(log, 'in')).toEqual(['x']);
+    expect(runs).toBe(2);
+    expect(await values(log, 'in')).toEqual(['1', '2']);
     log.transactionFault = () => undefined;
     await log.clock.run(client.transaction(produce));
-    expect(runs).toBe(2);
+    expect(runs).toBe(3);
   });
 
   it('begins anew under its id if nobody knows whether it was aborted', async () => {
