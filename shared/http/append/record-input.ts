@@ -223,7 +223,7 @@ function entryTexts(json: string): RecordTexts[][] {
     0,
     () => '',
     (name, valueStart) => {
-      if (name !== 'entries') return valueAt(json, valueStart).end;
+      if (name !== 'entries' || json[valueStart] !== '[') return valueAt(json, valueStart).end;
       return eachElement(json, valueStart, (elementStart) => {
         const entry = membersOf(json, elementStart, `entries[${texts.length}]`);
         texts.push(entry.texts);

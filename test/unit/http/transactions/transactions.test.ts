@@ -91,13 +91,18 @@ describe('POST /v1/transactions', () => {
   });
 
   it('can only commit offsets', async () => {
-    expect((await ask('POST', '/v1/transactions', { offsets: OFFSETS })).status).toBe(200);
+    for (const body of [{ offsets: OFFSETS }, { entries: null, offsets: OFFSETS }])
+      expect((await ask('POST', '/v1/transactions', body)).status).toBe(200);
     expect(await committed()).toBe(3);
   });
 
   it('leaves nothing behind if any of it is refused, and names the field', async () => {
     const cases: [unknown, object][] = [
       [{}, { code: 'invalid_request', field: 'entries' }],
+      [
+        { entries: null, offsets: null },
+        { code: 'invalid_request', field: 'entries' },
+      ],
       [{ entries: [] }, { code: 'invalid_request', field: 'entries' }],
       [
         { entries: RECORDS, more: 1 },
