@@ -72,8 +72,7 @@ export class WholeTransactions {
   async #runOnce(request: TransactionRequest, key: string): Promise<AppendedRecord[][]> {
     const transactionalId = `tailrace.key.${toHex(hashOfKey(key))}`;
     const fingerprint = fingerprintOf(request);
-    const begin = () => this.#beginOnce(transactionalId);
-    const begun = await begin();
+    const begun = await this.#beginOnce(transactionalId);
     if ('answer' in begun) return unpackAnswer(begun.answer, fingerprint, request.entries);
     const { appended } = await this.#commit({ transactionalId, producer: begun.producer }, request, fingerprint);
     return appended;
