@@ -157,9 +157,10 @@ async function admit(
   c: Context<HttpEnv>,
   operation: Operation,
   access: AccessCheck,
-  { topic, group }: Readonly<Record<string, string>>,
+  { topic, group, transactionalId }: Readonly<Record<string, string>>,
 ): Promise<{ readonly principal: Principal; readonly isStillAllowed?: (() => Promise<boolean>) | undefined }> {
-  const ask = (): Promise<Principal> | Principal => access.admit(c.req.raw, operation, { topic, group });
+  const ask = (): Promise<Principal> | Principal =>
+    access.admit(c.req.raw, operation, { topic, group, transactionalId });
   const principal = await ask();
   if (access.mode === 'open') return { principal };
   const isStillAllowed = async (): Promise<boolean> => {

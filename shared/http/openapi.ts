@@ -61,7 +61,7 @@ function security({ action }: Operation, authenticated: boolean): JsonObject[] {
 }
 
 /** Describes the right that an operation requires, and on which resource. */
-function rightOf({ action, topics, groups }: Operation): string {
+function rightOf({ action, topics, groups, transactionalIds }: Operation): string {
   if (action === 'open') return 'Requires no right.';
   const right = action === 'any' ? 'any right' : `the right \`${action}\``;
   const on = {
@@ -71,9 +71,14 @@ function rightOf({ action, topics, groups }: Operation): string {
     all: 'all topics (`*`)',
     none: 'nothing',
   };
-  if (groups === undefined) return `Takes ${right} on ${on[topics]}.`;
-  const onGroup = groups === 'path' ? 'the group' : 'some group';
-  return `Takes ${right} on ${onGroup}${topics === 'body' && action === 'consume' ? `, and on ${on.body}` : ''}.`;
+  const first = [
+    ...(groups === undefined ? [] : [groups === 'path' ? 'the group' : 'some group']),
+    ...(transactionalIds === undefined
+      ? []
+      : [transactionalIds === 'path' ? 'the transactional id' : 'some transactional id']),
+  ];
+  if (first.length === 0 || topics === 'body') first.push(on[topics]);
+  return `Takes ${right} on ${first.join(', and on ')}.`;
 }
 
 function describeOperation(id: string, operation: Operation, schemas: SchemaPrinter): JsonObject {

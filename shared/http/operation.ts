@@ -23,6 +23,8 @@ export interface Operation {
    * group. With `topics: 'body'` the operation itself checks the right on topics.
    */
   readonly groups?: 'path' | 'some';
+  /** The transactional ids that the right must cover, if it is one on these. Otherwise as `groups`. */
+  readonly transactionalIds?: 'path' | 'some';
   readonly summary: string;
   readonly description?: string;
   readonly params: z.ZodObject;
@@ -55,7 +57,7 @@ export const TAGS = {
   append: 'Append records: as JSON, lines, CloudEvents, any body, or Kafka record batches.',
   read: 'Read records: a page, a long poll, a live stream, or directly from the storage.',
   groups: 'Consumer groups: share partitions, commit offsets, and see the lag.',
-  transactions: 'Transactions: see which are open, and abort them.',
+  transactions: 'Transactions: several appends and commits of offsets, all or nothing.',
   access: 'API keys.',
   service: 'Information about the server.',
 } as const;

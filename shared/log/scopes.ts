@@ -2,7 +2,7 @@ import { invalidField } from './errors.ts';
 import { SCOPE_PATTERN_LENGTH_MAX, SCOPE_PATTERNS_MAX, SCOPES_MAX } from './limits.ts';
 
 /**
- * The rights of a credential: actions on topics and groups. Names are given literally or by a prefix (`orders-*`; `*` is
+ * The rights of a credential: actions on topics, groups and transactional ids. Names are given literally or by a prefix (`orders-*`; `*` is
  * all). Actions do not imply each other: a credential with `admin` on a topic cannot read it without `consume`.
  */
 export const ACTIONS = ['produce', 'consume', 'admin'] as const;
@@ -13,44 +13,62 @@ export interface Scope {
   readonly actions: readonly Action[];
   readonly topics: readonly string[];
   readonly groups: readonly string[];
+  /** Default: none. */
+  readonly transactionalIds?: readonly string[] | undefined;
 }
 
 const ALL = '*';
 
 /** All rights. */
-export const ALL_SCOPES: readonly Scope[] = [{ actions: ACTIONS, topics: [ALL], groups: [ALL] }];
+export const ALL_SCOPES: readonly Scope[] = [
+  { actions: ACTIONS, topics: [ALL], groups: [ALL], transactionalIds: [ALL] },
+];
+
+/** What a scope names. */
+type Resource = 'topics' | 'groups' | 'transactionalIds';
+type Wanted = Action | 'any';
 
 /** Whether an action on a topic is allowed; `any`: whether some action on it is. */
-export function allowsTopic(scopes: readonly Scope[], action: Action | 'any', topic: string): boolean {
-  return scopes.some((scope) => hasAction(scope, action) && scope.topics.some((pattern) => covers(pattern, topic)));
-}
-
+export const allowsTopic = allows('topics');
 /** Whether an action is allowed on at least one topic name; such a topic need not exist. */
-export function allowsSomeTopic(scopes: readonly Scope[], action: Action | 'any'): boolean {
-  return scopes.some((scope) => hasAction(scope, action) && scope.topics.length > 0);
-}
-
+export const allowsSomeTopic = allowsSome('topics');
 /** Whether an action is allowed on every topic, by the pattern `*`. */
-export function allowsAllTopics(scopes: readonly Scope[], action: Action | 'any'): boolean {
-  return scopes.some((scope) => hasAction(scope, action) && scope.topics.includes(ALL));
+export const allowsAllTopics = allowsAll('topics');
+
+/** The same of consumer groups. */
+export const allowsGroup = allows('groups');
+export const allowsSomeGroup = allowsSome('groups');
+export const allowsAllGroups = allowsAll('groups');
+
+/** The same of transactional ids. */
+export const allowsTransactionalId = allows('transactionalIds');
+export const allowsSomeTransactionalId = allowsSome('transactionalIds');
+export const allowsAllTransactionalIds = allowsAll('transactionalIds');
+
+function allows(resource: Resource): (scopes: readonly Scope[], action: Wanted, name: string) => boolean {
+  return (scopes, action, name) =>
+    anyPatterns(resource, scopes, action, (patterns) => patterns.some((pattern) => covers(pattern, name)));
 }
 
-/** Whether an action on a consumer group is allowed; `any`: whether some action on it is. */
-export function allowsGroup(scopes: readonly Scope[], action: Action | 'any', group: string): boolean {
-  return scopes.some((scope) => hasAction(scope, action) && scope.groups.some((pattern) => covers(pattern, group)));
+function allowsSome(resource: Resource): (scopes: readonly Scope[], action: Wanted) => boolean {
+  return (scopes, action) => anyPatterns(resource, scopes, action, (patterns) => patterns.length > 0);
 }
 
-/** Whether an action is allowed on at least one group name; such a group need not exist. */
-export function allowsSomeGroup(scopes: readonly Scope[], action: Action | 'any'): boolean {
-  return scopes.some((scope) => hasAction(scope, action) && scope.groups.length > 0);
+function allowsAll(resource: Resource): (scopes: readonly Scope[], action: Wanted) => boolean {
+  return (scopes, action) => anyPatterns(resource, scopes, action, (patterns) => patterns.includes(ALL));
 }
 
-/** Whether an action is allowed on every group, by the pattern `*`. */
-export function allowsAllGroups(scopes: readonly Scope[], action: Action | 'any'): boolean {
-  return scopes.some((scope) => hasAction(scope, action) && scope.groups.includes(ALL));
+/** Whether it is true of the patterns of any scope that has the action. */
+function anyPatterns(
+  resource: Resource,
+  scopes: readonly Scope[],
+  action: Wanted,
+  isTrue: (patterns: readonly string[]) => boolean,
+): boolean {
+  return scopes.some((scope) => hasAction(scope, action) && isTrue(scope[resource] ?? []));
 }
 
-function hasAction({ actions }: Scope, action: Action | 'any'): boolean {
+function hasAction({ actions }: Scope, action: Wanted): boolean {
   return action === 'any' ? actions.length > 0 : actions.includes(action);
 }
 
@@ -66,25 +84,30 @@ export function parseScopes(given: unknown): Scope[] {
   if (!Array.isArray(given) || given.length < 1 || given.length > SCOPES_MAX)
     throw invalidField('scopes', `scopes must be a list of 1 to ${SCOPES_MAX} scopes.`);
   const scopes = given.map((each: unknown, i) => parseScope(each, `scopes[${i}]`));
-  const patterns = scopes.reduce((sum, { topics, groups }) => sum + topics.length + groups.length, 0);
+  const patterns = scopes.reduce(
+    (sum, { topics, groups, transactionalIds = [] }) => sum + topics.length + groups.length + transactionalIds.length,
+    0,
+  );
   if (patterns > SCOPE_PATTERNS_MAX)
     throw invalidField('scopes', `All scopes together can have at most ${SCOPE_PATTERNS_MAX} patterns.`);
   return scopes;
 }
 
-const SCOPE_MEMBERS = ['actions', 'topics', 'groups'];
+const SCOPE_MEMBERS = ['actions', 'topics', 'groups', 'transactionalIds'] as const;
 
 function parseScope(given: unknown, field: string): Scope {
   if (typeof given !== 'object' || given === null || Array.isArray(given))
-    throw invalidField(field, `${field} must be an object of actions, topics and groups.`);
-  const unknown = Object.keys(given).find((name) => !SCOPE_MEMBERS.includes(name));
+    throw invalidField(field, `${field} must be an object of actions, and topics, groups or transactionalIds.`);
+  const unknown = Object.keys(given).find((name) => !SCOPE_MEMBERS.some((member) => member === name));
   if (unknown !== undefined)
-    throw invalidField(field, `${field} can have only the members actions, topics and groups.`);
-  const { actions, topics, groups } = given as { actions?: unknown; topics?: unknown; groups?: unknown };
+    throw invalidField(field, `${field} can have only the members ${SCOPE_MEMBERS.join(', ')}.`);
+  const { actions, topics, groups, transactionalIds }: Partial<Record<(typeof SCOPE_MEMBERS)[number], unknown>> = given;
+  const ids = parsePatterns(transactionalIds, `${field}.transactionalIds`);
   return {
     actions: parseActions(actions, `${field}.actions`),
     topics: parsePatterns(topics, `${field}.topics`),
     groups: parsePatterns(groups, `${field}.groups`),
+    ...(ids.length === 0 ? {} : { transactionalIds: ids }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { checkTransactionalId, checkTransactionTimeout } from '../../log/transaction/check-transactional-id.ts';
+import { checkTransactionTimeout, checkUsableTransactionalId } from '../../log/transaction/check-transactional-id.ts';
 import type { ProducerName } from '../../log/transaction/transaction.ts';
 import { decideInitialise } from '../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../context.ts';
@@ -6,7 +6,7 @@ import type { Completing } from './complete.ts';
 import { moveExisting } from './move-transaction.ts';
 
 export interface InitialiseRequest {
-  /** 1 to 680 bytes of UTF-8. */
+  /** 1 to 680 bytes of UTF-8, not beginning with `tailrace.key.` or `tailrace.process.`. */
   readonly transactionalId: string;
   /** From 1 to 900,000. How long a transaction can be open before others may abort it. */
   readonly timeoutMs: number;
@@ -31,7 +31,7 @@ export async function initialiseProducer(
   completing: Completing,
   { transactionalId, timeoutMs, producer }: InitialiseRequest,
 ): Promise<ProducerName> {
-  checkTransactionalId(transactionalId);
+  checkUsableTransactionalId(transactionalId);
   checkTransactionTimeout(timeoutMs);
   const transaction = await moveExisting(context, {
     transactionalId,

@@ -20,10 +20,11 @@ export const scope = z
     actions: z.array(z.enum(ACTIONS)).min(1).max(ACTIONS.length).readonly(),
     topics: patterns,
     groups: patterns,
+    transactionalIds: patterns,
   })
   .describe(
-    'Each of the actions on each of the topics and groups. `produce`: append. `consume`: read. `admin`: make, change and ' +
-      'delete. Actions do not imply each other: `admin` does not include `consume`.',
+    'Each of the actions on each of the topics, groups and transactional ids. `produce`: append. `consume`: read. `admin`: ' +
+      'make, change and delete. Actions do not imply each other: `admin` does not include `consume`.',
   );
 
 const keyMembers = {

@@ -13,7 +13,9 @@ import {
   allowsGroup,
   allowsSomeGroup,
   allowsSomeTopic,
+  allowsSomeTransactionalId,
   allowsTopic,
+  allowsTransactionalId,
 } from '../../log/scopes.ts';
 import type { Operation } from '../operation.ts';
 
@@ -47,6 +49,7 @@ export interface AccessCheck {
 interface Named {
   readonly topic?: string | undefined;
   readonly group?: string | undefined;
+  readonly transactionalId?: string | undefined;
 }
 
 export function createAccess(settings: AccessSettings, components: CredentialComponents): AccessCheck {
@@ -66,8 +69,14 @@ export function createAccess(settings: AccessSettings, components: CredentialCom
 /** The caller of operations that require no right. */
 const NOBODY: Principal = { id: 'nobody', scopes: [] };
 
-function hasRight({ scopes }: Principal, { action, topics, groups }: Operation, { topic, group }: Named): boolean {
+function hasRight(
+  { scopes }: Principal,
+  { action, topics, groups, transactionalIds }: Operation,
+  { topic, group, transactionalId: id }: Named,
+): boolean {
   if (action === 'open') return true;
+  if (transactionalIds === 'path') return id !== undefined && allowsTransactionalId(scopes, action, id);
+  if (transactionalIds === 'some') return allowsSomeTransactionalId(scopes, action);
   if (groups === 'path') return group !== undefined && allowsGroup(scopes, action, group);
   if (groups === 'some') return allowsSomeGroup(scopes, action);
   if (topics === 'all') return allowsAllTopics(scopes, action);

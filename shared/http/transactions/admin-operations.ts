@@ -9,10 +9,11 @@ export const transactionAdminOperations = {
     path: '/v1/transactions',
     tag: 'transactions',
     action: 'any',
-    topics: 'some',
+    topics: 'none',
+    transactionalIds: 'some',
     summary: 'List transactional ids and their transactions, in the order of the ids',
     description:
-      'With a filter, all ids are looked at until the page is full: each is a read of the table. A transactional id that nobody ' +
+      'Only those that the credential has any right on. With a filter, all ids are looked at until the page is full: each is a read of the table. A transactional id that nobody ' +
       'used for a week is not listed.',
     params: noParams,
     query: transactionsQuery,
@@ -26,7 +27,8 @@ export const transactionAdminOperations = {
     path: '/v1/transactions/{transactionalId}',
     tag: 'transactions',
     action: 'any',
-    topics: 'some',
+    topics: 'none',
+    transactionalIds: 'path',
     summary: 'Describe a transactional id and its transaction',
     params: transactionParams,
     query: noQuery,
@@ -38,7 +40,8 @@ export const transactionAdminOperations = {
     path: '/v1/transactions/{transactionalId}',
     tag: 'transactions',
     action: 'admin',
-    topics: 'all',
+    topics: 'none',
+    transactionalIds: 'path',
     summary: 'Abort what a transactional id has open, and fence its producer',
     description:
       'The producer cannot go on: its next request fails, and it must be started again. A transaction that has its outcome keeps ' +

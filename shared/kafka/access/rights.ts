@@ -7,6 +7,7 @@ import {
   allowsSomeGroup,
   allowsSomeTopic,
   allowsTopic,
+  allowsTransactionalId,
   type Scope,
 } from '../../log/scopes.ts';
 
@@ -20,8 +21,11 @@ export type Needs = 'nothing' | 'authentication' | readonly Need[];
 export interface Need {
   /** `any`: any one right is enough. */
   readonly action: Action | 'any';
-  /** `topic`, `group`: each that the request names, or that would be shown. `some …`: at least one. `all …`: by the pattern `*`. */
-  readonly on: 'topic' | 'some topic' | 'all topics' | 'group' | 'some group' | 'all groups';
+  /**
+   * `topic`, `group`, `transactional id`: each that the request names, or that would be shown. `some …`: at least one.
+   * `all …`: by the pattern `*`.
+   */
+  readonly on: 'topic' | 'some topic' | 'all topics' | 'group' | 'some group' | 'all groups' | 'transactional id';
 }
 
 /** What the caller of a request may do. */
@@ -54,6 +58,10 @@ export class Rights {
 
   onAllGroups(action: Action | 'any'): boolean {
     return allowsAllGroups(this.#scopes, action);
+  }
+
+  onTransactionalId(action: Action | 'any', id: string): boolean {
+    return allowsTransactionalId(this.#scopes, action, id);
   }
 }
 

@@ -16,6 +16,20 @@ export function checkTransactionalId(transactionalId: string): void {
     throw invalidField('transactionalId', 'A transactional id must be well-formed Unicode.');
 }
 
+/** How the transactional ids of transactions in one call begin. No caller can be a producer of these. */
+export const OWN_IDS = { key: 'tailrace.key.', process: 'tailrace.process.' } as const;
+
+/** Of an id that a caller wants to use. @throws EventLogError `invalid_request` */
+export function checkUsableTransactionalId(transactionalId: string): void {
+  checkTransactionalId(transactionalId);
+  const own = Object.values(OWN_IDS).find((prefix) => transactionalId.startsWith(prefix));
+  if (own !== undefined)
+    throw invalidField(
+      'transactionalId',
+      `Transactional ids that begin with ${own} are kept for transactions in one call.`,
+    );
+}
+
 /** @throws EventLogError `invalid_request` */
 export function checkTransactionTimeout(timeoutMs: number): void {
   if (Number.isSafeInteger(timeoutMs) && timeoutMs >= 1 && timeoutMs <= TRANSACTION_TIMEOUT_MS_MAX) return;

@@ -2,170 +2,18 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { OperationId } from '../../../shared/http/operations.ts';
 import { OPERATION_IDS, OPERATIONS } from '../../../shared/http/operations.ts';
-import { ACTIONS, type Action, ALL_SCOPES, type Scope } from '../../../shared/log/scopes.ts';
+import { ACTIONS, ALL_SCOPES, type Scope } from '../../../shared/log/scopes.ts';
 import { TOPICS } from '../../../shared/storage/keys.ts';
 import { memoryApp } from '../../support/memory-app.ts';
 import { SimulatedClock } from '../../support/simulated-clock.ts';
 
+import { CASES, type Case, EXISTING, MISSING, OTHER, type Right } from './access-matrix-cases.ts';
+
 /**
- * Every operation with every kind of credential, for a topic that exists and for one that doesn't, and for groups of these
- * names: what it answers. What
- * each operation takes is written down here once more, so that a change of the table of operations is seen.
+ * Every operation with every kind of credential, for a topic that exists and for one that doesn't, and for groups and
+ * transactional ids of these names: what it answers. What each operation takes is written down here once more, so that a
+ * change of the table of operations is seen.
  */
-type Resource = 'topic' | 'some topic' | 'all topics' | 'group' | 'some group' | 'group and topic';
-
-interface Case {
-  readonly right: readonly [Action | 'any', Resource] | 'open';
-  request(topic: string): { readonly path: string; readonly body?: unknown };
-  /** Of those who have the right: where the topic exists, and where it doesn't. */
-  readonly granted: readonly [number, number];
-}
-
-const EXISTING = 'orders';
-const MISSING = 'absent';
-/** As long as that of a topic, so that not even a length tells them apart. */
-const OTHER = 'others';
-
-const onTopic =
-  (rest: string, body?: unknown): Case['request'] =>
-  (topic) => ({ path: `/v1/topics/${topic}${rest}`, body });
-/** A group has the name of the topic that it reads. */
-const onGroup =
-  (rest: string, bodyOf: (topic: string) => unknown = () => undefined): Case['request'] =>
-  (topic) => ({ path: `/v1/groups/${topic}${rest.replace('TOPIC', topic)}`, body: bodyOf(topic) });
-/** A transactional id has the name of a topic. */
-const onTransaction =
-  (rest = '', bodyOf: (topic: string) => unknown = () => undefined): Case['request'] =>
-  (topic) => ({ path: `/v1/transactions/${topic}${rest}`, body: bodyOf(topic) });
-const PRODUCER = { producerId: 0, producerEpoch: 0 };
-const recordsFor = (topic: string) => ({ entries: [{ topic, records: [{ value: 'x' }] }] });
-const at =
-  (path: string, body?: unknown): Case['request'] =>
-  () => ({ path, body });
-
-const CASES: Readonly<Record<OperationId, Case>> = {
-  listTopics: { right: ['any', 'some topic'], request: at('/v1/topics'), granted: [200, 200] },
-  putTopic: { right: ['admin', 'topic'], request: onTopic('', { partitions: 2 }), granted: [200, 201] },
-  getTopic: { right: ['any', 'topic'], request: onTopic(''), granted: [200, 404] },
-  deleteTopic: { right: ['admin', 'topic'], request: onTopic(''), granted: [204, 404] },
-  deleteRecords: { right: ['admin', 'topic'], request: onTopic('/partitions/0/records?before=0'), granted: [200, 404] },
-  verifyTopic: { right: ['admin', 'topic'], request: onTopic('/verification'), granted: [200, 404] },
-  appendRecords: {
-    right: ['produce', 'topic'],
-    request: onTopic('/records', { records: [{ value: 'x' }] }),
-    granted: [200, 404],
-  },
-  appendOne: { right: ['produce', 'topic'], request: onTopic('', 'x'), granted: [200, 404] },
-  appendEntries: {
-    right: ['produce', 'topic'],
-    request: (topic) => ({ path: '/v1/records', body: { entries: [{ id: 'a', topic, records: [{ value: 'x' }] }] } }),
-    granted: [200, 404],
-  },
-  makeProducer: { right: ['produce', 'some topic'], request: at('/v1/producers'), granted: [201, 201] },
-  readRecords: { right: ['consume', 'topic'], request: onTopic('/partitions/0/records'), granted: [200, 404] },
-  tailTopic: { right: ['consume', 'topic'], request: onTopic('/tail'), granted: [200, 404] },
-  planFetch: {
-    right: ['consume', 'topic'],
-    request: onTopic('/fetch-plan', { partitions: [{ partition: 0, offset: 0 }] }),
-    granted: [200, 404],
-  },
-  listSegments: { right: ['consume', 'topic'], request: onTopic('/segments'), granted: [200, 404] },
-  getOffset: {
-    right: ['consume', 'topic'],
-    request: onTopic('/partitions/0/offsets?timestamp=0'),
-    granted: [200, 404],
-  },
-  listGroups: { right: ['any', 'some group'], request: at('/v1/groups'), granted: [200, 200] },
-  getGroup: { right: ['any', 'group'], request: onGroup(''), granted: [200, 404] },
-  deleteGroup: { right: ['admin', 'group'], request: onGroup(''), granted: [204, 404] },
-  heartbeat: {
-    right: ['consume', 'group and topic'],
-    request: onGroup('/members/m', (topic) => ({ memberEpoch: 0, topics: [topic] })),
-    granted: [200, 200],
-  },
-  leaveGroup: { right: ['consume', 'group'], request: onGroup('/members/m'), granted: [404, 404] },
-  extendLease: {
-    right: ['consume', 'group'],
-    request: onGroup('/members/m/extend', () => ({ token: '!' })),
-    granted: [400, 400],
-  },
-  // The token is looked at only after the rights on the topics.
-  pollGroup: {
-    right: ['consume', 'group and topic'],
-    request: onGroup('/poll', (topic) => ({ topics: [topic], after: '!' })),
-    granted: [400, 400],
-  },
-  getGroupLag: { right: ['any', 'group'], request: onGroup('/lag'), granted: [200, 404] },
-  getOffsets: { right: ['any', 'group'], request: onGroup('/offsets'), granted: [200, 200] },
-  commitOffsets: {
-    right: ['consume', 'group and topic'],
-    request: onGroup('/offsets', (topic) => ({ offsets: [{ topic, partition: 0, offset: 0 }] })),
-    granted: [200, 404],
-  },
-  resetOffsets: {
-    right: ['consume', 'group and topic'],
-    request: onGroup('/offsets/reset', (topic) => ({ topics: [{ topic }], to: 'latest' })),
-    granted: [200, 404],
-  },
-  deleteOffsets: {
-    right: ['admin', 'group and topic'],
-    request: onGroup('/offsets?topic=TOPIC'),
-    granted: [200, 404],
-  },
-  listTransactions: { right: ['any', 'some topic'], request: at('/v1/transactions'), granted: [200, 200] },
-  getTransaction: { right: ['any', 'some topic'], request: onTransaction(), granted: [200, 404] },
-  abortTransaction: { right: ['admin', 'all topics'], request: onTransaction(), granted: [204, 404] },
-  transact: {
-    right: ['produce', 'topic'],
-    request: (topic) => ({ path: '/v1/transactions', body: recordsFor(topic) }),
-    granted: [200, 404],
-  },
-  beginTransaction: { right: ['produce', 'some topic'], request: onTransaction('/begin'), granted: [200, 200] },
-  appendInTransaction: {
-    right: ['produce', 'topic'],
-    request: onTransaction('/records', (topic) => ({ ...PRODUCER, ...recordsFor(topic) })),
-    granted: [200, 404],
-  },
-  commitOffsetsInTransaction: {
-    right: ['consume', 'group and topic'],
-    request: onTransaction('/offsets', (topic) => ({
-      ...PRODUCER,
-      group: topic,
-      offsets: [{ topic, partition: 0, offset: 0 }],
-    })),
-    granted: [204, 404],
-  },
-  // Nothing was added to it.
-  commitTransaction: {
-    right: ['produce', 'some topic'],
-    request: onTransaction('/commit', () => PRODUCER),
-    granted: [409, 404],
-  },
-  abortOwnTransaction: {
-    right: ['produce', 'some topic'],
-    request: onTransaction('/abort', () => PRODUCER),
-    granted: [200, 404],
-  },
-  createApiKey: {
-    right: ['admin', 'all topics'],
-    request: at('/v1/api-keys', { name: 'new', scopes: [{ actions: ['produce'], topics: ['*'] }] }),
-    granted: [201, 201],
-  },
-  listApiKeys: { right: ['admin', 'all topics'], request: at('/v1/api-keys'), granted: [200, 200] },
-  revokeApiKey: { right: ['admin', 'all topics'], request: at('/v1/api-keys/0123456789abcdef'), granted: [404, 404] },
-  getUsage: { right: ['admin', 'all topics'], request: at('/v1/usage'), granted: [200, 200] },
-  getMetrics: { right: ['admin', 'all topics'], request: at('/metrics'), granted: [200, 200] },
-  getHealth: { right: 'open', request: at('/v1/health'), granted: [200, 200] },
-  getError: { right: 'open', request: at('/errors/internal'), granted: [200, 200] },
-  getOpenApi: { right: 'open', request: at('/openapi.json'), granted: [200, 200] },
-  getRoot: { right: 'open', request: at('/'), granted: [200, 200] },
-  // What lets in there is the signature in the address.
-  getObject: {
-    right: 'open',
-    request: at('/v1/objects/hot/x?start=0&end=1&expires=1&signature=x'),
-    granted: [403, 403],
-  },
-};
 
 const ISSUER = 'https://issuer.example/';
 const AUDIENCE = 'tailrace';
@@ -217,34 +65,57 @@ function jwtWith(claims: Readonly<Record<string, unknown>>, expiresInS = 60): Pr
     .sign(signing.privateKey);
 }
 
-/** Just what the operation takes, on what these patterns name. */
-function scopesFor({ right }: Case, patterns: readonly string[]): Scope[] {
-  const action = right === 'open' || right[0] === 'any' ? 'consume' : right[0];
-  if (right[1] === 'all topics') return [{ actions: [action], topics: ['*'], groups: [] }];
-  const { onGroups, onTopics } = concerned(right);
-  // On different scopes: a right on a group and one on a topic need not come together.
+const KINDS = ['topics', 'groups', 'transactionalIds'] as const;
+type Kind = (typeof KINDS)[number];
+type Names = Readonly<Record<Kind, readonly string[]>>;
+const NOTHING: Names = { topics: [], groups: [], transactionalIds: [] };
+const EVERYTHING: Names = { topics: ['*'], groups: ['*'], transactionalIds: ['*'] };
+
+function kindOf([, resource]: Right): Kind {
+  if (resource.endsWith('transactional id')) return 'transactionalIds';
+  return resource.includes('topic') ? 'topics' : 'groups';
+}
+
+/**
+ * Just what the operation takes, on what these patterns name. Each right is on a scope of its own: one on a group and one on a
+ * topic need not come together.
+ */
+function scopesFor({ rights }: Case, patternsOf: (kind: Kind) => readonly string[]): Scope[] {
+  // An open operation takes none, but a credential has some.
+  if (rights.length === 0) return [{ actions: ['consume'], ...NOTHING, topics: patternsOf('topics') }];
+  return rights.map((right) => {
+    const [action, resource] = right;
+    const kind = kindOf(right);
+    const names = resource.startsWith('all') && patternsOf(kind) !== OTHERS ? ['*'] : patternsOf(kind);
+    return { actions: [action === 'any' ? 'consume' : action], ...NOTHING, [kind]: names };
+  });
+}
+
+/** All but the first right that the operation takes, on everything. */
+function otherScopes({ rights: [first] }: Case): Scope[] {
+  if (first === undefined) return [{ actions: ['consume'], ...EVERYTHING }];
+  const kind = kindOf(first);
+  const others = ACTIONS.filter((action) => first[0] !== 'any' && first[0] !== action);
   return [
-    ...(onTopics ? [{ actions: [action], topics: patterns, groups: [] }] : []),
-    ...(onGroups ? [{ actions: [action], topics: [], groups: patterns }] : []),
+    { actions: ACTIONS, ...EVERYTHING, [kind]: [] },
+    ...(others.length === 0 ? [] : [{ actions: others, ...NOTHING, [kind]: ['*'] }]),
   ];
 }
 
-function concerned(right: Case['right']): { readonly onGroups: boolean; readonly onTopics: boolean } {
-  const onGroups = right !== 'open' && /group/.test(right[1]);
-  return { onGroups, onTopics: !onGroups || right[1] === 'group and topic' };
-}
+const OTHERS = [OTHER, `${OTHER}*`];
 
-/** All but what the operation takes, on everything. */
-function otherScopes({ right }: Case): Scope[] {
-  const others = ACTIONS.filter((action) => right === 'open' || (right[0] !== 'any' && right[0] !== action));
-  const { onGroups } = concerned(right);
-  return others.length === 0
-    ? [{ actions: ACTIONS, topics: onGroups ? ['*'] : [], groups: onGroups ? [] : ['*'] }]
-    : [{ actions: others, topics: ['*'], groups: ['*'] }];
-}
-
-function actionsOf(right: Case['right']): readonly Action[] {
-  return right === 'open' || right[0] === 'any' ? ACTIONS : [right[0]];
+/** A key with all rights that the operation takes, but those of this kind on something else. */
+function onOther(kind: Kind, name: string): Credential {
+  return {
+    name: `a key with the rights, but on another ${name}`,
+    make: async (memory, each, topic) =>
+      `Bearer ${await keyWith(
+        memory,
+        scopesFor(each, (one) => (one === kind ? OTHERS : [topic])),
+      )}`,
+    verdict: ({ rights }) =>
+      rights.some((right) => kindOf(right) === kind && !right[1].startsWith('some')) ? 403 : 'granted',
+  };
 }
 
 type Verdict = 401 | 403 | 'granted';
@@ -323,40 +194,30 @@ const CREDENTIALS: readonly Credential[] = [
     verdict: denied,
   },
   { name: 'a token without scopes', make: async () => `Bearer ${await jwtWith({})}`, verdict: denied },
-  {
-    name: 'a key with the right on another topic',
-    make: async (memory, { right }) => {
-      const others = [OTHER, `${OTHER}*`];
-      const { onGroups } = concerned(right);
-      const scope = { topics: onGroups ? ['*'] : others, groups: onGroups ? others : ['*'] };
-      return `Bearer ${await keyWith(memory, [{ actions: actionsOf(right), ...scope }])}`;
-    },
-    verdict: ({ right }) => (right[1] === 'some topic' || right[1] === 'some group' ? 'granted' : 403),
-  },
-  {
-    name: 'a key with the right on the group, and on another topic',
-    make: async (memory, { right }, topic) => {
-      const patterns = concerned(right).onGroups
-        ? { topics: [OTHER], groups: [topic] }
-        : { topics: [OTHER], groups: ['*'] };
-      return `Bearer ${await keyWith(memory, [{ actions: actionsOf(right), ...patterns }])}`;
-    },
-    verdict: ({ right }) =>
-      right[1] === 'some topic' || right[1] === 'some group' || right[1] === 'group' ? 'granted' : 403,
-  },
+  onOther('topics', 'topic'),
+  onOther('groups', 'group'),
+  onOther('transactionalIds', 'transactional id'),
   {
     name: 'a key with the right on just this topic',
-    make: async (memory, each, topic) => `Bearer ${await keyWith(memory, scopesFor(each, [topic]))}`,
+    make: async (memory, each, topic) =>
+      `Bearer ${await keyWith(
+        memory,
+        scopesFor(each, () => [topic]),
+      )}`,
     verdict: granted,
   },
   {
     name: 'a key with the right on topics that begin so',
-    make: async (memory, each, topic) => `bearer ${await keyWith(memory, scopesFor(each, [`${topic.slice(0, 3)}*`]))}`,
+    make: async (memory, each, topic) =>
+      `bearer ${await keyWith(
+        memory,
+        scopesFor(each, () => [`${topic.slice(0, 3)}*`]),
+      )}`,
     verdict: granted,
   },
   {
     name: 'a token with the right',
-    make: async (_, each, topic) => `Bearer ${await jwtWith({ tailrace: scopesFor(each, [topic]) })}`,
+    make: async (_, each, topic) => `Bearer ${await jwtWith({ tailrace: scopesFor(each, () => [topic]) })}`,
     verdict: granted,
   },
 ];
@@ -399,7 +260,7 @@ describe.each(OPERATION_IDS)('%s', (id) => {
   const each = CASES[id];
 
   it.each(CREDENTIALS)('with $name', async ({ make, verdict }) => {
-    const expected = each.right === 'open' ? 'granted' : verdict(each);
+    const expected = each.rights.length === 0 ? 'granted' : verdict(each);
     const answers: Answer[] = [];
     for (const [i, topic] of [EXISTING, MISSING].entries()) {
       const memory = await makeMemory();
@@ -427,7 +288,7 @@ it('asks of HEAD what it asks of GET', async () => {
   const memory = await makeMemory();
   for (const id of OPERATION_IDS.filter((one) => OPERATIONS[one].method === 'get')) {
     const { status } = await memory.call('HEAD', CASES[id].request(EXISTING).path);
-    expect([id, status]).toEqual([id, CASES[id].right === 'open' ? CASES[id].granted[0] : 401]);
+    expect([id, status]).toEqual([id, CASES[id].rights.length === 0 ? CASES[id].granted[0] : 401]);
   }
 });
 

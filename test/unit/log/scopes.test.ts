@@ -4,10 +4,13 @@ import {
   ALL_SCOPES,
   allowsAllGroups,
   allowsAllTopics,
+  allowsAllTransactionalIds,
   allowsGroup,
   allowsSomeGroup,
   allowsSomeTopic,
+  allowsSomeTransactionalId,
   allowsTopic,
+  allowsTransactionalId,
   parseScopes,
   type Scope,
 } from '../../../shared/log/scopes.ts';
@@ -95,16 +98,65 @@ describe('allowsGroup', () => {
   });
 });
 
+describe('allowsTransactionalId', () => {
+  const scopes: Scope[] = [
+    { ...scope(['*'], ['admin'], ['*']) },
+    { ...scope([], ['produce']), transactionalIds: ['sums', 'orders-*'] },
+  ];
+
+  it.each([
+    ['sums', true],
+    ['sums2', false],
+    ['orders-1', true],
+    ['orders', false],
+  ])('of %s: %s', (id, expected) => {
+    expect(allowsTransactionalId(scopes, 'produce', id)).toBe(expected);
+    expect(allowsTransactionalId(scopes, 'any', id)).toBe(expected);
+    expect(allowsTransactionalId(scopes, 'admin', id)).toBe(false);
+  });
+
+  it('takes no right on topics or groups for one on transactional ids, nor the other way round', () => {
+    expect(allowsSomeTransactionalId([scope(['*'], ['produce'], ['*'])], 'any')).toBe(false);
+    expect(allowsSomeTransactionalId(scopes, 'produce')).toBe(true);
+    expect(allowsSomeTransactionalId(scopes, 'admin')).toBe(false);
+    expect(allowsAllTransactionalIds(scopes, 'produce')).toBe(false);
+    expect(allowsAllTransactionalIds(ALL_SCOPES, 'produce')).toBe(true);
+    const [, ofIds] = scopes as [Scope, Scope];
+    expect(allowsSomeTopic([ofIds], 'any') || allowsSomeGroup([ofIds], 'any')).toBe(false);
+  });
+});
+
 describe('parseScopes', () => {
   it('takes what it gives', () => {
-    const scopes = [scope(['a', 'b*', '*'], ['produce', 'admin'], ['group one', 'gruppe-ä*'])];
+    const scopes = [
+      scope(['a', 'b*', '*'], ['produce', 'admin'], ['group one', 'gruppe-ä*']),
+      { ...scope([], ['produce']), transactionalIds: ['x', 'id one*'] },
+    ];
     expect(parseScopes(JSON.parse(JSON.stringify(scopes)))).toEqual(scopes);
     expect(parseScopes([{ actions: ['produce'], topics: ['a'] }])).toEqual([scope(['a'], ['produce'])]);
   });
 
+  it('bounds all patterns together', () => {
+    const names = Array.from({ length: 67 }, (_, i) => `n${i}`);
+    const wide = { ...scope(names, ['consume'], names), transactionalIds: names.slice(1) };
+    expect(parseScopes([wide])).toEqual([wide]);
+    expect(() => parseScopes([{ ...wide, transactionalIds: names }])).toThrow('at most 200 patterns');
+  });
+
   it('refuses anything else, quickly', () => {
     const long = 'a'.repeat(100_000);
-    for (const wrong of [undefined, null, 'x', {}, [], [null], [[]], [{ actions: [long] }], [scope([`${long}*`])]])
+    for (const wrong of [
+      undefined,
+      null,
+      'x',
+      {},
+      [],
+      [null],
+      [[]],
+      [{ actions: [long] }],
+      [scope([`${long}*`])],
+      [{ ...scope(['a']), transactionalIds: 'x' }],
+    ])
       expect(() => parseScopes(wrong)).toThrow();
     fc.assert(
       fc.property(fc.anything(), (given) => {

@@ -1,7 +1,8 @@
 import { toHex } from '../../../log/bytes.ts';
 import { EventLogError, invalidField } from '../../../log/errors.ts';
+import { OWN_IDS } from '../../../log/transaction/check-transactional-id.ts';
 import type { ProducerName } from '../../../log/transaction/transaction.ts';
-import { answerOf, decideInitialise } from '../../../log/transaction/transitions.ts';
+import { answerOf, decideInitialise, type StoredTransaction } from '../../../log/transaction/transitions.ts';
 import type { StickyPartitions } from '../../append/append-records.ts';
 import type { GroupCommit } from '../../append/group-commit.ts';
 import { hashOfKey } from '../../append/idempotency-key.ts';
@@ -9,7 +10,6 @@ import type { BrokerContext } from '../../context.ts';
 import { type AppendedRecord, appendRecordsInTransaction } from '../append/append-records.ts';
 import type { Completing } from '../complete.ts';
 import { endTransaction } from '../end.ts';
-import { initialiseProducer } from '../initialise.ts';
 import { moveExisting } from '../move-transaction.ts';
 import { commitOffsetsInTransaction } from '../offsets/commit-offsets.ts';
 import { commitPollInTransaction } from '../offsets/commit-poll.ts';
@@ -70,7 +70,7 @@ export class WholeTransactions {
   }
 
   async #runOnce(request: TransactionRequest, key: string): Promise<AppendedRecord[][]> {
-    const transactionalId = `tailrace.key.${toHex(hashOfKey(key))}`;
+    const transactionalId = `${OWN_IDS.key}${toHex(hashOfKey(key))}`;
     const fingerprint = fingerprintOf(request);
     const begun = await this.#beginOnce(transactionalId);
     if ('answer' in begun) return unpackAnswer(begun.answer, fingerprint, request.entries);
@@ -82,23 +82,29 @@ export class WholeTransactions {
   async #beginOnce(
     transactionalId: string,
   ): Promise<{ readonly answer: Uint8Array } | { readonly producer: ProducerName }> {
+    const transaction = await this.#initialise(transactionalId, true);
+    const answer = answerOf(transaction, this.#context.clock.nowMs());
+    return answer === undefined ? { producer: transaction.producer } : { answer };
+  }
+
+  /** `once`: unless there is an answer. */
+  #initialise(transactionalId: string, once: boolean): Promise<StoredTransaction> {
     const { clock } = this.#context;
-    const transaction = await moveExisting(this.#context, {
+    return moveExisting(this.#context, {
       transactionalId,
       completing: this.#completing,
       timeoutMs: TIMEOUT_MS,
       usesMemory: false,
+      by: 'next_producer',
       decide: ({ transaction: seen, newProducerId }) =>
         decideInitialise(seen, {
           timeoutMs: TIMEOUT_MS,
           nowMs: clock.nowMs(),
           producer: undefined,
           newProducerId,
-          once: true,
+          once,
         }),
     });
-    const answer = answerOf(transaction, clock.nowMs());
-    return answer === undefined ? { producer: transaction.producer } : { answer };
   }
 
   #takeIdle(): Begun | undefined {
@@ -110,11 +116,8 @@ export class WholeTransactions {
   }
 
   async #beginNew(): Promise<Begun> {
-    const transactionalId = `tailrace.process.${toHex(this.#context.random.bytes(ID_BYTES))}`;
-    const producer = await initialiseProducer(this.#context, this.#completing, {
-      transactionalId,
-      timeoutMs: TIMEOUT_MS,
-    });
+    const transactionalId = `${OWN_IDS.process}${toHex(this.#context.random.bytes(ID_BYTES))}`;
+    const { producer } = await this.#initialise(transactionalId, false);
     return { transactionalId, producer };
   }
 

@@ -12,20 +12,24 @@ const TRANSACTION = 1;
  */
 export const findCoordinator = handler(
   FIND_COORDINATOR,
-  [{ action: 'any', on: 'group' }],
+  [
+    { action: 'any', on: 'group' },
+    { action: 'any', on: 'transactional id' },
+  ],
   async ({ gateway, rights }, { key, keyType, coordinatorKeys }) => {
     const isKnown = keyType === GROUP || keyType === TRANSACTION;
     const coordinatorOf = (of: string) => {
-      if (!isKnown)
-        return {
-          ...{ nodeId: -1, host: '', port: -1, errorCode: KAFKA_ERRORS.INVALID_REQUEST },
-          errorMessage: `There are no coordinators of the type ${keyType}.`,
-        };
+      const refused = (errorCode: number, errorMessage: string) => ({
+        ...{ nodeId: -1, host: '', port: -1, errorCode, errorMessage },
+      });
+      if (!isKnown) return refused(KAFKA_ERRORS.INVALID_REQUEST, `There are no coordinators of the type ${keyType}.`);
       if (keyType === GROUP && !rights.onGroup('any', of))
-        return {
-          ...{ nodeId: -1, host: '', port: -1, errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED },
-          errorMessage: 'There is no right to this group.',
-        };
+        return refused(KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED, 'There is no right to this group.');
+      if (keyType === TRANSACTION && !rights.onTransactionalId('any', of))
+        return refused(
+          KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+          'There is no right to this transactional id.',
+        );
       const { nodeId, host, port } = leaderOf(gateway, of, 0);
       return { nodeId, host, port, errorCode: KAFKA_ERRORS.NONE, errorMessage: null };
     };

@@ -12,18 +12,19 @@ const FENCED_FROM = 4;
  */
 export const initProducerId = handler(
   INIT_PRODUCER_ID,
-  [{ action: 'produce', on: 'some topic' }],
+  [
+    { action: 'produce', on: 'some topic' },
+    { action: 'produce', on: 'transactional id' },
+  ],
   async ({ gateway: { broker }, rights, version }, request) => {
     const { transactionalId, transactionTimeoutMs: timeoutMs, producerId, producerEpoch } = request;
     const refused = (errorCode: number): ResponseOf<typeof INIT_PRODUCER_ID> => ({ errorCode, producerEpoch: -1 });
     // A producer that has an id has an epoch as well.
     if (transactionalId === '' || producerId < 0 !== producerEpoch < 0) return refused(KAFKA_ERRORS.INVALID_REQUEST);
-    if (!rights.onSomeTopic('produce'))
-      return refused(
-        transactionalId === null
-          ? KAFKA_ERRORS.CLUSTER_AUTHORIZATION_FAILED
-          : KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-      );
+    if (transactionalId === null && !rights.onSomeTopic('produce'))
+      return refused(KAFKA_ERRORS.CLUSTER_AUTHORIZATION_FAILED);
+    if (transactionalId !== null && !rights.onTransactionalId('produce', transactionalId))
+      return refused(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     return answeringTransaction<ResponseOf<typeof INIT_PRODUCER_ID>>(
       version >= FENCED_FROM,
       async () => {

@@ -25,23 +25,32 @@ const ACKS = [-1, 0, 1];
  * Appends record batches. A batch is answered when it is durable, whatever `acks` says; with `acks=0` nothing is answered.
  * The next request of the connection begins when the batches of this one have their place in the order.
  */
-export const produce = handler(PRODUCE, [{ action: 'produce', on: 'topic' }], async (call, request) => {
-  const batches = await batchesOf(call, request);
-  const outcomes = await appendAll(call, request, batches);
-  if (request.acks === 0) {
-    // The only way to tell such a client that something failed, as with Kafka.
-    if (outcomes.some(({ ok }) => !ok)) throw new ConnectionEnd();
-    return undefined;
-  }
-  let next = 0;
-  return {
-    responses: request.topicData.map(({ name, topicId, partitionData }) => ({
-      name,
-      topicId,
-      partitionResponses: partitionData.map(({ index }) => answerOf(index, outcomes[next++] as Outcome, call.version)),
-    })),
-  };
-});
+export const produce = handler(
+  PRODUCE,
+  [
+    { action: 'produce', on: 'topic' },
+    { action: 'produce', on: 'transactional id' },
+  ],
+  async (call, request) => {
+    const batches = await batchesOf(call, request);
+    const outcomes = await appendAll(call, request, batches);
+    if (request.acks === 0) {
+      // The only way to tell such a client that something failed, as with Kafka.
+      if (outcomes.some(({ ok }) => !ok)) throw new ConnectionEnd();
+      return undefined;
+    }
+    let next = 0;
+    return {
+      responses: request.topicData.map(({ name, topicId, partitionData }) => ({
+        name,
+        topicId,
+        partitionResponses: partitionData.map(({ index }) =>
+          answerOf(index, outcomes[next++] as Outcome, call.version),
+        ),
+      })),
+    };
+  },
+);
 
 /** What is to be appended, or why not, in the order of the request. */
 type Produced = ProducedBatch | Refusal;
@@ -102,15 +111,26 @@ function refusalOf(call: Call, topic: string | Refusal, batch: Uint8Array | unde
   return undefined;
 }
 
+/** Why nothing of a request can be appended. */
+function refusalOfAll({ rights }: Call, { acks, transactionalId }: RequestOf<typeof PRODUCE>): Refusal | undefined {
+  if (!ACKS.includes(acks))
+    return { errorCode: KAFKA_ERRORS.INVALID_REQUIRED_ACKS, message: `acks is -1, 0 or 1, not ${acks}.` };
+  if (transactionalId !== null && !rights.onTransactionalId('produce', transactionalId))
+    return {
+      errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+      message: 'There is no right to this transactional id.',
+    };
+  return undefined;
+}
+
 async function appendAll(
   call: Call,
-  { acks, timeoutMs, transactionalId }: RequestOf<typeof PRODUCE>,
+  request: RequestOf<typeof PRODUCE>,
   produced: readonly Produced[],
 ): Promise<Outcome[]> {
-  if (!ACKS.includes(acks)) {
-    const message = `acks is -1, 0 or 1, not ${acks}.`;
-    return produced.map(() => ({ ok: false, errorCode: KAFKA_ERRORS.INVALID_REQUIRED_ACKS, message }));
-  }
+  const refusal = refusalOfAll(call, request);
+  if (refusal !== undefined) return produced.map(() => ({ ok: false, ...refusal }));
+  const { timeoutMs, transactionalId } = request;
   const batches = produced.filter((one): one is ProducedBatch => 'batch' in one);
   const common = { untilMs: call.gateway.clock.nowMs() + timeoutMs, transactionalId };
   const appended: Outcome[] = [];

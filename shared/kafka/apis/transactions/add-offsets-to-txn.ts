@@ -1,7 +1,7 @@
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { handler } from '../../handler.ts';
 import { ADD_OFFSETS_TO_TXN } from '../../protocol/messages/transactions/add-offsets-to-txn.ts';
-import { answeringTransaction, mayTransact } from './transaction-errors.ts';
+import { answeringTransaction } from './transaction-errors.ts';
 
 const FENCED_FROM = 2;
 
@@ -9,11 +9,12 @@ const FENCED_FROM = 2;
 export const addOffsetsToTxn = handler(
   ADD_OFFSETS_TO_TXN,
   [
-    { action: 'produce', on: 'some topic' },
+    { action: 'produce', on: 'transactional id' },
     { action: 'consume', on: 'group' },
   ],
   async ({ gateway: { broker }, rights, version }, { transactionalId, producerId, producerEpoch, groupId }) => {
-    if (!mayTransact(rights)) return { errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED };
+    if (!rights.onTransactionalId('produce', transactionalId))
+      return { errorCode: KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED };
     if (!rights.onGroup('consume', groupId)) return { errorCode: KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED };
     return answeringTransaction<{ errorCode: number }>(
       version >= FENCED_FROM,

@@ -18,7 +18,10 @@ const FENCED_FROM = 2;
  */
 export const addPartitionsToTxn = handler(
   ADD_PARTITIONS_TO_TXN,
-  [{ action: 'produce', on: 'topic' }],
+  [
+    { action: 'produce', on: 'topic' },
+    { action: 'produce', on: 'transactional id' },
+  ],
   async (call, request) => {
     const {
       v3AndBelowTransactionalId: transactionalId,
@@ -26,7 +29,14 @@ export const addPartitionsToTxn = handler(
       v3AndBelowProducerEpoch: producerEpoch,
       v3AndBelowTopics: topics,
     } = request;
-    const found = await Promise.all(topics.map((topic) => findHeads(call, topic)));
+    const mayTransact = call.rights.onTransactionalId('produce', transactionalId);
+    const found = await Promise.all(
+      topics.map((topic) =>
+        mayTransact
+          ? findHeads(call, topic)
+          : allRefused(topic.partitions, KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+      ),
+    );
     const isRefused = found.some(({ errors }) => errors.some((error) => error !== undefined));
     const outcome = isRefused
       ? KAFKA_ERRORS.OPERATION_NOT_ATTEMPTED
@@ -63,8 +73,7 @@ async function findHeads(
   { gateway: { broker }, rights }: Call,
   { name, partitions }: WantedTopic,
 ): Promise<FoundHeads> {
-  const refused = (error: KafkaErrorNumber): FoundHeads => ({ heads: [], errors: partitions.map(() => error) });
-  if (!rights.onTopic('produce', name)) return refused(KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED);
+  if (!rights.onTopic('produce', name)) return allRefused(partitions, KAFKA_ERRORS.TOPIC_AUTHORIZATION_FAILED);
   try {
     const topic = await broker.knownTopic(name);
     const isKnown = (partition: number): boolean => partition >= 0 && partition < topic.partitions;
@@ -76,6 +85,10 @@ async function findHeads(
     };
   } catch (error) {
     if (!(error instanceof EventLogError)) throw error;
-    return refused(knownTopicError(error));
+    return allRefused(partitions, knownTopicError(error));
   }
+}
+
+function allRefused(partitions: readonly number[], error: KafkaErrorNumber): FoundHeads {
+  return { heads: [], errors: partitions.map(() => error) };
 }

@@ -14,7 +14,7 @@ type Described = ResponseOf<typeof DESCRIBE_TRANSACTIONS>['transactionStates'][n
  */
 export const describeTransactions = handler(
   DESCRIBE_TRANSACTIONS,
-  [{ action: 'any', on: 'some topic' }],
+  [{ action: 'any', on: 'transactional id' }],
   async (call, { transactionalIds }) => ({
     transactionStates: await eachOf(transactionalIds, (id) => describe(call, id)),
   }),
@@ -22,7 +22,8 @@ export const describeTransactions = handler(
 
 async function describe({ gateway: { broker }, rights }: Call, transactionalId: string): Promise<Described> {
   const refused = (errorCode: number): Described => ({ errorCode, transactionalId, topics: [] });
-  if (!rights.onSomeTopic('any')) return refused(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+  if (!rights.onTransactionalId('any', transactionalId))
+    return refused(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
   return answeringTransaction<Described>(
     true,
     async () => {

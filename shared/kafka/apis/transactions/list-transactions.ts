@@ -11,20 +11,19 @@ type Response = ResponseOf<typeof LIST_TRANSACTIONS>;
 
 const PAGE_LIMIT = 1_000;
 
-/** Lists transactional ids, as far as they meet all filters. */
+/** Lists the transactional ids that the caller has any right on, as far as they meet all filters. */
 export const listTransactions = handler(
   LIST_TRANSACTIONS,
-  [{ action: 'any', on: 'some topic' }],
+  [{ action: 'any', on: 'transactional id' }],
   async ({ gateway: { broker }, rights }, request) => {
     const refused = (errorCode: number): Response => ({ errorCode, unknownStateFilters: [], transactionStates: [] });
-    if (!rights.onSomeTopic('any')) return refused(KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     const { stateFilters, producerIdFilters, durationFilter, transactionalIdPattern } = request;
     const named = stateFilters.map((name) => ({ name, state: stateNamed(name) }));
     const states = named.flatMap(({ state }): State[] => (state === undefined || state === 'never' ? [] : [state]));
     return answeringTransaction<Response>(
       true,
       async () => {
-        const visible = transactionalIdPattern ? await compileTopicPattern(transactionalIdPattern) : undefined;
+        const isMatch = transactionalIdPattern ? await compileTopicPattern(transactionalIdPattern) : () => true;
         return {
           errorCode: KAFKA_ERRORS.NONE,
           unknownStateFilters: named.flatMap(({ name, state }) => (state === undefined ? [name] : [])),
@@ -32,7 +31,7 @@ export const listTransactions = handler(
             states: stateFilters.length === 0 ? undefined : states,
             producerIds: producerIdFilters.length === 0 ? undefined : producerIdFilters,
             openLongerThanMs: durationFilter < 0 ? undefined : durationFilter,
-            visible,
+            visible: (id) => rights.onTransactionalId('any', id) && isMatch(id),
           }),
         };
       },

@@ -1,5 +1,4 @@
 import { EventLogError } from '../../../log/errors.ts';
-import type { Rights } from '../../access/rights.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { groupError } from '../group-errors.ts';
 
@@ -33,9 +32,4 @@ export async function answeringTransaction<Answer>(
     if (!(error instanceof EventLogError)) throw error;
     return refuse(transactionError({ error, knowsFenced }));
   }
-}
-
-/** Transactional ids have no scopes of their own: whoever may append somewhere may use them. */
-export function mayTransact(rights: Rights): boolean {
-  return rights.onSomeTopic('produce');
 }

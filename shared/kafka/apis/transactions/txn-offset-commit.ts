@@ -6,7 +6,7 @@ import { type Call, handler } from '../../handler.ts';
 import type { RequestOf } from '../../protocol/api.ts';
 import { TXN_OFFSET_COMMIT } from '../../protocol/messages/transactions/txn-offset-commit.ts';
 import { type AskedOffset, askedOffset } from '../groups/asked-offset.ts';
-import { mayTransact, transactionError } from './transaction-errors.ts';
+import { transactionError } from './transaction-errors.ts';
 
 type Request = RequestOf<typeof TXN_OFFSET_COMMIT>;
 type CommitRequest = Exclude<Parameters<Broker['commitOffsetsInTransaction']>[0], { readonly after: string }>;
@@ -20,7 +20,7 @@ const KNOWS_LOADING_FROM = 2;
 export const txnOffsetCommit = handler(
   TXN_OFFSET_COMMIT,
   [
-    { action: 'produce', on: 'some topic' },
+    { action: 'produce', on: 'transactional id' },
     { action: 'consume', on: 'group' },
     { action: 'consume', on: 'topic' },
   ],
@@ -49,7 +49,8 @@ export const txnOffsetCommit = handler(
 
 async function commitAll(call: Call, request: Request, offsets: readonly AskedOffset[]): Promise<KafkaErrorNumber[]> {
   const { rights } = call;
-  if (!mayTransact(rights)) return offsets.map(() => KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+  if (!rights.onTransactionalId('produce', request.transactionalId))
+    return offsets.map(() => KAFKA_ERRORS.TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
   if (!rights.onGroup('consume', request.groupId)) return offsets.map(() => KAFKA_ERRORS.GROUP_AUTHORIZATION_FAILED);
   const errors: KafkaErrorNumber[] = [];
   for (let i = 0; i < offsets.length; i += OFFSETS_PER_REQUEST_MAX)

@@ -71,6 +71,22 @@ describe('a whole transaction', () => {
     expect(await values(a)).toEqual(['0', '1', '2', '3', '4']);
   });
 
+  it('has transactional ids that nobody else can be a producer of', async () => {
+    await a.transact(REQUEST);
+    await a.transact({ ...REQUEST, idempotencyKey: 'key' });
+    const { items } = await a.listTransactions();
+    expect(items.map(({ transactionalId }) => transactionalId.replace(/[^.]*$/, ''))).toEqual([
+      'tailrace.key.',
+      'tailrace.process.',
+    ]);
+    for (const { transactionalId } of items)
+      expect(await errorOf(b.initialiseProducer({ transactionalId, timeoutMs: 1_000 }))).toMatchObject({
+        code: 'invalid_request',
+        details: { field: 'transactionalId' },
+      });
+    await b.initialiseProducer({ transactionalId: 'tailrace.keys', timeoutMs: 1_000 });
+  });
+
   it('costs the appends, what gives them the outcome, and four updates', async () => {
     await a.transact(REQUEST);
     const before = new Map(a.usage().map((row) => [`${row.topic}/${row.purpose}`, row.counts.updateItem]));

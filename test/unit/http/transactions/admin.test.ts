@@ -44,7 +44,7 @@ beforeEach(async () => {
   ]);
 });
 
-const ALL: Scope = { actions: ['admin'], topics: ['*'], groups: ['*'] };
+const ALL: Scope = { actions: ['admin'], topics: ['*'], groups: ['*'], transactionalIds: ['*'] };
 
 async function ask<Output>(method: string, path: string, scope: Scope = ALL): Promise<[number, Output]> {
   const { key } = await memory.broker.createApiKey({ name: 'test', scopes: [scope] });
@@ -55,8 +55,8 @@ async function ask<Output>(method: string, path: string, scope: Scope = ALL): Pr
   return [answer.status, (body === '' ? undefined : JSON.parse(body)) as Output];
 }
 
-async function ids(query: string): Promise<string> {
-  const [status, { items }] = await ask<TransactionPage>('GET', `/v1/transactions${query}`);
+async function ids(query: string, scope: Scope = ALL): Promise<string> {
+  const [status, { items }] = await ask<TransactionPage>('GET', `/v1/transactions${query}`, scope);
   expect(status).toBe(200);
   return items.map(({ transactionalId }) => transactionalId).join(' ');
 }
@@ -81,6 +81,13 @@ describe('GET /v1/transactions', () => {
     const [, open] = await ask<TransactionPage>('GET', '/v1/transactions?limit=1&state=ongoing');
     expect(open.items.map(({ transactionalId }) => transactionalId)).toEqual(['late']);
     expect(await ids(`?limit=1&state=ongoing&pageToken=${open.nextPageToken}`)).toBe('new');
+  });
+
+  it('lists only those that the credential has any right on', async () => {
+    const scope: Scope = { actions: ['produce'], topics: ['*'], groups: ['*'], transactionalIds: ['d*', 'new'] };
+    expect(await ids('', scope)).toBe('done new');
+    const [, first] = await ask<TransactionPage>('GET', '/v1/transactions?limit=1', scope);
+    expect(await ids(`?limit=1&pageToken=${first.nextPageToken}`, scope)).toBe('new');
   });
 
   it('lists those that meet all filters', async () => {
@@ -130,7 +137,7 @@ describe('GET /v1/transactions/{transactionalId}', () => {
   });
 
   it('names only topics and groups that the credential has a right on', async () => {
-    const scope: Scope = { actions: ['consume'], topics: ['t'], groups: ['g'] };
+    const scope: Scope = { actions: ['consume'], topics: ['t'], groups: ['g'], transactionalIds: ['late'] };
     const [, output] = await ask<TransactionOutput>('GET', '/v1/transactions/late', scope);
     expect([output.topics.map(({ topic }) => topic), output.groups, output.partitions]).toEqual([['t'], ['g'], 21]);
   });
@@ -166,10 +173,10 @@ describe('DELETE /v1/transactions/{transactionalId}', () => {
     expect(await ask('DELETE', '/v1/transactions/absent')).toMatchObject([404, { code: 'unknown_transactional_id' }]);
   });
 
-  it('takes the right to administer all topics, as a transaction can be about any', async () => {
+  it('takes the right to administer the transactional id', async () => {
     for (const scope of [
-      { actions: ['admin'], topics: ['t', 'secret'], groups: ['*'] },
-      { actions: ['produce', 'consume'], topics: ['*'], groups: ['*'] },
+      { actions: ['admin'], topics: ['*'], groups: ['*'], transactionalIds: ['late'] },
+      { actions: ['produce', 'consume'], topics: ['*'], groups: ['*'], transactionalIds: ['new'] },
     ] as const)
       expect(await ask('DELETE', '/v1/transactions/new', scope)).toMatchObject([403, { code: 'access_denied' }]);
     expect(await ids('?state=ongoing')).toBe('late new');

@@ -1,11 +1,12 @@
 import { KAFKA_ERRORS } from '../../../../shared/kafka/error-codes.ts';
 import { ZERO_UUID } from '../../../../shared/kafka/protocol/types.ts';
+import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import { sealBatch, writeBatch } from '../../../../shared/log/batch/write-batch.ts';
 
 /** Requests of every API that needs a right, for `rights.test.ts`. */
 
 const { TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, CLUSTER_AUTHORIZATION_FAILED, NONE } = KAFKA_ERRORS;
-const { TRANSACTIONAL_ID_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_NOT_FOUND, INVALID_PRODUCER_ID_MAPPING } = KAFKA_ERRORS;
+const { TRANSACTIONAL_ID_AUTHORIZATION_FAILED, INVALID_PRODUCER_ID_MAPPING } = KAFKA_ERRORS;
 const { MEMBER_ID_REQUIRED, UNKNOWN_MEMBER_ID, TOPIC_ALREADY_EXISTS } = KAFKA_ERRORS;
 /** Stands for what is left out of an answer instead of refused. */
 const HIDDEN = -99;
@@ -14,6 +15,8 @@ export const ALLOWED = 'allowed';
 export const ASKED = 'asked';
 
 export interface Case {
+  /** Absent: the name of the case is that of the API. */
+  readonly api?: string;
   /** The request, in this version; it names `ALLOWED` and then `ASKED`, where it takes several. */
   readonly version: number;
   request(ids: Ids): Readonly<Record<string, unknown>>;
@@ -21,8 +24,8 @@ export interface Case {
   errorOf(answer: never): number | undefined;
   /** The number for what is allowed in any case. */
   otherErrorOf?(answer: never): number | undefined;
-  /** What is answered without each need, in the order of the declaration. */
-  readonly refusals: readonly number[];
+  /** What is answered without each need, in the order of the declaration; `undefined`: this request has it not. */
+  readonly refusals: readonly (number | undefined)[];
   /** What is answered with the rights, if not 0. */
   readonly granted?: number;
 }
@@ -33,6 +36,11 @@ export interface Ids {
 }
 
 export const batch = sealBatch(writeBatch([{ key: null, value: new Uint8Array(1), headers: [], timestampMs: 1 }]));
+
+const transactionalBatch = encodeBatch([{ key: null, value: new Uint8Array(1), headers: [], timestampMs: 1 }], {
+  producer: { producerId: 1_000_000, producerEpoch: 0, baseSequence: 0 },
+  transactional: true,
+});
 
 const partitionsOf = (...names: string[]) => names.map((name) => ({ name, partitions: [{ partitionIndex: 0 }] }));
 
@@ -53,8 +61,8 @@ interface Named {
 }
 const isAsked = ({ name }: Named): boolean => name === ASKED;
 const codeOf = ({ errorCode }: { errorCode: number }): number => errorCode;
-/** Nobody has initialised it, which is found out after the rights. */
-const PRODUCER = { transactionalId: 'x', producerId: 1, producerEpoch: 0 };
+/** It is not that of the transactional id, which is found out after the rights. */
+const PRODUCER = { transactionalId: ASKED, producerId: 1_000_000, producerEpoch: 0 };
 interface AddedPartitions {
   readonly resultsByTopicV3AndBelow: readonly {
     readonly resultsByPartition: readonly { readonly partitionErrorCode: number }[];
@@ -64,7 +72,7 @@ const TOPIC_RESOURCE = 2;
 const topicResources = (more: object) =>
   [ALLOWED, ASKED].map((resourceName) => ({ resourceType: TOPIC_RESOURCE, resourceName, ...more }));
 
-/** By the name of the API. */
+/** By the name of the API, or of what is asked by it. */
 export const CASES: Readonly<Record<string, Case>> = {
   Metadata: {
     version: 12,
@@ -83,7 +91,20 @@ export const CASES: Readonly<Record<string, Case>> = {
     }),
     errorOf: ({ responses }: Produced) => responses[1]?.partitionResponses[0]?.errorCode,
     otherErrorOf: ({ responses }: Produced) => responses[0]?.partitionResponses[0]?.errorCode,
-    refusals: [TOPIC_AUTHORIZATION_FAILED],
+    refusals: [TOPIC_AUTHORIZATION_FAILED, undefined],
+  },
+  'Produce in a transaction': {
+    api: 'Produce',
+    version: 12,
+    request: () => ({
+      transactionalId: ASKED,
+      acks: -1,
+      timeoutMs: 1_000,
+      topicData: [{ name: ASKED, partitionData: [{ index: 0, records: [transactionalBatch] }] }],
+    }),
+    errorOf: ({ responses }: Produced) => responses[0]?.partitionResponses[0]?.errorCode,
+    refusals: [TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
+    granted: INVALID_PRODUCER_ID_MAPPING,
   },
   Fetch: {
     version: 13,
@@ -123,19 +144,26 @@ export const CASES: Readonly<Record<string, Case>> = {
     version: 4,
     request: () => ({ transactionalId: null }),
     errorOf: ({ errorCode }: { errorCode: number }) => errorCode,
-    refusals: [CLUSTER_AUTHORIZATION_FAILED],
+    refusals: [CLUSTER_AUTHORIZATION_FAILED, undefined],
+  },
+  'InitProducerId of a transactional id': {
+    api: 'InitProducerId',
+    version: 4,
+    request: () => ({ transactionalId: ASKED, transactionTimeoutMs: 1_000, producerId: -1, producerEpoch: -1 }),
+    errorOf: codeOf,
+    refusals: [undefined, TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
   },
   AddPartitionsToTxn: {
     version: 3,
     request: () => ({
-      v3AndBelowTransactionalId: 'x',
-      v3AndBelowProducerId: 1,
-      v3AndBelowProducerEpoch: 0,
+      v3AndBelowTransactionalId: PRODUCER.transactionalId,
+      v3AndBelowProducerId: PRODUCER.producerId,
+      v3AndBelowProducerEpoch: PRODUCER.producerEpoch,
       v3AndBelowTopics: [{ name: ASKED, partitions: [0] }],
     }),
     errorOf: ({ resultsByTopicV3AndBelow: [first] }: AddedPartitions) =>
       first?.resultsByPartition[0]?.partitionErrorCode,
-    refusals: [TOPIC_AUTHORIZATION_FAILED],
+    refusals: [TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
     granted: INVALID_PRODUCER_ID_MAPPING,
   },
   AddOffsetsToTxn: {
@@ -170,23 +198,33 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   DescribeTransactions: {
     version: 0,
-    request: () => ({ transactionalIds: ['x'] }),
-    errorOf: ({ transactionStates: [first] }: { transactionStates: { errorCode: number }[] }) => first?.errorCode,
+    request: () => ({ transactionalIds: [ALLOWED, ASKED] }),
+    errorOf: ({ transactionStates }: { transactionStates: { errorCode: number }[] }) => transactionStates[1]?.errorCode,
+    otherErrorOf: ({ transactionStates }: { transactionStates: { errorCode: number }[] }) =>
+      transactionStates[0]?.errorCode,
     refusals: [TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
-    granted: TRANSACTIONAL_ID_NOT_FOUND,
   },
   ListTransactions: {
     version: 1,
     request: () => ({ stateFilters: [], producerIdFilters: [] }),
-    errorOf: codeOf,
-    refusals: [TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
+    errorOf: ({ transactionStates }: { transactionStates: { transactionalId: string }[] }) =>
+      transactionStates.some(({ transactionalId }) => transactionalId === ASKED) ? NONE : HIDDEN,
+    refusals: [HIDDEN],
   },
   FindCoordinator: {
     version: 4,
     request: () => ({ keyType: 0, coordinatorKeys: [ALLOWED, ASKED] }),
     errorOf: ({ coordinators }: { coordinators: { errorCode: number }[] }) => coordinators[1]?.errorCode,
     otherErrorOf: ({ coordinators }: { coordinators: { errorCode: number }[] }) => coordinators[0]?.errorCode,
-    refusals: [GROUP_AUTHORIZATION_FAILED],
+    refusals: [GROUP_AUTHORIZATION_FAILED, undefined],
+  },
+  'FindCoordinator of a transactional id': {
+    api: 'FindCoordinator',
+    version: 4,
+    request: () => ({ keyType: 1, coordinatorKeys: [ALLOWED, ASKED] }),
+    errorOf: ({ coordinators }: { coordinators: { errorCode: number }[] }) => coordinators[1]?.errorCode,
+    otherErrorOf: ({ coordinators }: { coordinators: { errorCode: number }[] }) => coordinators[0]?.errorCode,
+    refusals: [undefined, TRANSACTIONAL_ID_AUTHORIZATION_FAILED],
   },
   ConsumerGroupHeartbeat: {
     version: 1,
