@@ -1,9 +1,4 @@
-/**
- *     npm run test:clients -- [--server kafka | tailrace | host:port] [--client X] [--case Y] [--core] [--update]
- *
- * Runs each client library with each case against a server. Fails when a case that passes.json lists stops passing, and
- * prints what passes without being listed; `--update` adds these to the list.
- */
+/** Runs each client library with each case against a server. */
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,15 +18,36 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** A case starts several processes, and some of them wait for sessions to end. */
 const CASE_MS = 120_000;
 
-const { values: options } = parseArgs({
-  options: {
-    server: { type: 'string', default: 'kafka' },
-    client: { type: 'string', multiple: true },
-    case: { type: 'string', multiple: true },
-    core: { type: 'boolean', default: false },
-    update: { type: 'boolean', default: false },
-  },
-});
+const HELP = `npm run test:clients -- [options]
+  --server S   kafka, which is started here (default), tailrace, or host:port of a server that runs
+  --client C   only this client; can be repeated: ${CLIENT_NAMES.join(', ')}
+  --case PART  only the cases whose names have this in them; can be repeated
+  --core       only what npm test runs
+  --update     add what newly passes to passes.json
+Fails when a case that passes.json lists stops passing, and prints what passes without being listed.`;
+
+const options = parseOptions();
+
+function parseOptions() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        server: { type: 'string', default: 'kafka' },
+        client: { type: 'string', multiple: true },
+        case: { type: 'string', multiple: true },
+        core: { type: 'boolean', default: false },
+        update: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (!values.help) return values;
+    say(HELP);
+    process.exit();
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n${HELP}\n`);
+    process.exit(2);
+  }
+}
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
