@@ -4,4 +4,5 @@
  */
 export const REGRESSIONS: readonly { readonly bug: string; readonly seed: number }[] = [
   { bug: 'topic-read-passed-by', seed: 1_693 },
+  { bug: 'retention-of-long-ago', seed: 3_737 },
 ];

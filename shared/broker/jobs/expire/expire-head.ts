@@ -1,3 +1,4 @@
+import { EventLogError } from '../../../log/errors.ts';
 import { type Head, partitionState } from '../../../log/head/head.ts';
 import { retentionOf } from '../../../log/segment/expire.ts';
 import { dropBelow, schedule, scheduleBy } from '../../../log/segment/list-changes.ts';
@@ -33,7 +34,8 @@ const GARBAGE_WAIT_MS = 60_000;
  * too: Kafka also removes its active segment when the largest timestamp is too old. `retention.bytes` counts unmerged parts
  * but does not remove them. Neither passes the first offset of an open transaction. Starts that `deleteRecords` raised are treated alike, whatever the topic's retention.
  *
- * Costs 2 GetItems, the cost of `transactionsOf`, the cost of `findExpired` and of one `updateSegmentList`, and 1 UpdateItem if something expired.
+ * Costs 2 GetItems, the cost of `transactionsOf`, the cost of `findExpired` and of one `updateSegmentList`; 1 GetItem and 1
+ * UpdateItem more if something expired.
  * @throws EventLogError `corrupt_data` if a node or page is missing, also because another job has just deleted it: the next
  * run finds the head without it
  */
@@ -59,6 +61,8 @@ export async function expireHead(
   const retention = { ...retentionOf(topic.config), nowMs };
   const { open } = await ask(() => transactionsOf(context, items, name, observed));
   const found = await findExpired({ items, name, list: known, head: observed, open, slots, retention, pages, ask });
+  if (found.starts.size > 0 && !(await hasSameRetention(context, topic)))
+    return { list: known, nextAtMs: known.due.expire?.atMs, offsetsExpired: 0 };
   const head = await raiseStarts(context, items, name, observed, found.starts);
   // The grace begins now: until here readers were given what has expired.
   const raisedAtMs = context.clock.nowMs();
@@ -84,6 +88,30 @@ export async function expireHead(
     if (!('unread' in result)) return { list, ...result, offsetsExpired: offsetsBetween(observed, head) };
     await pages.read(result.slot, result.unread);
     newest = list;
+  }
+}
+
+/** Nobody waits so long for an answer. */
+const STOOD_STILL_MS = 60_000;
+
+/**
+ * Whether the topic has still the retention that was gone by. This process may have stood still for hours since it read the
+ * topic, as a virtual machine that is paused does, and a longer retention may have been set meanwhile.
+ */
+async function hasSameRetention(context: BrokerContext, topic: Topic): Promise<boolean> {
+  const was = retentionOf(topic.config);
+  for (;;) {
+    const askedAtMs = context.clock.nowMs();
+    try {
+      const { topicId, config } = await retrying(context, 'not_applied', () => context.topics.refresh(topic.name));
+      const now = retentionOf(config);
+      if (topicId !== topic.topicId || now.retentionMs !== was.retentionMs || now.retentionBytes !== was.retentionBytes)
+        return false;
+    } catch (error) {
+      if (error instanceof EventLogError && error.code === 'unknown_topic') return false;
+      throw error;
+    }
+    if (context.clock.nowMs() - askedAtMs < STOOD_STILL_MS) return true;
   }
 }
 

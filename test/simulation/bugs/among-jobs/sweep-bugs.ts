@@ -75,6 +75,12 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [{ file: EXPIRE_POLICY, from: 'rest -= bytes;', to: 'rest -= 0;' }],
   },
   {
+    name: 'retention-of-long-ago',
+    isRare: true,
+    why: 'A job that stood still for hours goes by the retention that the topic had before.',
+    edits: [{ file: EXPIRE, from: '!(await hasSameRetention(context, topic))', to: 'false' }],
+  },
+  {
     name: 'retention-looks-once',
     isUnmet: true,
     why: 'Retention does not say when it looks again.',

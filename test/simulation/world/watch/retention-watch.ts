@@ -44,12 +44,13 @@ export class RetentionWatch {
   }
 
   /**
-   * Whether every record below the offset has expired, by settings that a process may go by, or was to be deleted. Nothing
-   * expires behind the last stable offset.
+   * Whether every record from the log start offset up to this offset has expired, by settings that a process may go by, or was
+   * to be deleted. Nothing expires behind the last stable offset.
    */
   mayStartAt(head: HeadFacts, slot: number, offset: number, nowMs: number, known: KnownOfRecords): boolean {
     return this.settingsOf(head.topicId, nowMs).some((topic) => {
-      const from = this.deletedBelow.get(`${head.topicId}/${head.headNumber * topic.partitionsPerHead + slot}`) ?? 0;
+      const partition = head.headNumber * topic.partitionsPerHead + slot;
+      const from = Math.max(this.deletedBelow.get(`${head.topicId}/${partition}`) ?? 0, head.start[slot] ?? 0);
       const atMs = EPOCH_MS + nowMs + SKEW_MS_MAX;
       if (from >= offset) return true;
       if (offset > known.lastStableOffset) return false;

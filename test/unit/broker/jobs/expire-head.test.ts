@@ -10,7 +10,7 @@ import { schedule, scheduleBy } from '../../../../shared/log/segment/list-change
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
 import { type JobName, packSegmentPage, type SegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import type { Topic } from '../../../../shared/log/topic/topic.ts';
-import { HEAD, headKey, SEGMENT_PAGE, segmentPageKey } from '../../../../shared/storage/keys.ts';
+import { HEAD, headKey, SEGMENT_PAGE, segmentPageKey, TOPICS } from '../../../../shared/storage/keys.ts';
 import { beforeRequests, jobContext, killedAfter, mergeBooks, spillBooks } from '../../../support/maintained-log.ts';
 import { bytes, memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
@@ -375,6 +375,59 @@ describe('a run', () => {
     const { list } = await log.expire(stores);
     const dueAtMs = log.clock.nowMs() + GRACE_MS;
     expect(list).toMatchObject({ garbage: [{ dueAtMs }], dropBelow: 9, dropAtMs: dueAtMs });
+  });
+
+  it('that stood still since it read the topic goes by the retention that was set meanwhile', async () => {
+    for (const config of [{ 'retention.ms': 3 * HOUR }, { 'cleanup.policy': 'compact' }, { 'retention.bytes': 1 }]) {
+      const log = await setUp({ 'retention.ms': HOUR });
+      await log.append(8);
+      await log.merge();
+      await log.clock.advance(HOUR + 1);
+      const stale = await log.topic();
+      await log.broker.putTopic({ name: 't', config });
+      expect(await log.clock.run(expireHead(log.context, stale, 0))).toMatchObject({ offsetsExpired: 0 });
+      expect(await log.start()).toBe(0);
+    }
+  });
+
+  it('that stands still while it reads the topic again, reads it once more', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    await log.clock.advance(HOUR + 1);
+    const stale = await log.topic();
+    let reads = 0;
+    const { items } = log.stores;
+    const stores = {
+      ...log.stores,
+      items: Object.assign(Object.create(items), {
+        async get(key: { readonly pk: string }) {
+          const found = await items.get(key as Parameters<typeof items.get>[0]);
+          if (key.pk !== TOPICS || reads++ > 0) return found;
+          await log.broker.putTopic({ name: 't', config: { 'retention.ms': 3 * HOUR } });
+          await log.clock.sleep(2 * 60_000);
+          return found;
+        },
+      }) as typeof items,
+    };
+    expect(await log.clock.run(expireHead(jobContext(stores), stale, 0))).toMatchObject({ offsetsExpired: 0 });
+    expect([reads, await log.start()]).toEqual([2, 0]);
+  });
+
+  it('expires nothing of a topic that was deleted and made again', async () => {
+    const log = await setUp({ 'retention.ms': HOUR });
+    await log.append(8);
+    await log.merge();
+    const stale = await log.topic();
+    await log.clock.advance(HOUR + 1);
+    const { items } = log.stores;
+    // The head of the topic before is still open for this run, which began before.
+    const head = await items.get(headKey(log.name.topicId, 0));
+    await log.broker.deleteTopic('t');
+    await items.put(headKey(log.name.topicId, 0), head.attributes ?? {});
+    expect(await log.clock.run(expireHead(log.context, stale, 0))).toMatchObject({ offsetsExpired: 0 });
+    await log.broker.putTopic({ name: 't', config: { 'retention.ms': HOUR } });
+    expect(await log.clock.run(expireHead(log.context, stale, 0))).toMatchObject({ offsetsExpired: 0 });
   });
 
   it('never lowers a start, not even from what it saw of the head before others raised it', async () => {
