@@ -58,6 +58,8 @@ export const TOPIC = {
   /** JSON of the settings that the topic itself has. */
   config: 'config',
   createdAtMs: 'created',
+  /** The first producer id that was free when it was made, if another topic of its name had been deleted shortly before. */
+  producersBefore: 'producersBefore',
   /** 1 from when the topic's heads begin to be closed. */
   deleting: 'deleting',
   /** When all of them were: the name is free. The item is kept for a while, so a late request cannot restore the topic. */

@@ -1,6 +1,7 @@
 import { EventLogError, invalidField } from '../../log/errors.ts';
 import {
   type BatchOutcome,
+  type CheckedBatch,
   fitsCommit,
   type HeadAppend,
   IDEMPOTENT_BATCHES_PER_APPEND_MAX,
@@ -90,12 +91,22 @@ async function prepare(
       given.batch instanceof Uint8Array
         ? checkProducedBatch(given.batch, topic.config, context.clock.nowMs())
         : given.batch;
-    const placed = { ...checked, partition, slot: headOf(topic, partition).slot, expectedOffset };
+    // Its sequences go on from those in the topic that had the name before.
+    const firstSequence = isFromBefore(topic, checked) ? 'any' : undefined;
+    const placed: PlacedBatch = {
+      ...checked,
+      ...{ partition, slot: headOf(topic, partition).slot, expectedOffset, firstSequence },
+    };
     return { index, topic, batch: checked.transactional ? inTransaction(placed, transaction) : placed };
   } catch (error) {
     if (error instanceof EventLogError) return { index, error };
     throw error;
   }
+}
+
+/** Whether the producer may have written to a topic that was deleted, and had this one's name. */
+function isFromBefore({ producersBefore = 0 }: Topic, { producer }: CheckedBatch): boolean {
+  return producer !== undefined && producer.producerId < producersBefore;
 }
 
 /** @throws EventLogError `invalid_request` */
@@ -106,7 +117,8 @@ function inTransaction(batch: PlacedBatch, transaction: AppendTransaction | unde
       'A transactional batch is appended under the transactional id of its producer.',
     );
   const { number, beginsAtZero } = transaction;
-  return { ...batch, producer: { ...batch.producer, transaction: number }, beginsAtZero };
+  const firstSequence = beginsAtZero ? 'zero' : batch.firstSequence;
+  return { ...batch, producer: { ...batch.producer, transaction: number }, firstSequence };
 }
 
 /** Commits the batches, head by head, and records their outcomes. Returns the batches whose head is closed. */

@@ -154,6 +154,7 @@ export function unknownTopic(name: string): EventLogError {
 }
 
 export function topicFromAttributes(name: string, attributes: Attributes): Topic {
+  const producersBefore = attributes[TOPIC.producersBefore];
   return {
     name,
     topicId: String(attributes[TOPIC.topicId]),
@@ -161,6 +162,7 @@ export function topicFromAttributes(name: string, attributes: Attributes): Topic
     partitionsPerHead: Number(attributes[TOPIC.partitionsPerHead]),
     config: JSON.parse(String(attributes[TOPIC.config])) as TopicConfig,
     createdAtMs: Number(attributes[TOPIC.createdAtMs]),
+    ...(producersBefore === undefined ? {} : { producersBefore: Number(producersBefore) }),
   };
 }
 
@@ -171,5 +173,6 @@ export function topicToAttributes(topic: Topic): Attributes {
     [TOPIC.partitionsPerHead]: topic.partitionsPerHead,
     [TOPIC.config]: JSON.stringify(topic.config),
     [TOPIC.createdAtMs]: topic.createdAtMs,
+    ...(topic.producersBefore === undefined ? {} : { [TOPIC.producersBefore]: topic.producersBefore }),
   };
 }

@@ -1,6 +1,6 @@
 import { COUNTER, PRODUCER_ID_COUNTER } from '../../storage/keys.ts';
 import type { Clock } from '../../storage/ports.ts';
-import { NO_TOPIC, type UsageMeter } from '../usage/usage-meter.ts';
+import { NO_TOPIC, type Purpose, type UsageMeter } from '../usage/usage-meter.ts';
 
 const DAY_MS = 86_400_000;
 const KEPT_MS = 3_600_000;
@@ -37,8 +37,7 @@ export class YoungProducers {
     const nowMs = this.#clock.nowMs();
     const ageMs = nowMs - this.#readAtMs;
     if (ageMs >= 0 && ageMs < KEPT_MS) return;
-    const { attributes } = await this.#usage.of(NO_TOPIC, 'append').items.get(PRODUCER_ID_COUNTER);
-    const count = (name: string): number => Number(attributes?.[name] ?? 0);
+    const count = await this.#read('append');
     const day = count(COUNTER.day);
     const today = dayOf(nowMs);
     // Ids that were never allocated count as young: their first batch must have sequence 0 like every other.
@@ -46,5 +45,15 @@ export class YoungProducers {
     else if (day === today - 1) this.#firstYoungId = count(COUNTER.firstOfDay);
     else this.#firstYoungId = count(COUNTER.next);
     this.#readAtMs = nowMs;
+  }
+
+  /** The id that is allocated next, young or not: all that were allocated so far are lower. 1 GetItem. */
+  async next(): Promise<number> {
+    return (await this.#read('admin'))(COUNTER.next);
+  }
+
+  async #read(purpose: Purpose): Promise<(name: string) => number> {
+    const { attributes } = await this.#usage.of(NO_TOPIC, purpose).items.get(PRODUCER_ID_COUNTER);
+    return (name) => Number(attributes?.[name] ?? 0);
   }
 }

@@ -17,8 +17,8 @@ export interface CheckedBatch {
 export interface PlacedBatch extends CheckedBatch {
   readonly partition: number;
   readonly slot: number;
-  /** Whether the batch's sequence must be 0 if the slot does not know the producer, whatever the age of its id. */
-  readonly beginsAtZero?: boolean | undefined;
+  /** The sequence that the batch must have if the slot does not know its producer. Default: 0 if the id is young, else any. */
+  readonly firstSequence?: 'zero' | 'any' | undefined;
   /** The offset that the batch must get; otherwise it is rejected. */
   readonly expectedOffset?: number | undefined;
 }

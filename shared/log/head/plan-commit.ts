@@ -257,7 +257,7 @@ function decideBatch(
     const decision = decideProducer(
       state,
       { ...producer, slot, records },
-      batch.beginsAtZero || producers.isYoung(producerId),
+      batch.firstSequence === undefined ? producers.isYoung(producerId) : batch.firstSequence === 'zero',
     );
     // This comes before the check of the expected offset: a retry of an applied conditional append gets the first answer.
     if (decision.type === 'duplicate') {

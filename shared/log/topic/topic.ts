@@ -10,6 +10,11 @@ export interface Topic {
   readonly partitionsPerHead: number;
   readonly config: TopicConfig;
   readonly createdAtMs: number;
+  /**
+   * Producers with lower ids may have written to a topic of the same name that was deleted shortly before this one was made.
+   * Absent: there was none.
+   */
+  readonly producersBefore?: number | undefined;
 }
 
 const NAME = /^[a-zA-Z0-9._-]+$/;

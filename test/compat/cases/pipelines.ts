@@ -67,7 +67,25 @@ async function refused(world: World): Promise<void> {
   await expectStored(world, topic, stored);
 }
 
+/** A producer that lives goes on in a topic that was deleted and made again under its name. */
+async function topicMadeAgain(world: World): Promise<void> {
+  const topic = await world.topic(PARTITIONS);
+  const records = inTurn(RECORDS / 10);
+  const send = () => world.produce({ topic, records, idempotent: true, keepsProducer: true, batchBytes: BATCH_BYTES });
+  await send();
+  await world.referenceAdmin({ op: 'delete-topic', topic });
+  await world.createAgain(topic, PARTITIONS);
+  const { acked = [] } = await send();
+  expect(acked).toHaveLength(records.length);
+  await expectStored(
+    world,
+    topic,
+    records.map((_, i) => i),
+  );
+}
+
 export const PIPELINES: readonly Case[] = [
   { name: 'idempotent-cuts', isCore: true, needs: 'behindProxy', run: cut },
   { name: 'idempotent-refused', isCore: true, run: refused },
+  { name: 'idempotent-topic-made-again', isCore: true, run: topicMadeAgain },
 ];

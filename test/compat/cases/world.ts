@@ -62,6 +62,19 @@ export class World {
     return topic;
   }
 
+  /** Under the name of a topic that was deleted just now: Kafka takes a while to forget it. */
+  async createAgain(topic: string, partitions: number): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await this.referenceAdmin({ op: 'create-topic', topic, partitions, configs: {} });
+        return await this.#untilKnown(topic);
+      } catch (error) {
+        if (attempt === KNOWN_ATTEMPTS) throw error;
+        await sleep(KNOWN_WAIT_MS);
+      }
+    }
+  }
+
   /** Kafka answers CreateTopics before its brokers have heard of the topic. */
   async #untilKnown(topic: string): Promise<void> {
     for (let attempt = 1; ; attempt++) {

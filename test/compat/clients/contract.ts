@@ -39,6 +39,8 @@ export interface ProduceRequest extends Connection {
   readonly batchBytes?: number;
   /** Tells a record that failed in `acked`. Default: the request fails. */
   readonly mayFail?: boolean;
+  /** Goes on with the producer of the request before that had this, or keeps its own for the next. */
+  readonly keepsProducer?: boolean;
 }
 
 /** Reads partitions without a group, or, where the client can't, in a group of its own. Tells `ready`, then each `record`. */

@@ -15,6 +15,7 @@ const KIP_848 = [
 
 const TRANSACTIONS = ['commit', 'abort', 'offsets', 'fencing', 'mixed', 'cuts'].map((name) => `transaction-${name}`);
 const UNTRIED = 'its agent has no transactions';
+const NO_PRODUCER_KEPT = { 'idempotent-topic-made-again': 'its agent makes a producer for each request' };
 
 /** What a client can't do, whatever the server: by client and case, with the reason. */
 export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
@@ -22,6 +23,7 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
     'transactions-admin': 'its admin client has no such operations',
   },
   kcat: {
+    ...NO_PRODUCER_KEPT,
     ...each([...TRANSACTIONS, 'transactions-admin'], 'has no transactions'),
     ...each(KIP_848, 'librdkafka 2.0, with which Debian builds it, knows the classic group protocol only'),
     ...each(['topic-create-delete', 'topic-configs', 'topic-add-partitions', 'delete-records'], 'has no such command'),
@@ -39,6 +41,7 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
     'null-key-and-value': '-Z makes a null of an empty value only where a key goes before it',
   },
   kafkajs: {
+    ...NO_PRODUCER_KEPT,
     'transactions-admin': 'its admin client has no such operations',
     'transaction-cuts': 'where an answer ends in its middle it waits for ever, or ends with a RangeError',
     ...each(KIP_848, CLASSIC_ONLY),
@@ -46,8 +49,9 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
     'header-null-value': 'writes no header without a value',
     'group-static-member': 'has no group.instance.id',
   },
-  platformatic: each([...TRANSACTIONS, 'transactions-admin'], UNTRIED),
+  platformatic: { ...NO_PRODUCER_KEPT, ...each([...TRANSACTIONS, 'transactions-admin'], UNTRIED) },
   aiokafka: {
+    ...NO_PRODUCER_KEPT,
     'transactions-admin': 'its admin client has no such operations',
     ...each(KIP_848, CLASSIC_ONLY),
     'group-deleted': 'its admin client has no such operation',
@@ -55,6 +59,7 @@ export const UNSUPPORTED: Readonly<Partial<Record<ClientName, Reasons>>> = {
     'null-key-and-value': 'its producer wants a key or a value',
   },
   sarama: {
+    ...NO_PRODUCER_KEPT,
     ...each(KIP_848, CLASSIC_ONLY),
     'list-offsets-max-timestamp': 'its ListOffsets is too old for it, and it says so itself',
   },

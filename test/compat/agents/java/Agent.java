@@ -136,6 +136,9 @@ public final class Agent {
     return properties;
   }
 
+  /** From one request to the next. */
+  private static KafkaProducer<byte[], byte[]> kept;
+
   private static ObjectNode produce(JsonNode request) throws Exception {
     Properties properties = properties(request);
     int acks = request.path("acks").asInt(-1);
@@ -150,8 +153,13 @@ public final class Agent {
     // Without idempotence only one request in flight keeps the order over a repetition.
     if (!idempotent) properties.put("max.in.flight.requests.per.connection", 1);
     ArrayNode acked = JSON.createArrayNode();
-    try (KafkaProducer<byte[], byte[]> producer =
-        new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer())) {
+    boolean keeps = request.path("keepsProducer").asBoolean(false);
+    KafkaProducer<byte[], byte[]> producer =
+        keeps && kept != null
+            ? kept
+            : new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer());
+    if (keeps) kept = producer;
+    try {
       List<Future<RecordMetadata>> sent = new ArrayList<>();
       for (JsonNode record : request.get("records"))
         sent.add(producer.send(recordOf(request.get("topic").asText(), record)));
@@ -165,6 +173,8 @@ public final class Agent {
           acked.addObject().put("partition", -1).put("offset", -1).put("isFailed", true);
         }
       }
+    } finally {
+      if (!keeps) producer.close();
     }
     ObjectNode result = JSON.createObjectNode();
     result.set("acked", acked);

@@ -41,6 +41,10 @@ def raise_error(error):
     raise Failure(error.code() if error.code() >= 0 else None, error.str())
 
 
+# From one request to the next.
+kept_producers = []
+
+
 def produce(request):
     records = request["records"]
     acked = [None] * len(records)
@@ -72,7 +76,10 @@ def produce(request):
         config["batch.size"] = request["batchBytes"]
     if not request.get("idempotent", False):
         config["max.in.flight.requests.per.connection"] = 1
-    producer = Producer(config)
+    keeps = request.get("keepsProducer", False)
+    producer = kept_producers[0] if keeps and kept_producers else Producer(config)
+    if keeps:
+        kept_producers[:] = [producer]
     for index, record in enumerate(records):
         producer.produce(
             request["topic"],

@@ -126,7 +126,7 @@ export class Heads {
       maxTimestampMs: 0,
       logAppendTimeMs: undefined,
       producer: { producerId: PRODUCER_ID, producerEpoch: epoch, baseSequence: sequence, transaction },
-      beginsAtZero: true,
+      firstSequence: 'zero',
     };
     const append: HeadAppend = { atomic: false, batches: [placed], bytes: 1 };
     const batchId = makeBatchId(Uint8Array.of(batch, attempt, 0, 0, 0, 0), 0);

@@ -66,6 +66,7 @@ type Request struct {
 	Records                []Record
 	Acks                   *int16
 	Idempotent, MayFail    bool
+	KeepsProducer          bool
 	BatchBytes             *int32
 	Partitions             json.RawMessage
 	Partition              int32

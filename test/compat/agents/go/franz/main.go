@@ -56,6 +56,9 @@ func failure(err error) error {
 	return err
 }
 
+// From one request to the next.
+var kept *kgo.Client
+
 func produce(request *agent.Request) (agent.Body, error) {
 	options := []kgo.Opt{
 		kgo.ProducerBatchCompression(codecs[request.Codec]),
@@ -71,11 +74,19 @@ func produce(request *agent.Request) (agent.Body, error) {
 	if !request.Idempotent {
 		options = append(options, kgo.DisableIdempotentWrite())
 	}
-	client, err := open(request, options...)
-	if err != nil {
-		return nil, err
+	client := kept
+	if client == nil || !request.KeepsProducer {
+		opened, err := open(request, options...)
+		if err != nil {
+			return nil, err
+		}
+		client = opened
 	}
-	defer client.Close()
+	if request.KeepsProducer {
+		kept = client
+	} else {
+		defer client.Close()
+	}
 	records := recordsOf(request)
 	acked := []agent.Body{}
 	failed := map[*kgo.Record]bool{}

@@ -162,6 +162,31 @@ describe('idempotent producers', () => {
     expect(await send(['e'], 4)).toMatchObject({ errorCode: KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER });
     expect(await valuesOf(gateway.broker, 't', 0)).toEqual(['a', 'b', 'c']);
   });
+
+  it('go on in a topic that is made again under its name, and others still begin at 0 there', async () => {
+    await using gateway = await runGateway();
+    const { broker } = gateway;
+    await broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const producerId = await broker.allocateProducerId();
+    const send = async (id: number, value: string, sequence: number) =>
+      (await produceAll(client, [{ topic: 't', batch: batchOf({ values: [value], producerId: id, sequence }) }]))[0];
+    expect(await send(producerId, 'a', 0)).toMatchObject({ errorCode: 0 });
+    await broker.deleteTopic('t');
+    await broker.putTopic({ name: 't' });
+    const younger = await broker.allocateProducerId();
+    expect(await send(younger, 'x', 1)).toMatchObject({ errorCode: KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER });
+    expect(await send(producerId, 'b', 1)).toMatchObject({ errorCode: 0, baseOffset: 0 });
+    expect(await send(producerId, 'd', 3)).toMatchObject({ errorCode: KAFKA_ERRORS.OUT_OF_ORDER_SEQUENCE_NUMBER });
+    expect(await send(producerId, 'b', 1)).toMatchObject({ errorCode: 0, baseOffset: 0 });
+    expect(await send(producerId, 'c', 2)).toMatchObject({ errorCode: 0, baseOffset: 1 });
+    await broker.putTopic({ name: 't', partitions: 2, config: { 'retention.ms': 1 } });
+    const [other] = await produceAll(client, [
+      { topic: 't', partition: 1, batch: batchOf({ values: ['d'], producerId, sequence: 7 }) },
+    ]);
+    expect(other).toMatchObject({ errorCode: 0 });
+    expect(await valuesOf(broker, 't', 0)).toEqual(['b', 'c']);
+  });
 });
 
 /** A broker whose n-th append (from 1) fails before anything is appended. */
