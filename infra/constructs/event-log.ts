@@ -349,6 +349,14 @@ export class EventLog extends Construct {
     return grantAccess(grantee, union(CONSUME, GROUPS), this.table, this.bucket, this.hotBucket);
   }
 
+  /**
+   * Lets a principal append and commit offsets of groups in transactions, in the direct mode. It includes `grantProduce`; who
+   * reads what it processes also needs `grantConsumeAsGroup`. No transactional id is out of its reach.
+   */
+  grantTransact(grantee: IGrantable): Grant {
+    return grantAccess(grantee, union(PRODUCE, TRANSACT), this.table, this.bucket, this.hotBucket);
+  }
+
   /** Lets a principal make, change and delete topics, and delete consumer groups, in the direct mode. */
   grantAdmin(grantee: IGrantable): Grant {
     return grantAccess(grantee, union(ADMIN, DELETE_GROUPS), this.table, this.bucket, this.hotBucket);

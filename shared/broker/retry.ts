@@ -34,7 +34,8 @@ export async function retrying<T>(
       const waitMs = Math.min(RETRY_WAIT_MS_MAX, RETRY_WAIT_MS * 2 ** tries) * jitter(context.random.bytes(1));
       const transient = error.retry === 'as_is' && (error.code === 'throttled' || error.code === 'storage_unavailable');
       if (!transient || context.clock.nowMs() + waitMs > endMs) {
-        throw new EventLogError(error.code, error.message, { cause: error, details: error.details, outcome });
+        const { code, message, details, retry } = error;
+        throw new EventLogError(code, message, { cause: error, details, retry, outcome });
       }
       await context.clock.sleep(waitMs);
     }

@@ -1,11 +1,20 @@
 import { describe, expect, it } from 'vitest';
-import { type Access, APPEND, GROUPS, SWEEP_TRANSACTIONS, TRANSACT, union } from '../../../infra/constructs/access.ts';
+import {
+  type Access,
+  APPEND,
+  CONSUME,
+  GROUPS,
+  PRODUCE,
+  SWEEP_TRANSACTIONS,
+  TRANSACT,
+  union,
+} from '../../../infra/constructs/access.ts';
 import type { Broker } from '../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import type { ProducerName } from '../../../shared/log/transaction/transaction.ts';
 import { guardedStores, listed } from '../../support/guarded-stores.ts';
 import { bytes, type MemoryStores, memoryBroker, memoryStores } from '../../support/memory-broker.ts';
-import type { SimulatedClock } from '../../support/simulated-clock.ts';
+import { SimulatedClock } from '../../support/simulated-clock.ts';
 
 /** What roles do in transactions, over stores that refuse everything else. */
 interface Work {
@@ -123,6 +132,51 @@ const works: Work[] = [
     },
   },
 ];
+
+/** With all that goes with them: consume, transform and produce, exactly once. */
+const DIRECT = union(PRODUCE, TRANSACT, CONSUME, GROUPS);
+
+describe('a role of the direct mode', () => {
+  const poll = { group: 'g', memberId: 'm', subscription: { topics: ['orders'] }, maxRecords: 10, waitMs: 20_000 };
+
+  async function withOrders() {
+    const stores = { ...memoryStores(), clock: new SimulatedClock() };
+    const unguarded = memoryBroker(stores);
+    for (const name of ['orders', 'bills']) await unguarded.putTopic({ name });
+    const records = ['a', 'b'].map((value) => ({ key: null, value: bytes(value), headers: [], partition: 0 }));
+    await unguarded.appendRecords({ topic: 'orders', records });
+    return { stores, unguarded };
+  }
+
+  it('consumes and produces in transactions', async () => {
+    const { stores } = await withOrders();
+    const guarded = guardedStores(stores, DIRECT);
+    const broker = memoryBroker(guarded);
+    const { token } = await stores.clock.run(broker.pollGroup(poll));
+    const entries = [{ topic: 'bills', records: [{ key: null, value: bytes('bill'), headers: [], partition: 0 }] }];
+    for (const idempotencyKey of [undefined, 'key'])
+      await broker.transact({ entries, offsets: [{ group: 'g', after: token }], idempotencyKey });
+    const producer = await broker.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    await broker.appendRecordsInTransaction({ transactionalId: 'x', producer, entries });
+    await broker.endTransaction({ transactionalId: 'x', producer, outcome: 'committed', raisesEpoch: true });
+    expect([...guarded.refused]).toEqual([]);
+  });
+
+  it('that only reads waits for offsets that others settle', async () => {
+    const { stores, unguarded } = await withOrders();
+    const { token } = await stores.clock.run(unguarded.pollGroup({ ...poll, maxRecords: 1 }));
+    const transactionalId = 'x';
+    const producer = await unguarded.initialiseProducer({ transactionalId, timeoutMs: 60_000 });
+    await unguarded.commitOffsetsInTransaction({ transactionalId, producer, group: 'g', after: token });
+    const guarded = guardedStores(stores, union(CONSUME, GROUPS));
+    const polling = memoryBroker(guarded).pollGroup(poll);
+    await stores.clock.advance(5_000);
+    expect([...guarded.refused]).toEqual(['GetItem producerName']);
+    await unguarded.endTransaction({ transactionalId, producer, outcome: 'committed', raisesEpoch: true });
+    const { partitions } = await stores.clock.run(polling);
+    expect(partitions.map(({ offset }) => offset)).toEqual([1]);
+  });
+});
 
 describe('a role', () => {
   it.each(works)('may do in transactions what it is for: $name', async ({ access, beside, prepare, run }) => {

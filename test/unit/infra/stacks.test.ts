@@ -381,6 +381,7 @@ describe('EventLog in a stack of its own', () => {
     ['grantProduce', PRODUCE],
     ['grantConsume', CONSUME],
     ['grantConsumeAsGroup', union(CONSUME, GROUPS)],
+    ['grantTransact', union(PRODUCE, TRANSACT)],
     ['grantAdmin', union(ADMIN, DELETE_GROUPS)],
   ] as const)('%s gives what the direct mode needs, and no more', (grant, access) => {
     const { stack, log, template } = eventLog({ http: false });

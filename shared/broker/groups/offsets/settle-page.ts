@@ -1,3 +1,4 @@
+import { EventLogError } from '../../../log/errors.ts';
 import type { OffsetPage, PendingOffset } from '../../../log/group/offset-page.ts';
 import { GROUP_PAGE_PARTITIONS } from '../../../log/group/partition-set.ts';
 import type { TransactionOutcome } from '../../../log/transaction/transaction.ts';
@@ -48,7 +49,8 @@ export async function settlePage(
 export type SettlePending = (page: PageName, pending: PendingOffset) => Promise<boolean>;
 
 /**
- * The page after what is pending in these slots was looked after. What is still pending then belongs to an open transaction.
+ * The page after what is pending in these slots was looked after. What is still pending then belongs to an open transaction,
+ * or this process has no permission to complete transactions: then it waits until others have.
  */
 export async function settleIn(
   items: ItemStore,
@@ -63,6 +65,18 @@ export async function settleIn(
     if (pending !== undefined) byProducer.set(pending.producerId, pending);
   }
   if (byProducer.size === 0) return page;
-  const settled = await eachOf([...byProducer.values()], (pending) => settle(name, pending));
+  const settled = await eachOf([...byProducer.values()], async (pending) => {
+    try {
+      return await settle(name, pending);
+    } catch (error) {
+      if (isRefused(error)) return false;
+      throw error;
+    }
+  });
   return settled.includes(true) ? readPage(items, name) : page;
+}
+
+/** Whether the store does not let this process do it, now or later. */
+function isRefused(error: unknown): boolean {
+  return error instanceof EventLogError && error.code === 'storage_unavailable' && error.retry === 'never';
 }
