@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { allocateProducerId } from '../../../../shared/broker/append/allocate-producer-id.ts';
 import { mergeHead } from '../../../../shared/broker/jobs/merge/merge-head.ts';
 import { viewPartition } from '../../../../shared/broker/read/view-partitions.ts';
 import { putTopic } from '../../../../shared/broker/topics/put-topic.ts';
@@ -16,6 +17,8 @@ import {
   readValues,
   wholeHead,
 } from '../../../support/transactional-log.ts';
+
+const DAY_MS = 86_400_000;
 
 async function topicOf(process: LogProcess, partitions = 4): Promise<Topic> {
   await putTopic(process.context, { name: 't', partitions });
@@ -78,6 +81,19 @@ describe('batches of transactions', () => {
     expect(codeOf(await next(3, 1))).toBe('producer_fenced');
     expect(codeOf(await next(4, 1))).toBe('out_of_order_sequence');
     expect(codeOf(await next(4, 0))).toBe(2);
+  });
+
+  it('begin at sequence 0 in a partition that does not know them, however old the id of their producer is', async () => {
+    const stores = memoryStores();
+    const process = logProcess(stores);
+    await topicOf(process);
+    const producerId = await allocateProducerId(process.context);
+    await stores.clock.advance(3 * DAY_MS);
+    const batch = { producerId, baseSequence: 5, values: ['v'] };
+    expect(codeOf(await appendBatch(process, { ...batch, partition: 0, transaction: 0 }))).toBe(
+      'out_of_order_sequence',
+    );
+    expect(codeOf(await appendBatch(process, { ...batch, partition: 1 }))).toBe(0);
   });
 
   it('are refused where they do not belong to the open transaction of their producer', async () => {

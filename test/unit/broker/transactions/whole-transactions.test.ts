@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import type { TransactionRequest } from '../../../../shared/broker/transactions/whole/request.ts';
-import type { ErrorCode, EventLogError } from '../../../../shared/log/errors.ts';
+import { type ErrorCode, EventLogError } from '../../../../shared/log/errors.ts';
+import { aroundStores, keyOf } from '../../../../shared/storage/around-stores.ts';
 import { dyingStores } from '../../../support/dying-stores.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { bytes, memoryBroker, memoryStores, text } from '../../../support/memory-broker.ts';
@@ -157,6 +158,19 @@ describe('a poll', () => {
       const { partitions } = await stores.clock.run(polling);
       expect(partitions.map(({ partition, offset }) => [partition, offset])).toEqual([[0, 1]]);
     }
+  });
+
+  it('fails where it cannot be found out what is pending', async () => {
+    await a.transact({ entries: [entry('t', 0, 'first', 'second')] });
+    const { token } = await stores.clock.run(a.pollGroup({ ...pollOf('m'), maxRecords: 1 }));
+    const transaction = { transactionalId: 'x', producer: await begin() };
+    await a.commitOffsetsInTransaction({ ...transaction, group: 'g', after: token });
+    const failing = aroundStores(stores, (request, send) => (...args) => {
+      if (request !== 'getItem' || !keyOf(args).startsWith('producer-name#')) return send(...args);
+      throw new EventLogError('storage_unavailable', 'No answer.');
+    });
+    const polling = memoryBroker({ ...stores, ...failing }).pollGroup(pollOf('m'));
+    expect(await codeOf(stores.clock.run(polling))).toBe('storage_unavailable');
   });
 
   it('settles what has its outcome', async () => {
