@@ -81,7 +81,7 @@ export const CONSUME: Access = {
  */
 export const ADMIN: Access = {
   items: {
-    GetItem: ['topic', 'head', 'segments'],
+    GetItem: ['topic', 'head', 'segments', 'counter'],
     Query: ['topic'],
     // A deletion of records, and a change of the retention, are left to jobs: the segment list names when they look.
     PutItem: ['topic', 'garbage', 'segments', 'due'],
@@ -205,7 +205,7 @@ export const MAINTAIN: Access = {
 /** Permissions of retention. They allow reading no record, and deleting no data: the sweep does that later. */
 export const EXPIRE: Access = {
   items: {
-    GetItem: ['head', 'segments'],
+    GetItem: ['topic', 'head', 'segments'],
     Query: ['node'],
     PutItem: ['segments', 'due'],
     UpdateItem: ['head'],

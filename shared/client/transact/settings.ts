@@ -7,7 +7,8 @@ export interface TransactionOptions {
   /**
    * The transactional id. A program that is started again under the same id fences what is left of its former life, and
    * aborts what that has open: so each of several instances needs an id of its own. Only one transaction at a time runs under
-   * an id, and others wait. Default: ids that are made for this `EventLog`, as many as run at once.
+   * an id, and others wait. Default: ids that are made for this `EventLog`, as many as run at once. They begin with
+   * `tailrace.client.`, and a credential needs the right `produce` on them too.
    */
   readonly transactionalId?: string | undefined;
   /** A transaction that is open for this long is aborted, and tried again. From 1 to 900,000; default 60,000. */

@@ -29,6 +29,8 @@ type Attempt<T> =
 /** Transactional ids that nobody used for a week are retired. */
 const KEPT_MS = 86_400_000;
 const ID_BYTES = 16;
+/** How the transactional ids begin that are made here. Scopes name them by it. */
+const OWN_IDS = 'tailrace.client.';
 const NAMED_MAX = 1_000;
 const TOPICS_MAX = 10_000;
 const NEVER = new AbortController().signal;
@@ -74,8 +76,14 @@ export class Transactions {
     const found = this.#idle.findLastIndex((lane) => lane.timeoutMs === timeoutMs);
     const [idle] = found < 0 ? [] : this.#idle.splice(found, 1);
     if (idle !== undefined && clock.nowMs() - idle.usedAtMs < KEPT_MS) return idle;
-    const transactionalId = [...random.bytes(ID_BYTES)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-    return { transactionalId, timeoutMs, isShared: false, producer: undefined, usedAtMs: clock.nowMs() };
+    const id = [...random.bytes(ID_BYTES)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    return {
+      transactionalId: `${OWN_IDS}${id}`,
+      timeoutMs,
+      isShared: false,
+      producer: undefined,
+      usedAtMs: clock.nowMs(),
+    };
   }
 
   async #runOn<T>(

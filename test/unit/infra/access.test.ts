@@ -185,6 +185,7 @@ const works: Work[] = [
       await broker.putTopic({ name: 'orders', config: { 'retention.ms': 1_000 } });
       await broker.deleteRecords({ topic: 'orders', partition: 0, before: 1 });
       await broker.deleteTopic('orders');
+      await broker.putTopic({ name: 'orders' });
     },
   },
   {
