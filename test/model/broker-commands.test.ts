@@ -28,6 +28,9 @@ interface Model {
   producers: Map<string, ModelProducer>;
   /** By producer id: the day on which it was given out. */
   ids: number[];
+  /** Lower ids may have written to the topic before this one. */
+  producersBefore: number;
+  wasDeleted: boolean;
   day: number;
   keys: Map<string, string>;
   values: number;
@@ -158,7 +161,7 @@ class Produce extends BaseCommand {
         ? known.batches.slice(-5).find((batch) => batch.sequence === sequence && batch.records === records)
         : undefined;
     // An id that nobody was given is young too.
-    const isYoung = (model.ids[producerId] ?? model.day) >= model.day - 1;
+    const isYoung = (model.ids[producerId] ?? model.day) >= model.day - 1 && producerId >= model.producersBefore;
     const mayBegin = known === undefined ? !isYoung || sequence === 0 : sequence === next;
     let answer: string;
     if (known !== undefined && epoch < known.epoch) answer = all('producer_fenced');
@@ -286,6 +289,7 @@ class PutTopic extends BaseCommand {
       );
     if (this.partitions < had) return expect(answer).toBe('topic_conflict');
     expect(answer).toBe(model.partitions === undefined);
+    if (model.partitions === undefined) model.producersBefore = model.wasDeleted ? model.ids.length : 0;
     model.partitions ??= [];
     while (model.partitions.length < this.partitions) model.partitions.push([]);
     // Others may go on for a second with the partitions that they know.
@@ -305,6 +309,7 @@ class DeleteTopic extends BaseCommand {
         (error: { code: string }) => error.code,
       );
     expect(answer).toBe(model.partitions === undefined ? 'unknown_topic' : 'deleted');
+    model.wasDeleted ||= model.partitions !== undefined;
     model.partitions = undefined;
     model.producers.clear();
     model.keys.clear();
@@ -379,7 +384,16 @@ it('brokers do as a list of records per partition does', { timeout: 60_000 }, as
         await fc.asyncModelRun(() => {
           const stores = memoryStores();
           return {
-            model: { partitions: undefined, producers: new Map(), ids: [], day: 0, keys: new Map(), values: 0 },
+            model: {
+              partitions: undefined,
+              producers: new Map(),
+              ids: [],
+              producersBefore: 0,
+              wasDeleted: false,
+              day: 0,
+              keys: new Map(),
+              values: 0,
+            },
             real: { stores, brokers: [0, 1, 2].map(() => memoryBroker(stores)) },
           };
         }, [new PutTopic(0, 18), ...steps]);
