@@ -71,14 +71,14 @@ function rightOf({ action, topics, groups, transactionalIds }: Operation): strin
     all: 'all topics (`*`)',
     none: 'nothing',
   };
-  const first = [
+  const resources = [
     ...(groups === undefined ? [] : [groups === 'path' ? 'the group' : 'some group']),
     ...(transactionalIds === undefined
       ? []
       : [transactionalIds === 'path' ? 'the transactional id' : 'some transactional id']),
   ];
-  if (first.length === 0 || topics === 'body') first.push(on[topics]);
-  return `Takes ${right} on ${first.join(', and on ')}.`;
+  if (resources.length === 0 || topics === 'body') resources.push(on[topics]);
+  return `Takes ${right} on ${resources.join(', and on ')}.`;
 }
 
 function describeOperation(id: string, operation: Operation, schemas: SchemaPrinter): JsonObject {

@@ -2,8 +2,9 @@ import { invalidField } from './errors.ts';
 import { SCOPE_PATTERN_LENGTH_MAX, SCOPE_PATTERNS_MAX, SCOPES_MAX } from './limits.ts';
 
 /**
- * The rights of a credential: actions on topics, groups and transactional ids. Names are given literally or by a prefix (`orders-*`; `*` is
- * all). Actions do not imply each other: a credential with `admin` on a topic cannot read it without `consume`.
+ * The rights of a credential: actions on topics, groups and transactional ids. Names are given literally or by a prefix
+ * (`orders-*`; `*` is all). Actions do not imply each other: a credential with `admin` on a topic cannot read it without
+ * `consume`.
  */
 export const ACTIONS = ['produce', 'consume', 'admin'] as const;
 export type Action = (typeof ACTIONS)[number];
@@ -34,16 +35,19 @@ export const allowsTopic = allows('topics');
 export const allowsSomeTopic = allowsSome('topics');
 /** Whether an action is allowed on every topic, by the pattern `*`. */
 export const allowsAllTopics = allowsAll('topics');
+/** Which topics a list may show: those on which any action is allowed. `undefined`: all, so that nobody has to look. */
+export const visibleTopics = visible('topics');
 
 /** The same of consumer groups. */
 export const allowsGroup = allows('groups');
 export const allowsSomeGroup = allowsSome('groups');
 export const allowsAllGroups = allowsAll('groups');
+export const visibleGroups = visible('groups');
 
 /** The same of transactional ids. */
 export const allowsTransactionalId = allows('transactionalIds');
 export const allowsSomeTransactionalId = allowsSome('transactionalIds');
-export const allowsAllTransactionalIds = allowsAll('transactionalIds');
+export const visibleTransactionalIds = visible('transactionalIds');
 
 function allows(resource: Resource): (scopes: readonly Scope[], action: Wanted, name: string) => boolean {
   return (scopes, action, name) =>
@@ -56,6 +60,10 @@ function allowsSome(resource: Resource): (scopes: readonly Scope[], action: Want
 
 function allowsAll(resource: Resource): (scopes: readonly Scope[], action: Wanted) => boolean {
   return (scopes, action) => anyPatterns(resource, scopes, action, (patterns) => patterns.includes(ALL));
+}
+
+function visible(resource: Resource): (scopes: readonly Scope[]) => ((name: string) => boolean) | undefined {
+  return (scopes) => (allowsAll(resource)(scopes, 'any') ? undefined : (name) => allows(resource)(scopes, 'any', name));
 }
 
 /** Whether it is true of the patterns of any scope that has the action. */

@@ -36,8 +36,8 @@ const DEFAULT_PARTITIONS = 1;
 /**
  * Makes a topic, or gives an existing topic more partitions and other settings. The change is atomic. If two callers race
  * to make the same topic, one makes it and the other finds it. The number of partitions never decreases.
- * Costs 1 GetItem and, if something changes, 1 PutItem; 1 GetItem more if a topic of the name was deleted shortly before. If settings were given for an existing topic, also the cost of
- * `scheduleJobs`. Each head is made by its first append.
+ * Costs 1 GetItem and, if something changes, 1 PutItem; 1 GetItem more if a topic of the name was deleted shortly before. If
+ * settings were given for an existing topic, also the cost of `scheduleJobs`. Each head is made by its first append.
  * @throws EventLogError `invalid_request`, `topic_conflict` (fewer partitions than there are; it exists, but must be absent),
  * `unknown_topic` (it must be present)
  */

@@ -1,6 +1,6 @@
 import { checkTransactionTimeout, checkUsableTransactionalId } from '../../log/transaction/check-transactional-id.ts';
 import type { ProducerName } from '../../log/transaction/transaction.ts';
-import { decideInitialise } from '../../log/transaction/transitions.ts';
+import { decideInitialise, type StoredTransaction } from '../../log/transaction/transitions.ts';
 import type { BrokerContext } from '../context.ts';
 import type { Completing } from './complete.ts';
 import { moveExisting } from './move-transaction.ts';
@@ -29,18 +29,26 @@ export interface InitialiseRequest {
 export async function initialiseProducer(
   context: BrokerContext,
   completing: Completing,
-  { transactionalId, timeoutMs, producer }: InitialiseRequest,
+  request: InitialiseRequest,
 ): Promise<ProducerName> {
-  checkUsableTransactionalId(transactionalId);
-  checkTransactionTimeout(timeoutMs);
-  const transaction = await moveExisting(context, {
+  checkUsableTransactionalId(request.transactionalId);
+  checkTransactionTimeout(request.timeoutMs);
+  return (await initialise(context, completing, request)).producer;
+}
+
+/** The same of any transactional id. `once`: only if it has no answer that counts. */
+export function initialise(
+  context: BrokerContext,
+  completing: Completing,
+  { transactionalId, timeoutMs, producer, once }: InitialiseRequest & { readonly once?: boolean },
+): Promise<StoredTransaction> {
+  return moveExisting(context, {
     transactionalId,
     completing,
     timeoutMs,
     usesMemory: false,
     by: producer === undefined ? 'next_producer' : 'producer',
     decide: ({ transaction: seen, newProducerId }) =>
-      decideInitialise(seen, { timeoutMs, nowMs: context.clock.nowMs(), producer, newProducerId }),
+      decideInitialise(seen, { timeoutMs, nowMs: context.clock.nowMs(), producer, newProducerId, once }),
   });
-  return transaction.producer;
 }

@@ -30,7 +30,7 @@ type Attempt<T> =
 const KEPT_MS = 86_400_000;
 const ID_BYTES = 16;
 /** How the transactional ids begin that are made here. Scopes name them by it. */
-const OWN_IDS = 'tailrace.client.';
+const OWN_ID_PREFIX = 'tailrace.client.';
 const NAMED_MAX = 1_000;
 const TOPICS_MAX = 10_000;
 const NEVER = new AbortController().signal;
@@ -78,7 +78,7 @@ export class Transactions {
     if (idle !== undefined && clock.nowMs() - idle.usedAtMs < KEPT_MS) return idle;
     const id = [...random.bytes(ID_BYTES)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     return {
-      transactionalId: `${OWN_IDS}${id}`,
+      transactionalId: `${OWN_ID_PREFIX}${id}`,
       timeoutMs,
       isShared: false,
       producer: undefined,

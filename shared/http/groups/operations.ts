@@ -193,7 +193,7 @@ export const groupOperations = {
     path: '/v1/groups/{group}/offsets',
     tag: 'groups',
     action: 'admin',
-    topics: 'body',
+    topics: 'none',
     groups: 'path',
     summary: 'Delete committed offsets of a group that has no members',
     description: 'Takes any right on the topic, too. A partition without an offset is no error.',

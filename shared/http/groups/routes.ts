@@ -5,7 +5,7 @@ import { invalidField } from '../../log/errors.ts';
 import { type PartitionSet, partitionSet } from '../../log/group/partition-set.ts';
 import { decodePollToken } from '../../log/group/poll-token.ts';
 import type { Subscription } from '../../log/group/subscription.ts';
-import { allowsAllGroups, allowsAllTopics, allowsGroup, allowsTopic } from '../../log/scopes.ts';
+import { allowsAllTopics, allowsTopic, visibleGroups } from '../../log/scopes.ts';
 import { throwIfAllFailed } from '../answer/outcomes.ts';
 import { toProblem } from '../answer/problem.ts';
 import { empty, json, stream } from '../answer/respond.ts';
@@ -40,7 +40,7 @@ export function groupHandlers(context: HttpContext): Handlers<typeof groupOperat
   const { broker } = context;
   return {
     async listGroups(call) {
-      const page: GroupPage = await broker.listGroups({ ...call.query, visible: visibleTo(call.principal) });
+      const page: GroupPage = await broker.listGroups({ ...call.query, visible: visibleGroups(call.principal.scopes) });
       return json(call, 200, page);
     },
 
@@ -209,11 +209,6 @@ async function bodyOf<S extends Parameters<typeof check>[0]>(
 ): Promise<ReturnType<typeof check<S>>> {
   requireMediaType(request.headers.get('content-type'), [MEDIA.json]);
   return check(schema, await readJson(request));
-}
-
-/** `undefined` if all groups are visible. */
-function visibleTo({ scopes }: Principal): ((group: string) => boolean) | undefined {
-  return allowsAllGroups(scopes, 'any') ? undefined : (group) => allowsGroup(scopes, 'any', group);
 }
 
 function subscriptionOf({

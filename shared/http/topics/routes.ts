@@ -1,5 +1,4 @@
-import type { Principal } from '../../access/credentials.ts';
-import { allowsAllTopics, allowsTopic } from '../../log/scopes.ts';
+import { visibleTopics } from '../../log/scopes.ts';
 import { empty, json } from '../answer/respond.ts';
 import { MEDIA } from '../contract.ts';
 import { abortedWith, type Handlers, type HttpContext } from '../handler.ts';
@@ -20,7 +19,7 @@ import type { topicOperations } from './operations.ts';
 export function topicHandlers({ broker, stopping }: HttpContext): Handlers<typeof topicOperations> {
   return {
     async listTopics(call) {
-      const page: TopicPage = await broker.listTopics({ ...call.query, visible: visibleTo(call.principal) });
+      const page: TopicPage = await broker.listTopics({ ...call.query, visible: visibleTopics(call.principal.scopes) });
       return json(call, 200, page);
     },
 
@@ -64,11 +63,6 @@ export function topicHandlers({ broker, stopping }: HttpContext): Handlers<typeo
       }
     },
   };
-}
-
-/** `undefined` if all topics are visible. */
-function visibleTo({ scopes }: Principal): ((name: string) => boolean) | undefined {
-  return allowsAllTopics(scopes, 'any') ? undefined : (name) => allowsTopic(scopes, 'any', name);
 }
 
 /** Without a body: a topic with the defaults. */

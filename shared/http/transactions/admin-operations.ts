@@ -13,8 +13,8 @@ export const transactionAdminOperations = {
     transactionalIds: 'some',
     summary: 'List transactional ids and their transactions, in the order of the ids',
     description:
-      'Only those that the credential has any right on. With a filter, all ids are looked at until the page is full: each is a read of the table. A transactional id that nobody ' +
-      'used for a week is not listed.',
+      'Only those that the credential has any right on. With a filter, all ids are looked at until the page is full: each is a ' +
+      'read of the table. A transactional id that nobody used for a week is not listed.',
     params: noParams,
     query: transactionsQuery,
     answers: {

@@ -1,12 +1,6 @@
 import type { Broker } from '../../broker/broker.ts';
 import { eachOf } from '../../broker/topics/each-head.ts';
-import {
-  allowsAllTransactionalIds,
-  allowsGroup,
-  allowsTopic,
-  allowsTransactionalId,
-  type Scope,
-} from '../../log/scopes.ts';
+import { allowsGroup, allowsTopic, visibleTransactionalIds } from '../../log/scopes.ts';
 import { empty, json } from '../answer/respond.ts';
 import type { Handlers, HttpContext } from '../handler.ts';
 import type { TransactionOutput, TransactionPage } from './admin-contract.ts';
@@ -20,7 +14,7 @@ export function transactionAdminHandlers({ broker }: HttpContext): Handlers<type
         ...query,
         states: state && [state],
         producerIds: producerId === undefined ? undefined : [producerId],
-        visible: visibleTo(call.principal.scopes),
+        visible: visibleTransactionalIds(call.principal.scopes),
       });
       const page: TransactionPage = {
         items: await eachOf(items, async (each) => listed(each, await broker.enlistedPartitions(each.participants))),
@@ -49,11 +43,6 @@ export function transactionAdminHandlers({ broker }: HttpContext): Handlers<type
       return empty(call, 204);
     },
   };
-}
-
-/** `undefined` if all transactional ids are visible. */
-function visibleTo(scopes: readonly Scope[]): ((transactionalId: string) => boolean) | undefined {
-  return allowsAllTransactionalIds(scopes, 'any') ? undefined : (id) => allowsTransactionalId(scopes, 'any', id);
 }
 
 type Described = Awaited<ReturnType<Broker['describeTransaction']>>;

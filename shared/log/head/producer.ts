@@ -60,7 +60,7 @@ export type ProducerDecision =
  * at 0.
  *
  * A slot that does not know the producer accepts any sequence from an old id, because the id's state may have expired
- * (`isFirstZero` false). A young id must begin at 0: its state cannot have expired, so any other sequence belongs to a batch
+ * (`mustBeginAtZero` false). A young id must begin at 0: its state cannot have expired, so any other sequence belongs to a batch
  * that overtook the first one. Kafka has no such rule; in Kafka, the first batch would then be out of order forever.
  *
  * A batch that was appended is a duplicate also after its transaction has ended, like any other.
@@ -71,11 +71,11 @@ export type ProducerDecision =
 export function decideProducer(
   state: ProducerState | undefined,
   batch: ProducedBatch,
-  isFirstZero: boolean,
+  mustBeginAtZero: boolean,
 ): ProducerDecision {
   const slot = state?.slots[batch.slot];
   if (slot !== undefined && batch.producerEpoch < slot.epoch) return { type: 'fenced', currentEpoch: slot.epoch };
-  const bySequence = decideSequence(slot, batch, isFirstZero);
+  const bySequence = decideSequence(slot, batch, mustBeginAtZero);
   if (bySequence.type === 'duplicate') return bySequence;
   if (batch.transaction !== undefined && batch.transaction <= (state?.ended ?? -1))
     return { type: 'transaction_ended' };
@@ -83,9 +83,13 @@ export function decideProducer(
   return bySequence;
 }
 
-function decideSequence(slot: SlotBatches | undefined, batch: ProducedBatch, isFirstZero: boolean): ProducerDecision {
+function decideSequence(
+  slot: SlotBatches | undefined,
+  batch: ProducedBatch,
+  mustBeginAtZero: boolean,
+): ProducerDecision {
   if (batch.baseSequence === NO_SEQUENCE) return { type: 'accepted' };
-  if (slot === undefined) return isFirstZero ? beginsAtZero(batch) : { type: 'accepted' };
+  if (slot === undefined) return mustBeginAtZero ? beginsAtZero(batch) : { type: 'accepted' };
   if (batch.producerEpoch > slot.epoch) return beginsAtZero(batch);
   const same = slot.batches.find((kept) => kept.baseSequence === batch.baseSequence && kept.records === batch.records);
   if (same !== undefined) return { type: 'duplicate', baseOffset: same.baseOffset };

@@ -49,7 +49,7 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
   {
     name: 'young-id-begins-anywhere',
     why: 'A batch of a new producer that overtakes its first one is accepted, which is then out of order for ever.',
-    edits: [{ file: DECIDE, from: 'return isFirstZero ? beginsAtZero(batch) : {', to: 'return {' }],
+    edits: [{ file: DECIDE, from: 'return mustBeginAtZero ? beginsAtZero(batch) : {', to: 'return {' }],
   },
   {
     name: 'every-id-counts-as-young',

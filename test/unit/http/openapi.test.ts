@@ -14,6 +14,7 @@ interface Document {
 
 interface DescribedOperation {
   readonly operationId: string;
+  readonly description: string;
   readonly parameters: readonly {
     readonly name: string;
     readonly in: string;
@@ -159,6 +160,24 @@ describe('the OpenAPI document', () => {
       const names = operation.parameters.map((parameter) => `${parameter.in} ${parameter.name}`);
       expect(new Set(names).size).toBe(names.length);
     }
+  });
+
+  it.each([
+    ['appendRecords', 'Takes the right `produce` on the topic.'],
+    ['appendEntries', 'Takes the right `produce` on each of the topics.'],
+    ['listTopics', 'Takes any right on some topic.'],
+    ['getUsage', 'Takes the right `admin` on all topics (`*`).'],
+    ['listGroups', 'Takes any right on some group.'],
+    ['commitOffsets', 'Takes the right `consume` on the group, and on each of the topics.'],
+    ['deleteOffsets', 'Takes the right `admin` on the group.'],
+    ['listTransactions', 'Takes any right on some transactional id.'],
+    ['beginTransaction', 'Takes the right `produce` on the transactional id.'],
+    ['appendInTransaction', 'Takes the right `produce` on the transactional id, and on each of the topics.'],
+    ['getHealth', 'Requires no right.'],
+  ] as const)('says which right is required: %s', (id, text) => {
+    const { method, path } = OPERATIONS[id];
+    const description = document.paths[path]?.[method]?.description;
+    expect(description?.endsWith(text), description).toBe(true);
   });
 
   it('has every code of an error in some operation, but for those that none of them has', () => {

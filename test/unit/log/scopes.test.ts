@@ -4,7 +4,6 @@ import {
   ALL_SCOPES,
   allowsAllGroups,
   allowsAllTopics,
-  allowsAllTransactionalIds,
   allowsGroup,
   allowsSomeGroup,
   allowsSomeTopic,
@@ -13,6 +12,7 @@ import {
   allowsTransactionalId,
   parseScopes,
   type Scope,
+  visibleTransactionalIds,
 } from '../../../shared/log/scopes.ts';
 
 const scope = (topics: readonly string[], actions: Scope['actions'] = ['consume'], groups: string[] = []): Scope => ({
@@ -119,8 +119,9 @@ describe('allowsTransactionalId', () => {
     expect(allowsSomeTransactionalId([scope(['*'], ['produce'], ['*'])], 'any')).toBe(false);
     expect(allowsSomeTransactionalId(scopes, 'produce')).toBe(true);
     expect(allowsSomeTransactionalId(scopes, 'admin')).toBe(false);
-    expect(allowsAllTransactionalIds(scopes, 'produce')).toBe(false);
-    expect(allowsAllTransactionalIds(ALL_SCOPES, 'produce')).toBe(true);
+    expect(visibleTransactionalIds(scopes)?.('orders-1')).toBe(true);
+    expect(visibleTransactionalIds(scopes)?.('orders')).toBe(false);
+    expect(visibleTransactionalIds(ALL_SCOPES)).toBeUndefined();
     const [, ofIds] = scopes as [Scope, Scope];
     expect(allowsSomeTopic([ofIds], 'any') || allowsSomeGroup([ofIds], 'any')).toBe(false);
   });

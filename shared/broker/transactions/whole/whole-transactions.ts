@@ -2,7 +2,7 @@ import { toHex } from '../../../log/bytes.ts';
 import { EventLogError, invalidField } from '../../../log/errors.ts';
 import { OWN_IDS } from '../../../log/transaction/check-transactional-id.ts';
 import type { ProducerName } from '../../../log/transaction/transaction.ts';
-import { answerOf, decideInitialise, type StoredTransaction } from '../../../log/transaction/transitions.ts';
+import { answerOf } from '../../../log/transaction/transitions.ts';
 import type { StickyPartitions } from '../../append/append-records.ts';
 import type { GroupCommit } from '../../append/group-commit.ts';
 import { hashOfKey } from '../../append/idempotency-key.ts';
@@ -10,7 +10,7 @@ import type { BrokerContext } from '../../context.ts';
 import { type AppendedRecord, appendRecordsInTransaction } from '../append/append-records.ts';
 import type { Completing } from '../complete.ts';
 import { endTransaction } from '../end.ts';
-import { moveExisting } from '../move-transaction.ts';
+import { initialise } from '../initialise.ts';
 import { commitOffsetsInTransaction } from '../offsets/commit-offsets.ts';
 import { commitPollInTransaction } from '../offsets/commit-poll.ts';
 import { fingerprintOf, packAnswer, unpackAnswer } from './answer.ts';
@@ -87,24 +87,8 @@ export class WholeTransactions {
     return answer === undefined ? { producer: transaction.producer } : { answer };
   }
 
-  /** `once`: unless there is an answer. */
-  #initialise(transactionalId: string, once: boolean): Promise<StoredTransaction> {
-    const { clock } = this.#context;
-    return moveExisting(this.#context, {
-      transactionalId,
-      completing: this.#completing,
-      timeoutMs: TIMEOUT_MS,
-      usesMemory: false,
-      by: 'next_producer',
-      decide: ({ transaction: seen, newProducerId }) =>
-        decideInitialise(seen, {
-          timeoutMs: TIMEOUT_MS,
-          nowMs: clock.nowMs(),
-          producer: undefined,
-          newProducerId,
-          once,
-        }),
-    });
+  #initialise(transactionalId: string, once: boolean): ReturnType<typeof initialise> {
+    return initialise(this.#context, this.#completing, { transactionalId, timeoutMs: TIMEOUT_MS, once });
   }
 
   #takeIdle(): Begun | undefined {

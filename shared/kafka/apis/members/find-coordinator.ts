@@ -20,7 +20,11 @@ export const findCoordinator = handler(
     const isKnown = keyType === GROUP || keyType === TRANSACTION;
     const coordinatorOf = (of: string) => {
       const refused = (errorCode: number, errorMessage: string) => ({
-        ...{ nodeId: -1, host: '', port: -1, errorCode, errorMessage },
+        nodeId: -1,
+        host: '',
+        port: -1,
+        errorCode,
+        errorMessage,
       });
       if (!isKnown) return refused(KAFKA_ERRORS.INVALID_REQUEST, `There are no coordinators of the type ${keyType}.`);
       if (keyType === GROUP && !rights.onGroup('any', of))
