@@ -20,8 +20,9 @@ export interface CuttingProxy {
 }
 
 /**
- * Passes on bytes as they are, and cuts every connection after a number of bytes that chance decides: half of them in what
- * the client sends, the others in what the server answers. So requests and answers end in their middle.
+ * Passes on bytes as they are, and cuts every connection after a number of bytes that chance decides: one of each two in what
+ * the client sends, the other in what the server answers. So requests and answers end in their middle, and nobody gets far by
+ * luck: a flow of bytes is cut at least as often as the largest numbers say.
  */
 export async function startCuttingProxy({
   port,
@@ -34,6 +35,9 @@ export async function startCuttingProxy({
 }): Promise<CuttingProxy> {
   const sockets = new Set<Socket>();
   let cuts = 0;
+  /** Decided by chance for the first of two connections; the second takes the other. */
+  let inRequests = false;
+  let connections = 0;
   const server = createServer((client) => {
     const target = connect(targetPort, HOST);
     const end = (): void => {
@@ -53,7 +57,8 @@ export async function startCuttingProxy({
       cuts += 1;
       end();
     };
-    const inRequests = randomInt(2) === 0;
+    inRequests = connections % 2 === 0 ? randomInt(2) === 0 : !inRequests;
+    connections += 1;
     pass(client, target, inRequests ? randomInt(...requests) : Number.POSITIVE_INFINITY, cut);
     pass(target, client, inRequests ? Number.POSITIVE_INFINITY : randomInt(...answers), cut);
   });
