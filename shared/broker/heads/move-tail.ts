@@ -71,14 +71,18 @@ function noteBusy({ busyHeads }: BrokerContext, { name }: KnownHead, { tail }: H
 
 /**
  * Moves the tail in the background while it is long enough, so that the append that triggered the move does not wait. If a
- * move fails, the next append starts it again. `track` is called with the work.
+ * move fails, or moves nothing, the next append starts it again. `track` is called with the work.
  */
 export function moveTailLater(context: BrokerContext, known: KnownHead, track: (work: Promise<unknown>) => void): void {
   const isLong = (): boolean => !known.head?.closed && (known.head?.tail.length ?? 0) >= TAIL_NODE_ENTRIES;
   if (known.isMoving || !isLong()) return;
   known.isMoving = true;
   const move = async (): Promise<void> => {
-    while (isLong()) await moveTail(context, known);
+    while (isLong()) {
+      const before = known.head?.firstEntry;
+      await moveTail(context, known);
+      if (known.head?.firstEntry === before) return;
+    }
   };
   track(
     move()

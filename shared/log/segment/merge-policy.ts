@@ -1,4 +1,4 @@
-import { TAIL_NODE_ENTRIES } from '../head/head.ts';
+import { type Head, TAIL_NODE_ENTRIES } from '../head/head.ts';
 import type { Segment } from './segment.ts';
 
 /** When the unmerged nodes of a head are merged, and which of its segments are joined: see docs/design/0007-segments-and-jobs.md. */
@@ -13,7 +13,7 @@ export const MERGE_BYTES_MAX = 64 * 1024 * 1024;
 export const MERGE_AGE_MS_MAX = 60 * MINUTE_MS;
 
 export interface Unmerged {
-  /** Whole tail nodes; entries in the head's tail do not count. */
+  /** Whole tail nodes that may be merged; entries in the head's tail do not count. */
   readonly nodes: number;
   /** The bytes of their records, if known. */
   readonly bytes?: number | undefined;
@@ -32,9 +32,18 @@ export function isMergeDue({ nodes, bytes = 0, oldestMs }: Unmerged, nowMs: numb
   );
 }
 
-/** Whole tail nodes from `mergedEntry` up to the head's tail. */
-export function unmergedNodes(mergedEntry: number, firstEntry: number): number {
-  return Math.max(0, Math.floor((firstEntry - mergedEntry) / TAIL_NODE_ENTRIES));
+/**
+ * The first entry that a merge must leave. Usually it is the first of the tail. A head with too many open transactions refers
+ * to its newest node for them, also when all of them have ended in the tail: that node must stay until a newer one takes its
+ * place. So an idle head can keep one node unmerged.
+ */
+export function mergeableEnd({ firstEntry, openBeforeTail }: Pick<Head, 'firstEntry' | 'openBeforeTail'>): number {
+  return openBeforeTail === 'in_node' ? firstEntry - TAIL_NODE_ENTRIES : firstEntry;
+}
+
+/** Whole tail nodes from `mergedEntry` up to `endEntry`. */
+export function unmergedNodes(mergedEntry: number, endEntry: number): number {
+  return Math.max(0, Math.floor((endEntry - mergedEntry) / TAIL_NODE_ENTRIES));
 }
 
 /** So many segments of one size class are joined at once. */

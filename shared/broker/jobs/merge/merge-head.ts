@@ -9,6 +9,7 @@ import {
   MERGE_BYTES_MAX,
   MERGE_NODES,
   MERGE_NODES_MAX,
+  mergeableEnd,
   unmergedNodes,
 } from '../../../log/segment/merge-policy.ts';
 import type { Segment } from '../../../log/segment/segment.ts';
@@ -50,9 +51,10 @@ const COMPACT_AFTER_MS = 5 * 60_000;
 
 /**
  * Merges the tail nodes of one head into segments while that is due (`merge-policy.ts`), or in any case with `force`, up to
- * the last stable offsets of its partitions, and then joins small segments. What a node is needed for besides its records, the states of producers and the uses of
- * idempotency keys, is stored before. May be stopped or killed anywhere, and run twice at once: what it has not committed is
- * garbage that the next run of the sweep finds.
+ * the last stable offsets of its partitions, and then joins small segments. What a node is needed for besides its records, the
+ * states of producers and the uses of idempotency keys, is stored before; the node that the head needs for its open transactions
+ * stays (`mergeableEnd`). May be stopped or killed anywhere, and run twice at once: what it has not committed is garbage that
+ * the next run of the sweep finds.
  *
  * Costs 2 GetItems if nothing waits, 1 Query more if something does. A merge of up to 64 MiB costs 1 Query for 64 nodes, 1
  * GetItem or GetObject for each entry, 1 PutObject for each segment, 1 PutItem for each use of an idempotency key, what
@@ -73,6 +75,8 @@ export async function mergeHead(
   };
   let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
   const head = await retrying(context, 'not_applied', () => readHead(stores.items, name));
+  // Not outdated by moves that come later: they only move nodes behind it.
+  const endEntry = mergeableEnd(head);
   const pace = new Pace(context, signal);
   let nodesMerged = 0;
   let bytesMerged = 0;
@@ -82,9 +86,9 @@ export async function mergeHead(
   const ask: Ask = (request) => retrying(context, 'not_applied', request);
   let heldUpBy: HeldUpBy | undefined;
   while (!head.closed && !signal?.aborted) {
-    const waiting = unmergedNodes(list.mergedEntry, head.firstEntry);
+    const waiting = unmergedNodes(list.mergedEntry, endEntry);
     if (waiting === 0) break;
-    const nodes = await nodesToMerge(context, stores.items, name, list, head);
+    const nodes = await nodesToMerge(context, stores.items, name, list, endEntry);
     const oldestMs = writtenAtMs((nodes[0] as TailNode).entries[0] as Entry);
     waitedMs ??= context.clock.nowMs() - oldestMs;
     const isFull = nodes.length < waiting;
@@ -139,9 +143,9 @@ async function nodesToMerge(
   items: ItemStore,
   name: HeadName,
   { mergedEntry }: SegmentList,
-  { firstEntry }: Head,
+  endEntry: number,
 ): Promise<TailNode[]> {
-  const to = Math.min(firstEntry, mergedEntry + MERGE_NODES_MAX * TAIL_NODE_ENTRIES);
+  const to = Math.min(endEntry, mergedEntry + MERGE_NODES_MAX * TAIL_NODE_ENTRIES);
   const nodes: TailNode[] = [];
   let bytes = 0;
   for await (const node of nodesBetween(items, name, mergedEntry, to, (request) =>
