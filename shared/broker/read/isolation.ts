@@ -1,4 +1,5 @@
 import type { StoredBatch } from '../../log/batch/stored-batch.ts';
+import { MissingDataError } from '../../log/errors.ts';
 import { TAIL_NODE_ENTRIES } from '../../log/head/head.ts';
 import { AbortedBatches, type AbortedRange } from '../../log/segment/aborted.ts';
 import type { BrokerContext } from '../context.ts';
@@ -14,6 +15,9 @@ import type { PartitionView } from './view-partitions.ts';
  */
 export type Isolation = (typeof ISOLATIONS)[number];
 export const ISOLATIONS = ['read_committed', 'read_uncommitted'] as const;
+
+/** Half of what merged data is kept for (`GRACE_MS` of the jobs). */
+const VIEW_MS_MAX = 15 * 60_000;
 
 /** Where a read of the view ends. */
 export function endFor(
@@ -56,6 +60,9 @@ export async function abortedIn(
       const fromEntry = entryNumber - (entryNumber % TAIL_NODE_ENTRIES);
       const wanted = { slot, fromEntry, toOffset: nextOffset };
       aborted.push(...(await abortedInNodes(context, stores.items, name, head, wanted)));
+      // A list that lacks what was swept would show aborted records as committed.
+      if (context.clock.nowMs() - view.seenAtMs > VIEW_MS_MAX)
+        throw new MissingDataError('The read stood still, and what it read about may have been merged and swept.', {});
     }
     const inTail = await transactionsOf(context, stores.items, name, head);
     aborted.push(...inTail.aborted.filter((one) => one.slot === slot));

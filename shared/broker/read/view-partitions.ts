@@ -18,6 +18,8 @@ export interface PartitionView {
   readonly name: HeadName;
   readonly head: Head;
   readonly stores: Stores;
+  /** When the head was read, or a little before. */
+  readonly seenAtMs: number;
   readonly logStartOffset: number;
   readonly highWatermark: number;
   /** The first offset of the oldest open transaction; without one the high watermark. */
@@ -82,10 +84,11 @@ export async function lookingAgain<Result>(
 /** The same partition as of now, also in the segment list that is remembered. 2 GetItems. @throws EventLogError `unknown_topic` */
 export async function viewAgain(context: BrokerContext, view: PartitionView): Promise<PartitionView> {
   const { name, stores, slot, topic } = view;
+  const seenAtMs = context.clock.nowMs();
   const [head] = await Promise.all([readHead(stores.items, name), currentSegmentList(context, stores.items, name)]);
   if (head.closed) throw unknownTopic(topic.name);
   const { open } = await transactionsOf(context, stores.items, name, head);
-  return { ...view, ...endsOf(head, slot, open) };
+  return { ...view, seenAtMs, ...endsOf(head, slot, open) };
 }
 
 function endsOf(head: Head, slot: number, open: OpenTransactions): Pick<PartitionView, 'head' | keyof PartitionEnds> {
@@ -111,6 +114,7 @@ async function viewsOf(context: BrokerContext, topic: Topic, choice: PartitionCh
   const { topicId } = topic;
   const partitions = choice === 'all' ? Array.from({ length: topic.partitions }, (_, partition) => partition) : choice;
   for (const partition of partitions) checkPartition(topic, partition);
+  const seenAtMs = context.clock.nowMs();
   const headNumbers = [...new Set(partitions.map((partition) => headOf(topic, partition).headNumber))];
   const heads = await eachOf(headNumbers, async (headNumber) => {
     const name = { topicId, headNumber };
@@ -121,6 +125,6 @@ async function viewsOf(context: BrokerContext, topic: Topic, choice: PartitionCh
   return partitions.map((partition) => {
     const { headNumber, slot } = headOf(topic, partition);
     const { name, head, open } = byNumber.get(headNumber) as (typeof heads)[number];
-    return { topic, partition, slot, name, stores, ...endsOf(head, slot, open) };
+    return { topic, partition, slot, name, stores, seenAtMs, ...endsOf(head, slot, open) };
   });
 }

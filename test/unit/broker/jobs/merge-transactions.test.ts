@@ -10,9 +10,10 @@ import { markerOutcome } from '../../../../shared/log/batch/transaction-marker.t
 import { abortedWithin } from '../../../../shared/log/segment/aborted.ts';
 import type { SegmentList } from '../../../../shared/log/segment/segment-list.ts';
 import { ABORTED, abortedKey, abortedPartitionKey } from '../../../../shared/storage/transaction-keys.ts';
+import { beforeRequests } from '../../../support/maintained-log.ts';
 import { memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
 import { TransactionalHistory } from '../../../support/transactional-history.ts';
-import { type LogProcess, logProcess } from '../../../support/transactional-log.ts';
+import { type LogProcess, logProcess, readValues } from '../../../support/transactional-log.ts';
 
 const HOUR_MS = 3_600_000;
 
@@ -217,5 +218,28 @@ describe('lists of aborted transactions beside nodes', () => {
       await sweepHead(process.context, topic, 0);
       expect(await listed()).toEqual([]);
     }
+  });
+
+  it('shows nothing aborted to a reader that stood still until all was merged and swept', async () => {
+    const { stores, process, topic, history } = await setUp(1);
+    for (let i = 0; i < 20; i++) {
+      await history.write(process, 1, 0);
+      await history.end(process, 1, i % 2 === 0 ? 'aborted' : 'committed');
+    }
+    await process.groupCommit.idle();
+    const pk = abortedPartitionKey(topic.topicId, 0);
+    let stoodStill = false;
+    const paused = beforeRequests(stores, async (request, [asked]) => {
+      if (stoodStill || request !== 'query' || (asked as { readonly pk: string }).pk !== pk) return;
+      stoodStill = true;
+      await mergeHead(process.context, topic, 0, { force: true });
+      await stores.clock.advance(HOUR_MS);
+      await sweepHead(process.context, topic, 0);
+    });
+    const reader = logProcess(paused);
+    // It has the records in memory.
+    await readValues(reader, 0, 'read_uncommitted');
+    expect(await readValues(reader, 0, 'read_committed')).toEqual(history.committedValues(0));
+    expect(stoodStill).toBe(true);
   });
 });
