@@ -142,14 +142,14 @@ export function checkpointKey(topicId: string, headNumber: number): ItemKey {
 }
 export const CHECKPOINT = { belowEntry: 'q' } as const;
 
-/** pk `producer#<topicId>#<head number>`, sk the producer id in 16 digits: its state (`log/producer.ts`) as of `belowEntry`. */
+/** pk `producer#<topicId>#<head number>`, sk the producer id in 16 digits: its state (`log/producer.ts`) as of `belowEntry`, kept until `expiresAt` (seconds). */
 export function producerPartitionKey(topicId: string, headNumber: number): string {
   return `producer#${topicId}#${headNumber}`;
 }
 export function producerKey(topicId: string, headNumber: number, producerId: number): ItemKey {
   return { pk: producerPartitionKey(topicId, headNumber), sk: paddedNumber(producerId) };
 }
-export const PRODUCER = { belowEntry: 'q', state: 'p', writtenAtMs: 'w' } as const;
+export const PRODUCER = { belowEntry: 'q', state: 'p', writtenAtMs: 'w', expiresAt: EXPIRES_AT } as const;
 
 /** pk `idempotency#<topicId>#<hash, hex>`: an append under an idempotency key, kept until `expiresAt` (seconds). */
 export function idempotencyKey(topicId: string, hashHex: string): ItemKey {

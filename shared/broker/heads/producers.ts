@@ -24,6 +24,8 @@ import { firstEntryKept } from './segment-list-store.ts';
 /** A gap of up to this many entries is read; after a larger gap each producer is loaded again. */
 const GAP_ENTRIES_MAX = 8 * TAIL_NODE_ENTRIES;
 const PRODUCERS_KEPT_MAX = 10_000;
+/** Longer than an id is young (`YoungProducers`), so that a young id whose state is unknown has written nothing. */
+const STATE_LIFETIME_MS = 72 * 3_600_000;
 
 interface KnownProducer {
   /** The producer's state; `undefined` if the producer is known to have written nothing. */
@@ -115,7 +117,8 @@ export class HeadProducers {
 /**
  * Stores the states of all producers in the tail nodes since the last checkpoint, up to `belowEntry`, and then the
  * checkpoint itself. It is safe to run twice at once and to stop anywhere. Each item records the entry number up to which
- * it is valid; only a later item replaces it, and entries that an item already includes are skipped.
+ * it is valid; only a later item replaces it, and entries that an item already includes are skipped. An item expires 72 hours
+ * after the last checkpoint before which its producer wrote.
  * Costs 1 GetItem + 1 Query + 1 UpdateItem, and 1 GetItem + 1 PutItem for each producer that wrote.
  */
 export async function checkpointProducers(
@@ -138,9 +141,16 @@ export async function checkpointProducers(
       .filter(({ entryNumber }) => entryNumber >= written.belowEntry)
       .reduce(applyEvent, written.state);
     if (state === undefined) continue;
+    // The state of an open transaction must not be forgotten; its marker is an event of a later checkpoint.
+    const isOpen = state.slots.some((slot) => slot?.open !== undefined);
     await items.put(
       producerKey(name.topicId, name.headNumber, producerId),
-      { [PRODUCER.belowEntry]: belowEntry, [PRODUCER.state]: packProducer(state), [PRODUCER.writtenAtMs]: nowMs },
+      {
+        [PRODUCER.belowEntry]: belowEntry,
+        [PRODUCER.state]: packProducer(state),
+        [PRODUCER.writtenAtMs]: nowMs,
+        ...(isOpen ? {} : { [PRODUCER.expiresAt]: Math.ceil((nowMs + STATE_LIFETIME_MS) / 1_000) }),
+      },
       [{ if: 'at_most', name: PRODUCER.belowEntry, value: belowEntry - 1 }],
     );
   }
@@ -163,7 +173,7 @@ export interface HeadProducer {
 
 /**
  * All producers that have written to the head since `sinceMs`. 1 GetItem for the checkpoint, 1 or 2 Queries for the tail nodes
- * since, and 1 Query for every 500 producers that ever wrote.
+ * since, and 1 Query for every 500 producers whose states are kept.
  */
 export async function headProducers(
   items: ItemStore,
@@ -211,7 +221,7 @@ async function readProducers(items: ItemStore, name: HeadName, sinceMs: number):
     const page = await items.query({ pk, from, limit: PRODUCERS_PER_QUERY });
     for (const { sk, attributes } of page.items) {
       const writtenAtMs = Number(attributes[PRODUCER.writtenAtMs] ?? 0);
-      // Every producer that ever wrote has an item: memory must not hold them all.
+      // Items of three days can be many: memory must not hold them all.
       if (writtenAtMs >= sinceMs) producers.set(Number(sk), { ...producerFromAttributes(attributes), writtenAtMs });
     }
     from = `${page.items.at(-1)?.sk}\0`;

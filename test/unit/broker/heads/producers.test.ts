@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { readHead } from '../../../../shared/broker/heads/items.ts';
-import { HeadProducers } from '../../../../shared/broker/heads/producers.ts';
+import { checkpointProducers, HeadProducers } from '../../../../shared/broker/heads/producers.ts';
+import { mergeHead } from '../../../../shared/broker/jobs/merge/merge-head.ts';
+import { putTopic } from '../../../../shared/broker/topics/put-topic.ts';
+import { producerPartitionKey } from '../../../../shared/storage/keys.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import {
   appendTo,
@@ -12,6 +15,9 @@ import {
 } from '../../../support/memory-broker.ts';
 import { moveOn, send, threeBrokers } from '../../../support/produce.ts';
 import { turn } from '../../../support/simulated-clock.ts';
+import { appendBatch, logProcess, mark } from '../../../support/transactional-log.ts';
+
+const HOUR_MS = 3_600_000;
 
 describe('the states of producers', () => {
   it('are rebuilt by a new broker from checkpoints, nodes and the tail', async () => {
@@ -176,5 +182,41 @@ describe('the states of producers', () => {
     // The oldest one and one that is new, in one commit.
     await producers.bringTo(stores.items, name, head, [0, 10_000]);
     expect(producers.stateOf(0)?.slots[0]?.batches).toEqual([{ baseSequence: 0, records: 1, baseOffset: 0 }]);
+  });
+
+  it('are kept for three days after the last checkpoint of a producer, or as long as it has a transaction open', async () => {
+    const stores = memoryStores();
+    const process = logProcess(stores);
+    await putTopic(process.context, { name: 't', partitions: 1 });
+    const topic = await process.context.topics.get('t');
+    const name = { topicId: topic.topicId, headNumber: 0 };
+    const { clock, items } = stores;
+    await appendBatch(process, { partition: 0, producerId: 1, baseSequence: 0, values: ['v'] });
+    await appendBatch(process, { partition: 0, producerId: 2, baseSequence: 0, values: ['v'], transaction: 0 });
+    const writeOn = async (): Promise<void> => {
+      for (let i = 0; i < 8; i++) await appendTo(memoryBroker(stores), 't', 0, ['v']);
+      await mergeHead(process.context, topic, 0, { force: true });
+      const { firstEntry } = await readHead(items, name);
+      await checkpointProducers(items, name, firstEntry, clock.nowMs());
+    };
+    const kept = async (): Promise<number[]> => {
+      // The store may keep expired items for a day.
+      await items.removeExpired(clock.nowMs(), 100);
+      const { items: found } = await items.query({ pk: producerPartitionKey(name.topicId, 0), limit: 10 });
+      return found.map(({ sk }) => Number(sk));
+    };
+    await writeOn();
+    await clock.advance(71 * HOUR_MS);
+    expect(await kept()).toEqual([1, 2]);
+    await clock.advance(2 * HOUR_MS);
+    expect(await kept()).toEqual([2]);
+    // To a process that comes later it is a new producer.
+    const again = { partition: 0, producerId: 1, baseSequence: 0, values: ['v'] };
+    expect(await appendBatch(logProcess(stores), again)).toMatchObject({ ok: true, baseOffset: 10 });
+    await mark(process, topic, 0, { producerId: 2, producerEpoch: 1, transaction: 0, outcome: 'committed' });
+    await writeOn();
+    expect(await kept()).toEqual([1, 2]);
+    await clock.advance(73 * HOUR_MS);
+    expect(await kept()).toEqual([]);
   });
 });
