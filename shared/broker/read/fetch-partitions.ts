@@ -5,8 +5,8 @@ import { checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { unknownTopic } from '../memory/topic-cache.ts';
 import { eachOf } from '../topics/each-head.ts';
-import { endFor, type Isolation, inOrder, noteHeldUp } from './isolation.ts';
-import { lookUntil } from './look-until.ts';
+import { endFor, type Isolation, inOrder, isHeldUp, noteHeldUp } from './isolation.ts';
+import { lookAgainMs, lookUntil } from './look-until.ts';
 import { readSharedView } from './read.ts';
 import { checkInRange, type PartitionView, viewPartitions } from './view-partitions.ts';
 
@@ -119,7 +119,11 @@ export async function fetchPartitions(
       look,
       isEnough: (bytes) => bytes >= Math.min(bytesMin, bytesMax) || fetching.some(({ error }) => error !== undefined),
       untilMs: context.clock.nowMs() + waitMs,
-      lookMs: context.settings.pollIntervalMs,
+      lookMs: () =>
+        lookAgainMs(
+          context,
+          fetching.some((one) => isHeldUp(one, one.nextOffset, isolation)),
+        ),
       signal,
     });
   } finally {

@@ -140,7 +140,7 @@ export class Follower {
         look: () => this.#look(),
         isEnough: (turns) => turns.length > 0,
         untilMs,
-        lookMs,
+        lookMs: () => lookMs,
         signal,
       });
     }

@@ -27,9 +27,18 @@ export function endFor(
   return isolation === 'read_committed' ? lastStableOffset : highWatermark;
 }
 
+/** Whether a read has come to the last stable offset, and an open transaction has records there. Costs no request. */
+export function isHeldUp(
+  { highWatermark, lastStableOffset }: Pick<PartitionView, 'highWatermark' | 'lastStableOffset'>,
+  offset: number,
+  isolation: Isolation = 'read_committed',
+): boolean {
+  return isolation === 'read_committed' && offset >= lastStableOffset && lastStableOffset < highWatermark;
+}
+
 /** Tells which transactions a read of committed records waits for, if it has come to the last stable offset. Costs no request. */
 export async function noteHeldUp(context: BrokerContext, view: PartitionView, offset: number): Promise<void> {
-  if (offset < view.lastStableOffset || view.lastStableOffset === view.highWatermark) return;
+  if (!isHeldUp(view, offset)) return;
   const { open } = await transactionsOf(context, view.stores.items, view.name, view.head);
   const oldest = open.filter(
     ({ firstOffsets }) => (firstOffsets.get(view.slot) ?? view.highWatermark) <= view.lastStableOffset,

@@ -4,8 +4,8 @@ import { OFFSET_MAX, READ_BYTES_DEFAULT, READ_BYTES_MAX, READ_WAIT_MS_MAX } from
 import type { AbortedRange } from '../../log/segment/aborted.ts';
 import { checkTopicName } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
-import { abortedIn, endFor, type Isolation, noteHeldUp, withoutAborted } from './isolation.ts';
-import { lookUntil } from './look-until.ts';
+import { abortedIn, endFor, type Isolation, isHeldUp, noteHeldUp, withoutAborted } from './isolation.ts';
+import { lookAgainMs, lookUntil } from './look-until.ts';
 import { planRead } from './plan-read.ts';
 import { takeBatches } from './take-batches.ts';
 import { findTime } from './times/find-time.ts';
@@ -61,8 +61,8 @@ export interface SharedReadResult extends ReadResult {
  * of each transaction that had ended. At the end of the partition, or at the last stable offset, it
  * waits for up to `waitMs`, and is woken at once by appends of the same process. Costs 1 read of the head, and 1 GetItem or
  * GetObject for each part that is not in memory; for records out of the tail see `planRead`, and for segments
- * `readSegment`. A wait costs 1 read of the head for each look: one every `pollIntervalMs`, and none between if no other
- * process can append.
+ * `readSegment`. A wait costs 1 read of the head for each look: one every `pollIntervalMs`. If no other process can
+ * append, there is none between, or one a second while an open transaction holds the read up.
  * @throws EventLogError `unknown_topic`, `unknown_partition`, `offset_out_of_range` with both ends, `invalid_request`
  */
 export async function read(context: BrokerContext, request: ReadRequest): Promise<ReadResult> {
@@ -91,7 +91,7 @@ export async function read(context: BrokerContext, request: ReadRequest): Promis
       look,
       isEnough: ({ offset, nextOffset }) => nextOffset > offset,
       untilMs: context.clock.nowMs() + waitMs,
-      lookMs: context.settings.pollIntervalMs,
+      lookMs: (result) => lookAgainMs(context, isHeldUp(result, result.nextOffset, isolation)),
       signal,
     });
   } finally {

@@ -14,7 +14,7 @@ it('a wait that nobody waits for any longer costs no further look', async () => 
       look: async () => ++looks,
       isEnough: () => false,
       untilMs: clock.nowMs() + 60_000,
-      lookMs: undefined,
+      lookMs: () => undefined,
       signal: gone.signal,
     },
   );

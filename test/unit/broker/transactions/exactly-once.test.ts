@@ -5,6 +5,8 @@ import type { ProducerName } from '../../../../shared/log/transaction/transactio
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { bytes, codeOf, memoryBroker, memoryStores, text } from '../../../support/memory-broker.ts';
 
+const PLACE = { topic: 't', partition: 0 };
+
 /** Transactions as producers see them, over brokers in several processes. */
 
 interface Produced {
@@ -134,6 +136,32 @@ describe('a transaction', () => {
     expect(
       await codeOf(a.endTransaction({ transactionalId: 'x', producer, outcome: 'committed', raisesEpoch: true })),
     ).toBe('producer_fenced');
+  });
+
+  it.each([
+    [
+      'read',
+      async (broker: Broker) =>
+        (await broker.readRecords({ ...PLACE, from: { offset: 0 }, waitMs: 20_000 })).records.length,
+    ],
+    [
+      'fetch',
+      async (broker: Broker) => {
+        const partitions = [{ ...PLACE, offset: 0, bytesMax: 1_000 }];
+        const [found] = await broker.fetchPartitions({ partitions, bytesMin: 1, bytesMax: 1_000, waitMs: 20_000 });
+        return found?.ok ? found.batches.length : found;
+      },
+    ],
+  ])('that is left open ends a %s that waits for it, where no other process can append', async (_, wait) => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores, { pollIntervalMs: undefined });
+    await broker.putTopic({ name: 't', partitions: 1 });
+    const producer = await broker.initialiseProducer({ transactionalId: 'x', timeoutMs: 5_000 });
+    await produce(broker, 'x', producer, [{ values: ['left'] }]);
+    await broker.appendRecords({ ...PLACE, records: [{ ...PLACE, key: null, value: bytes('plain'), headers: [] }] });
+    const beganMs = stores.clock.nowMs();
+    expect(await stores.clock.run(wait(broker))).toBeGreaterThan(0);
+    expect(stores.clock.nowMs() - beganMs).toBeLessThan(15_000);
   });
 
   it('by Kafka’s older protocol keeps its epoch, and needs its partitions to be added first', async () => {
