@@ -14,7 +14,7 @@ import {
   stickyOfKey,
 } from './idempotency-key.ts';
 import type { AppendIdentity, AppendRecordsRequest, RecordOutcome } from './outcomes.ts';
-import { encodeBatches, planBatches, type RecordPlan, recordOutcomes } from './plan-records.ts';
+import { checkRepeatable, encodeBatches, planBatches, type RecordPlan, recordOutcomes } from './plan-records.ts';
 
 /** Chooses the sticky partition of each request without keys; consecutive requests get different partitions. */
 export class StickyPartitions {
@@ -35,7 +35,8 @@ const STICKY_TOPICS_MAX = 10_000;
  * Appends records to one topic: chooses partitions, makes a batch for each (several if one would exceed the topic's
  * `max.message.bytes`), and appends the batches as `appendBatches` does, at the same cost. Every record has its own
  * outcome, in the order of the request. An idempotency key costs 1 PutItem and 1 UpdateItem more.
- * @throws EventLogError `unknown_topic`, `invalid_request`, `idempotency_key_reused`, `throttled`, `shutting_down`
+ * @throws EventLogError `unknown_topic`, `invalid_request`, `request_too_large`, `idempotency_key_reused`, `throttled`,
+ * `shutting_down`
  */
 export async function appendRecords(
   context: BrokerContext,
@@ -131,6 +132,7 @@ function planRequest(
 ): RecordPlan {
   const plan = planBatches(request.records, topic, sticky, nowMs);
   checkOnePartition(request, topic, new Set(plan.batches.map(({ partition }) => partition)).size);
+  if (request.producer !== undefined) checkRepeatable('Producer-Seq', plan.batches.length);
   return plan;
 }
 

@@ -4,7 +4,7 @@ import { EventLogError, invalidField } from '../../log/errors.ts';
 import type { EntryProducer } from '../../log/head/entry.ts';
 import type { CheckedBatch } from '../../log/head/head-append.ts';
 import { addSequence } from '../../log/head/producer.ts';
-import { HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../../log/limits.ts';
+import { HEADERS_PER_RECORD_MAX, PRODUCER_BATCHES_KEPT, RECORDS_PER_BATCH_MAX } from '../../log/limits.ts';
 import { checkTimestamp } from '../../log/topic/check-batch.ts';
 import { partitionForKey } from '../../log/topic/partitioner.ts';
 import { checkPartition, type Topic } from '../../log/topic/topic.ts';
@@ -74,6 +74,19 @@ function lacksKey({ name }: Topic, place: number): EventLogError {
   return invalidField(
     `records[${place}].key`,
     `Topic '${name}' is compacted (cleanup.policy): it keeps the last record of each key, so record ${place} needs a key.`,
+  );
+}
+
+/**
+ * Of more batches with a sequence in a partition, a repeated request would not find the first ones.
+ * @throws EventLogError `request_too_large` naming the field of the sequence
+ */
+export function checkRepeatable(field: string, batches: number): void {
+  if (batches <= PRODUCER_BATCHES_KEPT) return;
+  throw new EventLogError(
+    'request_too_large',
+    `Records with a sequence can take at most ${PRODUCER_BATCHES_KEPT} batches of the topic's max.message.bytes in a partition; these take ${batches}. Send them in several requests, one after the other.`,
+    { details: { field, batches, batchesMax: PRODUCER_BATCHES_KEPT } },
   );
 }
 

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import {
   IDEMPOTENCY_KEY_LENGTH_MAX,
+  PRODUCER_BATCHES_KEPT,
   PRODUCER_EPOCH_MAX,
   RECORDS_PER_REQUEST_MAX,
   SEQUENCE_MAX,
@@ -160,7 +161,10 @@ export const appendHeaders = z.strictObject({
     .min(0)
     .max(SEQUENCE_MAX)
     .optional()
-    .describe('The sequence of the first record; each record takes one. All records must be in one partition.'),
+    .describe(
+      'The sequence of the first record; each record takes one. All records must be in one partition, and take at most ' +
+        `${PRODUCER_BATCHES_KEPT} batches of the topic's max.message.bytes.`,
+    ),
   'Idempotency-Key': z
     .string()
     .min(1)

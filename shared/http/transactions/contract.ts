@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import {
   OFFSETS_PER_REQUEST_MAX,
+  PRODUCER_BATCHES_KEPT,
   RECORDS_PER_REQUEST_MAX,
   SEQUENCE_MAX,
   TRANSACTION_TIMEOUT_MS_MAX,
@@ -115,7 +116,8 @@ export const transactionRecordsInput = z
             .nullish()
             .describe(
               'How many records of the transaction are before these in their partition, which each of them must name. Then ' +
-                'repeating the request appends nothing twice.',
+                'repeating the request appends nothing twice. All such entries of a partition may take at most ' +
+                `${PRODUCER_BATCHES_KEPT} batches of the topic's max.message.bytes.`,
             ),
         }),
       )

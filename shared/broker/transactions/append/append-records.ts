@@ -6,7 +6,13 @@ import type { ProducerName } from '../../../log/transaction/transaction.ts';
 import type { StickyPartitions } from '../../append/append-records.ts';
 import type { GroupCommit } from '../../append/group-commit.ts';
 import type { AppendOutcome, RecordToAppend } from '../../append/outcomes.ts';
-import { encodeBatches, planBatches, type RecordPlan, recordOutcomes } from '../../append/plan-records.ts';
+import {
+  checkRepeatable,
+  encodeBatches,
+  planBatches,
+  type RecordPlan,
+  recordOutcomes,
+} from '../../append/plan-records.ts';
 import type { BrokerContext } from '../../context.ts';
 import { appendInTransaction } from './append-in-transaction.ts';
 
@@ -18,8 +24,9 @@ export interface AppendRecordsInTransactionRequest {
 
 export interface RecordsToAppend extends RecordsOfTopic {
   /**
-   * How many records of the transaction are before these in their partition. All of them must be in one partition. Then a
-   * repeated request appends nothing twice, and gets the same answer.
+   * How many records of the transaction are before these in their partition. All of them must be in one partition, and take at
+   * most five batches there with those of the request's other entries. Then a repeated request appends nothing twice, and gets
+   * the same answer.
    */
   readonly baseSequence?: number | undefined;
 }
@@ -66,6 +73,7 @@ export async function appendRecordsInTransaction(
       return { records, plan, batches };
     }),
   );
+  checkBatchesOfEach(entries, planned);
   const outcomes = await appendInTransaction(context, groupCommit, {
     transactionalId,
     enlists: true,
@@ -93,6 +101,22 @@ function checkNumbered(
     `entries[${entry}].sequence`,
     `A sequence is a whole number from 0 to ${SEQUENCE_MAX}, and requires the same partition on each record of the entry.`,
   );
+}
+
+/** Several entries can be for one partition. @throws EventLogError `request_too_large` */
+function checkBatchesOfEach(
+  entries: readonly RecordsToAppend[],
+  planned: readonly { readonly plan: RecordPlan }[],
+): void {
+  const counts = new Map<string, number>();
+  entries.forEach(({ topic, baseSequence = NO_SEQUENCE }, i) => {
+    if (baseSequence === NO_SEQUENCE) return;
+    const batches = planned[i]?.plan.batches ?? [];
+    const partition = `${topic}/${batches[0]?.partition}`;
+    const count = (counts.get(partition) ?? 0) + batches.length;
+    counts.set(partition, count);
+    checkRepeatable(`entries[${i}].sequence`, count);
+  });
 }
 
 function appendedRecords(

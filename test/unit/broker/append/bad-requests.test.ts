@@ -22,6 +22,21 @@ describe('what a request must not leave to chance, or blow up', () => {
     expect(only?.ok).toBe(true);
   });
 
+  it('is a sequence over more batches than a repeated request would find', async () => {
+    const broker = memoryBroker();
+    await broker.putTopic({ name: 't', config: { 'max.message.bytes': '1000' } });
+    const producer = { producerId: 1, producerEpoch: 0, baseSequence: 0 };
+    const append = (count: number) =>
+      broker.appendRecords({ topic: 't', records: Array(count).fill(record('x'.repeat(600))), producer });
+    await expect(append(6)).rejects.toMatchObject({
+      code: 'request_too_large',
+      details: { field: 'Producer-Seq', batches: 6, batchesMax: 5 },
+    });
+    const first = await append(5);
+    expect(first.map((outcome) => outcome.ok && outcome.offset)).toEqual([0, 1, 2, 3, 4]);
+    expect(await append(5)).toEqual(first.map((outcome) => ({ ...outcome, duplicate: true })));
+  });
+
   it('is a record without a key in a compacted topic, which would lose it', async () => {
     const broker = memoryBroker();
     await broker.putTopic({ name: 't' });

@@ -231,6 +231,34 @@ describe('a transaction', () => {
     expect(await values(b, 'other', 17)).toEqual(['2']);
   });
 
+  it('repeats its answer to numbered records, and refuses more batches than it remembers', async () => {
+    const { a, b } = await world();
+    await a.putTopic({ name: 'other', config: { 'max.message.bytes': '1000' } });
+    const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    const value = bytes('x'.repeat(600));
+    const request = (...counts: number[]) => {
+      let baseSequence = 0;
+      const entries = counts.map((count) => {
+        const records = Array(count).fill({ key: null, value, headers: [], partition: 0, timestampMs: 1_000 });
+        baseSequence += count;
+        return { topic: 'other', baseSequence: baseSequence - count, records };
+      });
+      return { transactionalId: 'x', producer, entries };
+    };
+    await expect(a.appendRecordsInTransaction(request(6))).rejects.toMatchObject({
+      code: 'request_too_large',
+      details: { field: 'entries[0].sequence', batches: 6, batchesMax: 5 },
+    });
+    await expect(a.appendRecordsInTransaction(request(3, 3))).rejects.toMatchObject({
+      code: 'request_too_large',
+      outcome: 'not_applied',
+      details: { field: 'entries[1].sequence' },
+    });
+    const first = await a.appendRecordsInTransaction(request(3, 2));
+    expect(first.flat().map(({ offset }) => offset)).toEqual([0, 1, 2, 3, 4]);
+    expect(await b.appendRecordsInTransaction(request(3, 2))).toEqual(first);
+  });
+
   it('does not hang on a topic that was deleted in the middle', async () => {
     const { a, b } = await world();
     const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
