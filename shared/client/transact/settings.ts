@@ -11,7 +11,11 @@ export interface TransactionOptions {
    * `tailrace.client.`, and a credential needs the right `produce` on them too.
    */
   readonly transactionalId?: string | undefined;
-  /** A transaction that is open for this long is aborted, and tried again. From 1 to 900,000; default 60,000. */
+  /**
+   * A transaction that is open for longer may be aborted by whoever it holds up. Then it is tried again; but under a given
+   * `transactionalId` it fails with `producer_fenced`, since a newer program that uses the id may have aborted it. Another
+   * time than the last one's under the id takes a request more. From 1 to 900,000; default 60,000.
+   */
   readonly timeoutMs?: number | undefined;
   /** How long the whole is tried again after failures that pass. Default 120,000. With 0 it is tried once. */
   readonly retryMs?: number | undefined;
@@ -25,7 +29,13 @@ export interface TransactContext {
   readonly random: Random;
   readonly settings: TransactSettings;
   /** @throws EventLogError */
-  partitionsOf(topic: string, signal: AbortSignal): Promise<number>;
+  topicOf(name: string, signal: AbortSignal): Promise<TopicToWrite>;
+}
+
+export interface TopicToWrite {
+  readonly partitions: number;
+  /** Its `max.message.bytes`. */
+  readonly batchBytesMax: number;
 }
 
 export interface TransactSettings {
@@ -38,7 +48,7 @@ export interface TransactSettings {
   readonly requestTimeoutMs: number;
   /** How long a request within a transaction is repeated that has no answer. Then the whole is tried again. */
   readonly repeatMs: number;
-  /** How long a number of partitions is trusted. */
+  /** How long is trusted what is known of a topic. */
   readonly topicMaxAgeMs: number;
   /** How long the end of a transaction is repeated that has no answer. */
   readonly endTimeoutMs: number;

@@ -1,5 +1,5 @@
 import type { LogRecord } from '../../log/batch/record.ts';
-import { recordBytesBound } from '../../log/batch/write-batch.ts';
+import { BATCH_HEADER_BYTES, recordBytesBound } from '../../log/batch/write-batch.ts';
 import { EventLogError } from '../../log/errors.ts';
 import { partitionForKey } from '../../log/topic/partitioner.ts';
 import { type Plain, plain, type Topic } from '../codec.ts';
@@ -8,7 +8,7 @@ import { asEventLogError } from '../in-time.ts';
 import type { TransactionName } from '../log-api.ts';
 import { encodeRecord, type ProducedRecord, type RecordToProduce } from '../produce/pending-record.ts';
 import { repeated } from './repeated.ts';
-import type { TransactContext } from './settings.ts';
+import type { TopicToWrite, TransactContext } from './settings.ts';
 
 /** What a transaction holds, for the function that was given to `EventLog.transaction`. */
 export interface Transaction {
@@ -43,7 +43,14 @@ interface Lot {
   readonly partition: number;
   readonly baseSequence: number;
   readonly records: Waiting[];
+  bytes: number;
 }
+
+/**
+ * A request has at most as many bytes for a partition as so many full batches. The log cuts them into at most five, since two
+ * batches in a row have more than fits into one: of more than five it could not repeat its answer (`PRODUCER_BATCHES_KEPT`).
+ */
+const LOT_BATCHES = 3;
 
 /** One attempt of a transaction. It sends one request at a time, so that records keep their order. */
 export class OpenTransaction implements Transaction {
@@ -110,9 +117,11 @@ export class OpenTransaction implements Transaction {
     return this.#settled(async () => {
       this.#mustBeOpen();
       const { group, token } = position;
-      await this.#inTurn(async (signal) => {
+      await this.#inTurn(async (repeat) => {
         const { log } = this.#context;
-        const outcomes = await log.commitOffsetsInTransaction({ ...this.#name, group, after: token, signal });
+        const outcomes = await repeat((signal) =>
+          log.commitOffsetsInTransaction({ ...this.#name, group, after: token, signal }),
+        );
         for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
       });
     });
@@ -167,11 +176,10 @@ export class OpenTransaction implements Transaction {
       }
       this.#waiting = this.#waiting.slice(sent.length);
       this.#waitingBytes -= bytes;
-      // A repeated request must be the same one.
-      let lots: readonly Lot[] | undefined;
-      const append = async (signal: AbortSignal): Promise<void> => {
-        lots ??= await this.#lotsOf(sent, signal);
-        await this.#append(lots, signal);
+      const append = async (repeat: Repeat): Promise<void> => {
+        const topics = await repeat((signal) => this.#topicsOf(sent, signal));
+        // A repeated request must be the same one.
+        for (const lots of this.#requestsOf(sent, topics)) await repeat((signal) => this.#append(lots, signal));
       };
       await this.#inTurn(append).catch((error) => {
         for (const { settle } of sent) settle.reject(error);
@@ -195,48 +203,57 @@ export class OpenTransaction implements Transaction {
     });
   }
 
-  /** By topic and partition, with how many records of the transaction are before them there. */
-  async #lotsOf(sent: readonly Waiting[], signal: AbortSignal): Promise<readonly Lot[]> {
+  async #topicsOf(sent: readonly Waiting[], signal: AbortSignal): Promise<ReadonlyMap<string, TopicToWrite>> {
+    const topics = new Map<string, TopicToWrite>();
+    for (const { topic } of sent) if (!topics.has(topic)) topics.set(topic, await this.#context.topicOf(topic, signal));
+    return topics;
+  }
+
+  /**
+   * What is sent, by topic and partition, with how many records of the transaction are before them there. It is one request,
+   * unless a partition gets more than a lot.
+   */
+  #requestsOf(sent: readonly Waiting[], topics: ReadonlyMap<string, TopicToWrite>): (readonly Lot[])[] {
     const sticky = new Map<string, number>();
-    const partitions: number[] = [];
-    for (const { topic, record, partition } of sent)
-      partitions.push(partition ?? (await this.#partitionFor(topic, record.key, sticky, signal)));
-    const lots = new Map<string, Lot>();
-    sent.forEach((waiting, i) => {
-      const { topic } = waiting;
-      const partition = partitions[i] as number;
+    const requests: Lot[][] = [];
+    let lots = new Map<string, Lot>();
+    for (const waiting of sent) {
+      const { topic, record, bytes } = waiting;
+      const { partitions, batchBytesMax } = topics.get(topic) as TopicToWrite;
+      const partition = waiting.partition ?? this.#partitionFor(topic, record.key, sticky, partitions);
       const name = `${topic}/${partition}`;
-      const lot = lots.get(name) ?? { topic, partition, baseSequence: this.#sequences.get(name) ?? 0, records: [] };
+      let lot = lots.get(name);
+      if (lot !== undefined && lot.bytes + bytes > LOT_BATCHES * (batchBytesMax - BATCH_HEADER_BYTES)) {
+        requests.push([...lots.values()]);
+        lots = new Map();
+        lot = undefined;
+      }
+      lot ??= { topic, partition, baseSequence: this.#sequences.get(name) ?? 0, records: [], bytes: 0 };
       lots.set(name, lot);
       lot.records.push(waiting);
+      lot.bytes += bytes;
       this.#sequences.set(name, lot.baseSequence + lot.records.length);
-    });
-    return [...lots.values()];
+    }
+    return [...requests, [...lots.values()]];
   }
 
   /** Where Kafka's clients put a key. The records of a request without one share a partition. */
-  async #partitionFor(
-    topic: string,
-    key: Uint8Array | null,
-    sticky: Map<string, number>,
-    signal: AbortSignal,
-  ): Promise<number> {
-    const { random, partitionsOf } = this.#context;
-    const partitions = await partitionsOf(topic, signal);
+  #partitionFor(topic: string, key: Uint8Array | null, sticky: Map<string, number>, partitions: number): number {
+    const { random } = this.#context;
     if (key !== null) return partitionForKey(key, partitions);
     const chosen = sticky.get(topic) ?? random.bytes(4).reduce((sum, byte) => sum * 256 + byte, 0) % partitions;
     sticky.set(topic, chosen);
     return chosen;
   }
 
-  /** A request that comes after all before it. Its failure is the transaction's. */
-  #inTurn(run: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const { settings } = this.#context;
+  /** Requests that come after all before them. Their failure is the transaction's. */
+  #inTurn(run: (repeat: Repeat) => Promise<void>): Promise<void> {
+    const repeating = { stop: this.#failed.signal, forMs: this.#context.settings.repeatMs };
     const done = this.#sending.then(async () => {
       if (this.#failure !== undefined) throw this.#failure.error;
       this.#isUsed = true;
       try {
-        await repeated(this.#context, { stop: this.#failed.signal, forMs: settings.repeatMs }, run);
+        await run((request) => repeated(this.#context, repeating, request));
       } catch (thrown) {
         this.#fail(asEventLogError(thrown));
         throw this.failure;
@@ -260,3 +277,4 @@ export class OpenTransaction implements Transaction {
 }
 
 type PlainTopic = Topic<unknown, unknown>;
+type Repeat = <T>(request: (signal: AbortSignal) => Promise<T>) => Promise<T>;

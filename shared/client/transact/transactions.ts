@@ -6,6 +6,7 @@ import { repeated } from './repeated.ts';
 import {
   type CheckedTransactionOptions,
   checkTransactionOptions,
+  type TopicToWrite,
   type TransactContext,
   type TransactionOptions,
 } from './settings.ts';
@@ -14,7 +15,8 @@ import { OpenTransaction, type Transaction } from './transaction.ts';
 /** A transactional id, and who goes on with it; `undefined`: that is not known. */
 interface Lane {
   readonly transactionalId: string;
-  readonly timeoutMs: number;
+  /** The one that `producer` was initialised with. */
+  timeoutMs: number;
   /** The id was given, so that other programs may use it. */
   readonly isShared: boolean;
   producer: TransactionName['producer'] | undefined;
@@ -40,42 +42,46 @@ export class Transactions {
   readonly #context: TransactContext;
   /** Those of this `EventLog`'s own ids that are in no transaction. */
   readonly #idle: Lane[] = [];
-  readonly #partitions = new Map<string, { readonly partitions: number; readonly askedMs: number }>();
+  readonly #topics = new Map<string, TopicToWrite & { readonly askedMs: number }>();
   /** By given transactional id: the lane, and the end of all transactions so far. */
   readonly #named = new Map<string, { readonly lane: Lane; last: Promise<unknown> }>();
 
-  constructor(components: Omit<TransactContext, 'partitionsOf'>) {
-    this.#context = { ...components, partitionsOf: (topic, signal) => this.#partitionsOf(topic, signal) };
+  constructor(components: Omit<TransactContext, 'topicOf'>) {
+    this.#context = { ...components, topicOf: (name, signal) => this.#topicOf(name, signal) };
   }
 
   async run<T>(work: (transaction: Transaction) => Promise<T>, given: TransactionOptions): Promise<T> {
     const options = checkTransactionOptions(given);
     const { transactionalId, timeoutMs } = options;
     if (transactionalId === undefined) return this.#runOn(this.#takeIdle(timeoutMs), work, options);
-    const key = `${timeoutMs}/${transactionalId}`;
-    const usedAtMs = this.#context.clock.nowMs();
-    const lane: Lane = { transactionalId, timeoutMs, isShared: true, producer: undefined, usedAtMs };
-    const named = this.#named.get(key) ?? { lane, last: Promise.resolve() };
-    this.#named.set(key, named);
-    const done = named.last.then(() => this.#runOn(named.lane, work, options));
+    const { clock } = this.#context;
+    const lane: Lane = { transactionalId, timeoutMs, isShared: true, producer: undefined, usedAtMs: clock.nowMs() };
+    const named = this.#named.get(transactionalId) ?? { lane, last: Promise.resolve() };
+    this.#named.set(transactionalId, named);
+    const done = named.last.then(() => {
+      if (named.lane.timeoutMs !== timeoutMs || isOld(named.lane, clock.nowMs())) named.lane.producer = undefined;
+      named.lane.timeoutMs = timeoutMs;
+      return this.#runOn(named.lane, work, options);
+    });
     const last: Promise<void> = done.then(
-      () => this.#forgetNamed(key, last),
-      () => this.#forgetNamed(key, last),
+      () => this.#forgetNamed(transactionalId, last),
+      () => this.#forgetNamed(transactionalId, last),
     );
     named.last = last;
     return done;
   }
 
   /** A program with a new id each time must not fill the memory: an id that is forgotten is initialised again. */
-  #forgetNamed(key: string, last: Promise<unknown>): void {
-    if (this.#named.size > NAMED_MAX && this.#named.get(key)?.last === last) this.#named.delete(key);
+  #forgetNamed(transactionalId: string, last: Promise<unknown>): void {
+    if (this.#named.size > NAMED_MAX && this.#named.get(transactionalId)?.last === last)
+      this.#named.delete(transactionalId);
   }
 
   #takeIdle(timeoutMs: number): Lane {
     const { clock, random } = this.#context;
     const found = this.#idle.findLastIndex((lane) => lane.timeoutMs === timeoutMs);
     const [idle] = found < 0 ? [] : this.#idle.splice(found, 1);
-    if (idle !== undefined && clock.nowMs() - idle.usedAtMs < KEPT_MS) return idle;
+    if (idle !== undefined && !isOld(idle, clock.nowMs())) return idle;
     const id = [...random.bytes(ID_BYTES)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
     return {
       transactionalId: `${OWN_ID_PREFIX}${id}`,
@@ -168,25 +174,34 @@ export class Transactions {
     ).catch(() => undefined);
   }
 
-  async #partitionsOf(topic: string, signal: AbortSignal): Promise<number> {
+  async #topicOf(name: string, signal: AbortSignal): Promise<TopicToWrite> {
     const { clock, log, settings } = this.#context;
-    const known = this.#partitions.get(topic);
-    if (known !== undefined && Math.abs(clock.nowMs() - known.askedMs) < settings.topicMaxAgeMs)
-      return known.partitions;
-    const { partitions } = await log.describeTopic(topic, { signal });
-    this.#partitions.delete(topic);
-    this.#partitions.set(topic, { partitions, askedMs: clock.nowMs() });
-    if (this.#partitions.size > TOPICS_MAX) this.#partitions.delete(this.#partitions.keys().next().value as string);
-    return partitions;
+    const known = this.#topics.get(name);
+    if (known !== undefined && Math.abs(clock.nowMs() - known.askedMs) < settings.topicMaxAgeMs) return known;
+    const { partitions, config } = await log.describeTopic(name, { signal });
+    const topic = { partitions, batchBytesMax: Number(config['max.message.bytes'].value), askedMs: clock.nowMs() };
+    this.#topics.delete(name);
+    this.#topics.set(name, topic);
+    if (this.#topics.size > TOPICS_MAX) this.#topics.delete(this.#topics.keys().next().value as string);
+    return topic;
   }
+}
+
+/** The log may have retired its transactional id. */
+function isOld({ usedAtMs }: Lane, nowMs: number): boolean {
+  return nowMs - usedAtMs >= KEPT_MS;
 }
 
 /** Nothing of the attempt is committed, so that the whole can be tried again if the failure passes. */
 function refused({ isShared }: Lane, { code, message, details, retry, outcome, cause }: EventLogError): Attempt<never> {
   const isFenced =
     code === 'producer_fenced' || code === 'unknown_transactional_id' || code === 'invalid_transaction_state';
-  // Under an id of its own only its time can be over. Under a shared one a newer instance may be at work, which must not be fenced.
-  const mayPass = isFenced ? !isShared : retry === 'as_is' || (outcome === 'unknown' && code !== 'internal');
+  const isRetired = code === 'unknown_transactional_id' && details.currentProducerId === undefined;
+  // Under an id of its own only its time can be over. Under a shared one a newer instance may be at work, which must not be
+  // fenced, unless the id is retired: then nobody has it.
+  const mayPass = isFenced
+    ? !isShared || isRetired
+    : retry === 'as_is' || (outcome === 'unknown' && code !== 'internal');
   const error = new EventLogError(code, message, { details, retry, cause, outcome: 'not_applied' });
   return { type: mayPass ? 'again' : 'failed', error };
 }

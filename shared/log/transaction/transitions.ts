@@ -316,13 +316,18 @@ function refusalOf(seen: StoredTransaction | undefined, producer: ProducerName):
   return isSame(seen.producer, producer) ? undefined : fenced(seen, producer);
 }
 
+/** `currentProducerId`: somebody else has the transactional id. */
 function unknownId(seen: StoredTransaction | undefined, { producerId }: ProducerName): EventLogError {
+  if (seen === undefined || seen.isRetired)
+    return new EventLogError(
+      'unknown_transactional_id',
+      'No producer was initialised under the transactional id, or nobody used it for a week. Initialise a producer.',
+      { details: { producerId } },
+    );
   return new EventLogError(
     'unknown_transactional_id',
-    seen === undefined
-      ? 'No producer was initialised under the transactional id, or nobody used it for a week. Initialise a producer.'
-      : `Producer id ${producerId} is not the one of transactional id '${seen.transactionalId}'. Initialise a producer.`,
-    { details: { producerId } },
+    `Producer id ${producerId} is not the one of transactional id '${seen.transactionalId}'. Initialise a producer.`,
+    { details: { producerId, currentProducerId: seen.producer.producerId } },
   );
 }
 

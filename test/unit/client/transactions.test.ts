@@ -215,6 +215,53 @@ describe.each(['embedded', 'http'] as const)('a transaction, %s', (transport) =>
     expect(await values(log, 'in')).toEqual(['new']);
   });
 
+  it('under a given id is not repeated if it took longer than its time: a newer program may have ended it', async () => {
+    const log = await made(transport);
+    const client = log.log();
+    const options = { transactionalId: 'worker 1', timeoutMs: 1_000 };
+    let runs = 0;
+    const run = () =>
+      client.transaction(async (tx) => {
+        await tx.produce('in', { value: String(++runs), partition: 0 });
+        if (runs > 1) return;
+        await log.clock.sleep(10_000);
+        await log.app.broker.sweepTransactions();
+      }, options);
+    expect(await log.clock.run(errorOf(run()))).toMatchObject({ code: 'producer_fenced', outcome: 'not_applied' });
+    expect(runs).toBe(1);
+    await log.clock.run(run());
+    expect(await values(log, 'in')).toEqual(['2']);
+  });
+
+  it('goes on under a given id that the log has retired, unless a newer program has it', async () => {
+    const log = await made(transport);
+    const [client, newer] = [log.log(), log.log()];
+    const options = { transactionalId: 'weekly', retryMs: 0 };
+    const retire = async (): Promise<void> => {
+      await log.clock.sleep(8 * 86_400_000);
+      await log.app.broker.sweepTransactions();
+    };
+    const run = (value: string, given: object, before = async (): Promise<void> => {}) =>
+      client.transaction(async (tx) => {
+        await before();
+        await tx.produce('in', { value, partition: 0 });
+      }, given);
+    await log.clock.run(run('a', options));
+    await log.clock.run(retire());
+    await log.clock.run(run('b', options));
+
+    // It is retired while the function runs.
+    const slow = { transactionalId: 'weekly', retryMs: 20 * 86_400_000 };
+    let left = 1;
+    await log.clock.run(run('c', slow, async () => (left-- > 0 ? retire() : undefined)));
+    const overtaken = run('d', slow, async () => {
+      await retire();
+      await newer.transaction(async (tx) => void tx.produce('in', { value: 'new', partition: 0 }), options);
+    });
+    expect(await log.clock.run(errorOf(overtaken))).toMatchObject({ code: 'unknown_transactional_id' });
+    expect(await values(log, 'in')).toEqual(['a', 'b', 'c', 'new']);
+  });
+
   it('waits for the one before under the same id; without an id as many run as are asked for', async () => {
     const log = await made(transport);
     const client = log.log();
@@ -226,8 +273,10 @@ describe.each(['embedded', 'http'] as const)('a transaction, %s', (transport) =>
         await tx.produce('in', { value: 'x', partition: 0 });
         running--;
       }, options);
-    await log.clock.run(Promise.all([1, 2, 3].map(() => one({ transactionalId: 'a' }))));
+    const timeouts = [60_000, 60_000, 30_000];
+    await log.clock.run(Promise.all(timeouts.map((timeoutMs) => one({ transactionalId: 'a', timeoutMs }))));
     expect([most, (await ids(log)).length]).toEqual([1, 1]);
+    expect((await log.clock.run(log.app.broker.describeTransaction('a'))).timeoutMs).toBe(30_000);
     await log.clock.run(Promise.all([1, 2, 3].map(() => one())));
     expect([most, (await ids(log)).length]).toEqual([3, 4]);
     expect(await values(log, 'in')).toHaveLength(6);
@@ -245,6 +294,28 @@ describe.each(['embedded', 'http'] as const)('a transaction, %s', (transport) =>
     );
     expect((await values(log, 'in')).map((each) => Number(each.split(' ')[0]))).toEqual([...Array(40).keys()]);
     expect(requests).toBeGreaterThan(10);
+  });
+
+  it('sends no more to a partition at once than the log can answer twice', async () => {
+    const log = await made(transport);
+    await log.clock.run(log.app.broker.putTopic({ name: 'small', config: { 'max.message.bytes': '20000' } }));
+    let [requests, lost] = [0, 0];
+    log.transactionFault = (what) => {
+      if (what !== 'records') return undefined;
+      requests++;
+      return lost++ % 2 === 0 ? 'after' : undefined;
+    };
+    await log.clock.run(
+      log.log().transaction(async (tx) => {
+        for (let i = 0; i < 24; i++) {
+          void tx.produce('small', { value: `${i} ${'v'.repeat(11_000)}`, partition: 0 });
+          void tx.produce('in', { value: String(i), partition: 1 });
+        }
+      }),
+    );
+    expect((await values(log, 'small')).map((each) => Number(each.split(' ')[0]))).toEqual([...Array(24).keys()]);
+    expect((await values(log, 'in', 1)).map(Number)).toEqual([...Array(24).keys()]);
+    expect(requests).toBe(10);
   });
 
   it('ends with the reason of its signal', async () => {

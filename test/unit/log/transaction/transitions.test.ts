@@ -78,6 +78,12 @@ describe('a transactional id', () => {
     expect(outcome(decideEnlist(OPEN, request))).toBe('unknown_transactional_id');
     expect(outcome(decideEnlist(undefined, request))).toBe('unknown_transactional_id');
     expect(outcome(enlist(retired(MADE, NOW), 0, 1))).toBe('unknown_transactional_id');
+    // Clients take over only an id that nobody has.
+    const holders = [OPEN, undefined, retired(MADE, NOW)].map((seen) => {
+      const decision = decideEnlist(seen, request);
+      return decision.do === 'refuse' && decision.error.details.currentProducerId;
+    });
+    expect(holders).toEqual([7, undefined, undefined]);
   });
 
   it('enlists nothing while it is completed, in another transaction than that of the request, or beyond its limit', () => {
