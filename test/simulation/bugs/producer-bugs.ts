@@ -116,8 +116,8 @@ export const PRODUCER_BUGS: readonly PlantedBug[] = [
     edits: [
       {
         file: PRODUCERS,
-        from: '{ [PRODUCER.belowEntry]: belowEntry, [PRODUCER.state]',
-        to: '{ [PRODUCER.belowEntry]: belowEntry + TAIL_NODE_ENTRIES, [PRODUCER.state]',
+        from: '[PRODUCER.belowEntry]: belowEntry,',
+        to: '[PRODUCER.belowEntry]: belowEntry + TAIL_NODE_ENTRIES,',
       },
     ],
   },
