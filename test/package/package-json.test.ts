@@ -15,6 +15,7 @@ const PACKAGE = read('package.json') as {
   readonly engines: Names;
   readonly bin: Names;
   readonly dependencies: Names;
+  readonly optionalDependencies: Names;
   readonly devDependencies: Names;
   readonly peerDependencies: Names;
   readonly peerDependenciesMeta: Readonly<Record<string, { readonly optional: boolean }>>;
@@ -50,6 +51,7 @@ describe('package.json', () => {
       'engines',
       'bin',
       'dependencies',
+      'optionalDependencies',
       'devDependencies',
       'peerDependencies',
       'peerDependenciesMeta',

@@ -197,6 +197,9 @@ export const COMMIT_BUGS: readonly PlantedBug[] = [
   {
     name: 'moved-tail-not-seen',
     why: 'The mover of a tail does not take in what the head is like afterwards, and moves the same entries for ever.',
-    edits: [{ file: MOVE, from: 'known.see(headFromAttributes(result.attributes, head), sentAtMs);', to: '' }],
+    edits: [
+      { file: MOVE, from: 'known.see(headFromAttributes(result.attributes, head), sentAtMs);', to: '' },
+      { file: MOVE, from: 'if (known.head?.firstEntry === before) return;', to: '' },
+    ],
   },
 ];
