@@ -79,8 +79,8 @@ const LOOK_MS_ALONE = 1_000;
  * its poll's token is not used within the lease, or the partition has moved. A member that has lost its membership joins
  * again by itself.
  *
- * Costs a heartbeat when one is due, 1 write for each page of offsets that has something to commit, 1 read for each page of
- * partitions that are new to the member, 1 read for each head, and what the records cost.
+ * Costs a heartbeat when one is due, a commit as a member (`commitOffsets`) if there is something to commit, 1 read for each
+ * page of partitions that are new to the member, 1 read for each head, and what the records cost.
  * @throws EventLogError `invalid_request`, `instance_in_use`, `throttled`, `corrupt_data`
  */
 export async function pollGroup(

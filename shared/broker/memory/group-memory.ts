@@ -8,6 +8,7 @@ const TARGET_BYTES_MAX = 16 * 1024 * 1024;
 const PAGE_BYTES_MAX = 16 * 1024 * 1024;
 const RECONCILING_MAX = 10_000;
 const ANSWERS_MAX = 10_000;
+const EPOCHS_MAX = 10_000;
 const TOPICS_CHECKED_MAX = 10_000;
 
 interface KnownAnswer {
@@ -41,6 +42,8 @@ export class GroupMemory {
   });
   readonly #reconciling = new LRUCache<string, true>(ofEntries(RECONCILING_MAX));
   readonly #answers = new LRUCache<string, KnownAnswer>(ofEntries(ANSWERS_MAX));
+  /** Epochs that members have reached. They do not fall while a member is kept, and slots decide who owns what in any case. */
+  readonly #epochs = new LRUCache<string, number>(ofEntries(EPOCHS_MAX));
   readonly #topicsCheckedAt = new LRUCache<string, number>(ofEntries(TOPICS_CHECKED_MAX));
   readonly #computing = new Map<string, Promise<readonly Member[]>>();
 
@@ -68,6 +71,15 @@ export class GroupMemory {
   noteReconciling(group: string, memberKey: string, isReconciling: boolean): void {
     if (isReconciling) this.#reconciling.set(keyOf(group, memberKey), true);
     else this.#reconciling.delete(keyOf(group, memberKey));
+  }
+
+  /** Whether it is known here that the member has been given this epoch. */
+  hasReached(group: string, memberKey: string, memberEpoch: number): boolean {
+    return memberEpoch <= (this.#epochs.get(keyOf(group, memberKey)) ?? 0);
+  }
+
+  noteEpoch(group: string, memberKey: string, memberEpoch: number): void {
+    if (!this.hasReached(group, memberKey, memberEpoch)) this.#epochs.set(keyOf(group, memberKey), memberEpoch);
   }
 
   noteAnswer(group: string, memberKey: string, answer: HeartbeatResult, atMs: number): void {

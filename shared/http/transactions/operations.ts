@@ -19,7 +19,13 @@ const PRODUCER_ERRORS = [
   'concurrent_transactions',
 ] as const;
 const RECORD_ERRORS = ['unknown_topic', 'unknown_partition', 'record_too_large', 'storage_full'] as const;
-const OFFSET_ERRORS = ['unknown_topic', 'unknown_partition', 'unknown_member', 'fenced_member_epoch'] as const;
+const OFFSET_ERRORS = [
+  'unknown_topic',
+  'unknown_partition',
+  'unknown_member',
+  'fenced_member_epoch',
+  'group_not_empty',
+] as const;
 
 export const transactionOperations = {
   transact: {
@@ -41,6 +47,7 @@ export const transactionOperations = {
       ...RECORD_ERRORS,
       'unknown_member',
       'fenced_member_epoch',
+      'group_not_empty',
       'concurrent_transactions',
       'idempotency_key_reused',
       ...BODY_ERRORS,

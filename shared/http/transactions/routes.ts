@@ -85,6 +85,7 @@ export function transactionHandlers({ broker }: HttpContext): Handlers<typeof tr
               ...transaction,
               ...ofGroup,
               member: ofGroup.member && { protocol: 'consumer', ...ofGroup.member },
+              onlyIfEmpty: true,
               enlists: true,
             },
       );

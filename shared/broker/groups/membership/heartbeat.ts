@@ -45,7 +45,9 @@ export async function heartbeat(context: BrokerContext, request: HeartbeatReques
   return retrying(context, 'from_error', async () => {
     for (let tries = 0; tries < TRIES; tries++) {
       const result = await new Beat(context, items, request).run();
-      if (result !== undefined) return withNames(context, result);
+      if (result === undefined) continue;
+      context.groups.noteEpoch(request.group, memberKey(request.memberId, request.instanceId), result.memberEpoch);
+      return withNames(context, result);
     }
     throw new EventLogError('throttled', `Other requests of member '${request.memberId}' change it at the same time.`, {
       details: { retryAfterMs: INTERVAL_MS_BLOCKED },

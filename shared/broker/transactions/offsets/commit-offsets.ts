@@ -2,8 +2,10 @@ import { EventLogError } from '../../../log/errors.ts';
 import { checkGroupName } from '../../../log/group/group.ts';
 import type { SlotState } from '../../../log/group/offset-page.ts';
 import type { ProducerName } from '../../../log/transaction/transaction.ts';
+import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
 import { judgeByGeneration } from '../../groups/classic/commit-classic-offsets.ts';
+import { groupNotEmpty, hasLiveMember } from '../../groups/no-members.ts';
 import {
   type CommitOutcome,
   type CommittingMember,
@@ -23,8 +25,10 @@ export interface CommitInTransactionRequest {
   readonly transactionalId: string;
   readonly producer: ProducerName;
   readonly group: string;
-  /** Who read what the transaction has processed. Absent: it is not checked, as in Kafka. */
+  /** Who read what the transaction has processed. Absent: nobody is a member (manual assignment). */
   readonly member?: TransactionMember | undefined;
+  /** Without `member` the group must have no live member. Default false: it is not asked, as in Kafka. */
+  readonly onlyIfEmpty?: boolean | undefined;
   readonly offsets: readonly OffsetToCommit[];
   /**
    * Kafka's transaction.version 2: the pages of offsets are enlisted. Otherwise the group must have been named before
@@ -48,7 +52,8 @@ export type TransactionMember =
  * could commit. Repeating a request is safe.
  *
  * For each page (16 partitions of a topic) 1 UpdateItem, 1 GetItem if the page is not in memory, and 1 UpdateItem or GetItem
- * of the transaction.
+ * of the transaction. As in `commitOffsets`, 1 GetItem of the member for a new epoch; with `onlyIfEmpty` 1 Query of the members
+ * for each page.
  * @throws EventLogError `invalid_request`. Outcomes: those of commits and of `enlist`; `concurrent_transactions`: another
  * transaction has pending offsets there
  */
@@ -57,15 +62,17 @@ export async function commitOffsetsInTransaction(
   completing: Completing,
   request: CommitInTransactionRequest,
 ): Promise<CommitOutcome[]> {
-  const { group, member, offsets } = request;
+  const { group, member, onlyIfEmpty = false, offsets } = request;
   checkGroupName(group, 'group');
   checkOffsets(offsets);
   const { items } = context.usage.of(NO_TOPIC, 'group');
   const judge =
     member === undefined
-      ? ANYBODY
+      ? onlyIfEmpty
+        ? judgeByAbsence(context, items, group)
+        : ANYBODY
       : member.protocol === 'consumer'
-        ? judgeByOwner(group, member)
+        ? judgeByOwner(context, items, group, member)
         : judgeByGeneration(items, { group, ...member });
   if (member === undefined) await retrying(context, 'not_applied', () => ensureListed(context, items, group));
   return commitPages(context, items, group, offsets, new StagingJudge(context, completing, request, judge));
@@ -77,6 +84,19 @@ const ANYBODY: CommitJudge = {
   errorOf: () => new EventLogError('internal', 'A commit without a member is never refused.'),
   claimOf: ({ owner, fence }) => ({ owner, fence }),
 };
+
+/**
+ * As a commit outside of transactions without a member. Owners are removed from the slots: a commit of a member that is gone
+ * can then not drop what is pending.
+ */
+function judgeByAbsence(context: BrokerContext, items: ItemStore, group: string): CommitJudge {
+  return {
+    decide: () => 'ask',
+    errorOf: () => groupNotEmpty(group),
+    confirm: async () => ((await hasLiveMember(context, items, group)) ? groupNotEmpty(group) : undefined),
+    claimOf: ({ fence }) => ({ owner: undefined, fence }),
+  };
+}
 
 /** Judges like the judge of commits, and enlists the pages before it writes. */
 class StagingJudge implements CommitJudge {

@@ -16,7 +16,7 @@ export interface TransactionRequest {
 export type OffsetsOfGroup =
   | {
       readonly group: string;
-      /** Who read what the transaction has processed. Absent: it is not checked, as in Kafka. */
+      /** Who read what the transaction has processed. Absent: nobody is a member, and the group must have no live member. */
       readonly member?: CommittingMember | undefined;
       readonly offsets: readonly OffsetToCommit[];
     }

@@ -141,6 +141,7 @@ export class WholeTransactions {
             ...begun,
             group,
             member: ofGroup.member && { protocol: 'consumer', ...ofGroup.member },
+            onlyIfEmpty: true,
             offsets: ofGroup.offsets,
             enlists: true,
           }));

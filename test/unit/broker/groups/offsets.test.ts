@@ -2,13 +2,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join as path } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { readMember, replaceMember } from '../../../../shared/broker/groups/items.ts';
 import { type CommitOutcome, commitOffsets } from '../../../../shared/broker/groups/offsets/commit-offsets.ts';
 import { deleteOffsets } from '../../../../shared/broker/groups/offsets/delete-offsets.ts';
 import { fetchOffsets } from '../../../../shared/broker/groups/offsets/fetch-offsets.ts';
 import { groupLag } from '../../../../shared/broker/groups/offsets/lag.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import type { Member } from '../../../../shared/log/group/member.ts';
 import { openDataFolder } from '../../../../shared/storage/file/data-folder.ts';
-import { groupKey, groupListingKey } from '../../../../shared/storage/group-keys.ts';
+import { groupKey, groupListingKey, memberItemKey } from '../../../../shared/storage/group-keys.ts';
 import type { Stores } from '../../../../shared/storage/ports.ts';
 import {
   claim,
@@ -162,12 +164,38 @@ describe('a commit of a member', () => {
       );
     expect(await commit({ memberEpoch: 3 })).toEqual(['fenced_member_epoch']);
     expect(await commit({ memberEpoch: 4 })).toEqual(['ok']);
-    expect(await commit({ memberEpoch: 9 })).toEqual(['ok']);
     expect(await commit({ memberEpoch: undefined })).toEqual(['ok']);
     await claim(stores.items, 'g', { topicId, partition: 0 }, { memberId: 'new', memberKey: 'i:box' });
     expect(await commit({ instanceId: 'box' })).toEqual(['fenced_member_epoch']);
     expect(await commit({ memberId: 'new', instanceId: 'box' })).toEqual(['ok']);
     expect(await commit({ memberId: 'new' })).toEqual(['fenced_member_epoch']);
+  });
+
+  it('is accepted under an epoch that the member has come to since its claim, and fenced under a later one', async () => {
+    const seen = (await readMember(stores.items, 'g', 'm:a')) as Member;
+    await replaceMember(stores.items, 'g', seen, { ...seen, epoch: 4 });
+    const counted = counting(stores);
+    const context = contextOver(counted.stores);
+    const commit = async (memberEpoch: number) =>
+      commitOffsets(context, { group: 'g', member: { ...member, memberEpoch }, offsets: [at(0, memberEpoch)] });
+    for (const memberEpoch of [5, 2_147_483_647]) {
+      const [outcome] = await commit(memberEpoch);
+      expect(outcome).toMatchObject({ ok: false, error: { code: 'fenced_member_epoch', details: { memberEpoch } } });
+      expect(outcome?.ok === false && outcome.error.message).toContain(`epoch ${memberEpoch}.`);
+    }
+    expect(await offsetsOf(0)).toEqual([null]);
+    // What the process has found out costs nothing again.
+    counted.seen.length = 0;
+    for (const memberEpoch of [1, 3, 4]) expect(codes(await commit(memberEpoch))).toEqual(['ok']);
+    expect(counted.seen).toEqual(['updateItem', 'updateItem', 'updateItem']);
+    expect(codes(await commitOffsets(contextOver(stores), { group: 'g', member, offsets: [at(0, 9)] }))).toEqual([
+      'ok',
+    ]);
+    await stores.items.delete(memberItemKey('g', 'm:a'), []);
+    const gone = { ...member, memberEpoch: 2 };
+    expect(codes(await commitOffsets(contextOver(stores), { group: 'g', member: gone, offsets: [at(0, 9)] }))).toEqual([
+      'fenced_member_epoch',
+    ]);
   });
 
   it('succeeds although its reply was lost, and is not written twice', async () => {

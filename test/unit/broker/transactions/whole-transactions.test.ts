@@ -5,6 +5,7 @@ import { type ErrorCode, EventLogError } from '../../../../shared/log/errors.ts'
 import { aroundStores, keyOf } from '../../../../shared/storage/around-stores.ts';
 import { dyingStores } from '../../../support/dying-stores.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
+import { happeningBefore } from '../../../support/group-world.ts';
 import { bytes, memoryBroker, memoryStores, text } from '../../../support/memory-broker.ts';
 
 /** Transactions that are one call each. */
@@ -117,6 +118,19 @@ describe('a whole transaction', () => {
     const request = { ...REQUEST, offsets: [{ ...(offsets(7)[0] as { group: string; offsets: [] }), member }] };
     expect(await errorOf(a.transact(request))).toMatchObject({ code: 'fenced_member_epoch', outcome: 'not_applied' });
     expect(await everything(b)).toEqual([[], [], [], null]);
+  });
+
+  it('is refused whole if it commits for no member, and the group has one', async () => {
+    const poll = { group: 'g', memberId: 'm', subscription: { topics: ['t'] }, maxRecords: 10, waitMs: 0 };
+    const join = () => stores.clock.run(b.pollGroup(poll));
+    const isPageWrite = (request: string, key: string): boolean => request === 'updateItem' && key === 'offsets#g';
+    const racing = memoryBroker(happeningBefore(stores, isPageWrite, join));
+    expect(await errorOf(racing.transact(REQUEST))).toMatchObject({ code: 'group_not_empty', outcome: 'not_applied' });
+    expect(await codeOf(a.transact(REQUEST))).toBe('group_not_empty');
+    expect(await everything(b)).toEqual([[], [], [], null]);
+    await b.leaveGroup({ group: 'g', memberId: 'm' });
+    await a.transact(REQUEST);
+    expect(await everything(b)).toEqual([['a', 'b'], ['c'], ['d'], 7]);
   });
 
   it('commits what a poll gave out, by its token, for who still owns the partitions', async () => {

@@ -154,6 +154,35 @@ describe('POST /v1/transactions', () => {
     expect([await values('out'), await values('in'), await committed()]).toEqual([[], [], null]);
   });
 
+  it('commits offsets without a member only while the group has none', async () => {
+    await ask('POST', '/v1/groups/g/poll', { memberId: 'm', topics: ['in'] });
+    const body = { entries: RECORDS, offsets: OFFSETS };
+    const refused = { status: 409, code: 'group_not_empty', outcome: 'not_applied' };
+    expect(await problemOf('POST', '/v1/transactions', body)).toMatchObject(refused);
+    const { body: begun } = await ask<TransactionProducer>('POST', '/v1/transactions/x/begin');
+    const { producerId, producerEpoch } = begun;
+    const offsets = { producerId, producerEpoch, ...OFFSETS[0] };
+    expect(await problemOf('POST', '/v1/transactions/x/offsets', offsets)).toMatchObject(refused);
+    expect([await values('in'), await committed()]).toEqual([[], null]);
+    await ask('DELETE', '/v1/groups/g/members/m');
+    expect((await ask('POST', '/v1/transactions/x/offsets', offsets)).status).toBe(204);
+    expect((await ask('POST', '/v1/transactions/x/commit', { producerId, producerEpoch })).status).toBe(200);
+    expect(await committed()).toBe(3);
+  });
+
+  it('commits offsets of a member under no epoch that it was never given', async () => {
+    const { memberEpoch } = (await ask<PollOutput>('POST', '/v1/groups/g/poll', { memberId: 'm', topics: ['in'] }))
+      .body;
+    const statusUnder = async (epoch: number): Promise<unknown> => {
+      const offsets = [{ ...OFFSETS[0], memberId: 'm', memberEpoch: epoch }];
+      return (await ask('POST', '/v1/transactions', { offsets })).status;
+    };
+    expect(await statusUnder(memberEpoch + 1)).toBe(409);
+    expect(await committed()).toBeNull();
+    expect(await statusUnder(memberEpoch)).toBe(200);
+    expect(await committed()).toBe(3);
+  });
+
   it('takes the right to produce on each topic, and to consume on groups and what they read', async () => {
     memory = memoryApp({ clock, http: { access: { mode: 'authenticated', apiKeys: true } } });
     for (const name of ['in', 'out']) await memory.broker.putTopic({ name, partitions: 20 });
