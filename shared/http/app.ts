@@ -19,6 +19,7 @@ import { openApiDocument } from './openapi.ts';
 import type { Operation, Tag } from './operation.ts';
 import { OPERATION_IDS, OPERATIONS, type OperationId } from './operations.ts';
 import { readHandlers } from './read/routes.ts';
+import { refuseBody } from './request/body.ts';
 import { CORS_MAX_AGE_S, CORS_REQUEST_HEADERS } from './request/cors.ts';
 import { checkPath, inputReader, rawPath } from './request/input.ts';
 import { chooseMediaType } from './request/media-type.ts';
@@ -129,6 +130,7 @@ interface RouteContext {
 function register(app: HttpApp, operation: Operation, handler: Handler, { access, begin }: RouteContext): void {
   const read = inputReader(operation);
   const jsonOnly = answersJsonOnly(operation);
+  const parameters = Object.keys(operation.query.shape);
   app.on(operation.method, routePath(operation.path), async (c) => {
     const { requestId, allowedOrigin } = begin(c);
     const request = c.req.raw;
@@ -137,6 +139,7 @@ function register(app: HttpApp, operation: Operation, handler: Handler, { access
     const { principal, isStillAllowed } = await admit(c, operation, access, params);
     const inputs = read(params, request.url, request.headers);
     if (jsonOnly) chooseMediaType(request.headers.get('accept'), [MEDIA.json]);
+    if (operation.body === undefined) await refuseBody(request, parameters);
     return handler({ requestId, allowedOrigin, request, principal, isStillAllowed, ...inputs });
   });
 }

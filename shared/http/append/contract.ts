@@ -169,10 +169,12 @@ export const appendHeaders = z.strictObject({
     .string()
     .min(1)
     .max(IDEMPOTENCY_KEY_LENGTH_MAX)
+    // Servers and proxies join two headers of a name by a comma.
+    .regex(/^[^,]*$/, 'takes one key, without a comma')
     .optional()
     .describe(
-      'Any text. For 24 hours, the same request under the same key is done once, and every retry gets the first answer. A ' +
-        'request that is rejected and appends nothing releases the key.',
+      'Any text without a comma. For 24 hours, the same request under the same key is done once, and every retry gets the ' +
+        'first answer. A request that is rejected and appends nothing releases the key.',
     ),
   'If-Match': z
     .string()

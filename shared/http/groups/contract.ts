@@ -357,6 +357,7 @@ export const commitInput = z
           metadata: z
             .string()
             .max(OFFSET_METADATA_BYTES_MAX)
+            .refine((text) => text.isWellFormed(), 'has an unpaired surrogate, which UTF-8 cannot represent')
             .nullish()
             .describe(`Any text of up to ${OFFSET_METADATA_BYTES_MAX} bytes of UTF-8.`),
         }),
@@ -382,7 +383,13 @@ export const resetInput = z
       .array(
         z.strictObject({
           topic: topicName,
-          partitions: partitions.nullish().describe('Default: all partitions of the topic.'),
+          partitions: z
+            .array(partition)
+            .min(1)
+            .max(PARTITIONS_PER_TOPIC_MAX)
+            .readonly()
+            .nullish()
+            .describe('Default: all partitions of the topic.'),
         }),
       )
       .min(1)

@@ -78,6 +78,32 @@ async function unpack(packed: Uint8Array): Promise<Uint8Array> {
   }
 }
 
+/**
+ * Checks that a request has no body, for an operation that takes none. Reads at most the first chunk of it.
+ * @throws EventLogError `invalid_request` that names the parameters of the query, where what is in the body may belong
+ */
+export async function refuseBody(request: Request, parameters: readonly string[]): Promise<void> {
+  if (!(await hasBody(request))) return;
+  const place = parameters.length === 0 ? 'path' : 'path and in the query';
+  const names = parameters.length === 0 ? '' : ` (${parameters.join(', ')})`;
+  throw invalidField('body', `This request takes no body. All that it takes is in the ${place}${names}.`);
+}
+
+async function hasBody(request: Request): Promise<boolean> {
+  const told = request.headers.get('content-length');
+  if (told !== null) return !/^0+$/.test(told);
+  // A Request of these methods never has one, and Node's server would make a whole one to tell.
+  if (request.method === 'GET' || request.method === 'HEAD' || request.body === null) return false;
+  const reader = request.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read().catch(endedEarly);
+    if (done) return false;
+    if (value.length === 0) continue;
+    reader.cancel().catch(() => {});
+    return true;
+  }
+}
+
 function tooLarge(what: string): EventLogError {
   return new EventLogError(
     'request_too_large',

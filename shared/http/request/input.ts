@@ -117,7 +117,7 @@ function readHeaders(schema: z.ZodObject, names: readonly string[], headers: Hea
   return none ? given : check(schema, given);
 }
 
-/** @throws EventLogError `invalid_request` naming the first field that is wrong */
+/** @throws EventLogError `invalid_request` naming an unknown field, if there is one, otherwise the first that is wrong */
 export function check<S extends z.ZodType>(schema: S, value: unknown, at: readonly PropertyKey[] = []): z.infer<S> {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
@@ -125,7 +125,9 @@ export function check<S extends z.ZodType>(schema: S, value: unknown, at: readon
 }
 
 function toInvalidRequest(error: z.ZodError, at: readonly PropertyKey[]): EventLogError {
-  const issue = error.issues[0] as z.core.$ZodIssue;
+  // A misspelt name leaves the field without a value that it was meant for: the name is the cause.
+  const unknown = error.issues.find(({ code }) => code === 'unrecognized_keys');
+  const issue = unknown ?? (error.issues[0] as z.core.$ZodIssue);
   const path = [...at, ...issue.path];
   const more = error.issues.length > 1 ? ` (and ${error.issues.length - 1} more)` : '';
   if (issue.code === 'unrecognized_keys') {

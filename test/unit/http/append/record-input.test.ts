@@ -51,6 +51,12 @@ describe('records from JSON', () => {
     expect(error.message).toContain('more than once');
   });
 
+  it('with a misspelt member are refused by its name, and not by that of what it leaves out', () => {
+    const error = errorOf(() => ofJson('{"records":[{"value":1,"partition":"0"},{"key":"a","val":1}]}'));
+    expect([error.code, error.details.field]).toEqual(['invalid_request', 'records[1].val']);
+    expect(error.message).toContain('records[1].val ');
+  });
+
   it('keep a value whose own members are given twice, to the letter', () => {
     expect(text(ofJson('{"records":[{"value":{"a":1,"a":2}}]}')[0]?.value)).toBe('{"a":1,"a":2}');
   });
@@ -144,7 +150,8 @@ describe('records from NDJSON', () => {
   it.each([
     ['', 'records'],
     [' \n\n', 'records'],
-    ['{"value":1}\n{"valu":1}', 'records[1].value'],
+    ['{"value":1}\n{"key":1}', 'records[1].value'],
+    ['{"value":1}\n{"valu":1}', 'records[1].valu'],
     ['{"value":1}\n\n{broken', 'line 3'],
     ['{"value":1} {"value":2}', 'line 1'],
     ['{"value":\n1}', 'line 1'],

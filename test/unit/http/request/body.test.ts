@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
-import { decodeBody, parseJson, readBody } from '../../../../shared/http/request/body.ts';
+import { decodeBody, parseJson, readBody, refuseBody } from '../../../../shared/http/request/body.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { REQUEST_BYTES_MAX } from '../../../../shared/log/limits.ts';
 
@@ -169,3 +169,47 @@ describe('text', () => {
     }
   });
 });
+
+describe('an operation that takes no body', () => {
+  it.each([
+    ['none', post(null)],
+    ['none that says so', post(null, { 'content-length': '0', 'content-type': 'application/json' })],
+    ['an empty one', post('')],
+    ['a stream that ends at once', post(new ReadableStream({ start: (controller) => controller.close() }))],
+    ['a stream of empty chunks', post(streamOf(new Uint8Array(0), new Uint8Array(0)))],
+    ['none, as a GET', new Request('http://localhost/')],
+  ])('accepts %s', async (_, request) => {
+    await expect(refuseBody(request, [])).resolves.toBeUndefined();
+  });
+
+  it('refuses any other, and says where its parameters belong', async () => {
+    const requests = [
+      post('not json'),
+      post('{}', { 'content-length': '2' }),
+      post(streamOf(new Uint8Array(0), new Uint8Array(1))),
+      new Request('http://localhost/', { headers: { 'content-length': '2' } }),
+    ];
+    for (const request of requests) {
+      const { code, details, message } = await errorOf(refuseBody(request, ['timeoutMs']));
+      expect([code, details.field]).toEqual(['invalid_request', 'body']);
+      expect(message).toContain('takes no body');
+      expect(message).toContain('in the query (timeoutMs)');
+    }
+    expect((await errorOf(refuseBody(post('x'), []))).message).toMatch(/in the path\.$/);
+  });
+
+  it('does not read a large one', async () => {
+    const { stream, taken, cancelled } = endless(1_024);
+    await errorOf(refuseBody(post(stream), []));
+    expect([taken(), cancelled()]).toEqual([1, true]);
+  });
+});
+
+function streamOf(...chunks: readonly Uint8Array[]): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    start(controller) {
+      for (const chunk of chunks) controller.enqueue(chunk);
+      controller.close();
+    },
+  });
+}

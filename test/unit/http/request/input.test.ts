@@ -156,6 +156,44 @@ describe.each(OPERATION_IDS)('a request to %s', (id) => {
   );
 });
 
+describe('an operation that takes no body', () => {
+  const withoutBody = OPERATION_IDS.filter((id) => !('body' in OPERATIONS[id]));
+
+  it.each(withoutBody)('rejects one: %s', async (id) => {
+    const memory = await withTopic();
+    const writes = [vi.spyOn(memory.items, 'put'), vi.spyOn(memory.items, 'update'), vi.spyOn(memory.items, 'delete')];
+    const { path, headers = {} } = EXAMPLES[id];
+    const method = OPERATIONS[id].method.toUpperCase();
+    // A GET with a body cannot be made here: its header stands for it.
+    const more = method === 'GET' ? { headers: { ...headers, 'Content-Length': '8' } } : { headers, body: 'not json' };
+    const response = await memory.call(method, path, more);
+    expect([response.status, await response.json()]).toMatchObject([400, { code: 'invalid_request', field: 'body' }]);
+    for (const spy of writes) expect(spy).not.toHaveBeenCalled();
+  });
+
+  it('names the parameters that the body may have been meant for', async () => {
+    const { call } = await withTopic();
+    const response = await call('POST', '/v1/transactions/x/begin', { body: { timeoutMs: 5_000 } });
+    expect(((await response.json()) as Answer['problem']).detail).toContain('timeoutMs');
+  });
+});
+
+it('two idempotency keys are no key', async () => {
+  const { call } = await withTopic();
+  const headers = new Headers([
+    ['Idempotency-Key', 'k2'],
+    ['Idempotency-Key', 'k3'],
+  ]);
+  for (const [path, body] of [
+    ['/v1/topics/t/records', { records: [{ value: 1 }] }],
+    ['/v1/topics/t', 'x'],
+    ['/v1/transactions', { entries: [{ topic: 't', records: [{ value: 1 }] }] }],
+  ] as const) {
+    const response = await call('POST', path, { body, headers: Object.fromEntries(headers) });
+    expect([response.status, await response.json()]).toMatchObject([400, { field: 'Idempotency-Key' }]);
+  }
+});
+
 it('a read that is no event stream rejects Last-Event-ID', async () => {
   const { call } = await withTopic();
   const response = await call('GET', '/v1/topics/t/partitions/0/records', {
