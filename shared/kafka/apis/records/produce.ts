@@ -217,6 +217,8 @@ const INVALID_RECORD_FROM = 8;
 function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
   if (error.code === 'invalid_batch' && (version < INVALID_RECORD_FROM || error.details.reason === CRC_MISMATCH))
     return KAFKA_ERRORS.CORRUPT_MESSAGE;
+  // As Kafka: clients of older versions do not expect the error here, and this one they all retry.
+  if (error.code === 'concurrent_transactions' && version < ENLISTS_FROM) return KAFKA_ERRORS.NOT_ENOUGH_REPLICAS;
   const isTimestamp = error.code === 'invalid_request' && error.details.timestampMs !== undefined;
   return isTimestamp ? KAFKA_ERRORS.INVALID_TIMESTAMP : knownTopicError(error);
 }

@@ -81,12 +81,18 @@ async function commitSome(
   }
 }
 
-/** Producers abort their transaction when a generation is over. Epochs of members they do not know, and would fail for good. */
+/**
+ * Producers abort their transaction when a generation is over. Epochs of members they do not know, and would fail for good. So
+ * would Java before 3.8 and sarama by CONCURRENT_TRANSACTIONS; all try again while a coordinator loads.
+ */
 function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
   if (error.code === 'fenced_member_epoch') return KAFKA_ERRORS.ILLEGAL_GENERATION;
   const errorCode = transactionError({ error, knowsFenced: false });
-  const isUnknown = errorCode === KAFKA_ERRORS.COORDINATOR_LOAD_IN_PROGRESS && version < KNOWS_LOADING_FROM;
-  return isUnknown ? KAFKA_ERRORS.COORDINATOR_NOT_AVAILABLE : errorCode;
+  if (errorCode !== KAFKA_ERRORS.COORDINATOR_LOAD_IN_PROGRESS && errorCode !== KAFKA_ERRORS.CONCURRENT_TRANSACTIONS)
+    return errorCode;
+  return version < KNOWS_LOADING_FROM
+    ? KAFKA_ERRORS.COORDINATOR_NOT_AVAILABLE
+    : KAFKA_ERRORS.COORDINATOR_LOAD_IN_PROGRESS;
 }
 
 /** Who has read what was processed; `undefined` if the producer does not say. */

@@ -10,7 +10,10 @@ import { END_TXN } from '../../../../../shared/kafka/protocol/messages/transacti
 import { LIST_TRANSACTIONS } from '../../../../../shared/kafka/protocol/messages/transactions/list-transactions.ts';
 import { TXN_OFFSET_COMMIT } from '../../../../../shared/kafka/protocol/messages/transactions/txn-offset-commit.ts';
 import { ZERO_UUID } from '../../../../../shared/kafka/protocol/types.ts';
+import { systemClock } from '../../../../../shared/storage/system/clock.ts';
+import { TRANSACTION as STORED, transactionKey } from '../../../../../shared/storage/transaction-keys.ts';
 import type { KafkaClient } from '../../../../support/kafka-client.ts';
+import { memoryBroker, memoryStores } from '../../../../support/memory-broker.ts';
 import { runGateway } from '../../../../support/memory-gateway.ts';
 import { batchOf } from '../../../../support/produced.ts';
 
@@ -21,6 +24,8 @@ interface Producer {
 
 const TRANSACTION = 1;
 const { INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, INVALID_TXN_STATE, PRODUCER_FENCED } = KAFKA_ERRORS;
+const { CONCURRENT_TRANSACTIONS, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE } = KAFKA_ERRORS;
+const { NOT_ENOUGH_REPLICAS } = KAFKA_ERRORS;
 
 async function initialise(client: KafkaClient, transactionalId = 'x'): Promise<Producer> {
   const answer = await client.request(INIT_PRODUCER_ID, 5, { transactionalId, transactionTimeoutMs: 60_000 });
@@ -57,10 +62,20 @@ async function errorsOfCommit(client: KafkaClient, version: number, producer: Pr
   return answer.topics.flatMap(({ partitions }) => partitions.map(({ errorCode }) => errorCode));
 }
 
-async function errorOfProduce(client: KafkaClient, { producerId, producerEpoch: epoch }: Producer, more: object = {}) {
+async function errorOfProduce(
+  client: KafkaClient,
+  { producerId, producerEpoch: epoch }: Producer,
+  more: object = {},
+  version = 12,
+) {
   const batch = batchOf({ values: ['v'], producerId, epoch, sequence: 0, transactional: true, ...more });
   const topicData = [{ name: 't', topicId: ZERO_UUID, partitionData: [{ index: 0, records: [batch] }] }];
-  const answer = await client.request(PRODUCE, 12, { transactionalId: 'x', acks: -1, timeoutMs: 1_000, topicData });
+  const answer = await client.request(PRODUCE, version, {
+    transactionalId: 'x',
+    acks: -1,
+    timeoutMs: 1_000,
+    topicData,
+  });
   return answer.responses[0]?.partitionResponses[0]?.errorCode;
 }
 
@@ -81,6 +96,31 @@ describe('a producer that was fenced', () => {
     }
     for (const version of [4, 5]) expect(await errorsOfCommit(client, version, old)).toEqual([INVALID_PRODUCER_EPOCH]);
     expect(await errorOfProduce(client, old)).toBe(INVALID_PRODUCER_EPOCH);
+  });
+});
+
+describe('what another transaction is in the way of', () => {
+  it('gets a number that all clients of its version retry', async () => {
+    const stores = { ...memoryStores(), clock: systemClock };
+    await using gateway = await runGateway({ broker: memoryBroker(stores) });
+    await gateway.broker.putTopic({ name: 't' });
+    const client = await gateway.connect();
+    const [first, producer] = [await initialise(client, 'first'), await initialise(client)];
+    expect(await errorsOfCommit(client, 5, first, { transactionalId: 'first' })).toEqual([0]);
+    expect(await errorOfOffsets(client, 3, producer)).toBe(0);
+    for (const [version, wanted] of [
+      [1, COORDINATOR_NOT_AVAILABLE],
+      [2, COORDINATOR_LOAD_IN_PROGRESS],
+      [5, COORDINATOR_LOAD_IN_PROGRESS],
+    ] as const)
+      expect(await errorsOfCommit(client, version, producer)).toEqual([wanted]);
+    // The end of the transaction has not reached its participants.
+    await stores.items.update(transactionKey('x'), [{ do: 'set', name: STORED.phase, value: 2 }]);
+    for (const [version, wanted] of [
+      [11, NOT_ENOUGH_REPLICAS],
+      [12, CONCURRENT_TRANSACTIONS],
+    ] as const)
+      expect(await errorOfProduce(client, producer, {}, version)).toBe(wanted);
   });
 });
 
