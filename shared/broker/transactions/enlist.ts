@@ -13,6 +13,8 @@ export interface EnlistRequest {
    * producer apart (transaction.version 1). Default: false.
    */
   readonly isFresh?: boolean | undefined;
+  /** A group that must have been added to the open transaction before. So no transaction is opened. */
+  readonly requiredGroup?: string | undefined;
 }
 
 export interface Enlisted {
@@ -29,11 +31,11 @@ export interface Enlisted {
  * 1 UpdateItem for all participants, and 1 GetItem if this process does not remember the transactional id.
  * @throws EventLogError `unknown_transactional_id`, `producer_fenced`; `concurrent_transactions`: the transaction before is
  * being completed, or more than 1,000 participants are enlisted; `invalid_transaction_state`: the transaction has ended
- * meanwhile
+ * meanwhile, or the required group was not added
  */
 export async function enlist(
   context: BrokerContext,
-  { transactionalId, producer, participants, isFresh = false }: EnlistRequest,
+  { transactionalId, producer, participants, isFresh = false, requiredGroup }: EnlistRequest,
 ): Promise<Enlisted> {
   checkTransactionalId(transactionalId);
   const wanted = { ...NO_PARTICIPANTS, ...participants };
@@ -41,7 +43,7 @@ export async function enlist(
     transactionalId,
     usesMemory: !isFresh,
     decide: ({ transaction: seen, number }) =>
-      decideEnlist(seen, { producer, participants: wanted, nowMs: context.clock.nowMs(), number }),
+      decideEnlist(seen, { producer, participants: wanted, nowMs: context.clock.nowMs(), number, requiredGroup }),
   });
   return { number: transaction.number, participants: transaction.participants };
 }

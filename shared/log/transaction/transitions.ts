@@ -80,7 +80,7 @@ export interface Initialisation {
   /** The producer that goes on after an error (KIP-360); without it a new one takes over, and the old one is fenced. */
   readonly producer: ProducerName | undefined;
   readonly newProducerId: number | undefined;
-  /** The id is that of an idempotency key: where its transaction was committed within a day, nothing is left to do. */
+  /** Where a transaction of the id was committed within a day under an idempotency key, nothing is left to do. */
   readonly once?: boolean | undefined;
 }
 
@@ -120,11 +120,13 @@ export interface Enlistment {
   readonly nowMs: number;
   /** The number that the request belongs to, once it is known. */
   readonly number: number | undefined;
+  /** A group that must have been added before. */
+  readonly requiredGroup?: string | undefined;
 }
 
 /** Adds participants, and opens the transaction with the first ones. */
 export function decideEnlist(seen: StoredTransaction | undefined, request: Enlistment): Decision {
-  const { producer, participants, nowMs, number } = request;
+  const { producer, participants, nowMs, number, requiredGroup } = request;
   const error = refusalOf(seen, producer);
   if (error !== undefined) return { do: 'refuse', error };
   const transaction = seen as StoredTransaction;
@@ -132,6 +134,11 @@ export function decideEnlist(seen: StoredTransaction | undefined, request: Enlis
     return { do: 'refuse', error: invalidState(transaction, 'the transaction of the request has ended') };
   if (isCompleting(transaction))
     return { do: 'refuse', error: concurrent(transaction, 'the transaction before is being completed') };
+  if (requiredGroup !== undefined && !transaction.participants.groups.includes(requiredGroup))
+    return {
+      do: 'refuse',
+      error: invalidState(transaction, `group '${requiredGroup}' was not added to an open transaction`),
+    };
   const missing = missingParticipants(transaction.participants, participants);
   const count = participantCount(missing);
   if (count === 0) return { do: 'answer' };

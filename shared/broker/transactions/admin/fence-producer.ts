@@ -7,9 +7,12 @@ import { noSuchId } from './list.ts';
 
 /**
  * Aborts the open transaction of a transactional id, and fences its producer, as an initialisation of another producer does.
- * A transaction that has its outcome is completed: it keeps the outcome. Repeating this fences whoever uses the id by then.
+ * A transaction that has its outcome is completed: it keeps the outcome. Repeating this fences whoever uses the id by then. The
+ * id of an idempotency key stays as it is while its answer counts: a new state would have none, and the key's request would be
+ * committed again.
  *
- * 1 UpdateItem, and 1 GetItem if this process does not remember the id. If a transaction was left, 1 UpdateItem more and what completing it costs.
+ * 1 UpdateItem, and 1 GetItem if this process does not remember the id. If a transaction was left, 1 UpdateItem more and what
+ * completing it costs. Only 1 GetItem where an answer counts.
  * @throws EventLogError `invalid_request`, `unknown_transactional_id`. With the outcome `unknown` the transaction may have been
  * aborted, and the request can be repeated
  */
@@ -26,7 +29,7 @@ export async function fenceProducer(
     decide: ({ transaction: seen, newProducerId }) => {
       const nowMs = context.clock.nowMs();
       const timeoutMs = seen?.timeoutMs ?? 0;
-      const decision = decideInitialise(seen, { timeoutMs, nowMs, producer: undefined, newProducerId });
+      const decision = decideInitialise(seen, { timeoutMs, nowMs, producer: undefined, newProducerId, once: true });
       return decision.do === 'create' ? { do: 'refuse', error: noSuchId(transactionalId) } : decision;
     },
   });

@@ -52,8 +52,8 @@ export type TransactionMember =
  * could commit. Repeating a request is safe.
  *
  * For each page (16 partitions of a topic) 1 UpdateItem, 1 GetItem if the page is not in memory, and 1 UpdateItem or GetItem
- * of the transaction. As in `commitOffsets`, 1 GetItem of the member for a new epoch; with `onlyIfEmpty` 1 Query of the members
- * for each page.
+ * of the transaction; without `enlists` 1 GetItem of it, and 1 UpdateItem if the page is not enlisted. As in `commitOffsets`, 1
+ * GetItem of the member for a new epoch; with `onlyIfEmpty` 1 Query of the members for each page.
  * @throws EventLogError `invalid_request`. Outcomes: those of commits and of `enlist`; `concurrent_transactions`: another
  * transaction has pending offsets there
  */
@@ -147,20 +147,12 @@ class StagingJudge implements CommitJudge {
 
   async #enlist(page: PageName): Promise<number> {
     const { transactionalId, producer, group, enlists } = this.#request;
-    if (!enlists) {
-      const { participants } = await enlist(this.#context, {
-        transactionalId,
-        producer,
-        participants: {},
-        isFresh: true,
-      });
-      if (!participants.groups.includes(group)) throw this.#notNamed();
-    }
     const { number } = await enlist(this.#context, {
       transactionalId,
       producer,
       participants: { pages: [page] },
       isFresh: !enlists,
+      requiredGroup: enlists ? undefined : group,
     });
     this.#number ??= number;
     if (this.#number === number) return number;
@@ -168,15 +160,6 @@ class StagingJudge implements CommitJudge {
       'invalid_transaction_state',
       `The transaction of '${transactionalId}' that the offsets belong to has ended meanwhile.`,
       { details: { transactionalId } },
-    );
-  }
-
-  #notNamed(): EventLogError {
-    const { transactionalId, group } = this.#request;
-    return new EventLogError(
-      'invalid_transaction_state',
-      `Group '${group}' was not added to an open transaction of '${transactionalId}'.`,
-      { details: { transactionalId, group } },
     );
   }
 

@@ -56,7 +56,8 @@ export class WholeTransactions {
    * outcome, and 1 to finish; the first one of a process 1 GetItem, 2 PutItems and 2 UpdateItems more, and so does each
    * idempotency key.
    * @throws EventLogError as `appendRecords` and commits of offsets; `concurrent_transactions`: it was aborted since it took
-   * more than 60 s, or the same key is in use; `idempotency_key_reused`
+   * more than 60 s, or the same key is in use; with the outcome `unknown`: others ended it when it may have been committed;
+   * `idempotency_key_reused`
    */
   async run(request: TransactionRequest): Promise<AppendedRecord[][]> {
     const { entries, offsets = [], idempotencyKey } = request;
@@ -124,7 +125,8 @@ export class WholeTransactions {
       const next = await this.#end(begun, answer);
       return { appended, next };
     } catch (error) {
-      throw isOver(error) ? tookTooLong(error) : error;
+      if (!isOver(error)) throw error;
+      throw error.outcome === 'unknown' ? mayBeCommitted(error) : tookTooLong(error);
     }
   }
 
@@ -168,7 +170,7 @@ export class WholeTransactions {
 }
 
 /** Whether others have ended the transaction. */
-function isOver(error: unknown): boolean {
+function isOver(error: unknown): error is EventLogError {
   if (!(error instanceof EventLogError)) return false;
   const { code } = error;
   return code === 'producer_fenced' || code === 'invalid_transaction_state' || code === 'unknown_transactional_id';
@@ -179,6 +181,15 @@ function tookTooLong(cause: unknown): EventLogError {
     'concurrent_transactions',
     `The transaction was aborted: it took more than ${TIMEOUT_MS / 1_000} s, or another request with its idempotency key took over. Send it again.`,
     { cause },
+  );
+}
+
+/** The reply to the commit was lost, and others went on with the id before it was repeated. */
+function mayBeCommitted(cause: EventLogError): EventLogError {
+  return new EventLogError(
+    'concurrent_transactions',
+    'Others went on with the transactional id before it was certain whether the transaction was committed.',
+    { cause, outcome: 'unknown' },
   );
 }
 

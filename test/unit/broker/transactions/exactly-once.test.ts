@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import type { ProducerName } from '../../../../shared/log/transaction/transaction.ts';
+import { aroundStores, keyOf } from '../../../../shared/storage/around-stores.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import { bytes, codeOf, memoryBroker, memoryStores, text } from '../../../support/memory-broker.ts';
 
@@ -192,6 +193,23 @@ describe('a transaction', () => {
     expect(await a.commitOffsetsInTransaction({ ...commit, offsets })).toEqual([{ ok: true }]);
     await a.endTransaction(end);
     expect(await offsetsOf(b)).toEqual([3, null]);
+  });
+
+  it('by the older protocol is not begun by offsets whose transaction ends after its group was looked up', async () => {
+    const { stores, a } = await world();
+    const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    await a.enlist({ transactionalId: 'x', producer, participants: { groups: ['g'] }, isFresh: true });
+    let asked = 0;
+    const slow = aroundStores(stores, (_, send) => async (...args) => {
+      if (keyOf(args).startsWith('txn#') && ++asked === 2)
+        await a.endTransaction({ transactionalId: 'x', producer, outcome: 'committed', raisesEpoch: false });
+      return send(...args);
+    });
+    const commit = { transactionalId: 'x', producer, group: 'g', enlists: false } as const;
+    const offsets = [{ topic: 't', partition: 0, offset: 3 }];
+    const outcomes = await memoryBroker({ ...stores, ...slow }).commitOffsetsInTransaction({ ...commit, offsets });
+    expect(outcomes).toMatchObject([{ ok: false, error: { code: 'invalid_transaction_state' } }]);
+    expect((await a.describeTransaction('x')).state).toBe('complete_commit');
   });
 
   it('by the older protocol is ended by a process that remembers the one before, also if a request is lost', async () => {

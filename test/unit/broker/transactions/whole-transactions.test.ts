@@ -113,6 +113,22 @@ describe('a whole transaction', () => {
     expect((await a.listTransactions()).items).toHaveLength(1);
   });
 
+  it('is not said to be aborted if the reply to its commit was lost, and others fence its id', async () => {
+    const losing = aroundStores(stores, (request, send) => async (...args) => {
+      const result = await send(...args);
+      if (request !== 'updateItem' || !keyOf(args).startsWith('txn#')) return result;
+      const [left] = (await b.listTransactions({ states: ['prepare_commit'] })).items;
+      if (left === undefined) return result;
+      await b.fenceProducer(left.transactionalId);
+      throw new EventLogError('storage_unavailable', 'The reply was lost.');
+    });
+    const slow = memoryBroker({ ...stores, ...losing });
+    const error = await stores.clock.run(errorOf(slow.transact({ entries: [entry('t', 0, 'a')] })));
+    expect(error).toMatchObject({ code: 'concurrent_transactions', outcome: 'unknown' });
+    expect(error?.message).not.toContain('aborted');
+    expect(await values(b)).toEqual(['a']);
+  });
+
   it('is refused whole if a member may not commit', async () => {
     const member = { memberId: 'm', memberEpoch: 1 };
     const request = { ...REQUEST, offsets: [{ ...(offsets(7)[0] as { group: string; offsets: [] }), member }] };

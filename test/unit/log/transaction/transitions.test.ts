@@ -95,6 +95,13 @@ describe('a transactional id', () => {
     expect(outcome(enlist(full, 0, PARTICIPANTS_MAX))).toBe('concurrent_transactions');
   });
 
+  it('enlists after a group alone where the group must have been added, and opens nothing', () => {
+    const request = { producer: at(0), participants: heads(3), nowMs: NOW, number: undefined, requiredGroup: 'g' };
+    for (const seen of [MADE, OPEN]) expect(outcome(decideEnlist(seen, request))).toBe('invalid_transaction_state');
+    const withGroup = { ...OPEN, participants: { ...OPEN.participants, groups: ['g'] } };
+    expect(written(decideEnlist(withGroup, request)).participants.heads).toHaveLength(3);
+  });
+
   it('commits, completes and answers again under the epoch before (transaction.version 2)', () => {
     const committing = written(end(OPEN, 0));
     expect(committing).toMatchObject({ phase: 'committing', number: 1, producer: at(1), previous: at(0) });

@@ -10,7 +10,7 @@ import { TRANSACTIONAL_EPOCH_MAX } from '../../../../../shared/log/limits.ts';
 import type { ProducerName } from '../../../../../shared/log/transaction/transaction.ts';
 import { TRANSACTION, transactionKey } from '../../../../../shared/storage/transaction-keys.ts';
 import { beginTransaction, end } from '../../../../support/begin-transaction.ts';
-import { codeOf, memoryBroker, memoryStores } from '../../../../support/memory-broker.ts';
+import { bytes, codeOf, memoryBroker, memoryStores, valuesOf } from '../../../../support/memory-broker.ts';
 import { head, storedNow, transactionProcess } from '../../../../support/transaction-world.ts';
 
 const ID = { transactionalId: 'x' };
@@ -62,6 +62,21 @@ describe('fencing a producer', () => {
     await endTransaction(producing.context, producing.completing, request).catch(() => {});
     await fence();
     expect(operating.completing.marked.map(({ marker }) => marker.outcome)).toEqual(['committed']);
+  });
+
+  it('leaves the answer of an idempotency key, so that its request is not committed again', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores);
+    await broker.putTopic({ name: 't' });
+    const request = { entries: [{ topic: 't', records: [{ key: null, value: bytes('pay'), headers: [] }] }] };
+    const keyed = { ...request, idempotencyKey: 'order' };
+    const first = await broker.transact(keyed);
+    const [transactionalId = ''] = (await broker.listTransactions()).items.map((item) => item.transactionalId);
+    const { context, completing, requests } = transactionProcess(stores);
+    await fenceProducer(context, completing, transactionalId);
+    expect(requests()).toEqual(['getItem txn']);
+    expect(await memoryBroker(stores).transact(keyed)).toEqual(first);
+    expect(await valuesOf(broker, 't', 0)).toEqual(['pay']);
   });
 
   it('gives out a new producer id after the last epoch', async () => {
