@@ -1,8 +1,11 @@
 /**
  * Reads and writes the byte formats that we exchange and persist: big-endian integers as in Kafka's protocol, and
  * variable-length integers (base 128, low groups first; signed ones zigzag) as in Kafka's records and our own entries.
- * The reader never reads past its end: it throws `ByteFormatError`, which the format's module turns into its own error.
+ * The reader never reads past its end: it throws `ByteFormatError`, which the format's module turns into its own error. The
+ * writer refuses 64-bit and variable-length integers that the reader would refuse, so that a bug fails before anything is stored.
  */
+
+import { EventLogError } from './errors.ts';
 
 export class ByteFormatError extends Error {
   override readonly name = 'ByteFormatError';
@@ -160,13 +163,15 @@ export class ByteWriter {
     this.view.setUint32(at, value);
   }
 
+  /** @throws EventLogError `internal` if it is not an integer within ±(2^53 − 1) */
   int64(value: number): void {
     const at = this.reserve(8);
-    this.view.setInt32(at, Math.floor(value / 0x1_0000_0000));
-    this.view.setUint32(at + 4, value >>> 0);
+    setInt64(this.view, at, value);
   }
 
+  /** @throws EventLogError `internal` if it is not an integer from 0 to 2^53 − 1 */
   varuint(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) throw unreadable(value);
     let rest = value;
     while (rest >= 0x80) {
       this.uint8((rest % 128) | 0x80);
@@ -175,9 +180,10 @@ export class ByteWriter {
     this.uint8(rest);
   }
 
-  /** Signed zigzag, from −2^53 to 2^53 − 1. */
+  /** Signed zigzag. @throws EventLogError `internal` if it is not an integer from −2^53 to 2^53 − 1 */
   varint(value: number): void {
     const magnitude = value >= 0 ? value : -value - 1;
+    if (!Number.isSafeInteger(magnitude)) throw unreadable(value);
     const lowest = (magnitude % 64) * 2 + (value >= 0 ? 0 : 1);
     this.uint8(magnitude < 64 ? lowest : lowest | 0x80);
     if (magnitude >= 64) this.varuint(Math.floor(magnitude / 64));
@@ -206,6 +212,17 @@ export class ByteWriter {
     this.length = 0;
     return bytes;
   }
+}
+
+/** Writes what `ByteReader.int64` reads. @throws EventLogError `internal` if it is not an integer within ±(2^53 − 1) */
+export function setInt64(view: DataView, position: number, value: number): void {
+  if (!Number.isSafeInteger(value)) throw unreadable(value);
+  view.setInt32(position, Math.floor(value / 0x1_0000_0000));
+  view.setUint32(position + 4, value >>> 0);
+}
+
+function unreadable(value: number): EventLogError {
+  return new EventLogError('internal', `A reader would refuse the number ${value}, so it is not written.`);
 }
 
 /** The number of bytes that `ByteWriter.varint` writes for `value`. */

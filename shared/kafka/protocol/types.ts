@@ -56,10 +56,13 @@ export const int8 = fixed('int8', 0, { read: (from) => from.int8(), write: (to, 
 export const int16 = fixed('int16', 0, { read: (from) => from.int16(), write: (to, value) => to.out.int16(value) });
 export const int32 = fixed('int32', 0, { read: (from) => from.int32(), write: (to, value) => to.out.int32(value) });
 
-/** Beyond ±(2^53 − 1) it is read as the nearest number, which no check of an offset or a time accepts. */
+/** Beyond ±(2^53 − 1) it is read as the nearest number, which no check of an offset or a time accepts, and written unchecked. */
 export const int64 = fixed('int64', 0, {
   read: (from) => from.int32() * 0x1_0000_0000 + from.uint32(),
-  write: (to, value) => to.out.int64(value),
+  write: (to, value) => {
+    to.out.int32(Math.floor(value / 0x1_0000_0000));
+    to.out.uint32(value >>> 0);
+  },
 });
 
 export const float64 = fixed('float64', 0, {

@@ -1,4 +1,4 @@
-import { ByteFormatError, ByteReader, concatBytes } from '../bytes.ts';
+import { ByteFormatError, ByteReader, concatBytes, setInt64 } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../limits.ts';
 import { COMPRESSIONS, type Compression } from './codecs.ts';
@@ -18,7 +18,6 @@ import {
   MAGIC,
   MAX_TIMESTAMP_AT,
   sealBatch,
-  setInt64,
   TRANSACTIONAL,
   viewOf,
   writeBatch,

@@ -1,4 +1,4 @@
-import { ByteWriter, concatBytes, varintLength } from '../bytes.ts';
+import { ByteWriter, concatBytes, setInt64, varintLength } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
 import { COMPRESSIONS, type Compression } from './codecs.ts';
 import { crc32c } from './crc32c.ts';
@@ -181,11 +181,6 @@ function nullableLength(bytes: Uint8Array | null): number {
 function writeNullable(writer: ByteWriter, bytes: Uint8Array | null): void {
   writer.varint(bytes === null ? -1 : bytes.length);
   if (bytes !== null) writer.write(bytes);
-}
-
-export function setInt64(view: DataView, position: number, value: number): void {
-  view.setInt32(position, Math.floor(value / 0x1_0000_0000));
-  view.setUint32(position + 4, value >>> 0);
 }
 
 export function viewOf(bytes: Uint8Array): DataView {

@@ -70,6 +70,15 @@ describe('variable-length integers', () => {
   );
 });
 
+it.each<[keyof Pick<ByteWriter, 'varuint' | 'varint' | 'int64'>, number[]]>([
+  ['varuint', [-1, MAX + 1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]],
+  ['varint', [MAX + 1, -(2 ** 53) - 2, 0.5, -0.5, 64.5, Number.NaN, Number.NEGATIVE_INFINITY]],
+  ['int64', [MAX + 1, -MAX - 1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]],
+])('%s does not write what its reader would refuse', (type, values) => {
+  for (const value of values)
+    expect(() => new ByteWriter()[type](value)).toThrow(`A reader would refuse the number ${value}`);
+});
+
 describe('fixed integers', () => {
   it('come back', () => {
     const int = (bits: number): fc.Arbitrary<number> =>

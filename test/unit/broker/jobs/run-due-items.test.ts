@@ -199,3 +199,8 @@ describe('a run over the heads that are due', () => {
     }
   });
 });
+
+it.each([-1, Number.MAX_SAFE_INTEGER + 1, 1.5, Number.NaN])('no due item has the time %s, out of order', (dueAtMs) => {
+  const name = { topicId: 'a', headNumber: 0, version: 1 };
+  expect(() => dueKey('expire', { ...name, dueAtMs })).toThrow(`a key cannot have the number ${dueAtMs}`);
+});
