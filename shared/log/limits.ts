@@ -2,6 +2,8 @@
 
 /** The largest offset: the largest integer that every client's JSON parser keeps exact (2^53 − 1). */
 export const OFFSET_MAX = Number.MAX_SAFE_INTEGER;
+/** The largest timestamp of a record. Its distance from −1, which stands for none, is the largest exact integer. */
+export const TIMESTAMP_MAX = Number.MAX_SAFE_INTEGER - 1;
 
 /** Kafka's own limit for topic names; `[a-zA-Z0-9._-]`. */
 export const TOPIC_NAME_LENGTH_MAX = 249;

@@ -29,7 +29,7 @@ const AWS_ADAPTER = [
   'node:',
 ];
 /** Imports that are allowed in every folder of the log. */
-const LOG_ROOT = ['shared/log/bytes.ts', 'shared/log/errors.ts', 'shared/log/limits.ts', 'shared/log/scopes.ts'];
+const LOG_ROOT = ['bytes', 'errors', 'limits', 'scopes', 'time'].map((name) => `shared/log/${name}.ts`);
 /** Imports that are allowed in every folder of the broker. */
 const BROKER_ROOT = [
   'shared/log/',

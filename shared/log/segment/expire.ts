@@ -1,4 +1,5 @@
 import { type PlacedPart, writtenAtMs } from '../head/head.ts';
+import { laterMs } from '../time.ts';
 import { choiceSetting, numberSetting, type TopicConfig } from '../topic/topic-config.ts';
 import type { Segment } from './segment.ts';
 import type { SegmentList } from './segment-list.ts';
@@ -44,12 +45,12 @@ export function expiredBelow(
 /** When the first segment expires by time; `undefined` if it does not. */
 export function expiresAtMs(segments: readonly ExpiringSegment[], retentionMs: number): number | undefined {
   const newestMs = segments.length === 0 ? undefined : newestMsOf(segments, 0);
-  return retentionMs < 0 || newestMs === undefined ? undefined : newestMs + retentionMs + 1;
+  return retentionMs < 0 || newestMs === undefined ? undefined : laterMs(newestMs, retentionMs + 1);
 }
 
 /** When a part expires by time, once all before it did: its largest timestamp counts, or when it was written if it has none. */
 export function partExpiresAtMs({ part, entry }: PlacedPart, retentionMs: number): number {
-  return (part.maxTimestampMs >= 0 ? part.maxTimestampMs : writtenAtMs(entry)) + retentionMs + 1;
+  return laterMs(part.maxTimestampMs >= 0 ? part.maxTimestampMs : writtenAtMs(entry), retentionMs + 1);
 }
 
 function newestMsOf(segments: readonly ExpiringSegment[], i: number): number | undefined {

@@ -10,7 +10,7 @@ import {
 import { NO_PRODUCER_ID } from '../batch/write-batch.ts';
 import { EventLogError } from '../errors.ts';
 import type { CheckedBatch } from '../head/head-append.ts';
-import { PRODUCER_EPOCH_MAX } from '../limits.ts';
+import { PRODUCER_EPOCH_MAX, TIMESTAMP_MAX } from '../limits.ts';
 import { choiceSetting, isCompacted, numberSetting, requiredCompression, type TopicConfig } from './topic-config.ts';
 
 /**
@@ -106,7 +106,7 @@ export function checkTimestamp(
   nowMs: number,
 ): EventLogError | undefined {
   const earliest = Math.max(0, nowMs - numberSetting(config, 'message.timestamp.before.max.ms'));
-  const latest = nowMs + numberSetting(config, 'message.timestamp.after.max.ms');
+  const latest = Math.min(nowMs + numberSetting(config, 'message.timestamp.after.max.ms'), TIMESTAMP_MAX);
   if (Number.isSafeInteger(timestampMs) && timestampMs >= earliest && timestampMs <= latest) return undefined;
   return new EventLogError(
     'invalid_request',

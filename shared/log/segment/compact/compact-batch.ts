@@ -1,5 +1,6 @@
 import type { StoredRecord } from '../../batch/record.ts';
 import { decodeRecords, type RecordBatchHeader, readBatchHeader, retainRecords } from '../../batch/record-batch.ts';
+import { laterMs } from '../../time.ts';
 import type { OffsetMap } from './offset-map.ts';
 
 export interface CompactOptions {
@@ -66,6 +67,5 @@ function isKept(record: StoredRecord, header: RecordBatchHeader, options: Compac
 /** The delete horizon of a batch that has none yet; `undefined` if the batch reaches beyond what the pass compacts. */
 export function deleteHorizon(header: RecordBatchHeader, options: CompactOptions): number | undefined {
   if (header.baseOffset + header.lastOffsetDelta >= options.belowOffset) return undefined;
-  // `delete.retention.ms` may be so large that the sum is no exact integer any more.
-  return Math.min(options.nowMs + options.deleteRetentionMs, Number.MAX_SAFE_INTEGER);
+  return laterMs(options.nowMs, options.deleteRetentionMs);
 }

@@ -73,7 +73,7 @@ export const COMPACT_BUGS: readonly PlantedBug[] = ofJobs(
   {
     name: 'tombstone-not-kept-for-its-delay',
     why: 'The time of a tombstone comes as soon as it is set.',
-    edits: [{ file: BATCH, from: 'options.nowMs + options.deleteRetentionMs', to: 'options.nowMs' }],
+    edits: [{ file: BATCH, from: 'laterMs(options.nowMs, options.deleteRetentionMs)', to: 'options.nowMs' }],
   },
   {
     name: 'tombstone-kept-for-longer-each-time',

@@ -3,6 +3,7 @@ import type { AppendOutcome } from '../../../../shared/broker/append/outcomes.ts
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import { TIMESTAMP_MAX } from '../../../../shared/log/limits.ts';
 import { edited } from '../../../support/batch-edit.ts';
 import { faultyStores } from '../../../support/faulty-stores.ts';
 import {
@@ -139,14 +140,14 @@ describe('an append of batches', () => {
     const broker = memoryBroker();
     await broker.putTopic({ name: 't', config: { 'message.timestamp.after.max.ms': Number.MAX_SAFE_INTEGER } });
     const at = (timestampMs: number) => ({ topic: 't', records: [record('far', { timestampMs })] });
-    for (const timestampMs of [0, Number.MAX_SAFE_INTEGER, 1, 2 ** 52 + 2 ** 50, T, 5])
+    for (const timestampMs of [0, TIMESTAMP_MAX, 1, 2 ** 52 + 2 ** 50, T, 5])
       await broker.appendRecords(at(timestampMs));
     for (let i = 0; i < 10; i++) await broker.appendRecords(at(i));
     await broker.idle();
     const read = await readAll(broker, 't', 0);
     expect(read.map((each) => each.timestampMs)).toEqual([
       0,
-      Number.MAX_SAFE_INTEGER,
+      TIMESTAMP_MAX,
       1,
       2 ** 52 + 2 ** 50,
       T,

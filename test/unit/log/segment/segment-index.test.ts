@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeBatch, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
+import { encodeBatch, NO_TIMESTAMP, placeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { concatBytes } from '../../../../shared/log/bytes.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
+import { TIMESTAMP_MAX } from '../../../../shared/log/limits.ts';
 import { joinAborted } from '../../../../shared/log/segment/aborted.ts';
 import { SegmentBuilder } from '../../../../shared/log/segment/segment-builder.ts';
 import {
@@ -234,6 +235,14 @@ describe('an index', () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  it('has room for all times, after batches without one', () => {
+    const times = [NO_TIMESTAMP, TIMESTAMP_MAX];
+    const { built, placed } = build(times.map((timestampMs) => ({ bytes: INDEX_BLOCK_BYTES, timestampMs, gap: 0 })));
+    const index = unpackIndex(packIndex(built.index));
+    expect(index.entries.map(({ maxTimestampMs }) => maxTimestampMs)).toEqual(times);
+    expect(positionOfTime(index, TIMESTAMP_MAX)).toBe(placed[1]?.position);
   });
 
   it('divides the batches into at most ceil(bytes / bytesMin) chunks', () => {

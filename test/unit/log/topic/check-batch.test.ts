@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
+import { TIMESTAMP_MAX } from '../../../../shared/log/limits.ts';
 import { checkProducedBatch } from '../../../../shared/log/topic/check-batch.ts';
 import { edited } from '../../../support/batch-edit.ts';
 
@@ -16,6 +17,13 @@ describe('a produced batch', () => {
     const lacking = encodeBatch(records);
     expect(checkProducedBatch(lacking, { 'cleanup.policy': 'delete' }, T).records).toBe(3);
     expect(() => checkProducedBatch(lacking, config, T)).toThrow('record 2 has no key, and the topic is compacted');
+  });
+
+  it('has no time that is too far from "none" for an exact integer', () => {
+    const config = { 'message.timestamp.after.max.ms': Number.MAX_SAFE_INTEGER };
+    const at = (timestampMs: number) => encodeBatch([{ timestampMs, key: null, value: null, headers: [] }]);
+    expect(checkProducedBatch(at(TIMESTAMP_MAX), config, T).maxTimestampMs).toBe(TIMESTAMP_MAX);
+    expect(() => checkProducedBatch(at(TIMESTAMP_MAX + 1), config, T)).toThrow(`accepts 0 to ${TIMESTAMP_MAX}`);
   });
 
   it('may have a tombstone, but no delete horizon', () => {
