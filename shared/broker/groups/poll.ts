@@ -80,7 +80,8 @@ const LOOK_MS_ALONE = 1_000;
  * again by itself.
  *
  * Costs a heartbeat when one is due, a commit as a member (`commitOffsets`) if there is something to commit, 1 read for each
- * page of partitions that are new to the member, 1 read for each head, and what the records cost.
+ * page of partitions that are new to the member, 1 read for each head, and what the records cost. A commit in topics that this
+ * process does not know lists the topics: see `newOffsets`.
  * @throws EventLogError `invalid_request`, `instance_in_use`, `throttled`, `corrupt_data`
  */
 export async function pollGroup(
@@ -141,7 +142,7 @@ class Poll {
       await this.#beat();
       // A member that only commits does not wait for its partitions.
       if (maxRecords > 0 || token === undefined) await this.#settle(startedAtMs + Math.max(waitMs, SETTLE_MS));
-      if (token !== undefined && token.memberEpoch === this.#memberEpoch) await this.#takePositions(token);
+      if (token !== undefined && token.memberEpoch === this.#memberEpoch) this.#takePositions(token);
       await this.#fetch(startedAtMs + waitMs);
       if (commitAtOnce) commits.push(...(await this.#commit([...this.#positions.values()])));
       return this.#result(commits);
@@ -227,10 +228,11 @@ class Poll {
   }
 
   /** The token is of this epoch, so the member has had its partitions ever since: nobody else has committed for them. */
-  async #takePositions(token: PollToken): Promise<void> {
+  #takePositions(token: PollToken): void {
     const { commitLater = false } = this.#request;
+    const names = new Map(this.#assigned().assignment.map(({ topicId, topic }) => [topicId, topic]));
     for (const { topicId, partition, offset, isNew } of token.positions) {
-      const topic = await this.#context.topics.nameOf(topicId);
+      const topic = names.get(topicId);
       if (topic !== undefined) this.#place({ topic, topicId, partition, offset, isNew: isNew && commitLater });
     }
     this.#positionsOf = this.#memberEpoch;

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { RecordToAppend } from '../../../../shared/broker/append/outcomes.ts';
 import type { PollResult } from '../../../../shared/broker/groups/poll.ts';
 import { recordsOf } from '../../../../shared/log/batch/stored-batch.ts';
+import { encodePollToken } from '../../../../shared/log/group/poll-token.ts';
 import { memoryBroker, memoryStores } from '../../../support/memory-broker.ts';
 
 const text = new TextDecoder();
@@ -79,6 +80,21 @@ describe('a poll', () => {
     expect(first.assignment[0]?.partitions).toEqual([0, 1]);
     const second = await run(broker.pollGroup({ group: 'g', after: first.token, paused: [{ topic: 'other' }] }));
     expect(valuesOf(second)).toEqual(['0:v0', '0:v2']);
+  });
+
+  it("reads nothing of a topic that is not the member's, whatever its token says", async () => {
+    const { broker, run } = await filled(1, 1);
+    const { topic } = await run(broker.putTopic({ name: 'other' }));
+    await run(broker.appendRecords({ topic: 'other', records: [record('secret')] }));
+    const mayRead = (name: string): boolean => name !== 'other';
+    const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, mayRead }));
+    const after = encodePollToken({
+      memberId: 'a',
+      instanceId: undefined,
+      memberEpoch: first.memberEpoch,
+      positions: [{ topicId: topic.topicId, partition: 0, offset: 0, isNew: false }],
+    });
+    expect(valuesOf(await run(broker.pollGroup({ group: 'g', after, mayRead })))).toEqual(['0:v0']);
   });
 
   it('does not wait for partitions if it only commits', async () => {
