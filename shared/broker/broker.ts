@@ -221,7 +221,7 @@ export class Broker {
     headNumber: number,
     options?: HeadJobOptions & { readonly force?: boolean },
   ): Promise<MergeResult | undefined> {
-    const topic = await this.#context.topics.byId(topicId);
+    const topic = await this.#context.topics.byId(topicId, this.#context.topics.listings);
     return topic && runOnHead(this.#context, 'merge', mergeHead, topic, headNumber, options ?? {});
   }
 

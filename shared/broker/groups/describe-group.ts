@@ -96,9 +96,10 @@ async function describeMember(context: BrokerContext, member: Member): Promise<M
 }
 
 async function withNames(context: BrokerContext, set: PartitionSet): Promise<TopicPartitions[]> {
+  const { listings } = context.topics;
   const named: TopicPartitions[] = [];
   for (const [topicId, partitions] of set) {
-    const topic = await context.topics.nameOf(topicId);
+    const topic = await context.topics.nameOf(topicId, listings);
     if (topic !== undefined) named.push({ topic, partitions });
   }
   return named;

@@ -51,7 +51,8 @@ type Counts = { -readonly [Name in 'groupsDeleted' | 'offsetsExpired' | 'pagesDe
  * what interrupted deletions have left. It can run twice at once, and be stopped or killed anywhere.
  *
  * For each group 1 GetItem and 3 Queries, and 1 write for each item that is changed or deleted; 1 Query for every 500 groups. A
- * group of more than 1 MB of offsets or members takes 1 Query for each megabyte.
+ * group of more than 1 MB of offsets or members takes 1 Query for each megabyte. For topics that are not in memory, what
+ * `TopicCache.byId` costs.
  * @throws any error that is not an `EventLogError`: such an error is a bug
  */
 export async function sweepGroups(context: BrokerContext, request: JobRequest = {}): Promise<SweptGroups> {
@@ -68,9 +69,9 @@ async function sweepGroup(context: BrokerContext, items: ItemStore, name: string
     const what = group?.isUnused === true ? 'if_unused' : 'with_offsets';
     return finishDeletion(context, items, name, what, counts);
   }
-  const { listings } = context.topics;
   // The pages come before the members: a member that joins later changes a page before it owns anything.
   const pages = await listPages(items, name);
+  const { listings } = context.topics;
   const isLive = await hasLiveMember(context, items, name);
   await sweepTargets(context, items, name, group, counts);
   const emptySinceMs = isLive ? undefined : group.emptySinceMs;

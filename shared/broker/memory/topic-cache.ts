@@ -30,8 +30,14 @@ export class TopicCache {
   #lastOutdated = 0;
   /** Topic id -> name. */
   #names = new Map<string, string>();
-  #namesListedAtMs = Number.NEGATIVE_INFINITY;
+  /** Ids of topics that are gone. None comes back. */
+  readonly #gone = new Set<string>();
+  /** Listings are numbered in the order in which they begin. One ends before the next begins. */
   #listings = 0;
+  /** The newest that has ended: the names are at least as new as its beginning. */
+  #listed = 0;
+  #listing: Promise<void> | undefined;
+  #listedAtMs = Number.NEGATIVE_INFINITY;
   /** Of the last listing. */
   #queries = 0;
 
@@ -74,44 +80,87 @@ export class TopicCache {
     return topic;
   }
 
-  /** How often all topics were listed so far; see `byId`. */
+  /** How many listings of all topics have begun so far; see `byId`. */
   get listings(): number {
     return this.#listings;
   }
 
   /**
    * The topic with this id, or `undefined` if there is none any more. From memory, else 1 Query for every 500 topics, at
-   * most four a second, and 1 GetItem: a topic that was made since the last listing may not be found yet. With
-   * `listings` as it was when the id was seen, `undefined` is certain: a listing has begun since, or begins now.
+   * most four a second, and 1 or 2 GetItems: a topic that was made since the last listing may not be found yet.
+   *
+   * With `listings` as it was after the id was read from an item, `undefined` is certain: a listing that began later has ended.
+   * If none has, one begins at once, and all share it. An id that is gone is remembered, so it causes no other listing.
    */
   async byId(topicId: string, listings?: number): Promise<Topic | undefined> {
-    if (!this.#names.has(topicId)) await this.#listNames(this.#listings === listings);
-    const name = this.#names.get(topicId);
-    if (name === undefined) return undefined;
-    try {
-      const topic = await this.get(name);
-      if (topic.topicId === topicId) return topic;
-    } catch (error) {
-      if (!(error instanceof EventLogError) || error.code !== 'unknown_topic') throw error;
-    }
-    this.#names.delete(topicId);
-    return undefined;
+    return this.#withId(topicId, await this.#findName(topicId, listings, false));
   }
 
   /**
-   * The name of the topic with this id; `undefined` if there is none any more. An id keeps its name, so this is from memory,
-   * or 1 Query for every 500 topics, at most four a second. It may still give the name of a topic that was deleted.
+   * As `byId` with `listings`, for an id that a client has given, and may have made up: the listing waits its turn, so
+   * that such ids cause no more than four queries a second.
    */
-  async nameOf(topicId: string): Promise<string | undefined> {
-    if (!this.#names.has(topicId)) await this.#listNames(false);
+  async byGivenId(topicId: string, listings: number): Promise<Topic | undefined> {
+    return this.#withId(topicId, await this.#findName(topicId, listings, true));
+  }
+
+  /**
+   * The name of the topic with this id; `undefined` if there is none any more, which is certain: see `byId`. An id keeps its
+   * name, so this is from memory, or 1 Query for every 500 topics. It may still give the name of a topic that was deleted.
+   */
+  nameOf(topicId: string, listings: number): Promise<string | undefined> {
+    return this.#findName(topicId, listings, false);
+  }
+
+  async #withId(topicId: string, name: string | undefined): Promise<Topic | undefined> {
+    if (name === undefined || this.#gone.has(topicId)) return undefined;
+    let topic = await unlessUnknown(this.get(name));
+    // What is kept, or is being read, may be older than the topic.
+    if (topic?.topicId !== topicId) topic = await unlessUnknown(this.refresh(name));
+    if (topic?.topicId === topicId) return topic;
+    this.#noteGone(topicId);
+    return undefined;
+  }
+
+  async #findName(topicId: string, listings: number | undefined, isGiven: boolean): Promise<string | undefined> {
+    const isOpen = (): boolean => !this.#names.has(topicId) && !this.#gone.has(topicId);
+    if (listings === undefined) {
+      if (isOpen() && this.#msUntilListing() === 0) await this.#list();
+      return this.#names.get(topicId);
+    }
+    // A listing under way that began too early is waited for too: it may have the id, and all who wait share the next.
+    while (isOpen() && this.#listed <= listings) {
+      const waitMs = isGiven ? this.#msUntilListing() : 0;
+      await (waitMs > 0 ? this.#clock.sleep(waitMs) : this.#list());
+    }
+    if (isOpen()) this.#noteGone(topicId);
     return this.#names.get(topicId);
   }
 
-  async #listNames(isNeeded: boolean): Promise<void> {
+  #noteGone(topicId: string): void {
+    this.#names.delete(topicId);
+    this.#gone.add(topicId);
+    if (this.#gone.size > TOPICS_KEPT_MAX) this.#gone.delete(this.#gone.keys().next().value as string);
+  }
+
+  /** How long ids that may be made up wait for a listing; 0 if one is under way. */
+  #msUntilListing(): number {
+    const ageMs = this.#clock.nowMs() - this.#listedAtMs;
+    if (this.#listing !== undefined || ageMs < 0) return 0;
+    return Math.max(0, this.#queries * LISTED_EVERY_MS_PER_QUERY - ageMs);
+  }
+
+  /** The listing under way, or a new one. */
+  #list(): Promise<void> {
+    this.#listing ??= this.#listNames().finally(() => {
+      this.#listing = undefined;
+    });
+    return this.#listing;
+  }
+
+  async #listNames(): Promise<void> {
+    const listing = ++this.#listings;
     const nowMs = this.#clock.nowMs();
-    const age = nowMs - this.#namesListedAtMs;
-    if (!isNeeded && age >= 0 && age < this.#queries * LISTED_EVERY_MS_PER_QUERY) return;
-    this.#listings++;
     let queries = 0;
     const { items } = this.#usage.of(NO_TOPIC, 'maintain');
     const names = new Map<string, string>();
@@ -123,7 +172,8 @@ export class TopicCache {
       more = page.more;
     }
     this.#names = names;
-    this.#namesListedAtMs = nowMs;
+    this.#listed = listing;
+    this.#listedAtMs = nowMs;
     this.#queries = queries;
   }
 
@@ -147,6 +197,15 @@ interface KeptTopic {
   readonly topic: Topic;
   readonly readAtMs: number;
   readonly read: number;
+}
+
+async function unlessUnknown(reading: Promise<Topic>): Promise<Topic | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof EventLogError && error.code === 'unknown_topic') return undefined;
+    throw error;
+  }
 }
 
 export function unknownTopic(name: string): EventLogError {

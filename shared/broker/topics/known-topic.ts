@@ -14,8 +14,8 @@ export async function knownTopic(context: BrokerContext, name: string): Promise<
 
 /**
  * The topic with this id; `undefined` if there is none, or if it was made a moment ago by another process. With `isCertain` it
- * is found then too, at the cost of a listing of all topics. See `TopicCache.byId`.
+ * is found then too, at the cost of a listing of all topics and perhaps a wait for it. See `TopicCache.byGivenId`.
  */
 export function topicById({ topics }: BrokerContext, topicId: string, isCertain = false): Promise<Topic | undefined> {
-  return topics.byId(topicId, isCertain ? topics.listings : undefined);
+  return isCertain ? topics.byGivenId(topicId, topics.listings) : topics.byId(topicId);
 }

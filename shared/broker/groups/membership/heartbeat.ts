@@ -57,8 +57,9 @@ export async function heartbeat(context: BrokerContext, request: HeartbeatReques
 
 /** Names never change, so a process asks for them once. */
 async function withNames(context: BrokerContext, { assigned, ...answer }: Answer): Promise<HeartbeatResult> {
+  const { listings } = context.topics;
   const topics = [...assigned].map(async ([topicId, partitions]) => {
-    const topic = await context.topics.nameOf(topicId);
+    const topic = await context.topics.nameOf(topicId, listings);
     return topic === undefined ? [] : [{ topic, topicId, partitions }];
   });
   return { ...answer, assignment: (await Promise.all(topics)).flat() };

@@ -34,7 +34,8 @@ export interface FetchOffsetsRequest extends PageRequest {
 
 /**
  * What a group has committed: of the given partitions, in their order, or of all. A group that does not exist has committed
- * nothing. 1 GetItem for each 16 partitions of a topic; for all of them 1 Query a page. With `requireStable`, what settling a
+ * nothing. 1 GetItem for each 16 partitions of a topic; for all of them 1 Query a page, and
+ * what `TopicCache.nameOf` costs. With `requireStable`, what settling a
  * pending offset costs, and 1 GetItem more for a page that has some.
  * @throws EventLogError `invalid_request`
  */
@@ -102,9 +103,10 @@ async function fetchAll(
     const name = parseOffsetPageSortKey(sk);
     return name && { ...name, seen: pageFromAttributes(attributes) };
   });
+  const { listings } = context.topics;
   const offsets: PartitionOffset[] = [];
   for (const { topicId, page, seen } of pages.items) {
-    const topic = await context.topics.nameOf(topicId);
+    const topic = await context.topics.nameOf(topicId, listings);
     // The topic was deleted: the sweep deletes its offsets.
     if (topic === undefined) continue;
     const name = { group, topicId, page };

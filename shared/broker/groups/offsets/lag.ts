@@ -69,7 +69,9 @@ export async function groupLag(
   if (found === undefined || found.isDeleted) throw unknownGroup(group);
   // The offsets come before the heads: so no offset is past the high watermark that it is compared with.
   const { slots, live } = await partitionsOfGroup(items, group);
-  const views = (await eachOf([...slots], ([topicId, byPartition]) => viewTopic(context, topicId, byPartition))).flat();
+  const { listings } = context.topics;
+  const viewed = await eachOf([...slots], ([topicId, ofTopic]) => viewTopic(context, topicId, ofTopic, listings));
+  const views = viewed.flat();
   const partitions = await eachOf(views, ({ view, slot }) => partitionLag(context, view, slot, live, withTimes));
   partitions.sort((a, b) => (a.topic === b.topic ? a.partition - b.partition : a.topic < b.topic ? -1 : 1));
   const lags = partitions.map(({ lagRecords }) => lagRecords ?? 0);
@@ -128,8 +130,9 @@ async function viewTopic(
   context: BrokerContext,
   topicId: string,
   slots: ReadonlyMap<number, SlotState>,
+  listings: number,
 ): Promise<{ readonly view: PartitionView; readonly slot: SlotState }[]> {
-  const topic = await context.topics.byId(topicId, context.topics.listings);
+  const topic = await context.topics.byId(topicId, listings);
   if (topic === undefined) return [];
   const views = await viewsOf(context, topic, slots);
   return views.flatMap((view) => {

@@ -7,7 +7,8 @@ import type { OffsetToCommit } from './commit-page.ts';
 type MayRead = ((topic: string) => boolean) | undefined;
 
 /**
- * What is new in the positions of a poll. A partition whose topic is gone has nothing to be committed for.
+ * What is new in the positions of a poll. A partition whose topic is gone has nothing to be committed for. The ids may come
+ * from a token, which a client can make up: they cause one listing of the topics at most. See `TopicCache.byGivenId`.
  * @throws EventLogError `access_denied`
  */
 export async function newOffsets(
@@ -15,9 +16,10 @@ export async function newOffsets(
   positions: readonly (Omit<PollPosition, 'offset'> & { readonly offset: number | undefined })[],
   mayRead: MayRead,
 ): Promise<(OffsetToCommit & { readonly offset: number })[]> {
+  const { listings } = topics;
   const offsets: (OffsetToCommit & { readonly offset: number })[] = [];
   for (const { topicId, partition, offset, isNew } of positions) {
-    const topic = isNew ? await topics.byId(topicId) : undefined;
+    const topic = isNew ? await topics.byGivenId(topicId, listings) : undefined;
     if (topic !== undefined) mustBeReadable(topic.name, mayRead);
     if (topic !== undefined && offset !== undefined) offsets.push({ topic: topic.name, partition, offset });
   }

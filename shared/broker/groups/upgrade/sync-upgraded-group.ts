@@ -136,9 +136,10 @@ async function resultOf(
   { assigned }: Member,
   { protocolType, protocols }: ClassicSide,
 ): Promise<SyncClassicResult> {
+  const { listings } = context.topics;
   const topics = await Promise.all(
     [...assigned].map(async ([topicId, partitions]) => {
-      const topic = await context.topics.nameOf(topicId);
+      const topic = await context.topics.nameOf(topicId, listings);
       return topic === undefined ? [] : [{ topic, partitions }];
     }),
   );

@@ -24,7 +24,7 @@ export async function mergeBusy(context: BrokerContext, { signal }: HeadJobOptio
   const putBack = (head: BusyHead, more: Partial<BusyHead> = {}): void => busyHeads.putBack({ ...head, ...more });
   const merge = async (head: BusyHead): Promise<void> => {
     try {
-      const topic = await context.topics.byId(head.topicId);
+      const topic = await context.topics.byId(head.topicId, context.topics.listings);
       if (topic === undefined) return;
       const result = await runOnHead(context, 'merge', mergeHead, topic, head.headNumber, { signal });
       const { list: _, ...done } = result;

@@ -15,7 +15,7 @@ export interface CommitPollInTransactionRequest
 
 /**
  * Makes what a poll gave out pending in the open transaction of a producer: see `commitOffsetsInTransaction`, whose cost this
- * has. A poll that gave out nothing has nothing to commit.
+ * has, and that of `newOffsets`. A poll that gave out nothing has nothing to commit.
  * @throws EventLogError `invalid_request`, `access_denied`
  */
 export async function commitPollInTransaction(

@@ -161,6 +161,19 @@ describe('a run over the heads that are due', () => {
     expect([await due(), visited]).toEqual([[], []]);
   });
 
+  it('visits every head of a topic that was made since the topics were listed', async () => {
+    const { stores, context, visited, run, dueAtMs } = await setUp();
+    expect(await context.topics.byId('none')).toBeUndefined();
+    const { topic } = await memoryBroker(stores).putTopic({ name: 'new', partitions: 640 });
+    for (let headNumber = 0; headNumber < 40; headNumber++)
+      await updateSegmentList(context, stores.items, { topicId: topic.topicId, headNumber }, (list) => ({
+        list: schedule(list, 'expire', dueAtMs),
+        result: undefined,
+      }));
+    await run();
+    expect(visited).toHaveLength(41);
+  });
+
   it('that dies between any two requests leaves a head that is still found', async () => {
     for (let requests = 0; requests < 40; requests++) {
       const world = await setUp();

@@ -22,6 +22,16 @@ describe('a topic', () => {
     expect(made[0]?.topic.topicId).toMatch(/^[\w-]{22}$/);
   });
 
+  it('that another process made just now is found by its id for certain', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores);
+    await broker.topicById('none');
+    const { topic } = await memoryBroker(stores).putTopic({ name: 't' });
+    expect(await broker.topicById(topic.topicId)).toBeUndefined();
+    const found = ['made up', topic.topicId].map((id) => broker.topicById(id, true));
+    expect(await stores.clock.run(Promise.all(found))).toMatchObject([undefined, { name: 't' }]);
+  });
+
   it('gets partitions and settings, and loses no partitions', async () => {
     const broker = memoryBroker();
     await broker.putTopic({ name: 't', partitions: 3, config: { 'retention.ms': '1000' } });
