@@ -186,7 +186,7 @@ export const VISIT: Access = {
 
 /** Permissions to compact, in addition to `VISIT`. They allow reading and writing segments, and deleting nothing. */
 export const COMPACT: Access = {
-  items: { GetItem: ['segments'], PutItem: ['segments'] },
+  items: { GetItem: ['topic', 'segments'], PutItem: ['segments'] },
   objects: { GetObject: ['segment'], PutObject: ['segment'] },
 };
 

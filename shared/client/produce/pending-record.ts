@@ -1,7 +1,7 @@
 import type { LogRecord, RecordHeader } from '../../log/batch/record.ts';
 import { recordBytesBound } from '../../log/batch/write-batch.ts';
 import { invalidField } from '../../log/errors.ts';
-import { HEADERS_PER_RECORD_MAX, OFFSET_MAX } from '../../log/limits.ts';
+import { HEADERS_PER_RECORD_MAX, TIMESTAMP_MAX } from '../../log/limits.ts';
 import { type Topic, text } from '../codec.ts';
 
 /** A record to produce. `V` and `K` are what the topic's codecs take. */
@@ -73,8 +73,8 @@ type Settle = (record: PendingRecord, end: End) => void;
 /** The bytes of a record. @throws EventLogError `invalid_request`, and whatever a codec throws */
 export function encodeRecord<V, K>(topic: Topic<V, K>, given: RecordToProduce<V, K>, nowMs: number): LogRecord {
   const { key, value, headers = [], timestamp = nowMs, partition } = given;
-  if (!Number.isSafeInteger(timestamp) || timestamp < 0)
-    throw invalidField('timestamp', `timestamp takes whole milliseconds from 0 to ${OFFSET_MAX}.`);
+  if (!Number.isSafeInteger(timestamp) || timestamp < 0 || timestamp > TIMESTAMP_MAX)
+    throw invalidField('timestamp', `timestamp takes whole milliseconds from 0 to ${TIMESTAMP_MAX}.`);
   if (partition !== undefined && (!Number.isSafeInteger(partition) || partition < 0))
     throw invalidField('partition', 'partition takes a whole number from 0.');
   if (headers.length > HEADERS_PER_RECORD_MAX)

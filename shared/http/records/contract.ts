@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { HEADERS_PER_RECORD_MAX } from '../../log/limits.ts';
+import { HEADERS_PER_RECORD_MAX, TIMESTAMP_MAX } from '../../log/limits.ts';
 import { offset, partition, timeMs } from '../contract.ts';
 
 /** The schemas of keys, values, headers and records in requests and answers. */
@@ -33,7 +33,7 @@ export const recordInput = z
     key: anyJson.optional().describe(`Chooses the partition if none is given. ${JSON_TO_BYTES}`),
     value: anyJson.describe(`${JSON_TO_BYTES} A null value is a tombstone.`),
     headers: z.array(recordHeader).max(HEADERS_PER_RECORD_MAX).nullish(),
-    timestamp: timeMs.nullish().describe('Milliseconds since 1970-01-01T00:00:00Z; default: now.'),
+    timestamp: timeMs.max(TIMESTAMP_MAX).nullish().describe('Milliseconds since 1970-01-01T00:00:00Z; default: now.'),
     partition: partition
       .nullish()
       .describe(

@@ -1,4 +1,4 @@
-import { type Head, TAIL_NODE_ENTRIES } from '../head/head.ts';
+import { type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../head/head.ts';
 import type { Segment } from './segment.ts';
 
 /** When the unmerged nodes of a head are merged, and which of its segments are joined: see docs/design/0007-segments-and-jobs.md. */
@@ -11,6 +11,8 @@ export const MERGE_NODES = 16;
 export const MERGE_NODES_MAX = 1_024;
 export const MERGE_BYTES_MAX = 64 * 1024 * 1024;
 export const MERGE_AGE_MS_MAX = 60 * MINUTE_MS;
+/** One merge makes no more segments than about this: the list, which names them all, is one item of at most 400 KB. */
+export const MERGE_SEGMENTS_MAX = 500;
 
 export interface Unmerged {
   /** Whole tail nodes that may be merged; entries in the head's tail do not count. */
@@ -46,17 +48,43 @@ export function unmergedNodes(mergedEntry: number, endEntry: number): number {
   return Math.max(0, Math.floor((endEntry - mergedEntry) / TAIL_NODE_ENTRIES));
 }
 
-/** So many segments of one size class are joined at once. */
-export const COALESCE_SEGMENTS = 8;
-/** Segments up to this size are of class 0; the limit of each next class is eight times as high. */
-export const SMALLEST_CLASS_BYTES = 64 * 1024;
-const CLASS_FACTOR = 8;
-
 export interface SegmentLimits {
   /** `segment.bytes` and `segment.ms` of the topic. */
   readonly segmentBytes: number;
   readonly segmentMs: number;
 }
+
+/**
+ * Counts the segments that consecutive nodes become where `segment.ms` ends them. A node becomes at most 128, one for each of
+ * 8 entries in 16 slots. Not counted are those that `segment.bytes` ends, which are few: two neighbours have at least 1 MiB.
+ */
+export class SegmentCount {
+  count = 0;
+  readonly #segmentMs: number;
+  readonly #sinceMs = new Map<number, number>();
+
+  constructor({ segmentMs }: SegmentLimits) {
+    this.#segmentMs = segmentMs;
+  }
+
+  add({ entries }: TailNode): void {
+    for (const entry of entries) {
+      const atMs = writtenAtMs(entry);
+      for (const { slot } of entry.parts) {
+        const sinceMs = this.#sinceMs.get(slot);
+        if (sinceMs !== undefined && atMs - sinceMs < this.#segmentMs) continue;
+        this.#sinceMs.set(slot, atMs);
+        this.count++;
+      }
+    }
+  }
+}
+
+/** So many segments of one size class are joined at once. */
+export const COALESCE_SEGMENTS = 8;
+/** Segments up to this size are of class 0; the limit of each next class is eight times as high. */
+export const SMALLEST_CLASS_BYTES = 64 * 1024;
+const CLASS_FACTOR = 8;
 
 /**
  * Returns the oldest eight adjacent segments of one size class that may be joined, or `undefined`. So a record is copied

@@ -30,6 +30,7 @@ import { CHUNK_BYTES_DEFAULT, corrupt, readBatches, readSegmentIndex } from '../
 import { checkIndexOf, type SegmentPlace } from '../../segments/segment-blocks.ts';
 import type { SlotPart, SlotParts } from '../../segments/slot-parts.ts';
 import { ANNOUNCED_MS, GRACE_MS } from '../grace.ts';
+import type { SettingsWatch } from '../settings-watch.ts';
 
 /** The compaction of one slot of a head. */
 export interface SlotJob {
@@ -42,7 +43,12 @@ export interface SlotJob {
   readonly parts: SlotParts;
   readonly tally: Tally;
   readonly signal: AbortSignal | undefined;
+  /** Of the settings by which records are dropped. */
+  readonly settings: SettingsWatch;
 }
+
+/** What was compacted may not be dropped any more: the topic has other settings, or is gone. */
+export class SettingsChangedError extends Error {}
 
 /** What a run has read and written. */
 export interface Tally {
@@ -98,9 +104,10 @@ interface Counts {
  * A stopped or failed call leaves the group in the list as it was. What it wrote becomes garbage at once if it can still say
  * so, and otherwise when its announcement has run out.
  *
- * Costs the reading of the segments (`readBatches`). If anything changes: 2 GetItem and 2 PutItem for the list, 1 PutObject
- * for each new segment, and 1 PutItem if the group is in a page. A segment that becomes several costs 1 GetObject more for
- * its index, and is read twice up to the first batch that changes.
+ * Costs the reading of the segments (`readBatches`). If anything changes: 2 GetItem and 2 PutItem for the list, 1 GetItem
+ * for the topic at most once a minute, 1 PutObject for each new segment, and 1 PutItem if the group is in a page. A segment
+ * that becomes several costs 1 GetObject more for its index, and is read twice up to the first batch that changes.
+ * @throws SettingsChangedError if the group was to be replaced, and the topic has other settings by now or is gone
  * @throws EventLogError `corrupt_data` with the key of what is damaged as `storedAs`; `storage_unavailable`. Throws the
  * reason of the job's signal once that is aborted, unless all is read already.
  */
@@ -152,12 +159,18 @@ async function commitGroup(
       await job.parts.write({ startOffset: first.startOffset, version: announcement.id }, content);
   }
   const replacement = { id: announcement.id, slot, sources, by, page, graceMs: GRACE_MS };
-  const { result: isApplied } = await updateSegmentList(context, stores.items, name, (list) => {
-    const nowMs = context.clock.nowMs();
-    const replaced = replaceSegments(list, { ...replacement, nowMs });
-    return { list: replaced && scheduleBy(replaced, 'sweep', nowMs + GRACE_MS), result: replaced !== undefined };
-  });
-  if (isApplied) return ended(job, 'replaced', total, rules);
+  for (;;) {
+    if (!(await job.settings.hold())) throw new SettingsChangedError();
+    const { result } = await updateSegmentList(context, stores.items, name, (list) => {
+      if (!job.settings.isFresh) return { list: undefined, result: 'stood_still' };
+      const nowMs = context.clock.nowMs();
+      const replaced = replaceSegments(list, { ...replacement, nowMs });
+      if (replaced === undefined) return { list: undefined, result: 'too_late' };
+      return { list: scheduleBy(replaced, 'sweep', nowMs + GRACE_MS), result: 'replaced' };
+    });
+    if (result === 'replaced') return ended(job, 'replaced', total, rules);
+    if (result === 'too_late') break;
+  }
   await giveUpNames(job, announcement);
   return { type: 'too_late' };
 }

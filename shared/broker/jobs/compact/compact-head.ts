@@ -9,14 +9,15 @@ import {
 import { OffsetMap } from '../../../log/segment/compact/offset-map.ts';
 import type { SegmentList } from '../../../log/segment/segment-list.ts';
 import type { Topic } from '../../../log/topic/topic.ts';
-import { isCompacted } from '../../../log/topic/topic-config.ts';
+import { isCompacted, numberSetting, type TopicConfig } from '../../../log/topic/topic-config.ts';
 import { segmentObjectKey } from '../../../storage/keys.ts';
 import type { BrokerContext } from '../../context.ts';
 import { readSegmentList } from '../../heads/segment-list-store.ts';
 import { retrying } from '../../retry.ts';
 import { SlotParts } from '../../segments/slot-parts.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
-import { currentList, earlier, type SlotJob, type Tally } from './compact-group.ts';
+import { SettingsWatch } from '../settings-watch.ts';
+import { currentList, earlier, SettingsChangedError, type SlotJob, type Tally } from './compact-group.ts';
 import { runPass, segmentsOf } from './compaction-pass.ts';
 
 export interface CompactionReport extends HeadJobResult, Readonly<Tally> {
@@ -42,7 +43,8 @@ const LOST_MAX = 3;
  * no other.
  *
  * Safe to stop or to be killed anywhere, to run late, and to run twice at once, but then both read everything. A run that is
- * stopped by the signal stops between two reads; the next run starts its pass again, and meets what is compacted already.
+ * stopped by the signal stops between two reads; the next run starts its pass again, and meets what is compacted already. A
+ * run ends likewise when the topic's settings have changed such that it could drop what is to be kept.
  *
  * Costs 1 GetItem, for each partition 1 GetItem and 1 for each page of segments, and the cost of `runPass` for each pass.
  * @throws EventLogError `storage_unavailable` and other errors of the stores, except `corrupt_data`
@@ -67,11 +69,12 @@ export async function compactHead(
   let list = await retrying(context, 'not_applied', () => readSegmentList(stores.items, name));
   if (!isCompacted(topic.config)) return { ...tally, ...ended, list, nextAtMs: undefined };
   let nextAtMs: number | undefined;
+  const settings = new SettingsWatch(context, topic, dropsTheSame);
   const mapFor = mapMaker(context.settings.compactionMapBytes);
   for (let slot = 0; slot < list.slots.length; slot++) {
     const partition = headNumber * topic.partitionsPerHead + slot;
     const parts = new SlotParts(context, stores.items, name, slot);
-    const job = { context, stores, topic, name, slot, partition, parts, tally, signal };
+    const job = { context, stores, topic, name, slot, partition, parts, tally, signal, settings };
     try {
       const looked = await compactSlot(job, mapFor);
       list = looked.list;
@@ -82,6 +85,8 @@ export async function compactHead(
       ended.complete = false;
       if (signal?.aborted && error === signal.reason)
         return { ...tally, ...ended, list, nextAtMs: context.clock.nowMs() };
+      if (error instanceof SettingsChangedError)
+        return { ...tally, ...ended, list, nextAtMs: context.clock.nowMs() + LOOK_AGAIN_MS_MIN };
       if (!(error instanceof EventLogError) || error.code !== 'corrupt_data') throw error;
       ended.blocked++;
       ended.error ??= error;
@@ -89,6 +94,15 @@ export async function compactHead(
     }
   }
   return { ...tally, ...ended, list, nextAtMs: nextAtMs ?? context.clock.nowMs() + LOOK_AGAIN_MS_MAX };
+}
+
+/** Whether compaction drops the same records by two settings of a topic, as far as they can keep it from dropping any. */
+function dropsTheSame(was: TopicConfig, now: TopicConfig): boolean {
+  return (
+    isCompacted(was) === isCompacted(now) &&
+    numberSetting(was, 'min.compaction.lag.ms') === numberSetting(now, 'min.compaction.lag.ms') &&
+    numberSetting(was, 'delete.retention.ms') === numberSetting(now, 'delete.retention.ms')
+  );
 }
 
 /** A map for little data is small. That only saves memory: a map that is too small makes more passes. */

@@ -1,4 +1,3 @@
-import { EventLogError } from '../../../log/errors.ts';
 import { type Head, partitionState } from '../../../log/head/head.ts';
 import { retentionOf } from '../../../log/segment/expire.ts';
 import { dropBelow, schedule, scheduleBy } from '../../../log/segment/list-changes.ts';
@@ -13,6 +12,7 @@ import { readSegmentList, updateSegmentList } from '../../heads/segment-list-sto
 import { retrying } from '../../retry.ts';
 import { GRACE_MS } from '../grace.ts';
 import type { HeadJobOptions, HeadJobResult } from '../head-job.ts';
+import { SettingsWatch } from '../settings-watch.ts';
 import { findExpired } from './find-expired.ts';
 import { PagesRead } from './pages-read.ts';
 
@@ -91,28 +91,13 @@ export async function expireHead(
   }
 }
 
-/** Nobody waits so long for an answer. */
-const STOOD_STILL_MS = 60_000;
-
-/**
- * Whether the topic has still the retention that was gone by. This process may have stood still for hours since it read the
- * topic, as a virtual machine that is paused does, and a longer retention may have been set meanwhile.
- */
-async function hasSameRetention(context: BrokerContext, topic: Topic): Promise<boolean> {
-  const was = retentionOf(topic.config);
-  for (;;) {
-    const askedAtMs = context.clock.nowMs();
-    try {
-      const { topicId, config } = await retrying(context, 'not_applied', () => context.topics.refresh(topic.name));
-      const now = retentionOf(config);
-      if (topicId !== topic.topicId || now.retentionMs !== was.retentionMs || now.retentionBytes !== was.retentionBytes)
-        return false;
-    } catch (error) {
-      if (error instanceof EventLogError && error.code === 'unknown_topic') return false;
-      throw error;
-    }
-    if (context.clock.nowMs() - askedAtMs < STOOD_STILL_MS) return true;
-  }
+/** Whether the topic has still the retention that was gone by: a longer one may have been set since it was read. */
+function hasSameRetention(context: BrokerContext, topic: Topic): Promise<boolean> {
+  const watch = new SettingsWatch(context, topic, (wasConfig, nowConfig) => {
+    const [was, now] = [retentionOf(wasConfig), retentionOf(nowConfig)];
+    return now.retentionMs === was.retentionMs && now.retentionBytes === was.retentionBytes;
+  });
+  return watch.hold();
 }
 
 /** A page that must be read first. */

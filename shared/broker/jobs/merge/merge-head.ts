@@ -1,4 +1,5 @@
 import { type Entry, type Head, TAIL_NODE_ENTRIES, type TailNode, writtenAtMs } from '../../../log/head/head.ts';
+import { PARTITIONS_PER_HEAD_MAX } from '../../../log/limits.ts';
 import { expireDueAfterMerge, retentionOf } from '../../../log/segment/expire.ts';
 import { commitMerge, scheduleBy } from '../../../log/segment/list-changes.ts';
 import { scheduleSweep } from '../../../log/segment/list-cleanup.ts';
@@ -9,7 +10,10 @@ import {
   MERGE_BYTES_MAX,
   MERGE_NODES,
   MERGE_NODES_MAX,
+  MERGE_SEGMENTS_MAX,
   mergeableEnd,
+  SegmentCount,
+  type SegmentLimits,
   unmergedNodes,
 } from '../../../log/segment/merge-policy.ts';
 import type { Segment } from '../../../log/segment/segment.ts';
@@ -46,19 +50,21 @@ export interface MergeResult extends HeadJobResult {
 
 /** A head of which nothing waits is looked at again after this long, in case nobody told that something does. */
 const IDLE_MS = 24 * 3_600_000;
+/** A head whose list has no room for a merge is looked at again after this long. */
+const CROWDED_MS = 60_000;
 /** After a merge, the partitions of a compacted topic are looked at: not after each one, since that costs requests. */
 const COMPACT_AFTER_MS = 5 * 60_000;
 
 /**
  * Merges the tail nodes of one head into segments while that is due (`merge-policy.ts`), or in any case with `force`, up to
- * the last stable offsets of its partitions, and then joins small segments. What a node is needed for besides its records, the
- * states of producers and the uses of idempotency keys, is stored before; the node that the head needs for its open transactions
- * stays (`mergeableEnd`). May be stopped or killed anywhere, and run twice at once: what it has not committed is garbage that
- * the next run of the sweep finds.
+ * the last stable offsets of its partitions, and then joins small segments; before that already whenever the list is crowded.
+ * What a node is needed for besides its records, the states of producers and the uses of idempotency keys, is stored before;
+ * the node that the head needs for its open transactions stays (`mergeableEnd`). May be stopped or killed anywhere, and run
+ * twice at once: what it has not committed is garbage that the next run of the sweep finds.
  *
- * Costs 2 GetItems if nothing waits, 1 Query more if something does. A merge of up to 64 MiB costs 1 Query for 64 nodes, 1
- * GetItem or GetObject for each entry, 1 PutObject for each segment, 1 PutItem for each use of an idempotency key, what
- * `checkpointProducers` does, and 2 to 4 writes for the list; and what `abortedOf` does.
+ * Costs 2 GetItems if nothing waits, 1 Query more if something does. A merge of up to 64 MiB or about 500 segments costs 1
+ * Query for 64 nodes, 1 GetItem or GetObject for each entry, 1 PutObject for each segment, 1 PutItem for each use of an
+ * idempotency key, what `checkpointProducers` does, and 2 to 4 writes for the list; and what `abortedOf` does.
  * @throws EventLogError `corrupt_data` naming what is damaged: nothing of that merge is committed
  */
 export async function mergeHead(
@@ -81,6 +87,7 @@ export async function mergeHead(
   let nodesMerged = 0;
   let bytesMerged = 0;
   let segmentsWritten = 0;
+  let segmentsJoined = 0;
   let waitedMs: number | undefined;
   let nextAtMs = context.clock.nowMs() + IDLE_MS;
   const ask: Ask = (request) => retrying(context, 'not_applied', request);
@@ -88,7 +95,16 @@ export async function mergeHead(
   while (!head.closed && !signal?.aborted) {
     const waiting = unmergedNodes(list.mergedEntry, endEntry);
     if (waiting === 0) break;
-    const nodes = await nodesToMerge(context, stores.items, name, list, endEntry);
+    if (isCrowded(context, list)) {
+      const joined = await joinSegments(context, stores, topic, name, list, { limits, signal });
+      list = joined.list;
+      segmentsJoined += joined.segmentsJoined;
+      if (!isCrowded(context, list)) continue;
+      // Another process is at it, or has died at it.
+      nextAtMs = context.clock.nowMs() + CROWDED_MS;
+      break;
+    }
+    const nodes = await nodesToMerge(context, stores.items, name, list, endEntry, limits);
     const oldestMs = writtenAtMs((nodes[0] as TailNode).entries[0] as Entry);
     waitedMs ??= context.clock.nowMs() - oldestMs;
     const isFull = nodes.length < waiting;
@@ -132,9 +148,18 @@ export async function mergeHead(
     nodesMerged,
     bytesMerged,
     segmentsWritten,
-    segmentsJoined: joined.segmentsJoined,
+    segmentsJoined: segmentsJoined + joined.segmentsJoined,
     heldUpBy,
   };
+}
+
+/**
+ * Whether what merges have added must first be joined or moved to pages, since the list is one item. A list that is not
+ * crowded has room for the segments of any merge, and for their names.
+ */
+function isCrowded({ settings }: BrokerContext, { slots }: SegmentList): boolean {
+  const listed = slots.reduce((sum, { segments }) => sum + segments.length, 0);
+  return listed > PARTITIONS_PER_HEAD_MAX * settings.listedSegmentsMax;
 }
 
 /** The oldest unmerged nodes, up to what one merge takes: at least one, and all only if they are few. */
@@ -144,15 +169,18 @@ async function nodesToMerge(
   name: HeadName,
   { mergedEntry }: SegmentList,
   endEntry: number,
+  limits: SegmentLimits,
 ): Promise<TailNode[]> {
   const to = Math.min(endEntry, mergedEntry + MERGE_NODES_MAX * TAIL_NODE_ENTRIES);
   const nodes: TailNode[] = [];
+  const segments = new SegmentCount(limits);
   let bytes = 0;
   for await (const node of nodesBetween(items, name, mergedEntry, to, (request) =>
     retrying(context, 'not_applied', request),
   )) {
     bytes += bytesOf([node]);
-    if (nodes.length > 0 && bytes > MERGE_BYTES_MAX) break;
+    segments.add(node);
+    if (nodes.length > 0 && (bytes > MERGE_BYTES_MAX || segments.count > MERGE_SEGMENTS_MAX)) break;
     nodes.push(node);
   }
   return nodes;

@@ -1,3 +1,4 @@
+import { EventLogError } from '../../../log/errors.ts';
 import type { Entry } from '../../../log/head/entry.ts';
 import {
   BATCH_SHARDS,
@@ -26,10 +27,15 @@ export interface SweptTopics {
   /** Deleted topics of which nothing is left that was there at the time. */
   readonly topicsSwept: number;
   readonly headsSwept: number;
-  /** Whether all topics that are due were swept; otherwise the next run continues. */
+  /** The number of deleted topics that could not be swept. The next run tries again. */
+  readonly topicsFailed: number;
+  /** The first error of these; `topicId` in its details names the topic. */
+  readonly error: EventLogError | undefined;
+  /** Whether all topics that are due were visited; otherwise the next run continues. */
   readonly complete: boolean;
 }
 
+/** A run visits pages of so many topics until it has swept as many: those that fail take no other's place. */
 const TOPICS_PER_RUN = 100;
 const ITEMS_PER_STEP = 256;
 /** Processes that stood still since before the deletion may still write. A second sweep finds what they write. */
@@ -40,9 +46,11 @@ const CLOSED_KEPT_MS = 30 * 24 * 3_600_000;
 /**
  * Deletes everything of topics whose time as garbage has come: nodes and tail with their data, inline batches, producers,
  * uses, lists, segments. Heads stay closed for 30 days, so that no commit succeeds however late it comes. Idempotency keys
- * and due items are removed where they are kept. A day later a topic is swept again, for what came late.
+ * and due items are removed where they are kept. A day later a topic is swept again, for what came late. A topic that fails
+ * does not keep the job from the others.
  *
- * Costs 1 Query, and for each head of a topic about 10 requests + what is deleted; 1 ListObjectsV2 for 256 segments.
+ * Costs 1 Query, 1 more for each 100 topics if some of them fail, and for each head of a topic about 10 requests + what is
+ * deleted; 1 ListObjectsV2 for 256 segments.
  */
 export async function sweepDeletedTopics(
   context: BrokerContext,
@@ -50,17 +58,34 @@ export async function sweepDeletedTopics(
 ): Promise<SweptTopics> {
   const stores = context.usage.of(NO_TOPIC, 'maintain');
   const { pk, sk: to } = garbageKey(context.clock.nowMs() + 1, '');
-  const page = await retrying(context, 'not_applied', () => stores.items.query({ pk, to, limit: TOPICS_PER_RUN }));
-  let topicsSwept = 0;
-  let headsSwept = 0;
-  for (const { sk, attributes } of page.items) {
-    const sweep = new TopicSweep(context, stores, { pk, sk }, attributes, signal);
-    const isDone = await sweep.run();
-    headsSwept += sweep.headsSwept;
-    if (!isDone) return { topicsSwept, headsSwept, complete: false };
-    topicsSwept++;
+  const swept = { topicsSwept: 0, headsSwept: 0, topicsFailed: 0, error: undefined as EventLogError | undefined };
+  let from = '';
+  let more = true;
+  while (more && swept.topicsSwept < TOPICS_PER_RUN) {
+    const range = { pk, from, to, limit: TOPICS_PER_RUN };
+    const page = await retrying(context, 'not_applied', () => stores.items.query(range));
+    for (const { sk, attributes } of page.items) {
+      const sweep = new TopicSweep(context, stores, { pk, sk }, attributes, signal);
+      try {
+        if (!(await sweep.run())) return { ...swept, headsSwept: swept.headsSwept + sweep.headsSwept, complete: false };
+        swept.topicsSwept++;
+      } catch (error) {
+        if (!(error instanceof EventLogError)) throw error;
+        swept.topicsFailed++;
+        swept.error ??= ofTopic(String(attributes[GARBAGE.topicId]), error);
+      }
+      swept.headsSwept += sweep.headsSwept;
+    }
+    from = `${page.items.at(-1)?.sk}\0`;
+    more = page.more;
   }
-  return { topicsSwept, headsSwept, complete: !page.more };
+  return { ...swept, complete: !more };
+}
+
+function ofTopic(topicId: string, cause: EventLogError): EventLogError {
+  const { code, message, retry, outcome, details } = cause;
+  const text = `The deleted topic '${topicId}' could not be swept: ${message}`;
+  return new EventLogError(code, text, { retry, outcome, details: { ...details, topicId }, cause });
 }
 
 class TopicSweep {

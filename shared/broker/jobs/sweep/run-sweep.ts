@@ -43,14 +43,15 @@ export async function runSweep(context: BrokerContext, options: HeadJobOptions =
   const heads = await part(() => runDue(context, 'sweep', sweepHead, options));
   const topics = await part(sweepDeletedTopics);
   const hot = await part(sweepHotOrphans);
-  const { topicsFailed = 0, error: ofTopics, ...deletions } = resumed ?? {};
+  const { topicsFailed: notDeleted = 0, error: ofDeletions, ...deletions } = resumed ?? {};
+  const { topicsFailed: notSwept = 0, error: ofTopics, ...swept } = topics ?? {};
   return {
     ...deletions,
-    ...topics,
+    ...swept,
     ...hot,
     results: heads?.results ?? [],
-    blocked: blocked + topicsFailed + (heads?.blocked ?? 0),
-    error: ofTopics ?? heads?.error ?? error,
+    blocked: blocked + notDeleted + (heads?.blocked ?? 0) + notSwept,
+    error: ofDeletions ?? heads?.error ?? ofTopics ?? error,
     complete,
   };
 }

@@ -20,7 +20,7 @@ interface JobOutcome {
 export const SWEEP_DELETED_TOPICS: NamedJob = {
   name: 'deleted topics',
   weights: { all: 1, transactions: 1 },
-  run: (broker) => broker.sweepDeletedTopics().then(() => ({})),
+  run: (broker) => broker.sweepDeletedTopics(),
 };
 
 export const SWEEP: NamedJob = {

@@ -69,10 +69,10 @@ describe('the compaction of a head', () => {
     await add('a=1');
     await add('a=2');
     await run();
-    // The list: for the head, the partition, the group, its two updates, no further group, the end, and the partition again.
+    // The list: for the head, the partition, the group, its two updates, no further group, the end, and the partition again. And the topic.
     // Each segment is read for its keys, and to be rewritten.
     const { getItem, putItem, getObject, putObject } = context.usage.total();
-    expect({ getItem, putItem, getObject, putObject }).toEqual({ getItem: 8, putItem: 4, getObject: 4, putObject: 1 });
+    expect({ getItem, putItem, getObject, putObject }).toEqual({ getItem: 9, putItem: 4, getObject: 4, putObject: 1 });
   });
 
   it('does nothing for a topic that is not compacted', async () => {

@@ -24,7 +24,7 @@ import { segmentPageKey } from '../../../../shared/storage/keys.ts';
 import type { Clock, Stores } from '../../../../shared/storage/ports.ts';
 import { type Fault, faultyStores } from '../../../support/faulty-stores.ts';
 import { memoryStores, SeededRandom } from '../../../support/memory-broker.ts';
-import { contextOf, MergedPartition, topicOf } from './merged-partition.ts';
+import { contextOf, MergedPartition, storeTopic, topicOf } from './merged-partition.ts';
 
 /**
  * A random run of compaction over one partition, beside a model that knows every record that was merged. Runs are killed
@@ -425,6 +425,7 @@ export async function runSeed(seed: number): Promise<ModelOutcome> {
   const endNow = async (): Promise<number> => (await partition.list()).totals[0]?.nextOffset ?? 0;
   for (let end = await endNow(); [...transactions].some(({ lastOffset }) => lastOffset >= end); end = await endNow())
     await add();
+  await storeTopic(bare, all);
   await meet();
   await clock.advance(1);
   for (let round = 0; round < 4; round++) {

@@ -3,10 +3,13 @@ import { readHead } from '../../../../shared/broker/heads/items.ts';
 import { KnownHead } from '../../../../shared/broker/heads/known-head.ts';
 import { moveTail } from '../../../../shared/broker/heads/move-tail.ts';
 import { checkpointProducers } from '../../../../shared/broker/heads/producers.ts';
-import { sweepDeletedTopics } from '../../../../shared/broker/jobs/sweep/deleted-topics.ts';
+import { type SweptTopics, sweepDeletedTopics } from '../../../../shared/broker/jobs/sweep/deleted-topics.ts';
 import { packSegmentPage } from '../../../../shared/log/segment/segment-list.ts';
 import { EXPIRES_AT } from '../../../../shared/storage/key-parts.ts';
 import {
+  GARBAGE,
+  garbageKey,
+  HEAD,
   headKey,
   referenceKey,
   SEGMENT_PAGE,
@@ -15,6 +18,7 @@ import {
   USE,
   useKey,
 } from '../../../../shared/storage/keys.ts';
+import type { ItemStore } from '../../../../shared/storage/ports.ts';
 import { type DecideFault, faultyStores } from '../../../support/faulty-stores.ts';
 import {
   beforeRequests,
@@ -83,16 +87,18 @@ async function setUp() {
 
 const stubs = (topicId: string) => [0, 1, 2].map((head) => `${headKey(topicId, head).pk} | -`);
 
+const swept = (counts: Partial<SweptTopics>) => ({ topicsFailed: 0, error: undefined, complete: true, ...counts });
+
 describe('what is left of a deleted topic', () => {
   it('stays for an hour, and then goes, except for heads that stay closed for 30 days', async () => {
     const log = await setUp();
     await log.broker.deleteTopic('gone');
     const before = await log.names();
     await log.clock.advance(HOUR - 1);
-    expect(await log.sweep()).toEqual({ topicsSwept: 0, headsSwept: 0, complete: true });
+    expect(await log.sweep()).toEqual(swept({ topicsSwept: 0, headsSwept: 0 }));
     expect(await log.names()).toEqual(before);
     await log.clock.advance(1);
-    expect(await log.sweep()).toEqual({ topicsSwept: 1, headsSwept: 3, complete: true });
+    expect(await log.sweep()).toEqual(swept({ topicsSwept: 1, headsSwept: 3 }));
     const left = (await log.ofTopic()).filter((one) => !one.startsWith('garbage'));
     expect(left).toEqual(stubs(log.topicId));
     expect((await log.names()).filter((one) => /^(hot|segments|reference)/.test(one))).toEqual([]);
@@ -203,8 +209,8 @@ describe('a run', () => {
     const stores = beforeRequests(log.stores, (request, [key]) => {
       if (request === 'putItem' && (key as { pk: string }).pk === headKey(log.topicId, 1).pk) stop.abort();
     });
-    expect(await log.sweep(stores, stop.signal)).toEqual({ topicsSwept: 0, headsSwept: 2, complete: false });
-    expect(await log.sweep()).toEqual({ topicsSwept: 1, headsSwept: 1, complete: true });
+    expect(await log.sweep(stores, stop.signal)).toEqual(swept({ topicsSwept: 0, headsSwept: 2, complete: false }));
+    expect(await log.sweep()).toEqual(swept({ topicsSwept: 1, headsSwept: 1 }));
   });
 
   it('that died anywhere is finished by the next, and two at once leave the same', async () => {
@@ -231,7 +237,7 @@ describe('a run', () => {
     for (let requests = 0; ; requests += requests < 30 ? 1 : 3) {
       const log = await prepare();
       const died = await log.sweep(killedAfter(log.stores, requests)).then(
-        () => false,
+        ({ error }) => error !== undefined,
         () => true,
       );
       expect(await finish(log)).toEqual(expected);
@@ -239,5 +245,39 @@ describe('a run', () => {
       deaths++;
     }
     expect(deaths).toBeGreaterThan(40);
+  });
+
+  /** Makes the head of a topic, or of one that never was, unreadable. */
+  const damageHead = (items: ItemStore, topicId: string) =>
+    items.put(headKey(topicId, 0), { [HEAD.firstEntry]: 0, [HEAD.tail]: [bytes('damaged')] });
+
+  it('sweeps the topics behind one that cannot be swept, and names that one', async () => {
+    const log = await setUp();
+    await damageHead(log.stores.items, log.topicId);
+    await log.broker.deleteTopic('gone');
+    await log.clock.advance(1);
+    await log.broker.deleteTopic('kept');
+    await log.clock.advance(HOUR);
+    const run = await log.sweep();
+    expect(run).toMatchObject({ topicsSwept: 1, headsSwept: 1, topicsFailed: 1, complete: true });
+    expect(run.error).toMatchObject({ code: 'corrupt_data', details: { topicId: log.topicId } });
+    expect(run.error?.message).toContain(log.topicId);
+    // It is tried again, and does so beside what is swept for the second time.
+    await log.clock.advance(DAY);
+    expect(await log.sweep()).toMatchObject({ topicsSwept: 1, topicsFailed: 1 });
+    expect(await log.garbage()).toHaveLength(1);
+  });
+
+  it('reaches a topic behind more of these than a page has', async () => {
+    const stores = memoryStores();
+    const { clock, items } = stores;
+    for (let i = 0; i < 101; i++) {
+      const topicId = `damaged-${i}`;
+      await damageHead(items, topicId);
+      await items.put(garbageKey(i, `topic#${topicId}`), { [GARBAGE.topicId]: topicId, [GARBAGE.heads]: 1 });
+    }
+    await items.put(garbageKey(200, 'topic#whole'), { [GARBAGE.topicId]: 'whole', [GARBAGE.heads]: 0 });
+    const run = await clock.run(sweepDeletedTopics(jobContext(stores)));
+    expect(run).toMatchObject({ topicsSwept: 1, topicsFailed: 101, complete: true });
   });
 });

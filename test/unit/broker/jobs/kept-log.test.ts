@@ -12,7 +12,7 @@ async function runJobs(broker: Broker): Promise<void> {
   for (const run of [await broker.runMerges(), await broker.runRetention(), await broker.runSweeps()])
     expect(run).toMatchObject({ blocked: 0, complete: true });
   expect(await broker.sweepHotOrphans()).toMatchObject({ orphansDeleted: 0, unreadable: 0 });
-  await broker.sweepDeletedTopics();
+  expect(await broker.sweepDeletedTopics()).toMatchObject({ topicsFailed: 0 });
   await broker.resumeDeletions();
 }
 

@@ -1,6 +1,7 @@
 import type { BrokerContext } from '../../../../shared/broker/context.ts';
 import { readSegmentList, updateSegmentList } from '../../../../shared/broker/heads/segment-list-store.ts';
 import { makeContext } from '../../../../shared/broker/make-context.ts';
+import { topicToAttributes } from '../../../../shared/broker/memory/topic-cache.ts';
 import { readBatches } from '../../../../shared/broker/segments/read-batches.ts';
 import { abortedInSegment } from '../../../../shared/broker/segments/read-segment.ts';
 import { SlotParts } from '../../../../shared/broker/segments/slot-parts.ts';
@@ -22,7 +23,12 @@ import type {
 } from '../../../../shared/log/segment/segment-list.ts';
 import type { Topic } from '../../../../shared/log/topic/topic.ts';
 import type { TopicConfig } from '../../../../shared/log/topic/topic-config.ts';
-import { segmentObjectKey, segmentObjectPrefix, segmentsPartitionKey } from '../../../../shared/storage/keys.ts';
+import {
+  segmentObjectKey,
+  segmentObjectPrefix,
+  segmentsPartitionKey,
+  topicKey,
+} from '../../../../shared/storage/keys.ts';
 import type { Clock, Stores } from '../../../../shared/storage/ports.ts';
 import { SeededRandom } from '../../../support/memory-broker.ts';
 
@@ -41,6 +47,11 @@ export function contextOf(
 export function topicOf(config: TopicConfig = {}, partitions = 1): Topic {
   const named = { name: 'table', topicId: 'topic-id', partitions, partitionsPerHead: 16, createdAtMs: 0 };
   return { ...named, config: { 'cleanup.policy': 'compact', ...config } };
+}
+
+/** Compaction reads the topic again before it replaces anything. */
+export async function storeTopic({ items }: Stores, topic: Topic): Promise<void> {
+  await items.put(topicKey(topic.name), topicToAttributes(topic));
 }
 
 /** `key=value`, `key` for a tombstone, `=value` for a record without a key. */
@@ -84,6 +95,7 @@ export class MergedPartition {
 
   /** Adds a segment with some batches. `aborted`: aborted transactions of the partition. Returns its first offset. */
   async addBatches(batches: readonly Uint8Array[], aborted: readonly AbortedRange[] = []): Promise<number> {
+    await storeTopic(this.#stores, this.#topic);
     const before = await this.list();
     const startOffset = before.totals[this.slot]?.nextOffset ?? 0;
     const builder = new SegmentBuilder();

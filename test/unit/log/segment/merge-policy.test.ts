@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
+import { batchIdRandomBytes, makeBatchId } from '../../../../shared/log/head/batch-id.ts';
+import type { TailNode } from '../../../../shared/log/head/head.ts';
 import { expiredBelow } from '../../../../shared/log/segment/expire.ts';
-import { isMergeDue, planCoalesce, sizeClassOf, unmergedNodes } from '../../../../shared/log/segment/merge-policy.ts';
+import {
+  isMergeDue,
+  planCoalesce,
+  SegmentCount,
+  sizeClassOf,
+  unmergedNodes,
+} from '../../../../shared/log/segment/merge-policy.ts';
 import type { Segment } from '../../../../shared/log/segment/segment.ts';
 
 const KIB = 1024;
@@ -26,6 +34,48 @@ describe('a merge is due', () => {
     expect([unmergedNodes(8, 8), unmergedNodes(8, 24), unmergedNodes(8, 31), unmergedNodes(24, 16)]).toEqual([
       0, 2, 2, 0,
     ]);
+  });
+});
+
+describe('the segments of nodes', () => {
+  /** A node of these entries: when each was written, and its slots. */
+  const nodeOf = (entries: readonly (readonly [atMs: number, slots: readonly number[]])[]): TailNode => ({
+    firstEntry: 0,
+    entries: entries.map(([atMs, slots]) => ({
+      batchId: makeBatchId(new Uint8Array(batchIdRandomBytes()), atMs),
+      location: 'inline',
+      onceKeys: 0,
+      parts: slots.map((slot) => ({ slot, records: 1, position: 0, bytes: 70, maxTimestampMs: atMs })),
+    })),
+    once: [],
+    before: [],
+    openBefore: [],
+  });
+
+  it('are one for each slot, and one more whenever `segment.ms` has passed', () => {
+    const segments = new SegmentCount({ segmentBytes: MIB, segmentMs: 50 });
+    const counts = [
+      nodeOf([
+        [NOW, [0, 1]],
+        [NOW + 49, [0]],
+        [NOW + 50, [0, 0, 2]],
+      ]),
+      nodeOf([
+        [NOW + 99, [0, 1]],
+        [NOW + 100, [0, 1, 2]],
+      ]),
+    ].map((node) => {
+      segments.add(node);
+      return segments.count;
+    });
+    expect(counts).toEqual([4, 7]);
+  });
+
+  it('are at most 128 for one node', () => {
+    const segments = new SegmentCount({ segmentBytes: MIB, segmentMs: 1 });
+    const slots = [...Array(16).keys()];
+    segments.add(nodeOf(Array.from({ length: 8 }, (_, i) => [NOW + i, slots])));
+    expect(segments.count).toBe(128);
   });
 });
 
