@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runSeed } from './run.ts';
 
-const SEEDS = 60;
+const SEEDS = 100;
 
 describe('consumers of both protocols in one group, in several processes with faults', () => {
   it(`do not share partitions, commit only what they own, and settle, in ${SEEDS} random runs`, {
