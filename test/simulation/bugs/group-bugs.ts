@@ -27,7 +27,7 @@ export const GROUP_BUGS: readonly PlantedBug[] = [
     'group-commit-of-anybody',
     'A commit is accepted whoever owns the partition.',
     COMMIT,
-    'owner === undefined || owner.memberKey !== memberKey(memberId, instanceId) || owner.memberId !== memberId',
+    'owner === undefined || owner.memberKey !== key || owner.memberId !== memberId',
     'owner === undefined',
   ),
   {

@@ -48,8 +48,8 @@ export const SWEEP_BUGS: readonly PlantedBug[] = ofJobs(
     edits: [
       {
         file: EXPIRE_POLICY,
-        from: '(part.maxTimestampMs >= 0 ? part.maxTimestampMs : writtenAtMs(entry))',
-        to: 'writtenAtMs(entry)',
+        from: 'laterMs(part.maxTimestampMs >= 0 ? part.maxTimestampMs : writtenAtMs(entry), retentionMs + 1)',
+        to: 'laterMs(writtenAtMs(entry), retentionMs + 1)',
       },
     ],
   },
