@@ -7,6 +7,7 @@ import type { AnyTopic, ConsumeOptions } from './consume/options.ts';
 import { type ConsumedRecord, decoded } from './decode.ts';
 import { HttpLog, type HttpLogOptions } from './http-log.ts';
 import type { LogApi, ReadFrom } from './log-api.ts';
+import { checkOptionNames } from './option-names.ts';
 import type { ProducedRecord, RecordToProduce } from './produce/pending-record.ts';
 import { type CloseOptions, type ProduceOptions, Producer } from './produce/producer.ts';
 import type { ProducerOptions } from './produce/settings.ts';
@@ -96,6 +97,7 @@ export class EventLog {
   async read(topic: string | Topic<unknown, unknown>, options: ReadOptions): Promise<RecordPage<unknown, unknown>> {
     const { name, key, value } =
       typeof topic === 'string' ? ({ name: topic, key: plain, value: plain } as Topic<unknown, unknown>) : topic;
+    checkOptionNames(options, READ_OPTION_NAMES, 'A read');
     const { partition, from = FROM_START, ...more } = options;
     const { records, ...ends } = await this.#log.readRecords({ topic: name, partition, from, ...more });
     return { ...ends, records: records.map((record) => decoded(record, partition, { key, value })) };
@@ -146,10 +148,30 @@ export class EventLog {
   }
 }
 
+const CONNECT_OPTION_NAMES: Readonly<Record<keyof (HttpLogOptions & EventLogOptions), true>> = {
+  url: true,
+  apiKey: true,
+  token: true,
+  headers: true,
+  fetch: true,
+  producer: true,
+  clock: true,
+  random: true,
+};
+const READ_OPTION_NAMES: Readonly<Record<keyof ReadOptions, true>> = {
+  partition: true,
+  from: true,
+  maxRecords: true,
+  maxBytes: true,
+  waitMs: true,
+  signal: true,
+};
+
 /** The tail of everything is everything. */
 const FROM_START: ReadFrom = { tail: Number.MAX_SAFE_INTEGER };
 
 /** The log over HTTP, with `fetch` alone. Makes no request. @throws EventLogError `invalid_request` naming the option */
 export function connect(options: HttpLogOptions & EventLogOptions): EventLog {
+  checkOptionNames(options, CONNECT_OPTION_NAMES, 'A log');
   return new EventLog(new HttpLog(options), options);
 }

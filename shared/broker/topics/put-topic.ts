@@ -3,6 +3,7 @@ import { PARTITIONS_PER_HEAD_DEFAULT } from '../../log/limits.ts';
 import { checkPartitionCount, checkTopicName, type Topic } from '../../log/topic/topic.ts';
 import {
   checkSettingName,
+  checkTogether,
   parseTopicConfig,
   type TopicConfig,
   type TopicSettingName,
@@ -125,7 +126,9 @@ export async function putTopic(
 /** @throws EventLogError `invalid_request` */
 function wantedConfig({ config, configFrom }: PutTopicRequest, current: TopicConfig): TopicConfig {
   const { set, unset } = splitConfig({ ...config, ...configFrom?.(current) });
-  return Object.fromEntries(Object.entries({ ...current, ...set }).filter(([key]) => !unset.includes(key)));
+  const wanted = Object.fromEntries(Object.entries({ ...current, ...set }).filter(([key]) => !unset.includes(key)));
+  checkTogether(wanted);
+  return wanted;
 }
 
 function splitConfig(given: Readonly<Record<string, unknown>>): { set: TopicConfig; unset: readonly string[] } {

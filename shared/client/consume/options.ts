@@ -1,5 +1,6 @@
 import { invalidField } from '../../log/errors.ts';
 import { plain, type Topic } from '../codec.ts';
+import { checkOptionNames } from '../option-names.ts';
 
 export interface PartitionName {
   readonly topic: string;
@@ -41,10 +42,25 @@ export interface CheckedOptions extends ConsumeOptions<AnyTopic> {
   readonly codecs: ReadonlyMap<string, Topic<unknown, unknown>>;
 }
 
+const OPTION_NAMES: Readonly<Record<keyof ConsumeOptions<AnyTopic>, true>> = {
+  group: true,
+  topics: true,
+  topicPattern: true,
+  memberId: true,
+  instanceId: true,
+  startAt: true,
+  maxRecords: true,
+  maxBytes: true,
+  leaseMs: true,
+  autoCommit: true,
+  signal: true,
+  onPartitionsLost: true,
+};
 const LEASE_MS_DEFAULT = 30_000;
 
 /** Checks what no request would check before the first lease is over. @throws EventLogError `invalid_request` */
 export function checkOptions(options: ConsumeOptions<AnyTopic>): CheckedOptions {
+  checkOptionNames(options, OPTION_NAMES, 'A consumer');
   const { topics = [], topicPattern, leaseMs = LEASE_MS_DEFAULT, autoCommit = true, maxRecords } = options;
   // HTTP has no path for it.
   if (options.group === '') throw invalidField('group', 'A consumer needs the name of its group.');

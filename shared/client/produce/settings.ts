@@ -1,6 +1,7 @@
 import type { Compression } from '../../log/batch/codecs.ts';
 import { invalidField } from '../../log/errors.ts';
 import { BATCH_BYTES_MAX, PRODUCER_BATCHES_KEPT } from '../../log/limits.ts';
+import { checkOptionNames } from '../option-names.ts';
 
 /** Compresses the records of a batch, in one of Kafka's codecs. */
 export interface BatchCompressor {
@@ -68,6 +69,7 @@ const RANGES = {
 
 /** @throws EventLogError `invalid_request` naming the setting */
 export function producerSettings(options: ProducerOptions): ProducerSettings {
+  checkOptionNames(options, DEFAULTS, 'A producer');
   const settings = { ...DEFAULTS, ...options };
   for (const name of Object.keys(RANGES) as (keyof typeof RANGES)[]) {
     const [min, max] = RANGES[name];
@@ -75,8 +77,6 @@ export function producerSettings(options: ProducerOptions): ProducerSettings {
     if (!Number.isSafeInteger(value) || value < min || value > max)
       throw invalidField(name, `${name} takes a whole number from ${min} to ${max}.`, { min, max });
   }
-  const unknown = Object.keys(options).find((name) => !(name in DEFAULTS));
-  if (unknown !== undefined) throw invalidField(unknown, `A producer has no setting '${unknown}'.`);
   const { compression } = settings;
   if (typeof compression === 'string' && compression !== 'none' && compression !== 'gzip')
     throw invalidField('compression', "compression takes 'none', 'gzip' or a compressor.");

@@ -2,6 +2,7 @@ import { invalidField } from '../../log/errors.ts';
 import { TRANSACTION_TIMEOUT_MS_MAX } from '../../log/limits.ts';
 import type { Clock, Random } from '../../storage/ports.ts';
 import type { LogApi } from '../log-api.ts';
+import { checkOptionNames } from '../option-names.ts';
 
 export interface TransactionOptions {
   /**
@@ -69,6 +70,12 @@ export const TRANSACT_SETTINGS: TransactSettings = {
   retryBackoffMaxMs: 1_000,
 };
 
+const OPTION_NAMES: Readonly<Record<keyof TransactionOptions, true>> = {
+  transactionalId: true,
+  timeoutMs: true,
+  retryMs: true,
+  signal: true,
+};
 const TIMEOUT_MS_DEFAULT = 60_000;
 const RETRY_MS_DEFAULT = 120_000;
 const RETRY_MS_MAX = 2_147_483_647;
@@ -80,6 +87,7 @@ export interface CheckedTransactionOptions extends TransactionOptions {
 
 /** @throws EventLogError `invalid_request` naming the option */
 export function checkTransactionOptions(options: TransactionOptions): CheckedTransactionOptions {
+  checkOptionNames(options, OPTION_NAMES, 'A transaction');
   const { transactionalId, timeoutMs = TIMEOUT_MS_DEFAULT, retryMs = RETRY_MS_DEFAULT } = options;
   if (transactionalId === '') throw invalidField('transactionalId', 'A transactional id has at least one byte.');
   if (!Number.isSafeInteger(timeoutMs) || timeoutMs < 1 || timeoutMs > TRANSACTION_TIMEOUT_MS_MAX)

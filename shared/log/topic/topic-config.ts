@@ -76,6 +76,16 @@ export function checkSettingName(name: string): void {
   );
 }
 
+/** Checks what settings must be to each other, as Kafka does (`LogConfig.validateValues`). @throws EventLogError `invalid_request` */
+export function checkTogether(config: TopicConfig): void {
+  const [min, max] = [numberSetting(config, 'min.compaction.lag.ms'), numberSetting(config, 'max.compaction.lag.ms')];
+  if (min <= max) return;
+  throw invalidField(
+    'config.min.compaction.lag.ms',
+    `min.compaction.lag.ms (${min}) cannot be more than max.compaction.lag.ms (${max}).`,
+  );
+}
+
 function parseSetting(name: TopicSettingName, value: unknown): TopicSettingValue {
   const setting: NumberSetting | ChoiceSetting = TOPIC_SETTINGS[name];
   const field = `config.${name}`;

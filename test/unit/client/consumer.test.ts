@@ -316,6 +316,7 @@ describe.each(['embedded', 'http'] as const)('a consumer, %s', (transport) => {
       ['topics', { topics: [] }],
       ['leaseMs', { leaseMs: 0 }],
       ['maxRecords', { maxRecords: 0 }],
+      ['autocommit', { autocommit: false }],
     ] as const)
       await expect(iterate(options)).rejects.toMatchObject({ code: 'invalid_request', details: { field } });
     const twice = made.log().consumer({ group: 'other', topics: TOPICS });

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../shared/broker/broker.ts';
-import { EventLog } from '../../../shared/client/event-log.ts';
+import { connect, EventLog } from '../../../shared/client/event-log.ts';
 import type { LogApi } from '../../../shared/client/log-api.ts';
 import { encodeBatch } from '../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../shared/log/errors.ts';
@@ -274,6 +274,17 @@ describe.each<Transport>(['embedded', 'http'])('a producer, %s', (transport) => 
     const [first, second] = await errors;
     expect(first).toMatchObject({ code: 'shutting_down', outcome: 'unknown' });
     expect(second).toMatchObject({ code: 'shutting_down', outcome: 'not_applied' });
+  });
+
+  it('names an option that there is not', async () => {
+    const log = (await withTopic()).log();
+    const error = (details: object) => expect.objectContaining({ code: 'invalid_request', details });
+    expect(() => log.producer({ lingerMS: 1 } as object)).toThrow(error({ field: 'lingerMS' }));
+    expect(() => connect({ url: 'http://127.0.0.1:8080', apikey: 'k' } as { url: string })).toThrow(
+      error({ field: 'apikey' }),
+    );
+    const options = { partition: 0, form: { offset: 1 } };
+    await expect(log.read('orders', options)).rejects.toEqual(error({ field: 'form' }));
   });
 
   it('reads what it wrote', async () => {

@@ -340,6 +340,7 @@ describe.each(['embedded', 'http'] as const)('a transaction, %s', (transport) =>
       [{ transactionalId: '' }, 'transactionalId'],
       [{ timeoutMs: 900_001 }, 'timeoutMs'],
       [{ retryMs: -1 }, 'retryMs'],
+      [{ transactionId: 't' } as object, 'transactionId'],
     ] as const)
       expect(await errorOf(client.transaction(async () => {}, options))).toMatchObject({
         code: 'invalid_request',

@@ -93,6 +93,19 @@ describe('a topic', () => {
     expect(await appendTo(b, 't', 1, ['v'])).toBe(0);
   });
 
+  it('has no settings that contradict each other, whichever is set first', async () => {
+    const broker = memoryBroker(memoryStores());
+    const refused = { code: 'invalid_request', details: { field: 'config.min.compaction.lag.ms' } };
+    const [lower, upper] = [{ 'max.compaction.lag.ms': 5 }, { 'min.compaction.lag.ms': 6 }];
+    await expect(broker.putTopic({ name: 't', config: { ...lower, ...upper } })).rejects.toMatchObject(refused);
+    await broker.putTopic({ name: 't', config: upper });
+    await expect(broker.putTopic({ name: 't', config: lower })).rejects.toMatchObject(refused);
+    await broker.putTopic({ name: 't', config: { ...lower, 'min.compaction.lag.ms': 5 } });
+    await expect(broker.putTopic({ name: 't', config: upper })).rejects.toMatchObject(refused);
+    await broker.putTopic({ name: 't', config: { ...upper, 'max.compaction.lag.ms': null } });
+    expect((await broker.describeTopic('t')).config).toMatchObject({ 'min.compaction.lag.ms': { value: 6 } });
+  });
+
   it('changed by several at once has all the changes', async () => {
     const stores = memoryStores();
     const brokers = Array.from({ length: 4 }, () => memoryBroker(stores));
