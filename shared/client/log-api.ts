@@ -115,6 +115,8 @@ export interface GroupPoll {
   readonly token: string;
   readonly leaseExpiresAtMs: number;
   readonly assignment: readonly { readonly topic: string; readonly partitions: readonly number[] }[];
+  /** Of a poll without `after`: topics of its subscription that do not exist. */
+  readonly unknownTopics?: readonly string[] | undefined;
   readonly commits: readonly {
     readonly topic: string;
     readonly partition: number;

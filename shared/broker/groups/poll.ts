@@ -16,6 +16,7 @@ import { mustBeReadable, newOffsets } from './offsets/new-offsets.ts';
 import { readPage, slotOf, slotState } from './offsets/pages.ts';
 import { type SettlePending, settleIn } from './offsets/settle-page.ts';
 import { type CheckedPoll, checkPoll, type PollRequest } from './poll-request.ts';
+import { unknownTopics } from './unknown-topics.ts';
 
 export interface PollResult {
   readonly memberId: string;
@@ -30,6 +31,8 @@ export interface PollResult {
   readonly assignment: readonly AssignedTopic[];
   /** Whether the member has all partitions that it will get for now. */
   readonly isSettled: boolean;
+  /** Of a poll without `after`: topics of its subscription that do not exist. The member gets them once they are made. */
+  readonly unknownTopics: readonly string[];
   /** The commit of the records of `after`; a partition that was lost meanwhile is given out again by its new owner. */
   readonly commits: readonly PolledCommit[];
   readonly partitions: readonly PolledPartition[];
@@ -81,7 +84,8 @@ const LOOK_MS_ALONE = 1_000;
  *
  * Costs a heartbeat when one is due, a commit as a member (`commitOffsets`) if there is something to commit, 1 read for each
  * page of partitions that are new to the member, 1 read for each head, and what the records cost. A commit in topics that this
- * process does not know lists the topics: see `newOffsets`.
+ * process does not know lists the topics: see `newOffsets`. Without `after` 1 GetItem for each topic of the subscription that
+ * is not in memory and of which the member has no partition.
  * @throws EventLogError `invalid_request`, `instance_in_use`, `throttled`, `corrupt_data`
  */
 export async function pollGroup(
@@ -121,6 +125,7 @@ class Poll {
   readonly #goneTopics = new Set<string>();
   readonly #read = new Map<Position, MutablePartition>();
   readonly #gaps: PollResult['gaps'][number][] = [];
+  #unknownTopics: readonly string[] = [];
   #records = 0;
   #bytes = 0;
 
@@ -142,6 +147,7 @@ class Poll {
       await this.#beat();
       // A member that only commits does not wait for its partitions.
       if (maxRecords > 0 || token === undefined) await this.#settle(startedAtMs + Math.max(waitMs, SETTLE_MS));
+      if (token === undefined) await this.#findUnknownTopics();
       if (token !== undefined && token.memberEpoch === this.#memberEpoch) this.#takePositions(token);
       await this.#fetch(startedAtMs + waitMs);
       if (commitAtOnce) commits.push(...(await this.#commit([...this.#positions.values()])));
@@ -209,6 +215,14 @@ class Poll {
       await this.#context.clock.sleep(this.#assigned().heartbeatIntervalMs, this.#stop.signal);
       await this.#beat();
     }
+  }
+
+  /** A misspelt topic is subscribed to like any that is still to be made, so nothing else would tell of it. */
+  async #findUnknownTopics(): Promise<void> {
+    const { subscription, mayRead = () => true } = this.#request;
+    const assigned = new Set(this.#assigned().assignment.map(({ topic }) => topic));
+    const others = (subscription?.topics ?? []).filter((topic) => !assigned.has(topic) && mayRead(topic));
+    this.#unknownTopics = await unknownTopics(this.#context, others);
   }
 
   /** Reads until something was read, or the time is over. While it waits it sends the heartbeats that are due. */
@@ -412,6 +426,7 @@ class Poll {
       leaseExpiresAtMs: Math.max(this.#beatAtMs, extendedAtMs) + member.sessionTimeoutMs,
       assignment: member.assignment,
       isSettled: member.isSettled,
+      unknownTopics: this.#unknownTopics,
       commits,
       partitions: [...this.#read.values()].filter(({ offset, nextOffset }) => nextOffset > offset),
       gaps: this.#gaps,

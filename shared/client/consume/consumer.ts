@@ -55,6 +55,7 @@ export class Consumer<V, K> implements AsyncIterable<ConsumedBatch<V, K>> {
   #committing: Promise<void> | undefined;
   #token: string | undefined;
   #assignment: GroupPoll['assignment'] = [];
+  #unknownTopics: readonly string[] = [];
   /** The batch whose loop body runs, or has run last, with what it would lose. */
   #given: { readonly places: readonly PartitionName[]; isCommitted: boolean } | undefined;
   #running: Promise<void> | undefined;
@@ -74,6 +75,11 @@ export class Consumer<V, K> implements AsyncIterable<ConsumedBatch<V, K>> {
   /** The partitions that the member had at its last poll. */
   get assignment(): GroupPoll['assignment'] {
     return this.#assignment;
+  }
+
+  /** Those of `topics` that did not exist when the member joined: misspelt, or still to be made. */
+  get unknownTopics(): readonly string[] {
+    return this.#unknownTopics;
   }
 
   /** Reads no more of a topic, or of one partition, until `resume`. The member keeps it. Holds from the next batch on. */
@@ -229,6 +235,7 @@ export class Consumer<V, K> implements AsyncIterable<ConsumedBatch<V, K>> {
     if (again !== undefined) throw again.error;
     this.#token = polled.token;
     this.#assignment = polled.assignment;
+    if (after === undefined) this.#unknownTopics = polled.unknownTopics ?? [];
     if (this.#given !== undefined && !request.commitLater) this.#given.isCommitted = true;
     this.#lost(refused.map(({ topic, partition }) => ({ topic, partition })));
     return polled;

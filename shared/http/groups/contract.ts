@@ -209,6 +209,13 @@ export const pollOutput = z
     leaseExpiresAtMs,
     isSettled: z.boolean().describe('Whether the member has all partitions that it will get for now.'),
     assignment: z.array(assignedTopic).readonly(),
+    unknownTopics: z
+      .array(topicName)
+      .readonly()
+      .optional()
+      .describe(
+        'In the answer to a poll without `after`: those of `topics` that do not exist. The member gets them once they are made.',
+      ),
     commits: z
       .array(z.object({ topic: topicName, partition, offset, error: problem.optional() }))
       .readonly()

@@ -10,7 +10,7 @@ const UTF8 = new TextEncoder();
 
 /** Prints a poll's result as JSON, in pieces that are made only when they are read: records are unpacked one batch at a time. */
 export async function* pollText(result: PollResult, encoding: Encoding): AsyncGenerator<Uint8Array> {
-  const { memberId, memberEpoch, token, leaseExpiresAtMs, isSettled, assignment, gaps } = result;
+  const { memberId, memberEpoch, token, leaseExpiresAtMs, isSettled, assignment, unknownTopics, gaps } = result;
   const commits = result.commits.map(({ outcome, ...where }) =>
     outcome.ok ? where : { ...where, error: toProblem(outcome.error) },
   );
@@ -21,6 +21,7 @@ export async function* pollText(result: PollResult, encoding: Encoding): AsyncGe
     leaseExpiresAtMs,
     isSettled,
     assignment,
+    ...(unknownTopics.length === 0 ? {} : { unknownTopics }),
     commits,
     gaps,
   };

@@ -297,6 +297,14 @@ describe.each(['embedded', 'http'] as const)('a consumer, %s', (transport) => {
     expect(await lagOf(made)).toBe(0);
   });
 
+  it('tells which of its topics did not exist when it joined', async () => {
+    const made = await filled(transport);
+    const consumer = made.log().consumer({ group: GROUP, topics: [...TOPICS, 'ordres'] });
+    expect(consumer.unknownTopics).toEqual([]);
+    await made.clock.run(collect(consumer, (all) => all.length >= 6));
+    expect(consumer.unknownTopics).toEqual(['ordres']);
+  });
+
   it('throws what does not pass', async () => {
     const made = await filled(transport);
     const { clock } = made;

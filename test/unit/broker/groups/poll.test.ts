@@ -55,6 +55,24 @@ describe('a poll', () => {
     expect(valuesOf(again)).toHaveLength(4);
   });
 
+  it('names topics that do not exist when it joins, of those that the caller may read', async () => {
+    const { broker, run } = await filled();
+    await run(broker.putTopic({ name: 'secret' }));
+    const topics = ['ordres', 'orders', 'secret', 'secrets'];
+    const mayRead = (topic: string) => !topic.startsWith('secrets');
+    const first = await run(
+      broker.pollGroup({ group: 'g', memberId: 'a', subscription: { topics }, mayRead, maxRecords: 0 }),
+    );
+    expect(first.unknownTopics).toEqual(['ordres']);
+    // A second member has no partition, but the topic exists.
+    await run(broker.putTopic({ name: 'one', partitions: 1 }));
+    const one = { group: 'h', subscription: { topics: ['one'] } };
+    await run(broker.pollGroup({ ...one, memberId: 'a' }));
+    expect((await run(broker.pollGroup({ ...one, memberId: 'b' }))).unknownTopics).toEqual([]);
+    await run(broker.putTopic({ name: 'ordres' }));
+    expect((await run(broker.pollGroup({ group: 'g', after: first.token, mayRead }))).unknownTopics).toEqual([]);
+  });
+
   it('reads on without a commit, and commits all of it later', async () => {
     const { broker, run } = await filled(1, 4);
     const first = await run(broker.pollGroup({ group: 'g', memberId: 'a', subscription, maxRecords: 1 }));
