@@ -93,7 +93,7 @@ describe('the deployed stack', () => {
     await Promise.all(
       Array.from({ length: 32 }, async (_, writer) => {
         for (let n = 0; n < 3; n++) {
-          const value = `writer ${writer}, record ${n}`;
+          const value = `writer ${writer} record ${n}`;
           const record = { value, partition: writer % 2 };
           for (let tries = 0; ; tries++) {
             const headers = { 'content-type': 'application/json', 'idempotency-key': value };
