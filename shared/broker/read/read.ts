@@ -42,8 +42,9 @@ export interface ReadResult {
   readonly highWatermark: number;
   readonly lastStableOffset: number;
   /**
-   * Whole batches in order, without markers of transactions and, for `read_committed`, without what was aborted, each fetched a little before it is taken, so that a slow taker holds little in memory.
-   * Can be taken once, and as slowly as the taker likes: what a job has moved meanwhile is read from its new place.
+   * Whole batches in order, without markers of transactions and, for `read_committed`, without what was aborted. Each is
+   * fetched a little before it is taken, so that a slow taker holds little in memory. Can be taken once, and as slowly as the
+   * taker likes: what a job has moved meanwhile is read from its new place.
    * @throws EventLogError `corrupt_data`, `storage_unavailable` while it is taken; `offset_out_of_range` if retention has
    * dropped what was not taken yet
    */

@@ -12,8 +12,8 @@ const BYTES_AHEAD = 4 * 1024 * 1024;
 
 /**
  * The batches of a plan that have offsets from `offset` on, as views on memory that others use too: callers must not change
- * them. What is missing when its turn comes was merged, compacted or
- * dropped since it was planned: then the rest is planned again from a view of now, up to the same end.
+ * them. What is missing when its turn comes was merged, compacted or dropped since it was planned: then the rest is planned
+ * again from a view of now, up to the same end.
  * @throws EventLogError `corrupt_data` if it is missing then too; `offset_out_of_range` if retention has dropped it
  */
 export async function* takeBatches(
