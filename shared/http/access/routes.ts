@@ -33,6 +33,6 @@ export function accessHandlers({ broker }: HttpContext): Handlers<typeof accessO
   };
 }
 
-function whole({ actions, topics, groups }: ApiKeyOutput['scopes'][number]): Scope {
-  return { actions, topics: topics ?? [], groups: groups ?? [] };
+function whole({ actions, topics, groups, transactionalIds }: ApiKeyOutput['scopes'][number]): Scope {
+  return { actions, topics: topics ?? [], groups: groups ?? [], transactionalIds: transactionalIds ?? [] };
 }

@@ -211,6 +211,20 @@ describe('rights', () => {
     expect((await memory.call('POST', '/v1/topics/orders', { headers, body: 'x' })).status).toBe(401);
   });
 
+  it('that a key gets over HTTP are all that were asked for', async () => {
+    const memory = guarded();
+    const admin = await bearer(memory, ALL_SCOPES);
+    const scopes = [
+      { actions: ['produce'], topics: ['t'], groups: ['g'], transactionalIds: ['tx-*'] },
+      { actions: ['consume'], topics: null, groups: null, transactionalIds: null },
+    ];
+    const posted = await memory.call('POST', '/v1/api-keys', { headers: admin.headers, body: { name: 'n', scopes } });
+    const made = (await posted.json()) as { key: string };
+    const granted = [scopes[0], { actions: ['consume'], topics: [], groups: [] }];
+    expect(made).toMatchObject({ scopes: granted });
+    expect(await memory.broker.verifyApiKey(made.key)).toMatchObject({ ok: true, scopes: granted });
+  });
+
   it('are all there are where the server is open', async () => {
     const memory = memoryApp();
     const body = { name: 'n', scopes: [{ actions: ['admin'], topics: ['*'] }] };
