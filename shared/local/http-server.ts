@@ -28,7 +28,7 @@ export class LocalHttpServer {
   private readonly server: Server;
   /** Each with when it was opened. */
   private readonly sockets = new Map<Socket, number>();
-  /** Answers that are not yet handed to the system as a whole. */
+  /** Answers that are not yet handed to the system as a whole, in the order of their requests. */
   private readonly answers = new Set<ServerResponse>();
   /** When closing began, by the monotonic clock. */
   private closingSinceMs: number | undefined;
@@ -43,7 +43,7 @@ export class LocalHttpServer {
       this.sockets.set(socket, this.lastConnectionMs);
       socket.once('close', () => this.sockets.delete(socket));
     });
-    this.server.on('clientError', refuseClient);
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => this.refuse(error, socket));
     // Before the app's own listener, which may answer at once.
     this.server.prependListener('request', (_, answer: ServerResponse) => {
       if (this.closingSinceMs !== undefined) endConnectionWith(answer);
@@ -111,6 +111,18 @@ export class LocalHttpServer {
   /** Ends all connections, whatever is under way on them. */
   cut(): void {
     for (const socket of this.sockets.keys()) socket.destroy();
+  }
+
+  /**
+   * What is not HTTP ends its connection, but behind the answers that the client still waits for: it would take a refusal for
+   * one of them, whatever became of that request.
+   */
+  private refuse(error: NodeJS.ErrnoException, socket: Socket): void {
+    const answers = [...this.answers].filter(({ req }) => req.socket === socket);
+    const last = answers.findLast(({ req }) => req.complete);
+    if (last === undefined || !socket.writable) refuseClient(error, socket);
+    else if (answers.some(({ headersSent }) => headersSent)) socket.destroy();
+    else endConnectionWith(last);
   }
 
   private endIdleConnections(sinceMs: number, nowMs: number): void {

@@ -112,3 +112,50 @@ describe('LocalHttpServer, when it finishes', () => {
     expect(await text).toBe('');
   });
 });
+
+const GET = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n';
+
+describe('LocalHttpServer, when something that is not HTTP comes behind a request', () => {
+  const POST = 'POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab';
+
+  test('answers the request, and then ends the connection', async () => {
+    let answer: ((_: Response) => void) | undefined;
+    const { port } = await serve((request) =>
+      request.method === 'GET' ? new Response('first') : new Promise((resolve) => (answer = resolve)),
+    );
+    const { socket, text } = connect(port, `${GET}${POST}\u00fc\r\n`);
+    await once(socket, 'data');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    answer?.(new Response('applied'));
+    const answers = (await text).split('HTTP/1.1 ');
+    expect(answers).toEqual([
+      '',
+      expect.stringMatching(/^200[\s\S]*first$/),
+      expect.stringMatching(/^200[\s\S]*applied$/),
+    ]);
+    expect(answers[2]).toMatch(/connection: close/i);
+  });
+
+  test('puts nothing into an answer that has begun', async () => {
+    const { port } = await serve(
+      () =>
+        new Response(
+          new ReadableStream({
+            start(controller) {
+              controller.enqueue(new TextEncoder().encode('begun'));
+            },
+          }),
+        ),
+    );
+    const { socket, text } = connect(port, GET);
+    await once(socket, 'data');
+    socket.write('NONSENSE\r\n\r\n');
+    expect(await text).toMatch(/begun\r\n$/);
+  });
+
+  test('refuses it at once if the request is not whole', async () => {
+    const { port } = await serve(async (request) => new Response(await request.text()));
+    const chunked = 'POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n';
+    expect(await connect(port, chunked).text).toMatch(/^HTTP\/1\.1 400 Bad Request[\s\S]*"outcome":"not_applied"/);
+  });
+});
