@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net';
+import { BlockList, createServer, isIP, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import { ByteBudget } from '../broker/memory/byte-budget.ts';
 import { EventLogError } from '../log/errors.ts';
@@ -65,7 +65,7 @@ export class KafkaServer {
         fetchSessions: new FetchSessions(gateway.settings.fetchSessionBytesMax, gateway.random),
         onError,
       };
-      const connection = new Connection({ ...shared, socket });
+      const connection = new Connection({ ...shared, gateway: asReached(gateway, socket), socket });
       this.#connections.set(connection, socket);
       this.#accepted++;
       socket.once('close', () => {
@@ -161,6 +161,26 @@ export class KafkaServer {
 function tlsOptions({ cert, key }: TlsSettings): TlsOptions {
   const pem = { cert: Buffer.from(cert), key: Buffer.from(key) };
   return { ...pem, minVersion: 'TLSv1.2', handshakeTimeout: HANDSHAKE_MS_MAX };
+}
+
+/** Addresses that stand for all of this machine's. They lead every other machine to itself. */
+const ANY_ADDRESS = new BlockList();
+ANY_ADDRESS.addAddress('0.0.0.0', 'ipv4');
+ANY_ADDRESS.addAddress('::', 'ipv6');
+
+/** A gateway that listens on every address tells each client the one at which it has reached it. */
+function asReached(gateway: Gateway, { localAddress }: Socket): Gateway {
+  const { self } = gateway;
+  const family = isIP(self.host);
+  if (localAddress === undefined || family === 0) return gateway;
+  if (!ANY_ADDRESS.check(self.host, family === 6 ? 'ipv6' : 'ipv4')) return gateway;
+  // Where IPv6 serves IPv4 too, the address of IPv4 is written within one of IPv6.
+  const reached = { ...self, host: localAddress.replace(/^::ffff:(?=[\d.]+$)/, '') };
+  return {
+    ...gateway,
+    self: reached,
+    nodes: () => gateway.nodes().map((node) => (node.nodeId === self.nodeId ? reached : node)),
+  };
 }
 
 /** The same for a connection with TLS and for what is below it. */

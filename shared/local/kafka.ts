@@ -15,8 +15,11 @@ import { systemRandom } from '../storage/system/random.ts';
 export interface KafkaOptions {
   /** Default 0: any free port. */
   readonly port?: number;
-  /** Where clients reach this process, if that is not where it listens. */
-  readonly advertised?: { readonly host: string; readonly port: number };
+  /**
+   * Where clients reach this process, if that is not where it listens. The port is the same unless it is given. Default: if it
+   * listens on every address (`0.0.0.0`, `::`), the address at which a client has reached it; otherwise `host`.
+   */
+  readonly advertised?: { readonly host: string; readonly port?: number };
   /** Make topics that clients ask for and that are not there. Default true, as Kafka's. */
   readonly autoCreateTopics?: boolean;
   /** The partitions of such topics. Default 1, as Kafka's. */
@@ -146,7 +149,7 @@ export async function listenForKafka({
     onError: (error, api) => console.error(`A Kafka request (${api}) failed:`, error),
   });
   const port = await server.listen(wantedPort, host);
-  const self: GatewayNode = { nodeId: NODE_ID, ...(advertised ?? { host, port }) };
+  const self: GatewayNode = { nodeId: NODE_ID, host, port, ...advertised };
   const gateway = await composeGateway({
     broker,
     clock: systemClock,

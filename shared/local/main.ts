@@ -27,6 +27,8 @@ Starts an event log with Kafka's model and an HTTP API in this process.
                     With --keys, '*' allows all pages.
   --allow-host NAME answer under this host name too, such as that of a proxy; can be repeated
   --kafka-port N    listen for Kafka's clients on this port (default ${DEFAULT_KAFKA_PORT}, unless it is taken)
+  --kafka-advertise HOST[:PORT]
+                    tell Kafka's clients to reach the server there, such as under the name in its certificate
   --no-kafka        do not listen for Kafka's clients
   --kafka-tls-cert FILE, --kafka-tls-key FILE
                     encrypt their connections with this certificate and private key (PEM)
@@ -98,6 +100,7 @@ function readArguments(): Options | undefined {
         'allow-origin': { type: 'string', multiple: true },
         'allow-host': { type: 'string', multiple: true },
         'kafka-port': { type: 'string' },
+        'kafka-advertise': { type: 'string' },
         'kafka-tls-cert': { type: 'string' },
         'kafka-tls-key': { type: 'string' },
         'kafka-cleartext': { type: 'boolean', default: false },
@@ -139,8 +142,17 @@ function portOf(option: string, given: string): number {
   return Number(given);
 }
 
+/** An address of IPv6 is in brackets. */
+function addressOf(option: string, given: string): { readonly host: string; readonly port?: number } {
+  const [, inBrackets, name, port] = /^(?:\[([0-9a-f:.]+)\]|([^:[\]\s]+))(?::([1-9]\d*))?$/i.exec(given) ?? [];
+  const host = inBrackets ?? name;
+  if (host === undefined) throw new Error(`${option} takes HOST or HOST:PORT, not '${given}'.`);
+  return port === undefined ? { host } : { host, port: portOf(option, port) };
+}
+
 interface KafkaArguments {
   readonly 'kafka-port'?: string | undefined;
+  readonly 'kafka-advertise'?: string | undefined;
   readonly 'kafka-tls-cert'?: string | undefined;
   readonly 'kafka-tls-key'?: string | undefined;
   readonly 'kafka-cleartext': boolean;
@@ -149,6 +161,7 @@ interface KafkaArguments {
 
 function kafkaOf({
   'kafka-port': port,
+  'kafka-advertise': address,
   'kafka-tls-cert': cert,
   'kafka-tls-key': key,
   'kafka-cleartext': allowCleartextCredentials,
@@ -157,12 +170,19 @@ function kafkaOf({
   if ((cert === undefined) !== (key === undefined))
     throw new Error('--kafka-tls-cert and --kafka-tls-key belong together. Give both, or none.');
   if (isOff) {
-    if (port === undefined && cert === undefined && !allowCleartextCredentials) return { isKafkaPortChosen: false };
+    if (port === undefined && address === undefined && cert === undefined && !allowCleartextCredentials)
+      return { isKafkaPortChosen: false };
     throw new Error("--no-kafka leaves no place for options for Kafka's clients. Leave out one of them.");
   }
   const tls = cert === undefined || key === undefined ? {} : { tls: { cert: fileOf(cert), key: fileOf(key) } };
+  const advertised = address === undefined ? {} : { advertised: addressOf('--kafka-advertise', address) };
   return {
-    kafka: { port: portOf('--kafka-port', port ?? String(DEFAULT_KAFKA_PORT)), ...tls, allowCleartextCredentials },
+    kafka: {
+      port: portOf('--kafka-port', port ?? String(DEFAULT_KAFKA_PORT)),
+      ...advertised,
+      ...tls,
+      allowCleartextCredentials,
+    },
     isKafkaPortChosen: port !== undefined,
   };
 }

@@ -97,7 +97,10 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
         expiresAtMs: plan.expiresAtMs,
         partitions: plan.partitions.map((each) => ({
           ...each,
-          parts: each.parts.map((part) => (part.storage === 'inline' ? { ...part, data: toBase64(part.data) } : part)),
+          parts: each.parts.map((part) => {
+            if (part.storage === 'inline') return { ...part, data: toBase64(part.data) };
+            return signedObjects === undefined ? part : { ...part, url: asReached(part.url, call.request) };
+          }),
         })),
       };
       return json(call, 200, output);
@@ -130,6 +133,15 @@ export function readHandlers(context: HttpContext): Handlers<typeof readOperatio
       return bytes(call, found, { 'Content-Type': MEDIA.bytes });
     },
   };
+}
+
+/**
+ * The address of an object that this server itself returns, at the host that the request was sent to: a server does not know
+ * all of its addresses.
+ */
+function asReached(address: string, request: Request): string {
+  const { pathname, search } = new URL(address);
+  return `${new URL(request.url).origin}${pathname}${search}`;
 }
 
 /** Returns `undefined` unless each parameter is given exactly once, so that the signed range is the range that is read. */

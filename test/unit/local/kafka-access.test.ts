@@ -10,6 +10,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { JwtSettings } from '../../../shared/access/jwt.ts';
 import { SASL_AUTHENTICATE } from '../../../shared/kafka/protocol/messages/access/sasl-authenticate.ts';
 import { SASL_HANDSHAKE } from '../../../shared/kafka/protocol/messages/access/sasl-handshake.ts';
+import { DESCRIBE_CLUSTER } from '../../../shared/kafka/protocol/messages/cluster/describe-cluster.ts';
 import { METADATA } from '../../../shared/kafka/protocol/messages/cluster/metadata.ts';
 import { checkKafkaAccess, type KafkaOptions } from '../../../shared/local/kafka.ts';
 import { startTailrace, type Tailrace, type TailraceOptions } from '../../../shared/local/start.ts';
@@ -136,6 +137,38 @@ describe('where requests need keys', () => {
   });
 });
 
+describe('the address that clients are told', () => {
+  const told = async (address: string, port: number): Promise<unknown> => {
+    const connection = new KafkaConnection(connectPlain(port, address));
+    await connection.opened;
+    const answer = await connection.send(METADATA, 12, { topics: [] });
+    connection.cut();
+    return answer;
+  };
+  const brokers = (host: string, port: number) => ({ brokers: [{ nodeId: 1, host, port }] });
+
+  it.each(['0.0.0.0', '::'])('is the one that they have reached, where the listener has all (%s)', async (host) => {
+    const { tailrace, port } = await start({ host, jwt, kafka: { allowCleartextCredentials: true } });
+    const { id, key } = await tailrace.broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
+    for (const address of ['127.0.0.1', '127.0.0.2']) {
+      const connection = new KafkaConnection(connectPlain(port, address));
+      await connection.opened;
+      await connection.send(SASL_HANDSHAKE, 1, { mechanism: 'PLAIN' });
+      await connection.send(SASL_AUTHENTICATE, 2, { authBytes: Buffer.from(`\0${id}\0${key}`) });
+      expect(await connection.send(METADATA, 12, { topics: [] })).toMatchObject(brokers(address, port));
+      expect(await connection.send(DESCRIBE_CLUSTER, 0, {})).toMatchObject({ brokers: [{ host: address, port }] });
+      connection.cut();
+    }
+  });
+
+  it('is another one if that is wanted', async () => {
+    const { port } = await start({ kafka: { advertised: { host: 'log.example' } } });
+    expect(await told('127.0.0.1', port)).toMatchObject(brokers('log.example', port));
+    const both = await start({ kafka: { advertised: { host: 'log.example', port: 19_092 } } });
+    expect(await told('127.0.0.1', both.port)).toMatchObject(brokers('log.example', 19_092));
+  });
+});
+
 describe('npm start', () => {
   it('says what is wrong with what it was told of Kafka', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tailrace-tls-'));
@@ -144,6 +177,11 @@ describe('npm start', () => {
     const cases: [string[], RegExp, number][] = [
       [['--kafka-port', '9', '--kafka-tls-cert', cert], /belong together/, 2],
       [['--kafka-port', 'x'], /--kafka-port takes/, 2],
+      [['--kafka-advertise', 'a:b:1'], /--kafka-advertise takes HOST or HOST:PORT/, 2],
+      [['--kafka-advertise', '[::1'], /--kafka-advertise takes HOST or HOST:PORT/, 2],
+      [['--kafka-advertise', 'a:0'], /--kafka-advertise takes HOST or HOST:PORT/, 2],
+      [['--kafka-advertise', 'a:70000'], /--kafka-advertise takes a whole number/, 2],
+      [['--no-kafka', '--kafka-advertise', 'a'], /--no-kafka leaves no place/, 2],
       [['--no-kafka', '--kafka-cleartext'], /--no-kafka leaves no place/, 2],
       [['--kafka-port', '0', '--kafka-tls-cert', cert, '--kafka-tls-key', join(folder, 'none')], /can't be read/, 2],
       [['--kafka-port', '0', '--kafka-tls-cert', cert, '--kafka-tls-key', cert], /must be PEM/, 1],

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
+import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
 import { openDataFolder } from '../../../shared/storage/file/data-folder.ts';
 import { EXPIRES_AT } from '../../../shared/storage/key-parts.ts';
 import { VERSION } from '../../../shared/version.ts';
@@ -163,6 +164,24 @@ describe('startTailrace', () => {
     expect(bytes.length).toBe(part.bytes);
     const tampered = part.url.replace(/end=\d+/, 'end=1');
     expect((await fetch(tampered)).status).toBe(403);
+  });
+
+  test('tells the addresses of objects by the one at which it was asked', async () => {
+    const { url, broker } = await start({ memory: true, host: '0.0.0.0' });
+    const { key } = await broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
+    await broker.putTopic({ name: 'large' });
+    const value = new Uint8Array(300_000).fill(7);
+    await broker.appendRecords({ topic: 'large', records: [{ key: null, value, headers: [] }] });
+    const reached = url.replace('0.0.0.0', '127.0.0.2');
+    const response = await fetch(`${reached}/v1/topics/large/fetch-plan`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ partitions: [{ partition: 0, offset: 0 }] }),
+    });
+    const plan = (await response.json()) as { partitions: { parts: { url: string; bytes: number }[] }[] };
+    const part = plan.partitions[0]?.parts[0];
+    expect(part?.url).toMatch(new RegExp(`^${reached}/v1/objects/`));
+    expect((await (await fetch(part?.url ?? '')).arrayBuffer()).byteLength).toBe(part?.bytes);
   });
 
   test('ends waiting reads and live tails when it is closed', async () => {
