@@ -130,7 +130,7 @@ export interface KafkaListener {
   readonly bootstrapServers: string;
 }
 
-/** Answers Kafka's clients in this process. @throws EventLogError `invalid_request` (port) */
+/** Answers Kafka's clients in this process. @throws EventLogError `invalid_request` (port), and as `composeGateway` */
 export async function listenForKafka({
   broker,
   host,
@@ -150,15 +150,20 @@ export async function listenForKafka({
   });
   const port = await server.listen(wantedPort, host);
   const self: GatewayNode = { nodeId: NODE_ID, host, port, ...advertised };
-  const gateway = await composeGateway({
-    broker,
-    clock: systemClock,
-    random: systemRandom,
-    credentials: access.keys ? { mechanisms, jwt: access.jwt } : undefined,
-    settings: { autoCreateTopics, partitionsDefault, groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs },
-    self,
-    stopping,
-  });
-  server.serve(gateway);
+  try {
+    const gateway = await composeGateway({
+      broker,
+      clock: systemClock,
+      random: systemRandom,
+      credentials: access.keys ? { mechanisms, jwt: access.jwt } : undefined,
+      settings: { autoCreateTopics, partitionsDefault, groupConsumerSessionTimeoutMs, groupMinSessionTimeoutMs },
+      self,
+      stopping,
+    });
+    server.serve(gateway);
+  } catch (error) {
+    await server.finish();
+    throw error;
+  }
   return { server, bootstrapServers: `${host.includes(':') ? `[${host}]` : host}:${port}` };
 }

@@ -226,7 +226,11 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
       },
     };
   } catch (error) {
-    await kafka?.server.finish();
+    // Kafka's clients may be connected already.
+    stopping.abort();
+    const finished = kafka?.server.finish();
+    kafka?.server.cut();
+    await finished;
     await storage.close();
     throw error;
   }

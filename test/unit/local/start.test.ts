@@ -1,12 +1,17 @@
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import http from 'node:http';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { LocalHttpServer } from '../../../shared/local/http-server.ts';
 import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
 import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
 import { openDataFolder } from '../../../shared/storage/file/data-folder.ts';
 import { EXPIRES_AT } from '../../../shared/storage/key-parts.ts';
+import { CLUSTER_KEY } from '../../../shared/storage/keys.ts';
 import { VERSION } from '../../../shared/version.ts';
 
 const started: Tailrace[] = [];
@@ -20,6 +25,15 @@ async function start(...args: Parameters<typeof startTailrace>): Promise<Tailrac
 afterEach(async () => {
   for (const tailrace of started.splice(0)) await tailrace.close();
 });
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
 
 /** `fetch` doesn't let a caller set the Host header. */
 function getWithHost(url: string, host: string): Promise<number | undefined> {
@@ -142,6 +156,47 @@ describe('startTailrace', () => {
     });
     for (const wrong of [-1, 65_536, 1.5, Number.NaN]) {
       await expect(startTailrace({ memory: true, port: wrong })).rejects.toMatchObject({ details: { field: 'port' } });
+    }
+  });
+
+  test("ends the connections of Kafka's clients if it fails behind them", async () => {
+    const port = Number(new URL((await start({ memory: true })).url).port);
+    const kafkaPort = await freePort();
+    const { listen } = LocalHttpServer.prototype;
+    let client: Socket | undefined;
+    vi.spyOn(LocalHttpServer.prototype, 'listen').mockImplementationOnce(async function (this: LocalHttpServer, ...at) {
+      // One that does not hang up by itself.
+      client = connect({ port: kafkaPort, host: '127.0.0.1', allowHalfOpen: true });
+      await once(client, 'connect');
+      return listen.apply(this, at);
+    });
+    const failing = startTailrace({ memory: true, port, kafka: { port: kafkaPort } });
+    await expect(failing).rejects.toMatchObject({ details: { field: 'port' } });
+    const ended = vi.fn();
+    client?.on('error', ended);
+    await vi.waitFor(() => {
+      client?.write('x');
+      expect(ended).toHaveBeenCalled();
+    });
+  });
+
+  test("does not listen for Kafka's clients if it can not serve them", async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tailrace-start-'));
+    try {
+      const before = await openDataFolder(folder);
+      await before.items.put(CLUSTER_KEY, {});
+      await before.close();
+      const database = new DatabaseSync(join(folder, 'items.sqlite'));
+      database.prepare("UPDATE items SET attributes = x'ff' WHERE pk = ?").run(CLUSTER_KEY.pk);
+      database.close();
+      const port = await freePort();
+      await expect(startTailrace({ dataFolder: folder, kafka: { port } })).rejects.toMatchObject({
+        code: 'corrupt_data',
+      });
+      await expect(once(connect(port, '127.0.0.1'), 'connect')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+      await (await start({ dataFolder: folder })).close();
+    } finally {
+      await rm(folder, { recursive: true, force: true });
     }
   });
 
