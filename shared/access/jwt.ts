@@ -63,6 +63,8 @@ const CLOCK_TOLERANCE_S = 5;
 const JWKS_TIMEOUT_MS = 3_000;
 /** After a failure the keys are not fetched again for this long, whatever tokens arrive. */
 const JWKS_PAUSE_MS = 5_000;
+/** A clock that is further back than before was set back. */
+const CLOCK_STEP_MS = 1_000;
 
 /**
  * Checks a token by `clock`. The verdict is the same for every fault, except for a token that has expired.
@@ -116,14 +118,21 @@ function remoteKeys(
     const sinceMs = clock.nowMs() - failedAtMs;
     return sinceMs >= 0 && sinceMs < JWKS_PAUSE_MS;
   };
-  const keys = createRemoteJWKSet(new URL(jwksUrl), {
-    timeoutDuration: JWKS_TIMEOUT_MS,
-    async [customFetch](url, init) {
-      if (isPaused()) throw new Error('Fetching the keys failed a moment ago.');
-      return fetch(url, init);
-    },
-  });
+  const unfetched = (): JWTVerifyGetKey =>
+    createRemoteJWKSet(new URL(jwksUrl), {
+      timeoutDuration: JWKS_TIMEOUT_MS,
+      async [customFetch](url, init) {
+        if (isPaused()) throw new Error('Fetching the keys failed a moment ago.');
+        return fetch(url, init);
+      },
+    });
+  let keys = unfetched();
+  let askedAtMs = Number.NEGATIVE_INFINITY;
   return async (header, token) => {
+    const nowMs = clock.nowMs();
+    // jose compares times of day: if the clock was set back, it would neither renew its keys nor look for new ones for as long.
+    if (askedAtMs - nowMs > CLOCK_STEP_MS) keys = unfetched();
+    askedAtMs = nowMs;
     try {
       return await keys(header, token);
     } catch (cause) {

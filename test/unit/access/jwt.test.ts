@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { CompactSign, exportJWK, exportSPKI, generateKeyPair, type JWK, SignJWT, UnsecuredJWT } from 'jose';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { type JwksFetch, type JwtVerdict, jwtVerifier } from '../../../shared/access/jwt.ts';
 import { ALL_SCOPES } from '../../../shared/log/scopes.ts';
 import { memoryApp } from '../../support/memory-app.ts';
@@ -214,7 +214,11 @@ describe('a forged token', () => {
 describe("the issuer's keys", () => {
   const answering = (keys: readonly JWK[]): Response => Response.json({ keys });
 
-  function remote(fetch: JwksFetch, clock = new SimulatedClock(NOW_S * 1_000)) {
+  function remote(fetch: JwksFetch): ReturnType<typeof remoteBy<SimulatedClock>> {
+    return remoteBy(fetch, new SimulatedClock(NOW_S * 1_000));
+  }
+
+  function remoteBy<Clock extends { nowMs(): number }>(fetch: JwksFetch, clock: Clock) {
     const jwt = { issuer: ISSUER, audience: AUDIENCE, jwksUrl: 'https://issuer.example/keys', fetch };
     return { clock, jwt, verify: jwtVerifier(jwt, clock) };
   }
@@ -274,5 +278,22 @@ describe("the issuer's keys", () => {
     await expect(verify(token)).rejects.toMatchObject({ code: 'storage_unavailable' });
     await clock.advance(5_000);
     expect(await verify(token)).toMatchObject({ ok: true });
+  });
+
+  it('are looked for also when the clock was set back', async () => {
+    vi.useFakeTimers({ toFake: ['Date'], now: NOW_S * 1_000 });
+    try {
+      let key = publicKey;
+      const { verify } = remoteBy(async () => answering([key]), { nowMs: Date.now });
+      const before = await tokenOf();
+      expect(await verify(before)).toMatchObject({ ok: true });
+      key = { ...(await exportJWK(stranger.publicKey)), kid: 'new', alg: 'ES256' };
+      vi.setSystemTime((NOW_S - 3_600) * 1_000);
+      const after = await tokenOf({ key: stranger.privateKey, header: { kid: 'new' } });
+      expect(await verify(after)).toMatchObject({ ok: true });
+      expect(await verify(before)).toEqual(INVALID);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
