@@ -38,11 +38,12 @@ export interface TailraceOptions {
    */
   readonly ownProcess?: boolean;
   /**
-   * Whether requests need an API key. Default: at any address but those of this machine itself (127.0.0.1 and its like),
-   * where nothing is ever open to all. The first key is made by `broker.createApiKey`, or `npm start -- --make-key`.
+   * Whether requests need an API key. Default: with `jwt`, and at any address but those of this machine itself (127.0.0.1
+   * and its like), where nothing is ever open to all. The first key is made by `broker.createApiKey`, or
+   * `npm start -- --make-key`.
    */
   readonly keys?: boolean;
-  /** Where requests need keys, tokens of this issuer are accepted too. Default: none. */
+  /** Tokens of this issuer are accepted too. Default: none. */
   readonly jwt?: JwtSettings;
   /**
    * Origins whose web pages may use the server besides its own, such as `http://localhost:5173`, as browsers send them:
@@ -123,7 +124,7 @@ interface Storage {
  * Starts the whole log in this process: storage, broker and HTTP API. Acknowledged records survive the end of the
  * process, however it ends, and a power cut, unless `memory` is set.
  * @throws EventLogError `data_folder_unusable` (in use, of another format, not writable), `invalid_request` (port; host;
- * `keys: false` with an address that others reach; an origin or host name that is none; an interval of a job; `kafka.tls`,
+ * `keys: false` with an address that others reach, or with `jwt`; an origin or host name that is none; an interval of a job; `kafka.tls`,
  * `kafka.mechanisms`, the sessions and the migration policy of `kafka`)
  */
 export async function startTailrace(options: TailraceOptions = {}): Promise<Tailrace> {
@@ -132,12 +133,14 @@ export async function startTailrace(options: TailraceOptions = {}): Promise<Tail
     throw invalidField('port', 'A port is a whole number from 0 to 65535.');
   const address = await addressOf(host);
   const isLocal = isLoopback(address);
-  const keys = options.keys ?? !isLocal;
+  const keys = options.keys ?? (!isLocal || options.jwt !== undefined);
   if (!keys && !isLocal)
     throw invalidField(
       'keys',
       `Others reach ${host}: to listen there, requests must need keys. Leave out \`keys: false\`.`,
     );
+  if (!keys && options.jwt !== undefined)
+    throw invalidField('keys', 'With `jwt` requests need a token or a key. Leave out `jwt`, or `keys: false`.');
   const { allowedOrigins = [], allowedHosts = isLocal ? [] : undefined } = options;
   checkAllowedOrigins(allowedOrigins, 'allowedOrigins', { needCredentials: keys });
   checkAllowedHosts(allowedHosts ?? [], 'allowedHosts');

@@ -61,6 +61,20 @@ describe('an address that nobody else reaches', () => {
   });
 });
 
+describe('an issuer of tokens', () => {
+  const jwt = { issuer: 'i', audience: 'a', keys: { keys: [] } };
+
+  it('is never given in vain: requests then need tokens or keys, on every address', async () => {
+    const { url, keys, broker } = await start({ jwt });
+    const { key } = await broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
+    expect([keys, await statusOf(url), await statusOf(url, key)]).toEqual([true, 401, 200]);
+    await expect(startTailrace({ memory: true, jwt, keys: false })).rejects.toMatchObject({
+      code: 'invalid_request',
+      details: { field: 'keys' },
+    });
+  });
+});
+
 describe('an address that others reach', () => {
   it('asks for keys, on every interface', async () => {
     const host = '0.0.0.0';
