@@ -102,7 +102,9 @@ export class Session {
     if (apiKey === SASL_HANDSHAKE.key || apiKey === SASL_AUTHENTICATE.key) return NO_RIGHTS;
     const nowMs = access.clock.nowMs();
     if (nowMs >= held.credential.endsAtMs) return undefined;
-    return nowMs < held.checkAgainAtMs ? held.rights : this.#checkAgain(access, held, nowMs);
+    // If the clock was set back, the time to check again may be far away.
+    const isChecked = nowMs >= held.credential.checkedAtMs && nowMs < held.checkAgainAtMs;
+    return isChecked ? held.rights : this.#checkAgain(access, held, nowMs);
   }
 
   /** Only a key can end before its time. */

@@ -349,6 +349,16 @@ describe('a session', () => {
     for (const connection of connections) expect(await mayAsk(connection)).toBe(false);
   });
 
+  it('of a revoked key ends also if the clock is set back', async () => {
+    const gateway = await start();
+    const { id, key } = await gateway.broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
+    const connection = await gateway.connect();
+    await plainLogin(connection, plainToken(id, key));
+    await gateway.broker.revokeApiKey(id);
+    await gateway.clock.advance(-3_600_000);
+    expect(await mayAsk(connection)).toBe(false);
+  });
+
   it('outlives a storage that fails for a moment, and not longer', async () => {
     const gateway = await start();
     const { id, key } = await gateway.broker.createApiKey({ name: 'a', scopes: ALL_SCOPES });
