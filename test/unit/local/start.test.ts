@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import http from 'node:http';
@@ -5,6 +6,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { promisify } from 'node:util';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { LocalHttpServer } from '../../../shared/local/http-server.ts';
 import { startTailrace, type Tailrace } from '../../../shared/local/start.ts';
@@ -14,6 +16,8 @@ import { EXPIRES_AT } from '../../../shared/storage/key-parts.ts';
 import { CLUSTER_KEY } from '../../../shared/storage/keys.ts';
 import { VERSION } from '../../../shared/version.ts';
 
+const run = promisify(execFile);
+const MAIN = join(import.meta.dirname, '../../../shared/local/main.ts');
 const started: Tailrace[] = [];
 
 async function start(...args: Parameters<typeof startTailrace>): Promise<Tailrace> {
@@ -179,6 +183,14 @@ describe('startTailrace', () => {
       expect(ended).toHaveBeenCalled();
     });
   });
+
+  test('npm start ends if its port is taken', async () => {
+    const { port } = new URL((await start({ memory: true })).url);
+    // A process that does not end is not asked to: it would, with the same code.
+    const limits = { timeout: 20_000, killSignal: 'SIGKILL' } as const;
+    const running = run(process.execPath, [MAIN, '--memory', '--port', port, '--kafka-port', '0'], limits);
+    await expect(running).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(`Port ${port}`) });
+  }, 30_000);
 
   test("does not listen for Kafka's clients if it can not serve them", async () => {
     const folder = await mkdtemp(join(tmpdir(), 'tailrace-start-'));
