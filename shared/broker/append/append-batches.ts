@@ -25,7 +25,8 @@ import type { AppendIdentity, AppendOutcome, AppendRequest, AppendTransaction, B
  * requests that are committed together, and 1 PutItem + 1 UpdateItem for every eighth commit. Also costs 1 GetItem for each
  * topic or head that was not read within the last second, and for each head that rejects something.
  *
- * @throws EventLogError `throttled`, `shutting_down`, and `invalid_request` if the request as a whole is invalid
+ * @throws EventLogError `throttled`, `shutting_down`, and `invalid_request` if the request as a whole is invalid: then nothing
+ * was appended
  */
 export async function appendBatches(
   context: BrokerContext,
@@ -48,7 +49,15 @@ export async function appendBatches(
     // Batches under a key are committed as a whole in each head: otherwise a retry would not recognise them.
     const error = identity === undefined ? undefined : prepared.find((item) => item.error !== undefined)?.error;
     if (error !== undefined) return batches.map(() => ({ ok: false, error }));
-    const closed = await appendPrepared(groupCommit, request, usable, identity, outcomes);
+    let closed: PreparedBatch[];
+    try {
+      closed = await appendPrepared(groupCommit, request, usable, identity, outcomes);
+    } catch (error) {
+      if (round === 0 || !(error instanceof EventLogError)) throw error;
+      // The first round may have appended other batches, so the request as a whole was not rejected.
+      for (const { index } of usable) outcomes[index] = { ok: false, error };
+      break;
+    }
     for (const { topic } of closed) context.topics.forget(topic.name);
     if (round === 1 || identity !== undefined) {
       for (const { index, topic } of closed) outcomes[index] = { ok: false, error: deletedMeanwhile(topic.name) };

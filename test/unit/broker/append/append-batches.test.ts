@@ -199,6 +199,27 @@ describe('an append of batches', () => {
     await closing;
     expect(await valuesOf(broker, 't', 0)).toEqual(['a']);
   });
+
+  it('tells what it appended where it cannot go on with a topic that was made again meanwhile', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores);
+    for (const name of ['kept', 'made-again']) {
+      await broker.putTopic({ name });
+      await appendTo(broker, name, 0, ['before']);
+    }
+    const other = memoryBroker(stores);
+    await other.deleteTopic('made-again');
+    await other.putTopic({ name: 'made-again' });
+    const closing: Promise<void>[] = [];
+    const outcomes = await broker.append({
+      batches: ['kept', 'made-again'].map((topic) => ({ topic, partition: 0, batch: batchOf('a') })),
+      onPlaced: () => closing.push(broker.close()),
+    });
+    expect(summary(outcomes)).toEqual([1, 'shutting_down']);
+    await Promise.all(closing);
+    expect(await valuesOf(other, 'kept', 0)).toEqual(['before', 'a']);
+    expect(await valuesOf(other, 'made-again', 0)).toEqual([]);
+  });
 });
 
 describe('throttling', () => {
