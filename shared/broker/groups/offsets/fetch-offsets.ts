@@ -34,9 +34,9 @@ export interface FetchOffsetsRequest extends PageRequest {
 
 /**
  * What a group has committed: of the given partitions, in their order, or of all. A group that does not exist has committed
- * nothing. 1 GetItem for each 16 partitions of a topic; for all of them 1 Query a page, and
- * what `TopicCache.nameOf` costs. With `requireStable`, what settling a
- * pending offset costs, and 1 GetItem more for a page that has some.
+ * nothing. 1 GetItem for each 16 partitions of a topic; for all of them 1 Query a page, and what `TopicCache.byId` costs for
+ * each topic of the page. With `requireStable`, what settling a pending offset costs, and 1 GetItem more for a page that has
+ * some.
  * @throws EventLogError `invalid_request`
  */
 export async function fetchOffsets(
@@ -104,16 +104,19 @@ async function fetchAll(
     return name && { ...name, seen: pageFromAttributes(attributes) };
   });
   const { listings } = context.topics;
+  const topicIds = [...new Set(pages.items.map(({ topicId }) => topicId))];
+  const found = await eachOf(topicIds, (topicId) => context.topics.byId(topicId, listings));
+  const topics = new Map(topicIds.map((topicId, i) => [topicId, found[i]]));
   const offsets: PartitionOffset[] = [];
   for (const { topicId, page, seen } of pages.items) {
-    const topic = await context.topics.nameOf(topicId, listings);
-    // The topic was deleted: the sweep deletes its offsets.
+    const topic = topics.get(topicId);
+    // The topic was deleted, and another may have its name: the sweep deletes its offsets.
     if (topic === undefined) continue;
     const name = { group, topicId, page };
     const { slots } = requireStable ? await settleIn(items, name, seen, seen.slots.keys(), settle) : seen;
     slots.forEach((slot, i) => {
       const hasOne = slot.committed !== undefined || (requireStable && slot.pending !== undefined);
-      if (hasOne) offsets.push(offsetOf(topic, page * GROUP_PAGE_PARTITIONS + i, slot, requireStable));
+      if (hasOne) offsets.push(offsetOf(topic.name, page * GROUP_PAGE_PARTITIONS + i, slot, requireStable));
     });
   }
   return { ...pages, items: offsets };

@@ -418,6 +418,22 @@ it('lists all offsets in pages', async () => {
   expect((await fetchOffsets(contextOver(stores), { group: 'other' })).items).toEqual([]);
 });
 
+it('lists nothing that was committed for a deleted topic, also once another has its name', async () => {
+  const context = contextOver(stores);
+  const broker = memoryBroker(stores);
+  const all = async () => (await fetchOffsets(context, { group: 'g' })).items.map(({ offset }) => offset);
+  await commitOffsets(context, { group: 'g', offsets: [at(0, 7)] });
+  expect(await all()).toEqual([7]);
+  await broker.deleteTopic('orders');
+  await stores.clock.advance(context.settings.topicCacheMs);
+  expect(await all()).toEqual([]);
+  await broker.putTopic({ name: 'orders', partitions: 40 });
+  await stores.clock.advance(context.settings.topicCacheMs);
+  expect(await all()).toEqual([]);
+  await commitOffsets(context, { group: 'g', offsets: [at(1, 3)] });
+  expect(await all()).toEqual([3]);
+});
+
 it('keeps the listing of a group', async () => {
   await commitOffsets(contextOver(stores), { group: 'g/ü', offsets: [at(0, 1)] });
   expect((await stores.items.get(groupListingKey('g/ü'))).attributes).toBeDefined();
