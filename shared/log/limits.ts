@@ -19,6 +19,8 @@ export const RECORDS_PER_BATCH_MAX = 100_000;
 /** The maximum decompressed size of one batch: a limit against decompression bombs. */
 export const BATCH_UNCOMPRESSED_BYTES_MAX = 32 * 1024 * 1024;
 export const HEADERS_PER_RECORD_MAX = 1_000;
+/** The maximum number of headers of all records of one batch: a decoded header takes up to 160 bytes, however well it is compressed. */
+export const HEADERS_PER_BATCH_MAX = 1_000_000;
 
 /** The maximum size of an HTTP request's body. It fits through a Lambda function URL, with room for base64. */
 export const REQUEST_BYTES_MAX = 4 * 1024 * 1024;

@@ -1,6 +1,11 @@
 import { ByteFormatError, ByteReader, concatBytes, setInt64 } from '../bytes.ts';
 import { EventLogError } from '../errors.ts';
-import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX, RECORDS_PER_BATCH_MAX } from '../limits.ts';
+import {
+  BATCH_UNCOMPRESSED_BYTES_MAX,
+  HEADERS_PER_BATCH_MAX,
+  HEADERS_PER_RECORD_MAX,
+  RECORDS_PER_BATCH_MAX,
+} from '../limits.ts';
 import { COMPRESSIONS, type Compression } from './codecs.ts';
 import { compress, decompress } from './compression.ts';
 import { crc32c } from './crc32c.ts';
@@ -160,14 +165,24 @@ export function decodeRecords(
     const content = decompress(header.compression, stored, BATCH_UNCOMPRESSED_BYTES_MAX);
     const reader = new ByteReader(content);
     const records: StoredRecord[] = [];
-    for (let i = 0; i < header.recordCount; i++) records.push(readRecord(reader, header, baseOffset));
+    let headersLeft = HEADERS_PER_BATCH_MAX;
+    for (let i = 0; i < header.recordCount; i++) {
+      const record = readRecord(reader, header, baseOffset, headersLeft);
+      headersLeft -= record.headers.length;
+      records.push(record);
+    }
     if (reader.remaining > 0)
       throw new ByteFormatError(`${reader.remaining} bytes follow the last of ${header.recordCount} records`);
     return records;
   });
 }
 
-function readRecord(reader: ByteReader, header: RecordBatchHeader, baseOffset: number): StoredRecord {
+function readRecord(
+  reader: ByteReader,
+  header: RecordBatchHeader,
+  baseOffset: number,
+  headersLeft: number,
+): StoredRecord {
   const length = reader.varint();
   const start = reader.position;
   reader.int8();
@@ -181,6 +196,8 @@ function readRecord(reader: ByteReader, header: RecordBatchHeader, baseOffset: n
   if (headerCount < 0 || headerCount > HEADERS_PER_RECORD_MAX) {
     throw new ByteFormatError(`a record has ${headerCount} headers; at most ${HEADERS_PER_RECORD_MAX} are allowed`);
   }
+  if (headerCount > headersLeft)
+    throw new ByteFormatError(`its records have more than ${HEADERS_PER_BATCH_MAX} headers together`);
   const headers: RecordHeader[] = headerCount === 0 ? NO_HEADERS : [];
   for (let i = 0; i < headerCount; i++) {
     const name = reader.view(reader.varint());

@@ -13,7 +13,7 @@ import {
 } from '../../../../shared/log/batch/record-batch.ts';
 import { BATCH_HEADER_BYTES, recordBytesBound } from '../../../../shared/log/batch/write-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
-import { BATCH_UNCOMPRESSED_BYTES_MAX } from '../../../../shared/log/limits.ts';
+import { BATCH_UNCOMPRESSED_BYTES_MAX, HEADERS_PER_RECORD_MAX } from '../../../../shared/log/limits.ts';
 import { recordsArbitrary } from '../../../support/arbitraries.ts';
 import { edited, setCompression, withPayload } from '../../../support/batch-edit.ts';
 
@@ -251,6 +251,16 @@ describe('decompression bombs', () => {
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * BATCH_UNCOMPRESSED_BYTES_MAX);
     });
   }
+
+  it('are refused: headers that take no bytes once they are compressed', () => {
+    const headers = Array.from({ length: HEADERS_PER_RECORD_MAX }, () => ({ key: '', value: new Uint8Array(0) }));
+    const records = Array.from({ length: 1_001 }, () => ({ timestampMs: T, key: null, value: null, headers }));
+    const made = encodeBatch(records, { compression: 'zstd' });
+    expect(made.length).toBeLessThan(10_000);
+    expectRefused(made);
+    const most = encodeBatch(records.slice(1), { compression: 'zstd' });
+    expect(decodeRecords(most, 0, readBatchHeader(most))).toHaveLength(1_000);
+  });
 
   it('but a batch just within the limit is read', () => {
     const value = new Uint8Array(BATCH_UNCOMPRESSED_BYTES_MAX - 100);
