@@ -137,13 +137,6 @@ function partsOf(placed: readonly PlacedPart[], entryNumber: number): PlacedPart
   return placed.filter((part) => part.entryNumber === entryNumber);
 }
 
-/** Whatever keeps the search from an answer, the entry may have been applied. */
-function unknownOutcome(error: unknown): never {
-  if (!(error instanceof EventLogError)) throw error;
-  const { code, message, details } = error;
-  throw new EventLogError(code, message, { cause: error, details, outcome: 'unknown' });
-}
-
 async function findInNodes(
   context: BrokerContext,
   { name }: KnownHead,
@@ -162,7 +155,7 @@ async function findInNodes(
         if (index >= 0) return partsOf(placeNode(node), node.firstEntry + index);
       }
     } catch (error) {
-      start = await firstEntryKept(items, name, start, error, ask).catch(unknownOutcome);
+      start = await firstEntryKept(items, name, start, error, ask);
       continue;
     }
     if (start === from) return undefined;

@@ -8,7 +8,7 @@ export interface UncertainWrite<Fate> {
   readonly send: () => Promise<WriteResult>;
   /**
    * Decides from an answer what happened to the write. `undefined`: no attempt has been applied, but a lost attempt, or the
-   * next one, still can be; so the same write must be sent again.
+   * next one, still can be; so the same write must be sent again. If it throws, the outcome is `unknown`.
    */
   readonly judge: (answer: WriteResult, sentAtMs: number) => Promise<Fate | undefined>;
 }
@@ -26,10 +26,17 @@ export async function sendUntilCertain<Fate>(
   for (let outcomeIfFailed: 'from_error' | 'unknown' = 'from_error'; ; outcomeIfFailed = 'unknown') {
     const sentAtMs = context.clock.nowMs();
     const answer = await retrying(context, outcomeIfFailed, send, deadlineMs);
-    const fate = await judge(answer, sentAtMs);
+    const fate = await judge(answer, sentAtMs).catch(unknownOutcome);
     if (fate !== undefined) return fate;
     if (context.clock.nowMs() > deadlineMs) throw notSettledInTime('unknown');
   }
+}
+
+/** Whatever keeps the judge from a verdict, a reply that cannot be read for example, the write may have been applied. */
+function unknownOutcome(error: unknown): never {
+  if (!(error instanceof EventLogError)) throw error;
+  const { code, message, details, retry } = error;
+  throw new EventLogError(code, message, { cause: error, details, retry, outcome: 'unknown' });
 }
 
 export function notSettledInTime(outcome: 'not_applied' | 'unknown'): EventLogError {

@@ -4,8 +4,10 @@ import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../../shared/log/head/head.ts';
 import { aroundStores } from '../../../../shared/storage/around-stores.ts';
+import { HEAD } from '../../../../shared/storage/keys.ts';
 import type { Condition, ItemKey } from '../../../../shared/storage/ports.ts';
 import { type DecideFault, type FaultPlan, faultyStores } from '../../../support/faulty-stores.ts';
+import { happeningBefore } from '../../../support/group-world.ts';
 import { appendTo, codeOf, memoryBroker, memoryStores, record, valuesOf } from '../../../support/memory-broker.ts';
 import { turn } from '../../../support/simulated-clock.ts';
 
@@ -56,6 +58,18 @@ describe('a commit', () => {
     const broker = memoryBroker(faultyStores(stores, onCommit({ 0: { fault: 'lost_reply' } })));
     expect(await stores.clock.run(appendTo(broker, 't', 0, ['a', 'b']))).toBe(1);
     expect(await valuesOf(other, 't', 0)).toEqual(['before', 'a', 'b']);
+  });
+
+  it('whose reply cannot be read may have been applied', async () => {
+    const { stores, headKey } = await setUp();
+    const ofNewerVersion = Uint8Array.of(99, 0);
+    const mixed = happeningBefore(
+      stores,
+      (request, key) => request === 'updateItem' && key === headKey.pk,
+      () => stores.items.update(headKey, [{ do: 'append', name: HEAD.tail, values: [ofNewerVersion] }]),
+    );
+    expect(await outcomeOf(appendTo(memoryBroker(mixed), 't', 0, ['a']))).toEqual(['corrupt_data', 'unknown']);
+    expect((await stores.items.get(headKey)).attributes).toMatchObject({ [HEAD.next(0)]: 1 });
   });
 
   it.each([8, 20, 700])('whose reply was lost is found in a tail node, after %d other entries', async (entries) => {
