@@ -1,6 +1,6 @@
 import { EventLogError } from '../../log/errors.ts';
 import { nextEntry, type PlacedPart } from '../../log/head/head.ts';
-import { fitsCommit, type HeadAppend, keysDemanded } from '../../log/head/head-append.ts';
+import { fitsCommit, type HeadAppend, keyedBatches, keysDemanded } from '../../log/head/head-append.ts';
 import type { WrittenData } from '../../log/head/plan-commit.ts';
 import type { Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
@@ -194,11 +194,13 @@ export class GroupCommit {
       if (queue.depth >= this.#groupsMax(isFull)) continue;
       const bytesMax = isFull || !this.#context.commitsData ? groupBytesMax : inlineBytesMax;
       let keys = 0;
+      let keyed = 0;
       let count = 0;
       for (const { append } of queue.waiting) {
         keys += keysDemanded(append);
+        keyed += keyedBatches(append);
         const isFirst = count === 0 && taken.length === 0;
-        if ((count > 0 && !fitsCommit(keys)) || (!isFirst && bytes + append.bytes > bytesMax)) break;
+        if ((count > 0 && !fitsCommit(keys, keyed)) || (!isFirst && bytes + append.bytes > bytesMax)) break;
         bytes += append.bytes;
         count++;
       }

@@ -79,7 +79,18 @@ export function keysDemanded(append: HeadAppend): number {
   return keys;
 }
 
-/** Whether one commit can demand this many once keys absent. */
-export function fitsCommit(keys: number): boolean {
-  return keys <= KEYS_PER_COMMIT_MAX;
+/**
+ * Each batch under an idempotency key is a part of its own in the commit's entry, of 12 bytes or somewhat more. A head holds up
+ * to 32 entries while its tail is moved slowly, and is one item of at most 400 KB.
+ */
+const KEYED_BATCHES_PER_COMMIT_MAX = 512;
+
+/** The number of batches of an append that are appended under an idempotency key. */
+export function keyedBatches({ idempotency, batches }: HeadAppend): number {
+  return idempotency === undefined ? 0 : batches.length;
+}
+
+/** Whether one commit can demand this many once keys absent, and append this many batches under idempotency keys. */
+export function fitsCommit(keys: number, keyed = 0): boolean {
+  return keys <= KEYS_PER_COMMIT_MAX && keyed <= KEYED_BATCHES_PER_COMMIT_MAX;
 }

@@ -246,6 +246,18 @@ describe('an append under an idempotency key', () => {
     expect(await total(a)).toBe(1);
   });
 
+  it('fits the head together with others, however many batches they all have', async () => {
+    const stores = memoryStores();
+    const broker = memoryBroker(stores, { lingerMs: 10 });
+    await broker.putTopic({ name: 't', config: { 'max.message.bytes': 100 } });
+    const records = Array.from({ length: 450 }, () => record('v', { partition: 0 }));
+    const appends = Array.from({ length: 120 }, (_, i) =>
+      broker.appendRecords({ topic: 't', idempotencyKey: `k${i}`, records }),
+    );
+    const failed = (await stores.clock.run(Promise.all(appends))).flat().filter(({ ok }) => !ok);
+    expect(failed).toEqual([]);
+  });
+
   it('is given free by a retry of a rejected append whose rejection could not be noted', async () => {
     const { stores, a } = await setUp(1);
     const forgetful = memoryBroker(withoutAnswers(stores));
