@@ -1,4 +1,6 @@
 import { EventLogError, invalidField } from '../../log/errors.ts';
+import type { EntryProducer } from '../../log/head/entry.ts';
+import { PRODUCER_EPOCH_MAX, SEQUENCE_MAX } from '../../log/limits.ts';
 import { checkTopicName, headOf, type Topic } from '../../log/topic/topic.ts';
 import type { BrokerContext } from '../context.ts';
 import { notSettledInTime } from '../heads/commit/send-until-certain.ts';
@@ -45,6 +47,7 @@ export async function appendRecords(
   request: AppendRecordsRequest,
 ): Promise<RecordOutcome[]> {
   checkTopicName(request.topic);
+  if (request.producer !== undefined) checkProducer(request.producer);
   const topic = await context.topics.get(request.topic);
   const nowMs = context.clock.nowMs();
   const { idempotencyKey } = request;
@@ -134,6 +137,17 @@ function planRequest(
   checkOnePartition(request, topic, new Set(plan.batches.map(({ partition }) => partition)).size);
   if (request.producer !== undefined) checkRepeatable('Producer-Seq', plan.batches.length);
   return plan;
+}
+
+/** Whoever calls the broker in its process can give any numbers. Others would not fit the fields of a batch, nor once keys. */
+function checkProducer({ producerId, producerEpoch, baseSequence }: EntryProducer): void {
+  const fits = (number: number, max: number): boolean => Number.isSafeInteger(number) && number >= 0 && number <= max;
+  if (!fits(producerId, Number.MAX_SAFE_INTEGER))
+    throw invalidField('Producer-Id', 'A producer id is a whole number from 0 to 2^53 − 1.');
+  if (!fits(producerEpoch, PRODUCER_EPOCH_MAX))
+    throw invalidField('Producer-Epoch', `A producer epoch is a whole number from 0 to ${PRODUCER_EPOCH_MAX}.`);
+  if (!fits(baseSequence, SEQUENCE_MAX))
+    throw invalidField('Producer-Seq', `A sequence is a whole number from 0 to ${SEQUENCE_MAX}.`);
 }
 
 /** Checks that an append with a producer sequence or an expected offset has only one partition. */

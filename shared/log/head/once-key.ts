@@ -99,6 +99,8 @@ function fenceKey(slot: number, producerId: number, level: number, prefix: numbe
 const writer = new ByteWriter(32);
 
 function keyOf(kind: number, ...numbers: readonly number[]): Uint8Array {
+  // A key whose number could not be written has left its beginning.
+  writer.length = 0;
   writer.uint8(kind);
   for (const number of numbers) writer.varuint(number);
   return writer.take();

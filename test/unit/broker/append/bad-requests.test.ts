@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NO_TOPIC } from '../../../../shared/broker/usage/usage-meter.ts';
-import { bytes, codeOf, memoryBroker, record } from '../../../support/memory-broker.ts';
+import { appendTo, bytes, codeOf, memoryBroker, record } from '../../../support/memory-broker.ts';
 
 describe('what a request must not leave to chance, or blow up', () => {
   it('is the partition of an append that is for one offset or one sequence', async () => {
@@ -35,6 +35,22 @@ describe('what a request must not leave to chance, or blow up', () => {
     const first = await append(5);
     expect(first.map((outcome) => outcome.ok && outcome.offset)).toEqual([0, 1, 2, 3, 4]);
     expect(await append(5)).toEqual(first.map((outcome) => ({ ...outcome, duplicate: true })));
+  });
+
+  it('is a producer whose numbers do not fit, which would fail the appends of others too', async () => {
+    const broker = memoryBroker();
+    await broker.putTopic({ name: 't' });
+    const producer = { producerId: 1, producerEpoch: 0, baseSequence: 0 };
+    const wrong: Partial<typeof producer>[] = [
+      ...[-1, 1.5, 2 ** 53, Number.NaN].map((producerId) => ({ producerId })),
+      ...[-1, 0.5, 32_768].map((producerEpoch) => ({ producerEpoch })),
+      ...[-1, 0.5, 2 ** 31].map((baseSequence) => ({ baseSequence })),
+    ];
+    for (const [i, numbers] of wrong.entries()) {
+      const records = [record('x', { partition: 0 })];
+      const refused = codeOf(broker.appendRecords({ topic: 't', records, producer: { ...producer, ...numbers } }));
+      expect(await Promise.all([appendTo(broker, 't', 0, ['fine']), refused])).toEqual([i, 'invalid_request']);
+    }
   });
 
   it('is a record without a key in a compacted topic, which would lose it', async () => {

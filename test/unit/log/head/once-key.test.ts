@@ -84,3 +84,9 @@ it('no two once keys that mean different things are the same', () => {
     { numRuns: 2_000 },
   );
 });
+
+it('a key that cannot be written leaves nothing in the next one', () => {
+  const key = toHex(batchOnceKey(1, 2, 3, 4));
+  expect(() => batchOnceKey(1, 2, 3, -1)).toThrow();
+  expect(toHex(batchOnceKey(1, 2, 3, 4))).toBe(key);
+});
