@@ -11,6 +11,7 @@ import { copyLiterals, copyMatch } from './copy-run.ts';
  */
 
 const MAGIC = 0x184d2204;
+const FLAGS_AT = 4;
 const VERSION_1 = 0x40;
 const VERSION_MASK = 0xc0;
 const BLOCKS_INDEPENDENT = 0x20;
@@ -52,6 +53,11 @@ export function compressLz4(content: Uint8Array): Uint8Array<ArrayBuffer> {
   }
   uint32LittleEndian(frame, 0);
   return frame.finish();
+}
+
+/** Whether the blocks of a frame can refer to blocks before them. Kafka's brokers and Java client read no such frame. */
+export function hasLinkedBlocks(frame: Uint8Array): boolean {
+  return ((frame[FLAGS_AT] ?? 0) & BLOCKS_INDEPENDENT) === 0;
 }
 
 /** @throws ByteFormatError when the frame is malformed or holds more than `bytesMax`. */

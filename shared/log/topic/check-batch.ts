@@ -1,3 +1,4 @@
+import { hasLinkedBlocks } from '../batch/lz4.ts';
 import type { StoredRecord } from '../batch/record.ts';
 import {
   decodeRecords,
@@ -7,7 +8,7 @@ import {
   readBatchHeader,
   withTimestamps,
 } from '../batch/record-batch.ts';
-import { NO_PRODUCER_ID } from '../batch/write-batch.ts';
+import { BATCH_HEADER_BYTES, NO_PRODUCER_ID } from '../batch/write-batch.ts';
 import { EventLogError } from '../errors.ts';
 import type { CheckedBatch } from '../head/head-append.ts';
 import { PRODUCER_EPOCH_MAX, TIMESTAMP_MAX } from '../limits.ts';
@@ -16,7 +17,7 @@ import { choiceSetting, isCompacted, numberSetting, requiredCompression, type To
 /**
  * Checks and adjusts a produced batch as Kafka's brokers do (`LogValidator`). The batch must be one whole data batch, not a
  * marker. It must decode to the number of records in its header, with offsets 0, 1, 2 …, within the topic's limits on size
- * and time. The bytes are kept as they are, unless the topic sets its own time or compression.
+ * and time. The bytes are kept as they are, unless the topic sets its own time or compression, or not all clients can read them.
  * @throws EventLogError `invalid_batch`, `record_too_large`, `invalid_request` (timestamps)
  */
 export function checkProducedBatch(bytes: Uint8Array, config: TopicConfig, nowMs: number): CheckedBatch {
@@ -68,7 +69,9 @@ function conform(
   maxTimestampMs: number,
 ): Uint8Array {
   const compression = requiredCompression(config) ?? header.compression;
-  if (compression !== header.compression) {
+  // Kafka rejects it. Packed anew, all clients can read it.
+  const isLinked = compression === 'lz4' && hasLinkedBlocks(bytes.subarray(BATCH_HEADER_BYTES));
+  if (compression !== header.compression || isLinked) {
     const { producerId, producerEpoch, baseSequence } = header;
     return encodeBatch(records, {
       compression,

@@ -58,6 +58,31 @@ describe.each(COMPRESSIONS)('%s', (name) => {
   });
 });
 
+describe('several in a row', () => {
+  const parts = [noise(70_000, 3), new Uint8Array(0), noise(5, 4)];
+  const whole = new Uint8Array(Buffer.concat(parts));
+  const packed = (name: 'gzip' | 'zstd') => parts.map((part) => compress(name, part));
+
+  it('members of gzip and frames of zstd are one content', () => {
+    for (const name of ['gzip', 'zstd'] as const) {
+      const row = new Uint8Array(Buffer.concat(packed(name)));
+      expect(same(decompress(name, row, MAX), whole)).toBe(true);
+      expect(same(decompress(name, row, whole.length), whole)).toBe(true);
+      expect(() => decompress(name, row, whole.length - 1)).toThrow(ByteFormatError);
+      expect(() => decompress(name, new Uint8Array([...row, 1, 2, 3]), MAX)).toThrow(ByteFormatError);
+    }
+  });
+
+  it('frames of zstd that are to be skipped are skipped, and endless ones refused', () => {
+    const skipped = Uint8Array.of(0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0, 1, 2, 3, 4);
+    const [first = skipped, , last = skipped] = packed('zstd');
+    const row = new Uint8Array(Buffer.concat([skipped, first, skipped, last, skipped]));
+    expect(same(decompress('zstd', row, MAX), whole)).toBe(true);
+    const many = new Uint8Array(Buffer.concat(new Array<Uint8Array>(10_000).fill(skipped)));
+    expect(() => decompress('zstd', many, MAX)).toThrow(ByteFormatError);
+  });
+});
+
 describe('the lz4 decoder', () => {
   const MAGIC = [0x04, 0x22, 0x4d, 0x18];
   /** A frame of hand-made blocks. Flags: 0x40 version, 0x20 independent, 0x10 block sums, 0x08 size, 0x04 content sum. */

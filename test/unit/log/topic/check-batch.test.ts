@@ -1,8 +1,9 @@
+import lz4js from 'lz4js';
 import { describe, expect, it } from 'vitest';
-import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
+import { decodeRecords, encodeBatch, readBatchHeader } from '../../../../shared/log/batch/record-batch.ts';
 import { TIMESTAMP_MAX } from '../../../../shared/log/limits.ts';
 import { checkProducedBatch } from '../../../../shared/log/topic/check-batch.ts';
-import { edited } from '../../../support/batch-edit.ts';
+import { edited, setCompression, withPayload } from '../../../support/batch-edit.ts';
 
 const T = 1_700_000_000_000;
 const batch = encodeBatch([{ timestampMs: T, key: Uint8Array.of(1), value: null, headers: [] }]);
@@ -17,6 +18,25 @@ describe('a produced batch', () => {
     const lacking = encodeBatch(records);
     expect(checkProducedBatch(lacking, { 'cleanup.policy': 'delete' }, T).records).toBe(3);
     expect(() => checkProducedBatch(lacking, config, T)).toThrow('record 2 has no key, and the topic is compacted');
+  });
+
+  it('is packed anew if its lz4 blocks are linked, which Kafka’s Java client cannot read', () => {
+    const records = Array.from({ length: 2_000 }, (_, i) => ({
+      ...{ timestampMs: T + i, key: null, value: new TextEncoder().encode(`value ${i} `.repeat(9)), headers: [] },
+    }));
+    const producer = { producerId: 7, producerEpoch: 1, baseSequence: 5 };
+    const plain = encodeBatch(records, { producer });
+    const library = lz4js as unknown as { compress(content: Uint8Array): Uint8Array };
+    const linked = edited(withPayload(plain, library.compress(plain.subarray(61))), (view) => setCompression(view, 3));
+    const flagsOf = (bytes: Uint8Array): number => (bytes[61 + 4] as number) & 0x20;
+    expect(flagsOf(linked)).toBe(0);
+    const { data, maxTimestampMs } = checkProducedBatch(linked, {}, T);
+    expect(flagsOf(data)).toBe(0x20);
+    const header = readBatchHeader(data);
+    expect(header).toMatchObject({ ...producer, compression: 'lz4', recordCount: 2_000, maxTimestamp: maxTimestampMs });
+    expect(decodeRecords(data, 0, header)).toEqual(decodeRecords(plain, 0, readBatchHeader(plain)));
+    const independent = encodeBatch(records, { producer, compression: 'lz4' });
+    expect(checkProducedBatch(independent, {}, T).data).toBe(independent);
   });
 
   it('has no time that is too far from "none" for an exact integer', () => {
