@@ -1,7 +1,7 @@
 import { invalidField } from '../../log/errors.ts';
 import { type PlacedPart, partitionState, TAIL_NODE_ENTRIES, writtenAtMs } from '../../log/head/head.ts';
 import type { Segment } from '../../log/segment/segment.ts';
-import { checkTopicName } from '../../log/topic/topic.ts';
+import { checkTopicName, headOf, headPartitions, type Topic } from '../../log/topic/topic.ts';
 import { headKey } from '../../storage/keys.ts';
 import type { BrokerContext } from '../context.ts';
 import { dataName } from '../data/read-part.ts';
@@ -11,7 +11,7 @@ import { mergedOffset, segmentsFrom } from '../segments/find-segments.ts';
 import { currentSegmentList } from '../segments/known-lists.ts';
 import { segmentKey } from '../segments/segment-blocks.ts';
 import { locateParts } from './locate-parts.ts';
-import { lookingAgain, type PartitionView, viewPartition } from './view-partitions.ts';
+import { lookingAgain, type PartitionView, viewPartitions } from './view-partitions.ts';
 
 /** Where some consecutive records of a partition are stored. */
 export interface SegmentDescription {
@@ -39,9 +39,9 @@ export interface SegmentDescription {
 
 /**
  * Where every offset of a topic is stored, in the order of partitions and offsets. Jobs can replace segments between two
- * pages, so a segment can begin below the end of the page before. Costs 1 read of the head and 1 GetItem for the segment list
- * for each partition of the page, 1 GetItem for each page of older segments that is not in memory, and reads of its tail
- * nodes. @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
+ * pages, so a segment can begin below the end of the page before. Costs 1 read of each head (16 partitions), 1 GetItem for the
+ * segment list for each partition with records of the page, 1 GetItem for each page of older segments that is not in memory,
+ * and reads of its tail nodes. @throws EventLogError `unknown_topic`, `unknown_partition`, `invalid_request`
  */
 export async function listSegments(
   context: BrokerContext,
@@ -54,9 +54,11 @@ export async function listSegments(
   const position = request.pageToken === undefined ? undefined : parsePosition(request.pageToken);
   const last = request.partition ?? topic.partitions - 1;
   const items: SegmentDescription[] = [];
+  let views = new Map<number, PartitionView>();
   for (let partition = position?.partition ?? request.partition ?? 0; partition <= last; partition++) {
     const from = position?.partition === partition ? position.offset : 0;
-    const view = await viewPartition(context, topicName, partition);
+    if (!views.has(partition)) views = await viewHead(context, topic, partition, last);
+    const view = views.get(partition) as PartitionView;
     const listed = await lookingAgain(context, view, (seen) =>
       listPartition(context, seen, from, limit - items.length),
     );
@@ -65,6 +67,19 @@ export async function listSegments(
       return { items, nextPageToken: encodePageToken(`${partition}:${listed.nextOffset}`) };
   }
   return { items };
+}
+
+/** This partition and the later ones of its head, up to `last`. @throws EventLogError `unknown_topic`, `unknown_partition` */
+async function viewHead(
+  context: BrokerContext,
+  topic: Topic,
+  partition: number,
+  last: number,
+): Promise<Map<number, PartitionView>> {
+  const { headNumber } = headOf(topic, partition);
+  const later = headPartitions(topic, headNumber).filter((other) => other > partition && other <= last);
+  const views = await viewPartitions(context, topic, [partition, ...later]);
+  return new Map(views.map((view) => [view.partition, view]));
 }
 
 /** Up to `limit` of a partition; `nextOffset` if there are more. */

@@ -405,6 +405,16 @@ describe('data that is damaged or gone', () => {
 });
 
 describe('the segment map', () => {
+  it('reads each head once, so that a topic of many partitions without records can be listed in time', async () => {
+    const { stores, broker } = await setUp();
+    await broker.putTopic({ name: 'wide', partitions: 10_000 });
+    await appendTo(broker, 'wide', 9_999, ['v']);
+    const reader = memoryBroker(stores);
+    const { items } = await reader.listSegments('wide');
+    expect(items).toMatchObject([{ partition: 9_999, startOffset: 0, endOffset: 1 }]);
+    expect(requestsFor(reader, 'read')).toMatchObject({ getItem: 625, query: 0 });
+  });
+
   it('names where every offset lies, page by page, over partitions', async () => {
     const { stores, broker } = await setUp(3);
     for (let i = 0; i < 60; i++) {
