@@ -36,13 +36,21 @@ export async function appendInTransaction(
   const refused = batches.filter((_, i) => isOver(outcomes[i]));
   if (!isRemembered || refused.length === 0) return outcomes;
   // The transaction that this process remembered has ended; the batches may belong to the next one.
-  const current = await bind(true);
-  if (current.number === number) return outcomes;
-  const again = await appendBatches(context, groupCommit, {
-    batches: refused,
-    atomic: request.atomic,
-    transaction: { number: current.number, beginsAtZero: enlists },
+  const appendAgain = async (): Promise<AppendOutcome[] | undefined> => {
+    const current = await bind(true);
+    if (current.number === number) return undefined;
+    return appendBatches(context, groupCommit, {
+      batches: refused,
+      atomic: request.atomic,
+      transaction: { number: current.number, beginsAtZero: enlists },
+    });
+  };
+  const again = await appendAgain().catch((error: unknown): AppendOutcome[] => {
+    // Of the other batches some may have been appended, so the request as a whole was not rejected.
+    if (!(error instanceof EventLogError) || refused.length === batches.length) throw error;
+    return refused.map(() => ({ ok: false, error }));
   });
+  if (again === undefined) return outcomes;
   return outcomes.map((outcome) => (isOver(outcome) ? (again.shift() as AppendOutcome) : outcome));
 }
 

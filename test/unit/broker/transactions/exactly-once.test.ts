@@ -115,6 +115,29 @@ describe('a transaction', () => {
     expect(await values(a)).toEqual(['fresh']);
   });
 
+  it('of a producer that was replaced is refused batch by batch, and what else was appended is told', async () => {
+    const { a, b } = await world();
+    const old = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    await produce(a, 'x', old, [{ values: ['old'] }]);
+    await b.initialiseProducer({ transactionalId: 'x', timeoutMs: 60_000 });
+    const records = [{ key: null, value: bytes('plain'), headers: [], timestampMs: 1_000 }];
+    const plain = encodeBatch(records);
+    const late = encodeBatch(records, { producer: { ...old, baseSequence: 0 }, transactional: true });
+    const outcomes = await a.appendInTransaction({
+      transactionalId: 'x',
+      enlists: true,
+      batches: [
+        { topic: 't', partition: 2, batch: plain },
+        { topic: 't', partition: 1, batch: late },
+      ],
+    });
+    expect(outcomes.map((outcome) => (outcome.ok ? outcome.baseOffset : outcome.error.code))).toEqual([
+      0,
+      'producer_fenced',
+    ]);
+    expect(await values(b, 't', 2)).toEqual(['plain']);
+  });
+
   it('that is left open is aborted by whoever is held up, once its time is over', async () => {
     const { stores, a, b } = await world();
     const producer = await a.initialiseProducer({ transactionalId: 'x', timeoutMs: 10_000 });
