@@ -69,7 +69,7 @@ function conform(
   maxTimestampMs: number,
 ): Uint8Array {
   const compression = requiredCompression(config) ?? header.compression;
-  // Kafka rejects it. Packed anew, all clients can read it.
+  // Kafka rejects it. Packed again, all clients can read it.
   const isLinked = compression === 'lz4' && hasLinkedBlocks(bytes.subarray(BATCH_HEADER_BYTES));
   if (compression !== header.compression || isLinked) {
     const { producerId, producerEpoch, baseSequence } = header;

@@ -20,7 +20,7 @@ describe('a produced batch', () => {
     expect(() => checkProducedBatch(lacking, config, T)).toThrow('record 2 has no key, and the topic is compacted');
   });
 
-  it('is packed anew if its lz4 blocks are linked, which Kafka’s Java client cannot read', () => {
+  it('is packed again if its lz4 blocks are linked, which Kafka’s Java client cannot read', () => {
     const records = Array.from({ length: 2_000 }, (_, i) => ({
       ...{ timestampMs: T + i, key: null, value: new TextEncoder().encode(`value ${i} `.repeat(9)), headers: [] },
     }));
