@@ -10,15 +10,20 @@ import { API_VERSIONS } from '../../protocol/messages/cluster/api-versions.ts';
 const PRODUCE_KEY = 0;
 /** Kafka's clients use the newer protocol of transactions (KIP-890) where they find this feature (KIP-584). */
 const TRANSACTION_VERSION = { name: 'transaction.version', max: 2 };
+/**
+ * Java before 3.9 fails for a feature whose oldest version is 0, and never connects. It asks by an older version than this, in
+ * which Kafka leaves such a feature out (KAFKA-17492).
+ */
+const ZERO_VERSIONS_FROM = 4;
 /** The features never change. */
 const FEATURES_EPOCH = 0;
 
 /** What a client may send. `handlers` are all there are. */
 export function apiVersions(handlers: () => Iterable<Handler>): Handler {
-  return handler(API_VERSIONS, 'nothing', async () => answer(handlers(), KAFKA_ERRORS.NONE));
+  return handler(API_VERSIONS, 'nothing', async ({ version }) => answer(handlers(), KAFKA_ERRORS.NONE, version));
 }
 
-function answer(handlers: Iterable<Handler>, errorCode: number): ResponseOf<typeof API_VERSIONS> {
+function answer(handlers: Iterable<Handler>, errorCode: number, version: number): ResponseOf<typeof API_VERSIONS> {
   const apiKeys = Array.from(handlers, ({ api: { key, versions } }) => ({
     apiKey: key,
     minVersion: key === PRODUCE_KEY ? 0 : versions[0],
@@ -28,7 +33,7 @@ function answer(handlers: Iterable<Handler>, errorCode: number): ResponseOf<type
   return {
     errorCode,
     apiKeys,
-    supportedFeatures: [{ name, minVersion: 0, maxVersion: max }],
+    supportedFeatures: version < ZERO_VERSIONS_FROM ? [] : [{ name, minVersion: 0, maxVersion: max }],
     finalizedFeaturesEpoch: FEATURES_EPOCH,
     finalizedFeatures: [{ name, minVersionLevel: max, maxVersionLevel: max }],
   };
@@ -44,5 +49,5 @@ export function answerUnsupportedVersion(
   handlers: Iterable<Handler>,
 ): Uint8Array[] | undefined {
   if (api.key !== API_VERSIONS.key) return undefined;
-  return writeResponse(API_VERSIONS, 0, correlationId, answer(handlers, KAFKA_ERRORS.UNSUPPORTED_VERSION));
+  return writeResponse(API_VERSIONS, 0, correlationId, answer(handlers, KAFKA_ERRORS.UNSUPPORTED_VERSION, 0));
 }

@@ -101,6 +101,16 @@ describe('transactions of version 2', () => {
     });
   });
 
+  it('are announced to clients of version 3 without the range that Java before 3.9 fails for', async () => {
+    await using gateway = await runGateway();
+    const client = await gateway.connect();
+    const answer = await client.request(API_VERSIONS, 3, { clientSoftwareName: 'c', clientSoftwareVersion: '1' });
+    expect(answer).toMatchObject({
+      supportedFeatures: [],
+      finalizedFeatures: [{ name: 'transaction.version', minVersionLevel: 2, maxVersionLevel: 2 }],
+    });
+  });
+
   it('take in what is appended and committed, and give the producer its next epoch', async () => {
     await using gateway = await runGateway();
     await gateway.broker.putTopic({ name: 't', partitions: 2 });
