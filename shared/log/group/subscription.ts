@@ -12,9 +12,15 @@ export interface Subscription {
   readonly pattern?: string | undefined;
 }
 
-/** Does not compile the pattern. @throws EventLogError `invalid_request` naming `topics` or `topicPattern` */
-export function checkSubscription({ topics, pattern }: Subscription): void {
-  if (topics.length === 0 && pattern === undefined)
+/**
+ * Does not compile the pattern. `mayBeEmpty`: a subscription to nothing is accepted.
+ * @throws EventLogError `invalid_request` naming `topics` or `topicPattern`
+ */
+export function checkSubscription(
+  { topics, pattern }: Subscription,
+  { mayBeEmpty = false }: { readonly mayBeEmpty?: boolean | undefined } = {},
+): void {
+  if (topics.length === 0 && pattern === undefined && !mayBeEmpty)
     throw invalidField('topics', 'A subscription names at least one topic in `topics`, or has a `topicPattern`.');
   if (topics.length > SUBSCRIBED_TOPICS_MAX) {
     throw invalidField(

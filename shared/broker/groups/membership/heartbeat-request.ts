@@ -23,6 +23,10 @@ export interface HeartbeatRequest {
   readonly instanceId?: string | undefined;
   /** What the member wants to read. Needed to join; otherwise `undefined` leaves it as it is. */
   readonly subscription?: Subscription | undefined;
+  /** The part of the subscription that stays as it is, whatever `subscription` says of it. Not of a member that joins. */
+  readonly keeps?: 'topics' | 'pattern' | undefined;
+  /** The member may subscribe to nothing. It belongs to the group, and reads nothing until it changes that. */
+  readonly mayReadNothing?: boolean | undefined;
   /** How the group's partitions are distributed; the group uses what most of its members ask for. */
   readonly assignor?: AssignorName | undefined;
   /** The member is gone if it sends no heartbeat for this long. Taken when it joins. */
@@ -59,7 +63,7 @@ export async function checkHeartbeat(request: HeartbeatRequest): Promise<void> {
   checkGroupName(memberId, 'memberId');
   if (instanceId !== undefined) checkGroupName(instanceId, 'instanceId');
   bounded('memberEpoch', memberEpoch, 0, EPOCH_MAX);
-  if (subscription !== undefined) checkSubscription(subscription);
+  if (subscription !== undefined) checkSubscription(subscription, { mayBeEmpty: request.mayReadNothing });
   else if (memberEpoch === 0)
     throw invalidField('topics', 'A member that joins must say what it subscribes to: `topics`, or `topicPattern`.');
   if (assignor !== undefined && !ASSIGNOR_NAMES.includes(assignor))

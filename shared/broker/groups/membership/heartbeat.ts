@@ -3,7 +3,7 @@ import { type Group, needsTarget } from '../../../log/group/group.ts';
 import type { AssignedTopic, HeartbeatResult } from '../../../log/group/heartbeat-result.ts';
 import { acknowledge, isSettled, type Member, memberKey, takeTarget } from '../../../log/group/member.ts';
 import { difference, NO_PARTITIONS, type PartitionSet, samePartitions } from '../../../log/group/partition-set.ts';
-import { subscriptionHash } from '../../../log/group/subscription.ts';
+import { type Subscription, subscriptionHash } from '../../../log/group/subscription.ts';
 import { shareOf } from '../../../log/group/target.ts';
 import type { ItemStore } from '../../../storage/ports.ts';
 import type { BrokerContext } from '../../context.ts';
@@ -35,7 +35,8 @@ const TRIES = 8;
  * ended. Partitions that do not move are read on.
  *
  * Repeating a request is safe. Late copies change nothing. At most 4 requests, of which 1 write if nothing is to be done;
- * more if several requests of one member meet, if a member has more than 128 partitions to get, or if topics are not in memory.
+ * more if several requests of one member meet, if a member has more than 128 partitions to get, if a heartbeat that computes a
+ * target says something new, or if topics are not in memory.
  * @throws EventLogError `invalid_request`, `unknown_member` (join again), `fenced_member_epoch` (drop all, join again),
  * `instance_in_use`, `group_type_mismatch` (the group has members that use Kafka's classic protocol), `throttled`
  */
@@ -92,14 +93,17 @@ class Beat {
     // The group is read before the member if a target may be due, after it if the member has partitions to get: both in one
     // heartbeat would be more than 4 requests. A process that does not know tosses a coin, so neither waits for ever.
     const isReconciling = this.#context.groups.isReconciling(name, this.#key) || this.#coin();
-    const group = isReconciling ? undefined : await readGroup(this.#items, name);
+    let group = isReconciling ? undefined : await readGroup(this.#items, name);
     if (group !== undefined && needsTarget(group, this.#now())) {
+      const seen = group;
       const members = await this.#context.groups.computingOnce(name, () =>
-        computeTarget(this.#context, this.#items, name, group),
+        computeTarget(this.#context, this.#items, name, seen),
       );
       const member = members.find(({ key }) => key === this.#key);
       const isCurrent = member?.epoch === memberEpoch && member.memberId === memberId;
-      if (isCurrent && !member.isGone && !member.isAway) return this.#answer(member, INTERVAL_MS_UNSETTLED);
+      if (isCurrent && !member.isGone && !member.isAway && !this.#saysMore(member))
+        return this.#answer(member, INTERVAL_MS_UNSETTLED);
+      group = undefined;
     }
     const now = this.#now();
     const key = { key: this.#key, memberId, memberEpoch };
@@ -117,11 +121,10 @@ class Beat {
   }
 
   async #atEpoch(seen: Member, known: Group | undefined): Promise<Answer | undefined> {
-    const { group: name, subscription, owned } = this.#request;
-    const changed =
-      subscription !== undefined && subscriptionHash(subscription) !== subscriptionHash(seen.subscription);
-    if (changed) {
-      const stored = await replaceMember(this.#items, name, seen, { ...seen, subscription });
+    const { group: name, owned } = this.#request;
+    const subscription = this.#wanted(seen);
+    if (subscriptionHash(subscription) !== subscriptionHash(seen.subscription)) {
+      const stored = await replaceMember(this.#items, name, seen, { ...acknowledge(seen, owned), subscription });
       if (stored === undefined) return undefined;
       await raiseEpoch(this.#items, this.#context.random, name);
       return this.#answer(stored, INTERVAL_MS_UNSETTLED);
@@ -150,6 +153,21 @@ class Beat {
       group.targetEpoch < group.epoch || (await lookAfterGroup(this.#context, this.#items, name, group, member));
     if (isMoving || missing.size > 0) return this.#answer(member, INTERVAL_MS_UNSETTLED);
     return this.#answer(member, isSettled(member) ? INTERVAL_MS : INTERVAL_MS_BLOCKED);
+  }
+
+  /** Whether the request changes the member. Kafka's clients say a change in one request alone, so none may pass over it. */
+  #saysMore(member: Member): boolean {
+    const isOther = subscriptionHash(this.#wanted(member)) !== subscriptionHash(member.subscription);
+    return isOther || !samePartitions(acknowledge(member, this.#request.owned).revoking, member.revoking);
+  }
+
+  /** What the member subscribes to from now on. */
+  #wanted({ subscription: present }: Member): Subscription {
+    const { subscription = present, keeps } = this.#request;
+    return {
+      topics: keeps === 'topics' ? present.topics : subscription.topics,
+      pattern: keeps === 'pattern' ? present.pattern : subscription.pattern,
+    };
   }
 
   async #takeTarget(seen: Member, member: Member, group: Group): Promise<Answer | undefined> {

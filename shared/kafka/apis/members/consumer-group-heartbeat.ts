@@ -1,6 +1,8 @@
+import { clientText } from '../../../broker/groups/classic/join-request.ts';
 import { invalidField } from '../../../log/errors.ts';
 import { ASSIGNOR_NAMES, type AssignorName } from '../../../log/group/assignor.ts';
 import { partitionSet } from '../../../log/group/partition-set.ts';
+import { REBALANCE_TIMEOUT_MS_MAX, SESSION_TIMEOUT_MS_MIN } from '../../../log/limits.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
@@ -68,9 +70,12 @@ async function heartbeat({ gateway, clientId, clientHost }: Call, request: Reque
     memberEpoch,
     instanceId: instanceId ?? undefined,
     subscription: subscriptionOf(request),
+    keeps: keptBy(request),
+    // Java's client does so while no topic has a name that it looks for.
+    mayReadNothing: true,
     assignor: serverAssignor ?? undefined,
     sessionTimeoutMs: gateway.settings.groupConsumerSessionTimeoutMs,
-    rebalanceTimeoutMs: rebalanceTimeoutMs < 0 ? undefined : rebalanceTimeoutMs,
+    rebalanceTimeoutMs: rebalanceTimeoutMs < 0 ? undefined : withinBounds(rebalanceTimeoutMs),
     owned:
       topicPartitions === null
         ? undefined
@@ -79,7 +84,7 @@ async function heartbeat({ gateway, clientId, clientHost }: Call, request: Reque
               partitions.map((partition): [string, number] => [topicId, partition]),
             ),
           ),
-    client: { clientId, host: clientHost, rack: rackId ?? undefined },
+    client: { clientId: clientText(clientId), host: clientText(clientHost), rack: rackId ?? undefined },
   });
   return {
     errorCode: KAFKA_ERRORS.NONE,
@@ -90,7 +95,23 @@ async function heartbeat({ gateway, clientId, clientHost }: Call, request: Reque
   };
 }
 
-/** `null` leaves both as they are; an empty pattern is none. */
+/** Kafka takes any: clients send how long their applications may take for some records. */
+function withinBounds(rebalanceTimeoutMs: number): number {
+  return Math.min(Math.max(rebalanceTimeoutMs, SESSION_TIMEOUT_MS_MIN), REBALANCE_TIMEOUT_MS_MAX);
+}
+
+/** `null` leaves names or pattern as they are, but a member that joins has none. */
+function keptBy({
+  memberEpoch,
+  subscribedTopicNames,
+  subscribedTopicRegex,
+}: Request): 'topics' | 'pattern' | undefined {
+  if (memberEpoch === 0) return undefined;
+  if (subscribedTopicNames === null) return 'topics';
+  return subscribedTopicRegex === null ? 'pattern' : undefined;
+}
+
+/** `undefined` leaves both as they are; an empty pattern is none. */
 function subscriptionOf({
   subscribedTopicNames,
   subscribedTopicRegex,
