@@ -1,4 +1,5 @@
 import { REBALANCE_TIMEOUT_MS_MAX } from '../../limits.ts';
+import { CLOCK_MARGIN_MS } from '../member.ts';
 
 /**
  * What the members of a classic group share (docs/design/0011). Each transition leaves one exact state: the epoch, the phase
@@ -45,8 +46,8 @@ export interface StoredParts {
 
 /** Whether the present time is past the deadline of the phase. */
 export function isDue({ deadlineMs }: ClassicGroup, nowMs: number): boolean {
-  // A time far ahead comes from a wrong clock.
-  return nowMs >= deadlineMs || deadlineMs - nowMs > REBALANCE_TIMEOUT_MS_MAX;
+  // A time far ahead comes from a wrong clock. One that is a little ahead has set the longest timeout that there is.
+  return nowMs >= deadlineMs || deadlineMs - nowMs > REBALANCE_TIMEOUT_MS_MAX + CLOCK_MARGIN_MS;
 }
 
 /** Whether a generation is there: its roster says who belongs to it. */

@@ -242,4 +242,25 @@ describe('requests to join', () => {
   it('can name the largest rebalance timeout that there is', async () => {
     expect(await clock.run(join('a', { rebalanceTimeoutMs: 2 ** 31 - 1 }))).toMatchObject({ leader: 'a' });
   });
+
+  it('with the largest rebalance timeout leave time for it, also through a process whose clock is behind', async () => {
+    const more = { rebalanceTimeoutMs: 2 ** 31 - 1, sessionTimeoutMs: 60_000 };
+    const { joined } = await clock.run(settle(broker, [joinRequest('a', more), joinRequest('b', more)]));
+    const behind = { nowMs: () => clock.nowMs() - 1_500, sleep: clock.sleep.bind(clock) };
+    const late = memoryBroker({ ...stores, clock: behind });
+    const joining = [join('c', more), join('d', more, late)];
+    await clock.advance(5_000);
+    expect(await groupNow()).toMatchObject({ state: 'PreparingRebalance' });
+    const generation = joined[0]?.generation as number;
+    for (const each of ['a', 'b']) expect(await clock.run(beat(each, generation))).toBe('rebalance_in_progress');
+    const all = await clock.run(Promise.all([...joining, join('a', more), join('b', more)]));
+    expect(all.map((each) => each.generation)).toEqual(Array(4).fill(generation + 1));
+    const leader = all.find(({ members }) => members.length > 0)?.memberId as string;
+    const sync = (memberId: string, at: Broker) =>
+      at.syncClassicGroup({ group: GROUP, memberId, generation: generation + 1, assignments: [] });
+    const follower = sync(leader === 'd' ? 'a' : 'd', leader === 'd' ? broker : late);
+    await clock.advance(5_000);
+    await clock.run(sync(leader, broker));
+    expect(await clock.run(follower)).toMatchObject({ protocol: 'range' });
+  });
 });
