@@ -32,7 +32,8 @@ export const consumerGroupDescribe = handler(
   [{ action: 'any', on: 'group' }],
   async ({ gateway, rights }, { groupIds }) => {
     const groups: Described[] = [];
-    for (const groupId of groupIds) {
+    // Once, however often it is named: a small request must not have an answer without bounds.
+    for (const groupId of new Set(groupIds)) {
       const refuse = (error: KafkaErrorNumber, errorMessage: string | null): Described => ({
         // Clients then ask whether it is a classic group.
         errorCode: error === KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL ? KAFKA_ERRORS.GROUP_ID_NOT_FOUND : error,

@@ -1,5 +1,6 @@
 import type { Broker } from '../../../broker/broker.ts';
 import type { PartitionOffset } from '../../../broker/groups/offsets/fetch-offsets.ts';
+import { eachOf } from '../../../broker/topics/each-head.ts';
 import { EventLogError } from '../../../log/errors.ts';
 import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
 import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
@@ -39,6 +40,8 @@ interface FoundGroup {
 
 /** From this version on a request asks for several groups. */
 const GROUPS_FROM = 8;
+/** Before it an answer has no place for an error of the group: without an offset a client would begin where it likes. */
+const GROUP_ERROR_FROM = 2;
 
 /** What groups have committed. */
 export const offsetFetch = handler(
@@ -47,17 +50,25 @@ export const offsetFetch = handler(
   async (call, { groupId, topics, groups, requireStable }) => {
     if (call.version < GROUPS_FROM) {
       const asked = topics?.map((topic) => ({ ...topic, topicId: ZERO_UUID })) ?? null;
-      return { ...(await fetchGroup(call, { group: groupId, requireStable }, asked)), groups: [] };
+      const found = await fetchGroup(call, { group: groupId, requireStable }, asked);
+      const isHidden = call.version < GROUP_ERROR_FROM && found.errorCode !== KAFKA_ERRORS.NONE;
+      return { ...found, topics: isHidden ? refusedTopics(asked ?? [], found.errorCode) : found.topics, groups: [] };
     }
-    const found = await Promise.all(
-      groups.map(async (group) => ({
-        groupId: group.groupId,
-        ...(await fetchGroup(call, { group: group.groupId, requireStable }, group.topics)),
-      })),
-    );
+    const found = await eachOf(eachOnce(groups), async (group) => ({
+      groupId: group.groupId,
+      ...(await fetchGroup(call, { group: group.groupId, requireStable }, group.topics)),
+    }));
     return { topics: [], groups: found };
   },
 );
+
+/** All of a group is told once, however often it is asked for: a small request must not have an answer without bounds. */
+function eachOnce<Asked extends { readonly groupId: string; readonly topics: unknown }>(
+  groups: readonly Asked[],
+): Asked[] {
+  const whole = new Set<string>();
+  return groups.filter(({ groupId, topics }) => topics !== null || (!whole.has(groupId) && whole.add(groupId)));
+}
 
 interface AskedGroup {
   readonly group: string;
@@ -74,6 +85,17 @@ async function fetchGroup(call: Call, group: AskedGroup, topics: readonly AskedT
     }),
     (errorCode) => ({ errorCode, topics: [] }),
   );
+}
+
+/** Each partition with the error of its group. */
+function refusedTopics(asked: readonly AskedTopic[], errorCode: KafkaErrorNumber): FoundTopic[] {
+  return asked.map(({ name, topicId, partitionIndexes }) => ({
+    name,
+    topicId,
+    partitions: partitionIndexes.map((partition) =>
+      answerOf({ partition, offset: null, leaderEpoch: -1, metadata: '' }, errorCode),
+    ),
+  }));
 }
 
 async function fetchSome(call: Call, group: AskedGroup, topics: readonly AskedTopic[]): Promise<FoundTopic[]> {

@@ -1,7 +1,7 @@
 import { eachOf } from '../../../broker/topics/each-head.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
-import type { ResponseOf } from '../../protocol/api.ts';
+import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_PRODUCERS } from '../../protocol/messages/records/describe-producers.ts';
 import { answeringTopic, checkRight } from '../topic-errors.ts';
 
@@ -15,11 +15,22 @@ export const describeProducers = handler(
   [{ action: 'any', on: 'topic' }],
   async (call, { topics }) => {
     const described: { name: string; partitions: DescribedPartition[] }[] = [];
-    for (const { name, partitionIndexes } of topics)
-      described.push({ name, partitions: await eachOf(partitionIndexes, (index) => describe(call, name, index)) });
+    for (const [name, indexes] of eachOnce(topics))
+      described.push({ name, partitions: await eachOf([...indexes], (index) => describe(call, name, index)) });
     return { topics: described };
   },
 );
+
+/** Partitions by topic, each once, however often it is named: a small request must not have an answer without bounds. */
+function eachOnce(asked: RequestOf<typeof DESCRIBE_PRODUCERS>['topics']): Map<string, Set<number>> {
+  const topics = new Map<string, Set<number>>();
+  for (const { name, partitionIndexes } of asked) {
+    const known = topics.get(name) ?? new Set();
+    for (const index of partitionIndexes) known.add(index);
+    topics.set(name, known);
+  }
+  return topics;
+}
 
 function describe(call: Call, topic: string, partitionIndex: number): Promise<DescribedPartition> {
   return answeringTopic<DescribedPartition>(

@@ -13,7 +13,7 @@ type Result = ResponseOf<typeof DESCRIBE_CONFIGS>['results'][number];
 /** The settings of topics, and of this gateway. */
 export const describeConfigs = handler(DESCRIBE_CONFIGS, [{ action: 'any', on: 'topic' }], async (call, request) => {
   const { resources, includeSynonyms, includeDocumentation } = request;
-  const results = await eachOf(resources, ({ resourceType, resourceName, configurationKeys }) =>
+  const results = await eachOf(eachOnce(resources), ({ resourceType, resourceName, configurationKeys }) =>
     answeringTopic<Result>(
       async () => {
         const shown = await settingsOf(call, resourceType, resourceName);
@@ -39,6 +39,11 @@ export const describeConfigs = handler(DESCRIBE_CONFIGS, [{ action: 'any', on: '
   );
   return { results };
 });
+
+/** However often a resource is named, it is described once: a small request must not have an answer without bounds. */
+function eachOnce(resources: readonly Asked[]): Asked[] {
+  return [...new Map(resources.map((asked) => [`${asked.resourceType} ${asked.resourceName}`, asked])).values()];
+}
 
 /** @throws TopicRefusal, EventLogError */
 async function settingsOf(call: Call, type: Asked['resourceType'], name: string): Promise<ShownSetting[]> {

@@ -16,7 +16,8 @@ export const describeTransactions = handler(
   DESCRIBE_TRANSACTIONS,
   [{ action: 'any', on: 'transactional id' }],
   async (call, { transactionalIds }) => ({
-    transactionStates: await eachOf(transactionalIds, (id) => describe(call, id)),
+    // Once, however often it is named: a small request must not have an answer without bounds.
+    transactionStates: await eachOf([...new Set(transactionalIds)], (id) => describe(call, id)),
   }),
 );
 

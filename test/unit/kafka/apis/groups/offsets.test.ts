@@ -51,6 +51,28 @@ describe('committed offsets', () => {
   });
 });
 
+describe('offsets that cannot be fetched', () => {
+  it.each(versionsOf(OFFSET_FETCH.versions))('are never taken for none in version %i', async (version) => {
+    await using gateway = await runGateway();
+    const { topic } = await gateway.broker.putTopic({ name: 't', partitions: 2 });
+    const client = await gateway.connect();
+    const topics = [{ name: 't', topicId: topic.topicId, partitionIndexes: [0, 1] }];
+    const groups = [{ groupId: '', topics }];
+    const answer = await client.request(OFFSET_FETCH, version, { groupId: '', topics, groups });
+    const errorCode = KAFKA_ERRORS.INVALID_GROUP_ID;
+    // The oldest version has no place for an error of the whole group.
+    if (version >= 8) expect(answer.groups).toMatchObject([{ errorCode }]);
+    else if (version >= 2) expect(answer).toMatchObject({ errorCode });
+    else
+      expect(answer.topics).toMatchObject([
+        {
+          name: 't',
+          partitions: [0, 1].map((partitionIndex) => ({ partitionIndex, committedOffset: -1, errorCode })),
+        },
+      ]);
+  });
+});
+
 describe('a leader epoch', () => {
   it.each([
     [0, 0],
