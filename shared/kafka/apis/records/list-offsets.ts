@@ -1,4 +1,5 @@
 import { EventLogError } from '../../../log/errors.ts';
+import { TIMESTAMP_MAX } from '../../../log/limits.ts';
 import { KAFKA_ERRORS } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { handler } from '../../handler.ts';
@@ -88,8 +89,8 @@ async function findOffset(
     case MAX_TIMESTAMP:
       return (await broker.newestTime(topic, partition)) ?? { offset: NONE, timestampMs: NONE };
     default: {
-      // Kafka answers none, not the end, where no record is so new.
-      const { offset, timestampMs } = await broker.offsetForTime(topic, partition, time);
+      // Kafka answers none, not the end, where no record is so new: none is newer than the latest time that there is.
+      const { offset, timestampMs } = await broker.offsetForTime(topic, partition, Math.min(time, TIMESTAMP_MAX));
       return timestampMs === null ? { offset: NONE, timestampMs: NONE } : { offset, timestampMs };
     }
   }

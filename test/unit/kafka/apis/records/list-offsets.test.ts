@@ -42,6 +42,7 @@ describe('ListOffsets', () => {
     ['the time of a record', NOW - 3_000, 0, NOW - 3_000],
     ['a time before all records', 0, 0, NOW - 3_000],
     ['a time behind all records', NOW, -1, -1],
+    ["about Java's latest time", 2 ** 63 - 1_024, -1, -1],
     ['the newest time', -3, 1, NOW - 1_000],
     ['the local earliest', -4, 0, -1],
     ['the end of the second tier', -5, -1, -1],
