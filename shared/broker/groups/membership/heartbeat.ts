@@ -114,20 +114,38 @@ class Beat {
     return this.#atEpoch(member, group);
   }
 
-  /** The member was told more than the request knows. Nothing moves: the answer repeats it. */
-  async #answerEarlier(member: Member): Promise<Answer | undefined> {
+  /** The member was told more than the request knows, or is told now. No partition moves: the answer repeats it. */
+  async #answerEarlier(seen: Member): Promise<Answer | undefined> {
+    const member = await this.#subscribeUntold(seen);
+    if (member === undefined) return undefined;
     const claimed = await claimUnclaimed(this.#context, this.#items, this.#request.group, member);
     return claimed && this.#answer(claimed, INTERVAL_MS_UNSETTLED);
+  }
+
+  /**
+   * A member that has gained what it was not told of yet sends the epoch before, and may say there what it subscribes to: it
+   * does not say it again. Of other requests before the member's epoch nobody knows how late they are.
+   */
+  async #subscribeUntold(seen: Member): Promise<Member | undefined> {
+    const subscription = this.#wanted(seen);
+    const isUntold = seen.unclaimed.size > 0 && this.#request.memberEpoch === seen.epoch - 1;
+    if (!isUntold || subscriptionHash(subscription) === subscriptionHash(seen.subscription)) return seen;
+    return this.#subscribe(seen, { ...seen, subscription });
+  }
+
+  async #subscribe(seen: Member, changed: Member): Promise<Member | undefined> {
+    const { group: name } = this.#request;
+    const stored = await replaceMember(this.#items, name, seen, changed);
+    if (stored !== undefined) await raiseEpoch(this.#items, this.#context.random, name);
+    return stored;
   }
 
   async #atEpoch(seen: Member, known: Group | undefined): Promise<Answer | undefined> {
     const { group: name, owned } = this.#request;
     const subscription = this.#wanted(seen);
     if (subscriptionHash(subscription) !== subscriptionHash(seen.subscription)) {
-      const stored = await replaceMember(this.#items, name, seen, { ...acknowledge(seen, owned), subscription });
-      if (stored === undefined) return undefined;
-      await raiseEpoch(this.#items, this.#context.random, name);
-      return this.#answer(stored, INTERVAL_MS_UNSETTLED);
+      const stored = await this.#subscribe(seen, { ...acknowledge(seen, owned), subscription });
+      return stored && this.#answer(stored, INTERVAL_MS_UNSETTLED);
     }
     const member = acknowledge(seen, owned);
     const missing = difference(member.wanted, member.assigned);

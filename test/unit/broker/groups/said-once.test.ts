@@ -85,4 +85,20 @@ describe('what a heartbeat says once', () => {
     await beat('a', a.memberEpoch, { owned: heldOf(a), subscription: { topics: ['orders', 'returns'] } });
     expect(await described()).toMatchObject([{ revoking: [], topics: ['orders', 'returns'] }, {}]);
   });
+
+  it('is heard although the member has gained what it was not told of: another subscription', async () => {
+    const answers = new Map([['a', await beat('a', 0)]]);
+    await untilSettled(answers);
+    let a = answers.get('a') as HeartbeatResult;
+    let b = await beat('b', 0);
+    const isAhead = async () => ((await described())[1]?.memberEpoch ?? 0) > b.memberEpoch;
+    for (let i = 0; i < 20 && !(await isAhead()); i++) {
+      await clock.advance(600);
+      a = await beat('a', a.memberEpoch, { owned: heldOf(a) });
+      b = await beat('b', b.memberEpoch);
+    }
+    expect(await isAhead()).toBe(true);
+    await beat('b', b.memberEpoch, { subscription: { topics: ['orders', 'returns'] } });
+    expect((await described())[1]?.topics).toEqual(['orders', 'returns']);
+  });
 });
