@@ -114,7 +114,7 @@ class Beat {
     return this.#atEpoch(member, group);
   }
 
-  /** The member was told more than the request knows, or is told now. No partition moves: the answer repeats it. */
+  /** The member was told more than the request knows, or learns it now. No partition moves: the answer repeats it. */
   async #answerEarlier(seen: Member): Promise<Answer | undefined> {
     const member = await this.#subscribeUntold(seen);
     if (member === undefined) return undefined;

@@ -62,7 +62,7 @@ export const offsetFetch = handler(
   },
 );
 
-/** All of a group is told once, however often it is asked for: a small request must not have an answer without bounds. */
+/** All of a group is shown once, however often it is asked for: a small request must not have an answer without bounds. */
 function eachOnce<Asked extends { readonly groupId: string; readonly topics: unknown }>(
   groups: readonly Asked[],
 ): Asked[] {
