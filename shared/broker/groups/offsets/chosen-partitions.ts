@@ -2,11 +2,14 @@ import { EventLogError, invalidField } from '../../../log/errors.ts';
 import { OFFSETS_PER_REQUEST_MAX } from '../../../log/limits.ts';
 import { checkPartition, checkTopicName, type Topic } from '../../../log/topic/topic.ts';
 import type { BrokerContext } from '../../context.ts';
+import { unknownTopic } from '../../memory/topic-cache.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { type PageName, pageOf } from './pages.ts';
 
 export interface TopicPartition {
   readonly topic: string;
+  /** The topic must have this id. */
+  readonly topicId?: string | undefined;
   readonly partition: number;
 }
 
@@ -59,6 +62,7 @@ export async function withTopicIds<Entry extends TopicPartition>(
     entries.map(async (entry) => {
       const topic = topics.get(entry.topic) as Topic | EventLogError;
       if (topic instanceof EventLogError) return topic;
+      if (entry.topicId !== undefined && entry.topicId !== topic.topicId) return unknownTopic(entry.topic);
       return orError(async () => {
         checkPartition(topic, entry.partition);
         return { ...entry, topicId: topic.topicId };

@@ -19,6 +19,8 @@ import { changeSlots, newTag, type PageName, readPage, slotState } from './pages
 
 export interface OffsetToCommit {
   readonly topic: string;
+  /** The topic must have this id. */
+  readonly topicId?: string | undefined;
   readonly partition: number;
   /** The next offset to read. `null`: none, as if the group had never committed one there. A member keeps the partition. */
   readonly offset: number | null;

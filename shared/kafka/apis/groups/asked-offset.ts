@@ -15,11 +15,12 @@ export type AskedOffset = Parameters<typeof checkOffsets>[0][number];
 
 /**
  * What is to be committed, or why not: one partition must not make the others fail. Kafka stores negative offsets as they are,
- * and most clients take them for none: kafkajs commits −1 when its place is gone.
+ * and most clients take them for none: kafkajs commits −1 when its place is gone. `topicId`: the topic must have this id.
  */
 export function askedOffset(
   topic: string | KafkaErrorNumber,
   { partitionIndex: partition, committedOffset, committedLeaderEpoch, committedMetadata }: AskedPartition,
+  topicId?: string,
 ): AskedOffset | KafkaErrorNumber {
   if (typeof topic === 'number') return topic;
   const offset = committedOffset < 0 ? null : committedOffset;
@@ -34,6 +35,7 @@ export function askedOffset(
   }
   return {
     topic,
+    topicId,
     partition,
     offset,
     leaderEpoch: committedLeaderEpoch < 0 ? undefined : committedLeaderEpoch,

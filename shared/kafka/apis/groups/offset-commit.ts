@@ -26,7 +26,10 @@ export const offsetCommit = handler(
   async (call, request) => {
     const { topics } = request;
     const names = await Promise.all(topics.map((topic) => allowedName(call, 'consume', topic, TOPIC_IDS_FROM)));
-    const asked = topics.map(({ partitions }, i) => partitions.map((each) => askedOffset(names[i] ?? '', each)));
+    const asked = topics.map(({ topicId, partitions }, i) =>
+      // A topic that is made again meanwhile has its name, and must not get its offsets.
+      partitions.map((each) => askedOffset(names[i] ?? '', each, call.version >= TOPIC_IDS_FROM ? topicId : undefined)),
+    );
     const offsets = asked.flat().filter((each) => typeof each !== 'number');
     const errors = await commit(call, request, offsets);
     let next = 0;
@@ -101,6 +104,7 @@ async function hasMember(broker: Broker, { groupId, memberId }: Request): Promis
 }
 
 function errorOf(error: EventLogError, version: number): KafkaErrorNumber {
+  if (error.code === 'unknown_topic' && version >= TOPIC_IDS_FROM) return KAFKA_ERRORS.UNKNOWN_TOPIC_ID;
   if (error.code === 'fenced_member_epoch')
     return version >= STALE_EPOCH_FROM ? KAFKA_ERRORS.STALE_MEMBER_EPOCH : KAFKA_ERRORS.ILLEGAL_GENERATION;
   // Kafka says so to a client that is no member of a group that has some.
