@@ -43,6 +43,10 @@ export const DIFFERENCES: Readonly<Record<string, { readonly why: string; readon
     why: 'The brokers of an assignment are ignored.',
     answer: ['INVALID_REPLICA_ASSIGNMENT', 'INVALID_REPLICA_ASSIGNMENT', 'NONE', 'NONE'],
   },
+  'describe a topic twice': {
+    why: 'What a request repeats is answered once: a small request must not have an answer without bounds.',
+    answer: ['NONE', 1],
+  },
   'change settings of what there is none of': {
     why: 'An empty name is a name that is not allowed.',
     answer: ['UNKNOWN_TOPIC_OR_PARTITION', 'INVALID_TOPIC_EXCEPTION', 'INVALID_TOPIC_EXCEPTION'],
