@@ -17,6 +17,11 @@ export function invalid(message: string): Error {
   return Object.assign(awsError('ValidationException'), { message });
 }
 
+/** Of the expression as it is sent, with placeholders. */
+const EXPRESSION_BYTES_MAX = 4_096;
+const OPERATORS_MAX = 300;
+const OPERATOR = /^(?:AND|OR|NOT|BETWEEN|[<>=]+|\w+_exists|contains|size)$/;
+
 const TOKEN = /\s*(#\w+|:\w+|[A-Za-z_]+|\d+|<=|>=|[=<>(),+[\]])/y;
 
 /** The expressions of one request, which share their placeholders. */
@@ -38,6 +43,8 @@ export class ExpressionReader {
   holds(expression: string | undefined, item: DynamoItem): boolean {
     if (expression === undefined) return true;
     this.#begin(expression);
+    if (this.#tokens.filter((token) => OPERATOR.test(token)).length > OPERATORS_MAX)
+      throw invalid('The expression contains too many operators.');
     const result = this.#or(item);
     this.#end();
     return result;
@@ -80,6 +87,8 @@ export class ExpressionReader {
   }
 
   #begin(expression: string): void {
+    if (Buffer.byteLength(expression) > EXPRESSION_BYTES_MAX)
+      throw invalid(`Expression size has exceeded the maximum allowed size: ${Buffer.byteLength(expression)}`);
     this.#tokens = [];
     this.#at = 0;
     TOKEN.lastIndex = 0;

@@ -202,7 +202,7 @@ function makeHeadAppends(
     if (!fitsCommit(keysDemanded(append))) {
       throw new EventLogError(
         'request_too_large',
-        `An atomic append can have at most ${IDEMPOTENT_BATCHES_PER_APPEND_MAX} batches of idempotent producers. Send fewer at once.`,
+        `An atomic append can have at most ${IDEMPOTENT_BATCHES_PER_APPEND_MAX} batches of idempotent producers, and fewer if they expect offsets. Send fewer at once.`,
       );
     }
     return { append, members };

@@ -57,10 +57,11 @@ export type BatchOutcome =
   | { readonly type: 'failed'; readonly error: EventLogError };
 
 /**
- * DynamoDB accepts 300 operators in an expression. The head's own conditions and sixteen slots take 60 operators; each key
- * that is demanded absent takes two.
+ * DynamoDB accepts 300 operators in an expression, and counts functions among them. The head's own conditions and sixteen
+ * slots take 81 operators; each key that is demanded absent takes two, a `contains` and an `OR`. So the expression also stays
+ * within the 4,096 bytes that DynamoDB accepts.
  */
-const KEYS_PER_COMMIT_MAX = 120;
+const KEYS_PER_COMMIT_MAX = 105;
 /**
  * A batch of an idempotent producer demands absent: its own once key, three fence keys, and the key of a first batch. In a
  * transaction it has the keys of the marker and of a new slot in place of the fence keys.
@@ -69,13 +70,19 @@ const KEYS_PER_IDEMPOTENT_BATCH = 5;
 /** The marker's own key, and the key of a batch that would add a slot. */
 const KEYS_PER_MARKER = 2;
 
-/** The maximum number of batches of idempotent producers in one atomic append. */
+/** An expected offset takes as much of the expression as this many keys. */
+const KEYS_PER_EXPECTED_OFFSET = 2;
+
+/** The maximum number of batches of idempotent producers in one atomic append that expects no offsets. */
 export const IDEMPOTENT_BATCHES_PER_APPEND_MAX = Math.floor(KEYS_PER_COMMIT_MAX / KEYS_PER_IDEMPOTENT_BATCH);
 
-/** The number of once keys that an append demands absent. */
+/** The number of once keys that an append demands absent, together with what else it demands, counted in keys. */
 export function keysDemanded(append: HeadAppend): number {
   let keys = (append.idempotency === undefined ? 0 : 1) + (append.marker === undefined ? 0 : KEYS_PER_MARKER);
-  for (const batch of append.batches) if (batch.producer !== undefined) keys += KEYS_PER_IDEMPOTENT_BATCH;
+  for (const { producer, expectedOffset } of append.batches) {
+    if (producer !== undefined) keys += KEYS_PER_IDEMPOTENT_BATCH;
+    if (expectedOffset !== undefined) keys += KEYS_PER_EXPECTED_OFFSET;
+  }
   return keys;
 }
 

@@ -34,7 +34,7 @@ export class Expressions {
     };
   }
 
-  condition(condition: Condition): string {
+  #condition(condition: Exclude<Condition, { readonly if: 'lacks' }>): string {
     switch (condition.if) {
       case 'item_exists':
         return `attribute_exists(${this.name('pk')})`;
@@ -52,8 +52,6 @@ export class Expressions {
         const atMost = `${name} <= ${this.value(condition.value)}`;
         return condition.value >= 0 ? `(${atMost} OR attribute_not_exists(${name}))` : atMost;
       }
-      case 'lacks':
-        return `NOT contains(${this.name(condition.name)}, ${this.value(condition.value)})`;
       case 'shorter_than': {
         const name = this.name(condition.name);
         const shorter = `size(${name}) < ${this.value(condition.length)}`;
@@ -65,7 +63,15 @@ export class Expressions {
   }
 
   conditions(conditions: readonly Condition[], bounds: readonly string[] = []): { ConditionExpression?: string } {
-    const all = [...conditions.map((condition) => this.condition(condition)), ...bounds];
+    const held: string[] = [];
+    const all: string[] = [];
+    for (const condition of conditions) {
+      if (condition.if === 'lacks') held.push(`contains(${this.name(condition.name)}, ${this.value(condition.value)})`);
+      else all.push(this.#condition(condition));
+    }
+    // One NOT for all: there can be a hundred, and DynamoDB counts every operator.
+    if (held.length > 0) all.push(held.length === 1 ? `NOT ${held[0]}` : `NOT (${held.join(' OR ')})`);
+    all.push(...bounds);
     return all.length === 0 ? {} : { ConditionExpression: all.join(' AND ') };
   }
 

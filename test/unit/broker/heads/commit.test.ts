@@ -3,12 +3,11 @@ import type { Broker } from '../../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
 import { EventLogError } from '../../../../shared/log/errors.ts';
 import { TAIL_ENTRIES_MAX } from '../../../../shared/log/head/head.ts';
-import { aroundStores } from '../../../../shared/storage/around-stores.ts';
 import { HEAD } from '../../../../shared/storage/keys.ts';
-import type { Condition, ItemKey } from '../../../../shared/storage/ports.ts';
+import type { ItemKey } from '../../../../shared/storage/ports.ts';
 import { type DecideFault, type FaultPlan, faultyStores } from '../../../support/faulty-stores.ts';
 import { happeningBefore } from '../../../support/group-world.ts';
-import { appendTo, codeOf, memoryBroker, memoryStores, record, valuesOf } from '../../../support/memory-broker.ts';
+import { appendTo, codeOf, memoryBroker, memoryStores, valuesOf } from '../../../support/memory-broker.ts';
 import { turn } from '../../../support/simulated-clock.ts';
 
 /** The commit's conditions, each met on purpose. */
@@ -228,37 +227,9 @@ describe('a commit', () => {
 });
 
 describe('the request of a commit', () => {
-  it('stays within what a DynamoDB expression may hold, however many idempotent producers there are', async () => {
-    const { stores } = await setUp();
-    const demands: (readonly Condition[])[] = [];
-    const noted = aroundStores(stores, (request, run) => (...args) => {
-      if (request === 'updateItem') demands.push((args[2] ?? []) as readonly Condition[]);
-      return run(...args);
-    });
-    const broker = memoryBroker({ ...stores, ...noted });
-    const outcomes = await Promise.all(
-      Array.from({ length: 400 }, (_, id) =>
-        broker.appendRecords({
-          topic: 't',
-          records: [record(`${id}`, { partition: id % 16 })],
-          producer: { producerId: id, producerEpoch: id * 80, baseSequence: 0 },
-        }),
-      ),
-    );
-    expect(outcomes.every(([outcome]) => outcome?.ok)).toBe(true);
-    // 24 batches a commit, each of which demands five keys.
-    expect(Math.max(...demands.map((conditions) => conditions.length))).toBeGreaterThan(100);
-    for (const conditions of demands) {
-      // Each takes a function or comparison, most a NOT, and an AND between them; 16 slots and three lists are set.
-      expect(conditions.length * 3 + 20 * 2).toBeLessThan(300 + conditions.length);
-      expect(conditions.length).toBeLessThanOrEqual(4 + 120 + 16);
-    }
-  });
-
   it('refuses an atomic append that would not fit', async () => {
     const { other } = await setUp();
-
-    const batches = Array.from({ length: 25 }, (_, i) => ({
+    const batches = Array.from({ length: 22 }, (_, i) => ({
       topic: 't',
       partition: i % 16,
       batch: encodeBatch([{ timestampMs: 1, key: null, value: null, headers: [] }], {
@@ -266,7 +237,7 @@ describe('the request of a commit', () => {
       }),
     }));
     expect(await codeOf(other.append({ batches, atomic: true }))).toBe('request_too_large');
-    const fitting = await other.append({ batches: batches.slice(0, 24), atomic: true });
+    const fitting = await other.append({ batches: batches.slice(0, 21), atomic: true });
     expect(fitting.every((outcome) => outcome.ok)).toBe(true);
   });
 });
