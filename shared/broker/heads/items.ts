@@ -24,7 +24,7 @@ import {
 } from '../../log/head/open-transactions.ts';
 import { PARTITIONS_PER_HEAD_MAX } from '../../log/limits.ts';
 import { HEAD, headKey, NODE, nodePartitionKey, nodeSortKey } from '../../storage/keys.ts';
-import type { Attributes, ItemKey, ItemStore, Update } from '../../storage/ports.ts';
+import type { Attributes, Condition, ItemKey, ItemStore, Update } from '../../storage/ports.ts';
 
 /** Converts the heads and tail nodes of `log/head/head.ts` from and to items with the names of `storage/keys.ts`. */
 
@@ -89,9 +89,16 @@ export interface MovedEntries {
   readonly node: Attributes;
   /** The transactions whose abort markers are in the node. */
   readonly aborted: readonly AbortedTransaction[];
-  /** Removes the entries from the head if `firstEntry` is unchanged. */
+  /** Removes the entries from the head if `firstEntry` is unchanged and `conditions` are met. */
   readonly updates: Update[];
+  readonly conditions: Condition[];
 }
+
+/**
+ * An expression of DynamoDB has 4,096 bytes at most, and names each element that it removes from a list, in up to ten bytes.
+ * Of more once keys the move writes those that stay.
+ */
+const KEYS_REMOVED_MAX = 300;
 
 /** `open`: the open transactions as of `head.firstEntry`. */
 export function nodeToMove(head: Head, open: OpenTransactions): MovedEntries {
@@ -106,7 +113,12 @@ export function nodeToMove(head: Head, open: OpenTransactions): MovedEntries {
     { do: 'add', name: HEAD.firstEntry, by: moving.length },
     { do: 'set', name: HEAD.totalsBeforeTail, value: packTotals(addTotals(before, entries)) },
   ];
-  if (keys > 0) updates.push({ do: 'remove_first', name: HEAD.once, count: keys });
+  const conditions: Condition[] = [];
+  if (keys > KEYS_REMOVED_MAX) {
+    updates.push({ do: 'set', name: HEAD.once, value: head.once.slice(keys) });
+    // While `firstEntry` is unchanged, the list only grows: at this length it is the one that was seen.
+    conditions.push({ if: 'shorter_than', name: HEAD.once, length: head.once.length + 1 });
+  } else if (keys > 0) updates.push({ do: 'remove_first', name: HEAD.once, count: keys });
   if (followed.open.length > 0) {
     const packed = packOpen(followed.open);
     const value = packed.length <= OPEN_BYTES_MAX ? packed : 0;
@@ -119,7 +131,7 @@ export function nodeToMove(head: Head, open: OpenTransactions): MovedEntries {
     ...(keys > 0 ? { [NODE.once]: once } : {}),
     ...(open.length > 0 ? { [NODE.openBefore]: packOpen(open) } : {}),
   };
-  return { firstEntry: head.firstEntry, node, aborted: followed.aborted, updates };
+  return { firstEntry: head.firstEntry, node, aborted: followed.aborted, updates, conditions };
 }
 
 export function nodeKey(name: HeadName, firstEntry: number): ItemKey {

@@ -19,7 +19,7 @@ export async function moveTail(context: BrokerContext, known: KnownHead): Promis
   const { items } = context.usage.of(known.topicName, 'move_tail');
   const open = await openToMove(context, items, known, head);
   if (open === undefined) return;
-  const { firstEntry, node, aborted, updates } = nodeToMove(head, open);
+  const { firstEntry, node, aborted, updates, conditions } = nodeToMove(head, open);
   await items.put(nodeKey(name, firstEntry), node);
   // Readers and the next move ask for it, if the head cannot hold all open transactions.
   if (open.length > 0) keepNode(context, name, nodeFromAttributes(firstEntry, node));
@@ -34,6 +34,7 @@ export async function moveTail(context: BrokerContext, known: KnownHead): Promis
     { if: 'equals', name: HEAD.firstEntry, value: firstEntry },
     // What is left of the head of a deleted topic has no tail, and begins at 0 again.
     { if: 'absent', name: HEAD.closed },
+    ...conditions,
   ]);
   known.see(headFromAttributes(result.attributes, head), sentAtMs);
   const end = firstEntry + TAIL_NODE_ENTRIES;

@@ -1,9 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import type { Broker } from '../../../../shared/broker/broker.ts';
 import { encodeBatch } from '../../../../shared/log/batch/record-batch.ts';
+import { PRODUCER_EPOCH_MAX } from '../../../../shared/log/limits.ts';
 import { DynamoItemStore } from '../../../../shared/storage/dynamodb/item-store.ts';
 import { DynamoTable } from '../../../support/dynamo-table.ts';
-import { codeOf, memoryBroker, memoryStores, record, SeededRandom } from '../../../support/memory-broker.ts';
+import {
+  appendTo,
+  codeOf,
+  memoryBroker,
+  memoryStores,
+  record,
+  SeededRandom,
+  valuesOf,
+} from '../../../support/memory-broker.ts';
 import { stubDynamoClient } from '../../../support/stub-client.ts';
 
 /** A head over DynamoDB, whose expressions have at most 4,096 bytes and 300 operators: what is too long is rejected for ever. */
@@ -49,5 +58,18 @@ describe('a commit', () => {
     const fitting = batches.slice(0, 15);
     const outcomes = await broker.append({ batches: fitting, atomic: true });
     expect(outcomes.map((outcome) => outcome.ok)).toEqual(fitting.map(() => true));
+  });
+});
+
+describe('the move of a tail', () => {
+  it('fits, however many once keys its entries have left', async () => {
+    const broker = await setUp();
+    // Each shuts out all older epochs of its producer by 93 keys.
+    for (let id = 0; id < 40; id++) {
+      const producer = { producerId: id, producerEpoch: PRODUCER_EPOCH_MAX, baseSequence: 0 };
+      expect(await appendTo(broker, 't', id % 16, [`${id}`], { producer })).toBe(Math.floor(id / 16));
+      await broker.idle();
+    }
+    expect(await valuesOf(broker, 't', 0)).toEqual(['0', '16', '32']);
   });
 });
