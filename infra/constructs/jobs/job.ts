@@ -11,6 +11,9 @@ export interface JobProps extends Omit<LogFunctionProps, 'exportName'> {
   readonly event?: object;
 }
 
+/** A run that has not begun by then is left to the next one. */
+const EVENT_AGE = Duration.minutes(1);
+
 /** A function that a schedule runs. The next run makes up for a run that was lost or failed, so no run is retried. */
 export class Job extends Construct {
   readonly function: LogFunction['function'];
@@ -20,6 +23,8 @@ export class Job extends Construct {
     super(scope, id);
     const job = new LogFunction(this, 'Job', { ...props, exportName: 'handler' });
     this.function = job.function;
+    // EventBridge is done when Lambda has accepted the event. Lambda itself then runs a function that fails two more times.
+    this.function.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: EVENT_AGE });
     // A Rule, unlike a Scheduler's schedule, needs no role, and emulators run it.
     this.rule = new Rule(this, 'Schedule', {
       description: `Tailrace: ${props.description}`,
@@ -27,7 +32,7 @@ export class Job extends Construct {
       targets: [
         new LambdaFunction(job.function, {
           retryAttempts: 0,
-          maxEventAge: Duration.minutes(1),
+          maxEventAge: EVENT_AGE,
           ...(props.event === undefined ? {} : { event: RuleTargetInput.fromObject(props.event) }),
         }),
       ],

@@ -31,6 +31,23 @@ describe('the jobs of the stateless stack', () => {
     template.resourceCountIs('AWS::Scheduler::Schedule', 0);
   });
 
+  it('does not repeat a run that failed: the next one on the schedule does what is left', () => {
+    const functions = Object.values(resourcesOf(template, 'AWS::Events::Rule')).map(({ Properties }) => {
+      const [target] = Properties.Targets as { Arn: { 'Fn::GetAtt': string[] }; RetryPolicy: object }[];
+      // EventBridge's own tries end when Lambda has accepted the event.
+      expect(target?.RetryPolicy).toEqual({ MaximumEventAgeInSeconds: 60, MaximumRetryAttempts: 0 });
+      return target?.Arn['Fn::GetAtt'][0];
+    });
+    expect(functions).toHaveLength(4);
+    for (const each of functions)
+      template.hasResourceProperties('AWS::Lambda::EventInvokeConfig', {
+        FunctionName: { Ref: each },
+        Qualifier: '$LATEST',
+        MaximumEventAgeInSeconds: 60,
+        MaximumRetryAttempts: 0,
+      });
+  });
+
   it('merges when the stream of the table tells of tail nodes, and keeps what failed', () => {
     template.hasResourceProperties('AWS::Lambda::EventSourceMapping', {
       FunctionName: { Ref: Match.stringLikeRegexp('EventLogMergeJob') },
