@@ -180,13 +180,14 @@ export class Observation extends Construct {
 /** `alarmActions`: what an alarm starts that names nothing else. */
 export function makeAlarm(
   scope: Construct,
-  { id, metric, what, threshold, periods = 1, below = false, actions }: Watched,
+  { id, metric, what, threshold, periods = 1, breachingPeriods, below = false, actions }: Watched,
   alarmActions: readonly IAlarmAction[],
 ): Alarm {
   const alarm = new Alarm(scope, id, {
     metric,
     threshold,
     evaluationPeriods: periods,
+    ...(breachingPeriods === undefined ? {} : { datapointsToAlarm: breachingPeriods }),
     alarmDescription: `Tailrace: ${what}`,
     comparisonOperator: below
       ? ComparisonOperator.LESS_THAN_THRESHOLD

@@ -34,6 +34,7 @@ const TRANSACTION_MAX = Duration.hours(1);
 
 export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps): Watched[] {
   const scheduled = lag === undefined ? jobs : [...jobs, lag.job];
+  const longest = minutes(Math.max(...jobs.map(({ every }) => every.toMinutes())));
   const notFinished = scheduled.map(({ id, name, function: job, every }) => ({
     id: `${id}NotFinished`,
     metric: finishedRuns(job, every),
@@ -45,11 +46,16 @@ export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps)
     ...notFinished,
     {
       id: 'BlockedHeads',
-      metric: sum(jobs.map(({ name }) => jobMetric(table, name, 'blocked', Stats.MAXIMUM))),
+      metric: sum(
+        jobs.map(({ name }) => jobMetric(table, name, 'blocked', Stats.MAXIMUM).with({ period: longest })),
+        longest,
+      ),
       what: 'Heads that a job cannot process, such as for damaged data. The log of the job names the data.',
       threshold: 1,
-      // A request to the storage can fail once.
-      periods: 2,
+      // A request to the storage can fail once. Only runs tell it, so a period of the longest interval has at most one of some
+      // jobs, and none if that one takes long.
+      periods: 3,
+      breachingPeriods: 2,
     },
     {
       id: 'UnmergedNodes',
@@ -129,8 +135,12 @@ export function jobGraphs({
 /** An alarm's period is at most a day. */
 const ALARM_PERIOD_MAX_MINUTES = 24 * 60;
 
+function minutes(wanted: number): Duration {
+  return Duration.minutes(Math.min(ALARM_PERIOD_MAX_MINUTES, wanted));
+}
+
 function finishedRuns(job: IFunction, every: Duration): IMetric {
-  const period = Duration.minutes(Math.min(ALARM_PERIOD_MAX_MINUTES, Math.max(60, 3 * every.toMinutes())));
+  const period = minutes(Math.max(60, 3 * every.toMinutes()));
   return new MathExpression({
     expression: 'FILL(invocations, 0) - FILL(errors, 0)',
     usingMetrics: { invocations: job.metricInvocations({ period }), errors: job.metricErrors({ period }) },
@@ -148,10 +158,10 @@ function jobMetric(table: LogTable, job: JobName, metricName: string, statistic:
   });
 }
 
-function sum(metrics: readonly IMetric[]): IMetric {
+function sum(metrics: readonly IMetric[], period: Duration): IMetric {
   return new MathExpression({
     expression: metrics.map((_, i) => `FILL(m${i}, 0)`).join(' + '),
     usingMetrics: Object.fromEntries(metrics.map((metric, i) => [`m${i}`, metric])),
-    period: PERIOD,
+    period,
   });
 }

@@ -9,8 +9,10 @@ export interface Watched {
   readonly metric: IMetric;
   readonly what: string;
   readonly threshold: number;
-  /** The number of consecutive periods. */
+  /** The number of consecutive periods. @default 1 */
   readonly periods?: number;
+  /** How many of these periods must reach the threshold. @default - all */
+  readonly breachingPeriods?: number;
   /** The alarm reports values below the threshold, and that there are none. */
   readonly below?: boolean;
   /** What the alarm starts. @default - what all alarms start */

@@ -87,6 +87,21 @@ describe('the jobs of the stateless stack', () => {
     ]);
   });
 
+  it('sees the heads that any job is blocked on, also one that runs half as often as the others', () => {
+    const [{ Properties: alarm }] = Object.entries(resourcesOf(template, 'AWS::CloudWatch::Alarm'))
+      .filter(([id]) => id.includes('BlockedHeads'))
+      .map(([, resource]) => resource) as [Resource];
+    const metrics = (alarm.Metrics as { MetricStat?: { Period: number; Metric: { Dimensions: object[] } } }[]).flatMap(
+      ({ MetricStat }) => (MetricStat === undefined ? [] : [MetricStat]),
+    );
+    expect(metrics.map(({ Metric }) => Metric.Dimensions)).toEqual(
+      ['merge', 'expire', 'sweep', 'compact'].map((Value) => expect.arrayContaining([{ Name: 'job', Value }])),
+    );
+    // A run tells it at its end, and two runs end up to 45 minutes apart: so a period between them may have none.
+    for (const { Period } of metrics) expect(Period).toBe(1_800);
+    expect([alarm.DatapointsToAlarm, alarm.EvaluationPeriods]).toEqual([2, 3]);
+  });
+
   it('has alarms for what someone must look at', () => {
     const alarms = Object.entries(resourcesOf(template, 'AWS::CloudWatch::Alarm'));
     const names = alarms.map(([id]) => /Observation(\w+?)[0-9A-F]{8}$/.exec(id)?.[1]).sort();
