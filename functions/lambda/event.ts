@@ -78,8 +78,18 @@ function isV2(event: HttpEvent): event is EventV2 {
   return 'version' in event && event.version === '2.0';
 }
 
-/** The path without the HTTP API's stage, which precedes the path unless it is the default stage. */
-function pathV2({ rawPath, requestContext: { stage } }: EventV2): string {
+/**
+ * The path as it was sent. HTTP APIs decode it, also in `rawPath`, so that the names in it are encoded again; a slash within a
+ * name cannot be told from one between names. Function URLs leave it as it is.
+ */
+function pathV2(event: EventV2): string {
+  const path = pathWithoutStage(event);
+  if (event.requestContext.domainName?.includes('.lambda-url.')) return path;
+  return path.split('/').map(encodeURIComponent).join('/');
+}
+
+/** An HTTP API's stage precedes the path unless it is the default stage. */
+function pathWithoutStage({ rawPath, requestContext: { stage } }: EventV2): string {
   if (stage === undefined || stage === '$default' || !rawPath.startsWith(`/${stage}`)) return rawPath;
   const rest = rawPath.slice(stage.length + 1);
   return rest === '' || rest.startsWith('/') ? rest || '/' : rawPath;

@@ -47,12 +47,14 @@ export function functionUrlEvent({ method = 'GET', path, headers = {}, body }: E
   return event;
 }
 
+/** HTTP APIs decode the path, also in `rawPath`; Function URLs and REST APIs do not. */
 export function httpApiEvent(request: EventRequest, stage = '$default'): EventV2 {
   const event = functionUrlEvent(request);
   const host = 'a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com';
+  const path = decodeURIComponent(event.rawPath);
   return {
     ...event,
-    rawPath: stage === '$default' ? event.rawPath : `/${stage}${event.rawPath}`,
+    rawPath: stage === '$default' ? path : `/${stage}${path}`,
     headers: { ...event.headers, host },
     requestContext: { ...event.requestContext, domainName: host, stage },
   };

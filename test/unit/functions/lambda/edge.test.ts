@@ -134,6 +134,25 @@ describe.each(EVENT_FORMATS)('%s events', (name, event) => {
     expect(new URL(request.url).host).toMatch(name === 'Function URL' ? /lambda-url/ : /execute-api/);
   });
 
+  it('carry names in the path with characters that need encoding', async () => {
+    const { broker, parts } = memoryApp();
+    await broker.putTopic({ name: 'orders' });
+    for (const group of ['50%', 'a%2Fb', 'grün & \u2028', 'back\\slash', '#?+', ';,=:@']) {
+      const path = `/v1/groups/${encodeURIComponent(group)}/offsets`;
+      const committed = await call(
+        parts,
+        event({
+          method: 'PUT',
+          path,
+          headers: { 'Content-Type': 'application/json' },
+          body: '{"offsets":[{"topic":"orders","partition":0,"offset":0}]}',
+        }),
+      );
+      expect(committed.statusCode, `${group}: ${committed.body}`).toBeLessThan(300);
+      expect((await broker.listGroups()).items.map((each) => each.group)).toContain(group);
+    }
+  });
+
   it('answer errors as problems', async () => {
     const { parts } = memoryApp();
     const missing = await call(parts, event({ path: '/v1/topics/missing' }));
