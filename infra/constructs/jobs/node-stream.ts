@@ -36,7 +36,7 @@ const FAILED_KEPT = Duration.days(14);
  * for about 1,000 writes a second. The function's own writes invoke it never: it puts no nodes.
  */
 export class NodeStream extends Construct {
-  /** Where records go that failed too often. They hold only keys: the heads are found by the schedule too. */
+  /** Where Lambda tells of batches that failed too often: when, and which part of the stream. The schedule finds their heads. */
   readonly failed: Queue;
 
   constructor(scope: Construct, id: string, { table, streamArn, target, window }: NodeStreamProps) {

@@ -87,7 +87,7 @@ export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps)
               period: PERIOD,
               statistic: Stats.MAXIMUM,
             }),
-            what: 'Merges that the stream started failed too often. The queue names the heads; the schedule tries them again.',
+            what: 'Merges that the stream started failed too often. The log of the job merge says why; the schedule tries them again.',
             threshold: 1,
           },
         ]),
