@@ -106,8 +106,8 @@ export const TRANSACTION_BUGS: readonly PlantedBug[] = [
     'txn-aborted-list-cut-at-a-tail-move',
     'What was aborted is forgotten when the tail is moved.',
     HEADS,
-    'node, aborted: followed.aborted, updates };',
-    'node, aborted: [], updates };',
+    'node, aborted: followed.aborted, updates, conditions };',
+    'node, aborted: [], updates, conditions };',
   ),
   bug(
     'txn-aborting-node-not-noted',

@@ -346,7 +346,7 @@ function refusal(conditions: readonly Condition[], met: Attributes | undefined):
   if (failed.name === HEAD.firstEntry)
     return failed.if === 'equals' ? 'another moved the tail' : 'the tail has moved on';
   if (failed.name === HEAD.tail) return failed.if === 'lacks' ? 'the entry is there' : 'the tail is full';
-  if (failed.name === HEAD.once) return 'a once key is there';
+  if (failed.name === HEAD.once) return failed.if === 'lacks' ? 'a once key is there' : 'there are more once keys';
   return 'not the expected offset';
 }
 
