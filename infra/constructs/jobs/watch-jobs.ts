@@ -34,7 +34,7 @@ const TRANSACTION_MAX = Duration.hours(1);
 
 export function watchedJobs({ table, jobs, failedRecords, lag }: WatchJobsProps): Watched[] {
   const scheduled = lag === undefined ? jobs : [...jobs, lag.job];
-  const longest = minutes(Math.max(...jobs.map(({ every }) => every.toMinutes())));
+  const longest = alarmPeriod(Math.max(...jobs.map(({ every }) => every.toMinutes())));
   const notFinished = scheduled.map(({ id, name, function: job, every }) => ({
     id: `${id}NotFinished`,
     metric: finishedRuns(job, every),
@@ -135,12 +135,12 @@ export function jobGraphs({
 /** An alarm's period is at most a day. */
 const ALARM_PERIOD_MAX_MINUTES = 24 * 60;
 
-function minutes(wanted: number): Duration {
-  return Duration.minutes(Math.min(ALARM_PERIOD_MAX_MINUTES, wanted));
+function alarmPeriod(minutes: number): Duration {
+  return Duration.minutes(Math.min(ALARM_PERIOD_MAX_MINUTES, minutes));
 }
 
 function finishedRuns(job: IFunction, every: Duration): IMetric {
-  const period = minutes(Math.max(60, 3 * every.toMinutes()));
+  const period = alarmPeriod(Math.max(60, 3 * every.toMinutes()));
   return new MathExpression({
     expression: 'FILL(invocations, 0) - FILL(errors, 0)',
     usingMetrics: { invocations: job.metricInvocations({ period }), errors: job.metricErrors({ period }) },

@@ -1,8 +1,8 @@
-import { EventLogError } from '../../log/errors.ts';
 import type { TransactionEnd } from '../../log/head/head-append.ts';
 import type { Topic } from '../../log/topic/topic.ts';
 import type { HeadParticipant } from '../../log/transaction/transaction.ts';
 import type { BrokerContext } from '../context.ts';
+import { unlessUnknown } from '../memory/topic-cache.ts';
 import type { GroupCommit } from './group-commit.ts';
 
 /**
@@ -31,14 +31,9 @@ export async function topicOfParticipant(
   { topics }: BrokerContext,
   { topic: name, topicId }: HeadParticipant,
 ): Promise<Topic | undefined> {
-  try {
-    const known = await topics.get(name);
-    if (known.topicId === topicId) return known;
-    // It can be remembered from before it was made again.
-    const current = await topics.refresh(name);
-    return current.topicId === topicId ? current : undefined;
-  } catch (error) {
-    if (error instanceof EventLogError && error.code === 'unknown_topic') return undefined;
-    throw error;
-  }
+  const known = await unlessUnknown(topics.get(name));
+  if (known === undefined || known.topicId === topicId) return known;
+  // It can be remembered from before it was made again.
+  const current = await unlessUnknown(topics.refresh(name));
+  return current?.topicId === topicId ? current : undefined;
 }

@@ -6,6 +6,7 @@ import { NO_PARTITIONS, pagesOf } from '../../log/group/partition-set.ts';
 import { encodePollToken, type PollPosition, type PollToken } from '../../log/group/poll-token.ts';
 import { FOLLOWED_PARTITIONS_MAX, OFFSET_MAX } from '../../log/limits.ts';
 import type { BrokerContext } from '../context.ts';
+import { unlessUnknown } from '../memory/topic-cache.ts';
 import { type Follower, follow } from '../read/follow.ts';
 import type { ReadResult } from '../read/read.ts';
 import { eachOf } from '../topics/each-head.ts';
@@ -16,7 +17,6 @@ import { mustBeReadable, newOffsets } from './offsets/new-offsets.ts';
 import { readPage, slotOf, slotState } from './offsets/pages.ts';
 import { type SettlePending, settleIn } from './offsets/settle-page.ts';
 import { type CheckedPoll, checkPoll, type PollRequest } from './poll-request.ts';
-import { unknownTopics } from './unknown-topics.ts';
 
 export interface PollResult {
   readonly memberId: string;
@@ -222,7 +222,8 @@ class Poll {
     const { subscription, mayRead = () => true } = this.#request;
     const assigned = new Set(this.#assigned().assignment.map(({ topic }) => topic));
     const others = (subscription?.topics ?? []).filter((topic) => !assigned.has(topic) && mayRead(topic));
-    this.#unknownTopics = await unknownTopics(this.#context, others);
+    const found = await eachOf(others, (topic) => unlessUnknown(this.#context.topics.get(topic)));
+    this.#unknownTopics = others.filter((_, i) => found[i] === undefined);
   }
 
   /** Reads until something was read, or the time is over. While it waits it sends the heartbeats that are due. */

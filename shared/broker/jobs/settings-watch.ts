@@ -1,7 +1,7 @@
-import { EventLogError } from '../../log/errors.ts';
 import type { Topic } from '../../log/topic/topic.ts';
 import type { TopicConfig } from '../../log/topic/topic-config.ts';
 import type { BrokerContext } from '../context.ts';
+import { unlessUnknown } from '../memory/topic-cache.ts';
 import { retrying } from '../retry.ts';
 
 /** Nobody waits so long for an answer. */
@@ -39,12 +39,8 @@ export class SettingsWatch {
     return true;
   }
 
-  async #read(): Promise<Topic | undefined> {
-    try {
-      return await retrying(this.#context, 'not_applied', () => this.#context.topics.refresh(this.#topic.name));
-    } catch (error) {
-      if (error instanceof EventLogError && error.code === 'unknown_topic') return undefined;
-      throw error;
-    }
+  #read(): Promise<Topic | undefined> {
+    const { topics } = this.#context;
+    return unlessUnknown(retrying(this.#context, 'not_applied', () => topics.refresh(this.#topic.name)));
   }
 }

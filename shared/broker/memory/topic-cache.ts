@@ -199,7 +199,8 @@ interface KeptTopic {
   readonly read: number;
 }
 
-async function unlessUnknown(reading: Promise<Topic>): Promise<Topic | undefined> {
+/** The topic that is being read; `undefined` if there is none. */
+export async function unlessUnknown(reading: Promise<Topic>): Promise<Topic | undefined> {
   try {
     return await reading;
   } catch (error) {

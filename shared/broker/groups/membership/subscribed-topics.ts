@@ -1,10 +1,9 @@
 import { crc32c } from '../../../log/batch/crc32c.ts';
-import { EventLogError } from '../../../log/errors.ts';
 import type { Subscription } from '../../../log/group/subscription.ts';
 import type { Topic } from '../../../log/topic/topic.ts';
 import { TOPIC, TOPICS } from '../../../storage/keys.ts';
 import type { BrokerContext } from '../../context.ts';
-import { topicFromAttributes } from '../../memory/topic-cache.ts';
+import { topicFromAttributes, unlessUnknown } from '../../memory/topic-cache.ts';
 import { eachOf } from '../../topics/each-head.ts';
 import { NO_TOPIC } from '../../usage/usage-meter.ts';
 import { compileTopicPattern } from './topic-pattern.ts';
@@ -26,7 +25,7 @@ export async function subscribedTopics(
   const topics =
     patterns.size > 0 || names.length > READ_SINGLY_MAX
       ? await listAllTopics(context)
-      : (await eachOf(names, (name) => topicOrNone(context, name))).filter((topic) => topic !== undefined);
+      : (await eachOf(names, (name) => unlessUnknown(context.topics.get(name)))).filter((topic) => topic !== undefined);
   const byName = new Map(topics.map((topic) => [topic.name, topic]));
   const byPattern = new Map<string, Topic[]>();
   for (const pattern of patterns) {
@@ -46,15 +45,6 @@ export async function subscribedTopics(
 export function topicsHash(topics: readonly Topic[]): number {
   const lines = topics.map(({ topicId, partitions }) => `${topicId}:${partitions}`);
   return crc32c(new TextEncoder().encode(lines.sort().join('\n')));
-}
-
-async function topicOrNone(context: BrokerContext, name: string): Promise<Topic | undefined> {
-  try {
-    return await context.topics.get(name);
-  } catch (error) {
-    if (error instanceof EventLogError && error.code === 'unknown_topic') return undefined;
-    throw error;
-  }
 }
 
 async function listAllTopics(context: BrokerContext): Promise<Topic[]> {

@@ -4,13 +4,13 @@ import { KAFKA_ERRORS, kafkaError } from '../../error-codes.ts';
 import type { Gateway } from '../../gateway.ts';
 import { type Call, handler } from '../../handler.ts';
 import { leaderOf } from '../../nodes/leaders.ts';
-import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
+import type { ResponseOf } from '../../protocol/api.ts';
 import { METADATA } from '../../protocol/messages/cluster/metadata.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
 import { allTopics } from '../all-topics.ts';
+import { eachOnce } from '../each-once.ts';
 import { LEADER_EPOCH } from '../leader-epoch.ts';
 
-type AskedTopic = NonNullable<RequestOf<typeof METADATA>['topics']>[number];
 type DescribedTopic = ResponseOf<typeof METADATA>['topics'][number];
 
 /** Topics that one request asks for at once are looked up side by side. */
@@ -28,7 +28,7 @@ export const metadata = handler(METADATA, [{ action: 'any', on: 'topic' }], asyn
     for await (const topic of allTopics(gateway))
       if (call.rights.onTopic('any', topic.name)) topics.push(describe(gateway, topic));
   } else {
-    const asked = eachOnce(request.topics ?? []);
+    const asked = eachOnce(request.topics ?? [], ({ topicId, name }) => `${topicId} ${name}`);
     for (let i = 0; i < asked.length; i += LOOKUPS_AT_ONCE)
       topics.push(
         ...(await Promise.all(
@@ -49,11 +49,6 @@ export const metadata = handler(METADATA, [{ action: 'any', on: 'topic' }], asyn
     errorCode: KAFKA_ERRORS.NONE,
   };
 });
-
-/** What is named several times is answered once, as by Kafka: a small request must not have an answer without bounds. */
-function eachOnce(asked: readonly AskedTopic[]): AskedTopic[] {
-  return [...new Map(asked.map((topic) => [`${topic.topicId} ${topic.name}`, topic])).values()];
-}
 
 interface NamedTopic {
   readonly name: string;

@@ -6,6 +6,7 @@ import { handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { CONSUMER_GROUP_DESCRIBE } from '../../protocol/messages/groups/consumer-group-describe.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
+import { eachOnce } from '../each-once.ts';
 import { answering } from '../group-errors.ts';
 
 type Described = ResponseOf<typeof CONSUMER_GROUP_DESCRIBE>['groups'][number];
@@ -32,8 +33,7 @@ export const consumerGroupDescribe = handler(
   [{ action: 'any', on: 'group' }],
   async ({ gateway, rights }, { groupIds }) => {
     const groups: Described[] = [];
-    // Once, however often it is named: a small request must not have an answer without bounds.
-    for (const groupId of new Set(groupIds)) {
+    for (const groupId of eachOnce(groupIds)) {
       const refuse = (error: KafkaErrorNumber, errorMessage: string | null): Described => ({
         // Clients then ask whether it is a classic group.
         errorCode: error === KAFKA_ERRORS.INCONSISTENT_GROUP_PROTOCOL ? KAFKA_ERRORS.GROUP_ID_NOT_FOUND : error,

@@ -3,6 +3,7 @@ import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_GROUPS } from '../../protocol/messages/groups/describe-groups.ts';
+import { eachOnce } from '../each-once.ts';
 import { checkGroupRight, groupError } from '../group-errors.ts';
 
 type Described = ResponseOf<typeof DESCRIBE_GROUPS>['groups'][number];
@@ -14,8 +15,7 @@ const DEAD = 'Dead';
 /** Classic groups with their members. */
 export const describeGroups = handler(DESCRIBE_GROUPS, [{ action: 'any', on: 'group' }], async (call, { groups }) => {
   const described: Described[] = [];
-  // Once, however often it is named: a small request must not have an answer without bounds.
-  for (const groupId of new Set(groups)) described.push(await describe(call, groupId));
+  for (const groupId of eachOnce(groups)) described.push(await describe(call, groupId));
   return { groups: described };
 });
 

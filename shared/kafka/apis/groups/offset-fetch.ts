@@ -7,6 +7,7 @@ import { KAFKA_ERRORS, type KafkaErrorNumber } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import { OFFSET_FETCH } from '../../protocol/messages/groups/offset-fetch.ts';
 import { ZERO_UUID } from '../../protocol/types.ts';
+import { eachOnce } from '../each-once.ts';
 import { answering } from '../group-errors.ts';
 import { LEADER_EPOCH } from '../leader-epoch.ts';
 import { nameOf } from '../topic-names.ts';
@@ -54,21 +55,15 @@ export const offsetFetch = handler(
       const isHidden = call.version < GROUP_ERROR_FROM && found.errorCode !== KAFKA_ERRORS.NONE;
       return { ...found, topics: isHidden ? refusedTopics(asked ?? [], found.errorCode) : found.topics, groups: [] };
     }
-    const found = await eachOf(eachOnce(groups), async (group) => ({
+    // All of a group is shown once. Of single partitions the answer is no longer than the request.
+    const named = eachOnce(groups, (group) => (group.topics === null ? group.groupId : group));
+    const found = await eachOf(named, async (group) => ({
       groupId: group.groupId,
       ...(await fetchGroup(call, { group: group.groupId, requireStable }, group.topics)),
     }));
     return { topics: [], groups: found };
   },
 );
-
-/** All of a group is shown once, however often it is asked for: a small request must not have an answer without bounds. */
-function eachOnce<Asked extends { readonly groupId: string; readonly topics: unknown }>(
-  groups: readonly Asked[],
-): Asked[] {
-  const whole = new Set<string>();
-  return groups.filter(({ groupId, topics }) => topics !== null || (!whole.has(groupId) && whole.add(groupId)));
-}
 
 interface AskedGroup {
   readonly group: string;

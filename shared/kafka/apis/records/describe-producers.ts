@@ -15,14 +15,14 @@ export const describeProducers = handler(
   [{ action: 'any', on: 'topic' }],
   async (call, { topics }) => {
     const described: { name: string; partitions: DescribedPartition[] }[] = [];
-    for (const [name, indexes] of eachOnce(topics))
+    for (const [name, indexes] of partitionsByTopic(topics))
       described.push({ name, partitions: await eachOf([...indexes], (index) => describe(call, name, index)) });
     return { topics: described };
   },
 );
 
-/** Partitions by topic, each once, however often it is named: a small request must not have an answer without bounds. */
-function eachOnce(asked: RequestOf<typeof DESCRIBE_PRODUCERS>['topics']): Map<string, Set<number>> {
+/** Each once, however often it is named, as in `eachOnce`. */
+function partitionsByTopic(asked: RequestOf<typeof DESCRIBE_PRODUCERS>['topics']): Map<string, Set<number>> {
   const topics = new Map<string, Set<number>>();
   for (const { name, partitionIndexes } of asked) {
     const known = topics.get(name) ?? new Set();

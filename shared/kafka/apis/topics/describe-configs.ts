@@ -3,6 +3,7 @@ import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { RequestOf, ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_CONFIGS } from '../../protocol/messages/topics/describe-configs.ts';
+import { eachOnce } from '../each-once.ts';
 import { answeringTopic, checkRight, TopicRefusal } from '../topic-errors.ts';
 import { BROKER_RESOURCE, TOPIC_RESOURCE } from './config-types.ts';
 import { brokerSettings, type ShownSetting, topicSettings } from './describe-settings.ts';
@@ -13,7 +14,8 @@ type Result = ResponseOf<typeof DESCRIBE_CONFIGS>['results'][number];
 /** The settings of topics, and of this gateway. */
 export const describeConfigs = handler(DESCRIBE_CONFIGS, [{ action: 'any', on: 'topic' }], async (call, request) => {
   const { resources, includeSynonyms, includeDocumentation } = request;
-  const results = await eachOf(eachOnce(resources), ({ resourceType, resourceName, configurationKeys }) =>
+  const named = eachOnce(resources, ({ resourceType, resourceName }) => `${resourceType} ${resourceName}`);
+  const results = await eachOf(named, ({ resourceType, resourceName, configurationKeys }) =>
     answeringTopic<Result>(
       async () => {
         const shown = await settingsOf(call, resourceType, resourceName);
@@ -39,11 +41,6 @@ export const describeConfigs = handler(DESCRIBE_CONFIGS, [{ action: 'any', on: '
   );
   return { results };
 });
-
-/** However often a resource is named, it is described once: a small request must not have an answer without bounds. */
-function eachOnce(resources: readonly Asked[]): Asked[] {
-  return [...new Map(resources.map((asked) => [`${asked.resourceType} ${asked.resourceName}`, asked])).values()];
-}
 
 /** @throws TopicRefusal, EventLogError */
 async function settingsOf(call: Call, type: Asked['resourceType'], name: string): Promise<ShownSetting[]> {

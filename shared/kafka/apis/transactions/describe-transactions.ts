@@ -3,6 +3,7 @@ import { KAFKA_ERRORS } from '../../error-codes.ts';
 import { type Call, handler } from '../../handler.ts';
 import type { ResponseOf } from '../../protocol/api.ts';
 import { DESCRIBE_TRANSACTIONS } from '../../protocol/messages/transactions/describe-transactions.ts';
+import { eachOnce } from '../each-once.ts';
 import { answeringTransaction } from './transaction-errors.ts';
 import { KAFKA_STATES } from './transaction-states.ts';
 
@@ -16,8 +17,7 @@ export const describeTransactions = handler(
   DESCRIBE_TRANSACTIONS,
   [{ action: 'any', on: 'transactional id' }],
   async (call, { transactionalIds }) => ({
-    // Once, however often it is named: a small request must not have an answer without bounds.
-    transactionStates: await eachOf([...new Set(transactionalIds)], (id) => describe(call, id)),
+    transactionStates: await eachOf(eachOnce(transactionalIds), (id) => describe(call, id)),
   }),
 );
 
